@@ -1,0 +1,52 @@
+# Every target sets up what it needs: the environment is .venv in this checkout.
+# The four packages are never installed, only their dependencies: what runs is the code that lies here.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH := 2.13.0
+PY := .venv/bin/python
+STORAGE ?= runs
+export PYTHONPATH :=
+
+.PHONY: venv demo test test-all check fix bench clean
+.DEFAULT_GOAL := demo
+
+venv: .venv/.ready
+
+# PyTorch goes first and pinned: left to the resolver, any package asking for it brings gigabytes of CUDA wheels.
+# Without a GPU the CPU build is taken from where pip looks, or else from PyTorch's own index.
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
+	@if nvidia-smi -L >/dev/null 2>&1 || [ "$$(uname)" = Darwin ]; then \
+	  $(PY) -m pip install --quiet "torch==$(TORCH)" -c constraints.txt; \
+	else \
+	  $(PY) -m pip install --quiet "torch==$(TORCH)+cpu" -c constraints.txt 2>/dev/null \
+	  || $(PY) -m pip install --quiet "torch==$(TORCH)" -c constraints.txt --index-url https://download.pytorch.org/whl/cpu \
+	       --extra-index-url https://pypi.org/simple; \
+	fi
+	$(PY) -m pip install --quiet --only-deps ".[test,dev]" -c constraints.txt
+	@touch $@
+
+demo: venv  ## the quickstart study, end to end
+	$(PY) -m sweeps run sweeps/quickstart.yaml --storage $(STORAGE)
+
+test: venv  ## the quick tier
+	timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
+
+test-all: venv  ## the slow and fault tests as well
+	timeout 3000 $(PY) -m pytest -m "not gpu"
+
+check: venv  ## format, lint, types, floors
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+fix: venv
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: venv
+	timeout 1800 $(PY) -m benchmarks.cell_cost
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

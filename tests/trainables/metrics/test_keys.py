@@ -1,0 +1,135 @@
+"""Families, keys and companions: what a study's words become on a base."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.bases import Card
+from trainables.metrics import FAMILIES, HOW_TO_GET, Extractors, resolve, with_companions
+
+SHAPES = Card(name="shapes", extractors={"clip": "clip", "clips": "classifier"}, surrogate=True, data="shapes")
+BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
+SURROGATE_KEYS = {
+    "clip_score": "clip_score/shapes_clip",
+    "temporal_consistency": "temporal_consistency/shapes_clip",
+    "video_coherence": "video_coherence/shapes_clip",
+    "fid": "fd/shapes_clip",
+    "kid": "mmd/shapes_clip",
+    "fvd": "fd/shapes_r3d",
+    "kvd": "mmd/shapes_r3d",
+}
+PIXEL_KEYS = {
+    "temporal_flickering": "temporal_flickering/vbench_formula",
+    "motion_magnitude": "motion_magnitude/farneback",
+}
+
+
+@pytest.mark.parametrize(("family", "key"), SURROGATE_KEYS.items())
+def test_a_stand_in_never_has_the_published_name_and_says_so(family: str, key: str) -> None:
+    metric = resolve(family, SHAPES, Extractors(), "shapes")
+    assert metric.key == key
+    assert metric.surrogate
+    assert "surrogate" in metric.words
+    assert metric.key.split("/")[0] not in {"fid", "fvd", "kid", "kvd"}
+    assert metric.extractor is not None
+    assert metric.extractor.source == "shapes"
+    if family in {"fid", "fvd", "kid", "kvd"}:
+        assert f"not {family.upper()}" in metric.words
+
+
+@pytest.mark.parametrize(("family", "key"), PIXEL_KEYS.items())
+@pytest.mark.parametrize("card", [SHAPES, BARE])
+def test_pixels_need_no_network(family: str, key: str, card: Card) -> None:
+    metric = resolve(family, card, Extractors(), card.name)
+    assert (metric.key, metric.surrogate, metric.extractor) == (key, False, None)
+
+
+@pytest.mark.parametrize("card", [SHAPES, BARE])
+def test_the_users_networks_come_first_and_give_published_names(card: Card, tmp_path: Path) -> None:
+    i3d, inception, clip = tmp_path / "i3d.pt", tmp_path / "inception.pt", tmp_path / "My CLIP"
+    i3d.touch()
+    inception.touch()
+    clip.mkdir()
+    given = Extractors(clip=str(clip), i3d=str(i3d), inception=str(inception))
+    keys = {family: resolve(family, card, given, card.name) for family in SURROGATE_KEYS}
+    assert {family: metric.key for family, metric in keys.items()} == {
+        "clip_score": "clip_score/My-CLIP",
+        "temporal_consistency": "temporal_consistency/My-CLIP",
+        "video_coherence": "video_coherence/My-CLIP",
+        "fid": "fid/inception2015",
+        "kid": "kid/inception2015",
+        "fvd": "fvd/i3d_k400",
+        "kvd": "kvd/i3d_k400",
+    }
+    assert not any(metric.surrogate or "surrogate" in metric.words for metric in keys.values())
+    assert keys["fvd"].least_frames == 9
+
+
+@pytest.mark.parametrize("source", ["openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32@3d74acf"])
+def test_a_hub_id_needs_no_download_to_plan(source: str) -> None:
+    metric = resolve("clip_score", BARE, Extractors(clip=source), "some/base")
+    assert metric.key == "clip_score/clip-vit-base-patch32"
+    assert metric.extractor is not None
+    assert metric.extractor.source == source
+
+
+@pytest.mark.parametrize("family", SURROGATE_KEYS)
+def test_a_base_without_networks_says_what_to_add(family: str) -> None:
+    role = FAMILIES[family].extractor
+    with pytest.raises(ValueError, match=f"extractors: {{{role}: "):
+        resolve(family, BARE, Extractors(), "some/base")
+
+
+@pytest.mark.parametrize(
+    ("family", "given"),
+    [
+        ("fid", Extractors(inception="nowhere/inception.pt")),
+        ("fvd", Extractors(i3d="~/nowhere/i3d.pt")),
+        ("clip_score", Extractors(clip="./nowhere")),
+    ],
+)
+def test_a_path_to_nothing_is_refused_with_a_source(family: str, given: Extractors) -> None:
+    role = FAMILIES[family].extractor
+    assert role is not None
+    with pytest.raises(ValueError, match="there is nothing at") as error:
+        resolve(family, SHAPES, given, "shapes")
+    assert HOW_TO_GET[role] in str(error.value)
+
+
+def test_an_unknown_family_gets_a_hint() -> None:
+    with pytest.raises(ValueError, match=r"did you mean clip_score\?"):
+        resolve("clipscore", SHAPES, Extractors(), "shapes")
+    with pytest.raises(ValueError, match="video_coherence"):
+        with_companions(["video_coherance"])
+
+
+@pytest.mark.parametrize("family", ["temporal_consistency", "video_coherence", "temporal_flickering"])
+def test_motion_stands_beside_what_a_frozen_clip_would_win(family: str) -> None:
+    families, notes = with_companions([family, "clip_score"])
+    assert families == [family, "motion_magnitude", "clip_score"]
+    assert len(notes) == 1
+    assert family in notes[0]
+
+
+def test_companions_are_added_once_and_only_where_missing() -> None:
+    assert with_companions(["clip_score", "fid"]) == (["clip_score", "fid"], [])
+    assert with_companions(["temporal_consistency", "clip_score", "motion_magnitude"])[1] == []
+    families, notes = with_companions(["clip_score", "temporal_consistency", "video_coherence"])
+    assert families == ["clip_score", "temporal_consistency", "motion_magnitude", "video_coherence"]
+    assert len(notes) == 1
+
+
+def test_directions_follow_the_literature() -> None:
+    lower = {name for name, family in FAMILIES.items() if family.direction == "min"}
+    assert lower == {"fid", "kid", "fvd", "kvd"}
+    assert lower == {name for name, family in FAMILIES.items() if family.needs_references}
+    assert all(name == family.name for name, family in FAMILIES.items())
+
+
+def test_families_are_known_without_torch() -> None:
+    heavy = "import sys, trainables.metrics; sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0

@@ -1,0 +1,155 @@
+"""A cell's scores against the functions they are made of, and how often each network and file is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.bases import find_base, read_card
+from trainables.metrics import FAMILIES, Extractors, MetricKey, distances, motion, resolve, score, similarity
+from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics.score import Scorer
+from trainables.trial_spec import Score
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+PROMPTS = ["a red circle moves right", "a blue square drops", "a circle"]
+
+
+def keys_on(base_folder: Path, families: Sequence[str]) -> list[MetricKey]:
+    card = read_card(find_base(str(base_folder)))
+    return [resolve(family, card, Extractors(), str(base_folder)) for family in families]
+
+
+@pytest.fixture
+def references() -> Pixels:
+    return np.random.default_rng(1).integers(0, 256, (5, 9, 32, 32, 3)).astype(np.uint8)
+
+
+def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixels, references: Pixels) -> None:
+    keys = keys_on(base_folder, list(FAMILIES))
+    scores = Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS)
+    clip, classifier = load_extractor(keys[0], "cpu"), load_extractor(keys[-1], "cpu")
+    assert isinstance(clip, ImageTextExtractor)
+    assert isinstance(classifier, ClipExtractor)
+    frames, text = clip.embed_frames(clips), clip.embed_text(PROMPTS)
+    per_clip = {
+        "clip_score/toy_clip": similarity.clip_score(frames, text),
+        "temporal_consistency/toy_clip": similarity.temporal_consistency(frames),
+        "video_coherence/toy_clip": similarity.video_coherence(frames),
+        "temporal_flickering/vbench_formula": motion.temporal_flickering(clips),
+        "motion_magnitude/farneback": motion.motion_magnitude(clips),
+    }
+    real_frames, fake_frames = clip.embed_frames(references).reshape(-1, 24), frames.reshape(-1, 24)
+    real_clips, fake_clips = classifier.embed_clips(references), classifier.embed_clips(clips)
+    sets = {
+        "fd/toy_clip": distances.frechet_distance(real_frames, fake_frames),
+        "mmd/toy_clip": distances.polynomial_mmd(real_frames, fake_frames),
+        "fd/toy_r3d": distances.frechet_distance(real_clips, fake_clips),
+        "mmd/toy_r3d": distances.polynomial_mmd(real_clips, fake_clips),
+    }
+    assert scores.keys() == per_clip.keys() | sets.keys()
+    for key, values in per_clip.items():
+        np.testing.assert_allclose(np.array(scores[key].per_clip), values, rtol=1e-9)
+        assert scores[key].value == pytest.approx(values.mean(), rel=1e-9)
+    for key, value in sets.items():
+        assert scores[key].per_clip is None
+        assert scores[key].value == pytest.approx(value, rel=1e-9)
+
+
+def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: Pixels, references: Pixels) -> None:
+    scores = Scorer(keys_on(base_folder, list(FAMILIES)), lambda: references, "cpu").score(clips, PROMPTS)
+    for value in scores.values():
+        assert Score.model_validate_json(value.model_dump_json()) == value
+        assert json.loads(json.dumps(value.model_dump())) == value.model_dump()
+        assert {"clips", "frames", "size", "libraries"} <= value.parameters.keys()
+    distance = scores["fd/toy_clip"]
+    assert (distance.direction, distance.surrogate) == ("min", True)
+    assert len(distance.parameters["extractor"]["sha256"]) == 64
+    assert {
+        key: distance.parameters[key] for key in ("n_real", "n_fake", "num_features", "ddof", "frames", "size")
+    } == {
+        "n_real": 45,
+        "n_fake": 27,
+        "num_features": 24,
+        "ddof": 1,
+        "frames": 9,
+        "size": [32, 32],
+    }
+    assert "warning" not in distance.parameters
+    assert "3 rows for 10 features" in scores["fd/toy_r3d"].parameters["warning"]
+    assert scores["mmd/toy_r3d"].parameters["kernel"] == {"degree": 3, "gamma": "1/d", "coef0": 1}
+    assert not scores["motion_magnitude/farneback"].surrogate
+    assert scores["motion_magnitude/farneback"].parameters["flow"]["winsize"] == 15
+
+
+def test_networks_and_references_are_touched_once(
+    base_folder: Path, clips: Pixels, references: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    embedded: list[int] = []
+    read: list[int] = []
+
+    def load(key: MetricKey, device: str) -> Any:
+        network = load_extractor(key, device)
+        loaded.append(network.name)
+        for name in ("embed_frames", "embed_clips"):
+            if hasattr(network, name):
+                whole = getattr(network, name)
+                setattr(network, name, lambda items, whole=whole: embedded.append(len(items)) or whole(items))
+        return network
+
+    monkeypatch.setattr(score, "load_extractor", load)
+    scorer = Scorer(keys_on(base_folder, list(FAMILIES)), lambda: read.append(1) or references, "cpu")  # type: ignore[func-returns-value]
+    assert sorted(loaded) == ["toy_clip", "toy_r3d"]
+    assert not read
+    first = scorer.score(clips, PROMPTS)
+    assert scorer.score(clips, PROMPTS) == first
+    assert len(read) == 1
+    assert sorted(embedded) == [3, 3, 3, 3, 5, 5]  # two cells and the references, by two networks
+
+
+def test_the_references_themselves_are_at_distance_zero(base_folder: Path, references: Pixels) -> None:
+    keys = keys_on(base_folder, ["fid", "fvd"])
+    scores = Scorer(keys, lambda: references, "cpu").score(references, [""] * 5)
+    assert [value.value for value in scores.values()] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_the_users_files_give_the_published_names(
+    clip_folder: Path, inception_file: str, i3d_file: str, base_folder: Path, clips: Pixels, references: Pixels
+) -> None:
+    given = Extractors(clip=str(clip_folder), inception=inception_file, i3d=i3d_file)
+    card = read_card(find_base(str(base_folder)))
+    keys = [resolve(family, card, given, str(base_folder)) for family in ("clip_score", "fid", "fvd", "kvd")]
+    scores = Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS)
+    assert list(scores) == ["clip_score/tiny-clip", "fid/inception2015", "fvd/i3d_k400", "kvd/i3d_k400"]
+    assert not any(value.surrogate for value in scores.values())
+    assert all(np.isfinite(value.value) for value in scores.values())
+
+
+def test_pixels_alone_need_no_network_and_no_references(clips: Pixels) -> None:
+    keys = [resolve("motion_magnitude", read_card(find_base("org/none")), Extractors(), "org/none")]
+    assert list(Scorer(keys).score(clips, PROMPTS)) == ["motion_magnitude/farneback"]
+
+
+def test_distances_without_references_are_refused(base_folder: Path) -> None:
+    with pytest.raises(ValueError, match="fid compares with reference clips"):
+        Scorer(keys_on(base_folder, ["fid"]), None, "cpu")
+
+
+def test_references_of_another_size_are_refused(base_folder: Path, clips: Pixels, references: Pixels) -> None:
+    scorer = Scorer(keys_on(base_folder, ["fid"]), lambda: references[:, :8], "cpu")
+    with pytest.raises(ValueError, match="clips of one size"):
+        scorer.score(clips, PROMPTS)
+
+
+def test_bad_clips_are_refused(base_folder: Path, clips: Pixels) -> None:
+    scorer = Scorer(keys_on(base_folder, ["clip_score"]), None, "cpu")
+    with pytest.raises(ValueError, match="uint8"):
+        scorer.score(clips.astype(np.float32), PROMPTS)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one prompt per clip"):
+        scorer.score(clips, PROMPTS[:2])

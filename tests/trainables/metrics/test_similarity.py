@@ -1,0 +1,113 @@
+"""Cosine scores against angles chosen by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainables.metrics.similarity import clip_score, temporal_consistency, video_coherence
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def at_angles(*degrees: float) -> Array:
+    """Vectors in the plane at these angles, with different lengths."""
+    radians = np.deg2rad(degrees)
+    lengths = np.arange(1, len(degrees) + 1)[:, None]
+    return lengths * np.stack([np.cos(radians), np.sin(radians)], axis=-1)
+
+
+def cosine(degrees: float) -> float:
+    return float(np.cos(np.deg2rad(degrees)))
+
+
+def test_clip_score_is_the_mean_of_cosines_times_100_without_a_clamp() -> None:
+    frames = np.stack([at_angles(0, 60, 180), at_angles(180, 180, 180)])
+    text = np.stack([at_angles(0)[0] * 7, at_angles(0)[0]])
+    score = clip_score(frames, text)
+    assert score.dtype == np.float64
+    # Renormalising the mean embedding, or clamping at 0, would give other values.
+    np.testing.assert_allclose(score, [100 * (1 + 0.5 - 1) / 3, -100], atol=1e-12)
+
+
+def test_clip_score_of_a_single_frame() -> None:
+    np.testing.assert_allclose(clip_score(at_angles(60)[None], at_angles(0)), [50], atol=1e-12)
+
+
+def test_consistency_sees_neighbours_and_coherence_all_pairs() -> None:
+    frames = np.stack([at_angles(0, 30, 60, 90), at_angles(0, 90, 0, 90)])
+    consecutive = [cosine(30), 0.0]
+    pairs = [(3 * cosine(30) + 2 * cosine(60) + cosine(90)) / 6, 2 / 6]
+    np.testing.assert_allclose(temporal_consistency(frames), consecutive, atol=1e-12)
+    np.testing.assert_allclose(video_coherence(frames), pairs, atol=1e-12)
+    assert temporal_consistency(frames).dtype == video_coherence(frames).dtype == np.float64
+
+
+def test_with_two_frames_both_are_one_cosine() -> None:
+    frames = at_angles(10, 50)[None]
+    np.testing.assert_allclose(temporal_consistency(frames), [cosine(40)], atol=1e-12)
+    np.testing.assert_allclose(video_coherence(frames), [cosine(40)], atol=1e-12)
+
+
+def test_a_frozen_clip_scores_one() -> None:
+    frames = np.repeat(np.random.default_rng(0).standard_normal((3, 1, 17)), 5, axis=1)
+    np.testing.assert_allclose(temporal_consistency(frames), 1, atol=1e-12)
+    np.testing.assert_allclose(video_coherence(frames), 1, atol=1e-12)
+    assert temporal_consistency(frames).max() <= 1
+
+
+def test_order_matters_to_consistency_only() -> None:
+    frames = at_angles(0, 30, 60, 90)[None]
+    shuffled = frames[:, [0, 2, 1, 3]]
+    assert temporal_consistency(shuffled)[0] < temporal_consistency(frames)[0]
+    np.testing.assert_allclose(video_coherence(shuffled), video_coherence(frames), atol=1e-12)
+
+
+def test_length_does_not_matter_even_where_squares_leave_the_range() -> None:
+    frames, text = at_angles(0, 30, 60)[None], at_angles(20)
+    for scale in (1e-200, 1e-3, 1e200):
+        np.testing.assert_allclose(clip_score(frames * scale, text), clip_score(frames, text), rtol=1e-12)
+        np.testing.assert_allclose(video_coherence(frames * scale), video_coherence(frames), rtol=1e-12)
+
+
+def test_computed_in_double_precision_whatever_comes_in() -> None:
+    frames = np.random.default_rng(0).standard_normal((2, 4, 8)).astype(np.float16)
+    np.testing.assert_array_equal(temporal_consistency(frames), temporal_consistency(frames.astype(np.float64)))
+
+
+@pytest.mark.parametrize("score", [temporal_consistency, video_coherence])
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.ones((2, 1, 4)), "at least 2"),
+        (np.ones((2, 4)), "must be"),
+        (np.ones((0, 3, 4)), "must be"),
+        (np.ones((2, 3, 0)), "must be"),
+        (np.zeros((2, 3, 4)), "zeros"),
+        (np.full((2, 3, 4), np.inf), "NaN or infinity"),
+        (np.ones((2, 3, 4), dtype=complex), "real numbers"),
+    ],
+)
+def test_scores_between_frames_refuse(score: Callable[[Any], Array], frames: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "text", "message"),
+    [
+        (np.ones((2, 3, 4)), np.ones((3, 4)), "one prompt per clip"),
+        (np.ones((2, 3, 4)), np.ones((2, 5)), "same CLIP model"),
+        (np.ones((2, 3, 4)), np.ones((2, 3, 4)), "must be"),
+        (np.ones((2, 4)), np.ones((2, 4)), "must be"),
+        (np.ones((2, 3, 4)), np.zeros((2, 4)), "zeros"),
+        (np.ones((2, 3, 4)), np.full((2, 4), np.nan), "NaN"),
+        (np.ones((2, 0, 4)), np.ones((2, 4)), "must be"),
+    ],
+)
+def test_clip_score_refuses(frames: Any, text: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        clip_score(frames, text)

@@ -1,0 +1,188 @@
+"""Bases: the pretrained networks that a system starts from, found by name without reading weights.
+
+A base is an embedded one (a folder here), a folder of the user's, or a hub id, all in Stable Diffusion layout.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.system import did_you_mean
+
+FOLDER = Path(__file__).parent
+
+COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""The sub-folders of a base in Stable Diffusion layout."""
+
+_CONFIGS = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+_WITHOUT_WEIGHTS = frozenset(_CONFIGS)
+_WEIGHTS = (".safetensors", ".bin")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Protocol(BaseModel):
+    """How a cell samples: the same for every arm of a study.
+
+    Args:
+        clips: Clips per cell, at least 1.
+        frames: Frames per clip, at least 2.
+        steps: Denoising steps, at least 1.
+        guidance: Classifier-free guidance scale, at least 1 (1 is no guidance).
+        height: Of a frame, in pixels.
+        width: Of a frame, in pixels.
+        micro_batch: Frames per U-Net call, rounded down to whole clips, at least one clip (guidance takes each frame
+            twice). None is the rule of ``models.diffusion.micro_batch_rule``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    clips: Count = 8
+    frames: Annotated[int, Field(ge=2)] = 8
+    steps: Count = 50
+    guidance: Annotated[float, Field(ge=1, description="1 is no guidance")] = 7.5
+    height: Count = 512
+    width: Count = 512
+    micro_batch: Count | None = None
+
+
+class Card(BaseModel):
+    """What a base says of itself; other keys of its ``card.json`` (training record, quality) are for people.
+
+    Args:
+        name: The base's name.
+        protocol: Defaults of a study on this base.
+        extractors: Feature extractors that ship with it: role ("clip", "clips") -> sub-folder.
+        surrogate: Whether these extractors stand in for the published ones, so that metrics have other names.
+        data: The data layout that a study on it uses by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    protocol: Protocol = Protocol()
+    extractors: dict[str, str] = {}
+    surrogate: bool = False
+    data: str = "prompts"
+
+
+@dataclass(frozen=True)
+class BaseRef:
+    """Where a base is, before anything of it is read.
+
+    Args:
+        name: As written in a study, without the revision.
+        path: Its folder; None for a hub id.
+        revision: Branch, tag or commit of a hub id; None is the default branch.
+        where: What kind of place it is.
+    """
+
+    name: str
+    path: Path | None
+    revision: str | None
+    where: Literal["embedded", "folder", "hub"]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
+
+def embedded_bases() -> tuple[str, ...]:
+    """Names of the bases that ship with the code."""
+    return tuple(sorted(card.parent.name for card in FOLDER.glob("*/card.json")))
+
+
+def find_base(name: str) -> BaseRef:
+    """Find a base by an embedded name, a folder (any path), or a hub id (``org/name`` or ``org/name@revision``).
+
+    Raises:
+        ValueError: The name is none of these, or a path that does not exist.
+    """
+    if name in embedded_bases():
+        return BaseRef(name, FOLDER / name, None, "embedded")
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return BaseRef(name, path.resolve(), None, "folder")
+    if name.startswith((".", "/", "~")):
+        raise ValueError(f"base {name}: there is no such folder")
+    if _HUB_ID.fullmatch(name):
+        repository, _, revision = name.partition("@")
+        return BaseRef(repository, None, revision or None, "hub")
+    embedded = embedded_bases()
+    known = f"an embedded base ({', '.join(embedded)})" if embedded else "an embedded base"
+    raise ValueError(f"base {name} -> {known}, a folder, or a hub id such as org/name{did_you_mean(name, embedded)}")
+
+
+def read_card(ref: BaseRef) -> Card:
+    """The base's own card, or the defaults of Stable Diffusion where it has none.
+
+    A hub id always has these defaults, whether it is downloaded or not: a study must mean the same on every machine.
+    """
+    if ref.path is None:
+        return Card(name=ref.name)
+    file = ref.path / "card.json"
+    if file.is_file():
+        return Card.model_validate_json(file.read_bytes())
+    side = _config(ref.path / "unet").get("sample_size", 64) * _pixels_per_latent(ref.path)
+    return Card(name=ref.name, protocol=Protocol(height=side, width=side))
+
+
+def missing_files(ref: BaseRef) -> list[str]:
+    """What a base lacks to be loaded, as paths inside it; of a hub id, what the local cache lacks."""
+    folder = ref.path or _cached_snapshot(ref)
+    needed = ["model_index.json", *(f"{part}/{_CONFIGS.get(part, 'config.json')}" for part in COMPONENTS)]
+    if folder is None:
+        return needed
+    missing = [file for file in needed if not (folder / file).is_file()]
+    networks = [part for part in COMPONENTS if part not in _WITHOUT_WEIGHTS]
+    return missing + [f"{part}/*.safetensors" for part in networks if not any(_weight_files(folder / part))]
+
+
+def base_hash(ref: BaseRef) -> str:
+    """SHA-256 over the contents of the base's weight files, in the order of their names.
+
+    Raises:
+        ValueError: A hub id that is not in the local cache.
+    """
+    folder = ref.path or _cached_snapshot(ref)
+    if folder is None:
+        raise ValueError(f"base {ref} is not in the local cache, so its weights have no hash here yet")
+    files = [file for part in COMPONENTS for file in _weight_files(folder / part)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(folder)}:{_file_hash(file, file.stat().st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _file_hash(file: Path, _modified: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.glob("*")) if file.suffix in _WEIGHTS)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+
+
+def _pixels_per_latent(folder: Path) -> int:
+    """Pixels per latent cell along one side: the VAE halves at every level but the last; Stable Diffusion's is 8."""
+    return int(2 ** (len(_config(folder / "vae").get("block_out_channels", range(4))) - 1))
+
+
+def _cached_snapshot(ref: BaseRef) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(ref.name, "model_index.json", revision=ref.revision)
+    return Path(index).parent if isinstance(index, str) else None

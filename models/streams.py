@@ -1,0 +1,46 @@
+"""Random streams: every draw has a name, so that no draw can shift another.
+
+A draw is keyed by (seed, stream, key...), for instance (7, "noise", clip, frame, candidate). The arm, the number of
+frames, the micro-batch and the device change nothing in it, which is what makes arms comparable pair by pair.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Streams:
+    """The named random streams of one seed.
+
+    The key of a draw is hashed with SHA-256 to the 128 bits that numpy's Philox generator takes. (torch's CPU
+    generator keeps only 32 bits of its seed, so that two of a few thousand draws would coincide.)
+
+    Args:
+        seed: The seed of a cell; any whole number.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return f"Streams({self.seed})"
+
+    def generator(self, stream: str, *key: int) -> np.random.Generator:
+        """A fresh generator for one draw; the same key gives the same generator, whatever was drawn before."""
+        name = json.dumps([self.seed, stream, *key])
+        digest = hashlib.sha256(name.encode()).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+    def normal(self, stream: str, *key: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Standard normal values as a float32 array of the given shape."""
+        return self.generator(stream, *key).standard_normal(shape, dtype=np.float32)
+
+    def integers(self, stream: str, *key: int, high: int) -> int:
+        """One whole number, uniform on 0 .. high - 1."""
+        return int(self.generator(stream, *key).integers(high))
+
+    def uniform(self, stream: str, *key: int, low: float = 0.0, high: float = 1.0) -> float:
+        """One number, uniform on [low, high)."""
+        return float(self.generator(stream, *key).uniform(low, high))

@@ -1,0 +1,300 @@
+"""The one ablation mechanism: a system is a typed tree of parts, and an ablation edits the tree before it is built.
+
+A *slot* is a field of a system whose type is a closed union of parts told apart by their ``kind``; the type is the
+registry. Absence is a part like any other (kind ``removed``), which states what the model does without it. So an arm of
+a study is ``system.edit(changes)``, and nothing below asks whether something was ablated.
+"""
+
+import difflib
+import inspect
+import json
+import re
+import typing
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from models.backbones import Base
+    from models.bases import Protocol
+    from models.streams import Streams
+
+_SystemT = TypeVar("_SystemT", bound="System")
+
+# ---------------------------------------------------------------------------------------------- what a user did wrong
+
+
+@dataclass(frozen=True)
+class EditProblem:
+    """One change that cannot be made: where, and what was written -> what is allowed."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class EditError(ValueError):
+    """An edit with at least one wrong change; ``problems`` holds all of them."""
+
+    def __init__(self, problems: Sequence[EditProblem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class NonFiniteError(ArithmeticError):
+    """Sampling left the finite numbers; the message names the step and the clips."""
+
+
+# --------------------------------------------------------------------------------------------------- what a system is
+
+
+class Part(BaseModel):
+    """One filling of a slot: plain data until it is built.
+
+    The first sentence of a part's docstring says what it means, and ``Field(description=...)`` why a value has the
+    range it has: both are shown to whoever writes a study.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    kind: str
+
+    @classmethod
+    def meaning(cls) -> str:
+        """What this kind means, in one sentence."""
+        first_paragraph = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+        return re.split(r"(?<=\.)\s", first_paragraph)[0]
+
+    def num_parameters(self) -> int:
+        """Parameters that this part adds to the base's networks; a part that builds a module says how many."""
+        return 0
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the plan should know before this part runs, such as that it equals another kind."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A replaceable place of a system: its default part and the closed set of kinds that may fill it."""
+
+    name: str
+    default: Part
+    kinds: Mapping[str, type[Part]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model drew: one video per prompt, and figures per clip about how they were drawn.
+
+    Shape:
+        video (b f c h w), float32 on the CPU, in [-1, 1]; each of statistics (b,).
+    """
+
+    video: "torch.Tensor"
+    statistics: "dict[str, np.ndarray[Any, np.dtype[np.float64]]]" = field(default_factory=dict)
+
+
+class VideoModel(typing.Protocol):
+    """A built system: it draws videos."""
+
+    def sample(self, prompts: Sequence[str], streams: "Streams", protocol: "Protocol") -> Sample:
+        """Draw one clip per prompt.
+
+        Args:
+            prompts: One text per clip; it conditions all frames of its clip.
+            streams: Where all randomness comes from.
+            protocol: Frames, steps, guidance and size.
+
+        Raises:
+            NonFiniteError: A value became NaN or infinite on the way.
+        """
+        ...
+
+
+class System(BaseModel):
+    """A whole model as a frozen tree: slots filled with parts, and plain values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+
+    @classmethod
+    def slots(cls) -> dict[str, Slot]:
+        """The slots by field name, in the order they are declared."""
+        slots = {}
+        for name, info in cls.model_fields.items():
+            kinds = _kinds(info)
+            if kinds:
+                assert isinstance(info.default, Part), f"slot {cls.__name__}.{name} needs a default part"
+                slots[name] = Slot(name, info.default, kinds)
+        return slots
+
+    @abstractmethod
+    def build(self, base: "Base") -> VideoModel:
+        """Make the model that this tree describes on a loaded base, which stays as it is."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What the parts' notes say, each with the slot it is about."""
+        parts = {name: getattr(self, name) for name in self.slots()}
+        return tuple(f"{name}={part.kind}: {note}" for name, part in parts.items() for note in part.notes())
+
+    def edit(self, changes: Mapping[str, object]) -> Self:
+        """This tree with some parts or values changed; the order of the changes does not matter.
+
+        A path names a slot or a value in one. At a slot, a word puts that kind in (with its defaults), a map with
+        ``kind`` likewise with the values given, and a map without ``kind`` changes values of the part that is there.
+        Slots are filled before values inside them are set.
+
+        Args:
+            changes: Dotted path -> word, map or value, as in ``{"noise": "removed", "attention.mu": 0.6}``.
+
+        Raises:
+            EditError: Some change cannot be made. All such changes are reported together, and none is made.
+        """
+        edit = _Edit(self, changes)
+        for path in sorted(changes, key=lambda path: path.count(".")):
+            edit.lay_on(path, changes[path])
+        return edit.finish(type(self))
+
+
+# ------------------------------------------------------------------------------------------------ how an edit is made
+
+
+def _kinds(info: FieldInfo) -> dict[str, type[Part]]:
+    """The parts that a field's type allows, by kind; empty for a plain value."""
+    members = typing.get_args(info.annotation) or (info.annotation,)
+    if not all(isinstance(member, type) and issubclass(member, Part) for member in members):
+        return {}
+    return {member.model_fields["kind"].default: member for member in members}
+
+
+class _Edit:
+    """One edit under way: the tree as plain data with changes laid on, and what is wrong with them so far."""
+
+    def __init__(self, system: System, changes: Mapping[str, object]) -> None:
+        self.system = system.name
+        self.slots = system.slots()
+        self.tree: dict[str, Any] = system.model_dump()
+        self.changes = changes
+        self.problems: list[EditProblem] = []
+
+    def finish(self, system: type[_SystemT]) -> _SystemT:
+        """The edited tree, if nothing is wrong with it."""
+        try:
+            edited = system.model_validate(self.tree)
+        except ValidationError as error:
+            for details in error.errors():
+                self._refuse_value(system, *map(str, details["loc"]), written=details["input"])
+        if self.problems:
+            raise EditError(sorted(dict.fromkeys(self.problems), key=self._position))
+        return edited
+
+    def lay_on(self, path: str, value: object) -> None:
+        """Write one change into the tree, or note why it cannot be."""
+        name, *inner = path.split(".")
+        if name not in self.tree:
+            allowed = f"a slot or value of {self.system}: {_listed(self.tree)}{did_you_mean(name, self.tree)}"
+            self._refuse(path, f"{_written(name)} -> {allowed}")
+        elif inner and (name not in self.slots or len(inner) > 1):
+            self._refuse(path, f"{path.rpartition('.')[0]} is a plain value, nothing lies below it")
+        elif inner:
+            self._set(self.slots[name], inner[0], value, path)
+        elif name in self.slots:
+            self._fill(self.slots[name], value)
+        else:
+            self.tree[name] = value
+
+    def _fill(self, slot: Slot, written: object) -> None:
+        """Put a part, or other values of the part that is there, into a slot."""
+        given = {"kind": written} if isinstance(written, str) else written
+        if not isinstance(given, Mapping):
+            self._refuse(slot.name, f"{_written(written)} -> a kind ({_listed(slot.kinds)}) or a map of values")
+            return
+        kind = given.get("kind", self.tree[slot.name]["kind"])
+        if not isinstance(kind, str) or kind not in slot.kinds:
+            allowed = f"a kind of {slot.name}: {_listed(slot.kinds)}{did_you_mean(kind, slot.kinds)}"
+            self._refuse(slot.name, f"{_written(kind)} -> {allowed}")
+            return
+        if "kind" in given:
+            self.tree[slot.name] = {"kind": kind}
+        for key in (key for key in given if key != "kind"):
+            self._set(slot, str(key), given[key], f"{slot.name}.{key}")
+
+    def _set(self, slot: Slot, key: str, value: object, path: str) -> None:
+        """Set one value of the part that fills a slot."""
+        kind = self.tree[slot.name]["kind"]
+        values = [name for name in slot.kinds[kind].model_fields if name != "kind"]
+        whole = self.changes.get(slot.name)
+        if key == "kind":
+            self._refuse(path, f"a kind is put in at its slot: write {slot.name}: {value}")
+        elif not values:
+            self._refuse(path, f"{slot.name} is {kind} here, which has no values")
+        elif key not in values:
+            allowed = f"a value of {slot.name}={kind}: {_listed(values)}{did_you_mean(key, values)}"
+            self._refuse(path, f"{_written(key)} -> {allowed}")
+        elif path in self.changes and isinstance(whole, Mapping) and key in whole:
+            self._refuse(path, f"set twice in one edit: {_written(whole[key])} and {_written(self.changes[path])}")
+        else:
+            self.tree[slot.name][key] = value
+
+    def _refuse(self, path: str, message: str) -> None:
+        self.problems.append(EditProblem(path, message))
+
+    def _refuse_value(self, system: type[System], name: str, *inner: str, written: object) -> None:
+        """Note a value that pydantic refused, in the study's own words; inner is the kind and the value's name."""
+        info = system.model_fields[name]
+        if inner:
+            info = _kinds(info)[inner[0]].model_fields[inner[1]]
+        self._refuse(".".join([name, *inner[1:2]]), f"{_written(written)} -> {allowed_in_words(info)}")
+
+    def _position(self, problem: EditProblem) -> int:
+        """Where the change that a problem is about stands among the changes."""
+        paths = list(self.changes)
+        return paths.index(problem.path if problem.path in paths else problem.path.split(".")[0])
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """A hint at the nearest allowed word, ready to be put behind a message; empty where none is near."""
+    near = difflib.get_close_matches(str(word).lower(), list(words), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def allowed_in_words(info: FieldInfo) -> str:
+    """What a plain value may be, in words, with the reason where the field's description gives one."""
+    names = {float: "a number", int: "a whole number", str: "a word", bool: "true or false"}
+    members = typing.get_args(info.annotation) or (info.annotation,)
+    if typing.get_origin(info.annotation) is typing.Literal:
+        words = f"one of {_listed(map(str, members))}"
+    else:
+        words = " or ".join(names.get(member, "nothing") for member in members)
+    bounds = {
+        name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
+    }
+    if {"ge", "le"} <= bounds.keys():
+        words += f" from {bounds['ge']:.6g} to {bounds['le']:.6g}"
+    else:
+        signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+        words += "".join(f", {signs[name]} {bound:.6g}" for name, bound in bounds.items())
+    return f"{words}: {info.description}" if info.description else words
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def _written(value: object) -> str:
+    """A value as it would stand in a study file."""
+    return json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, float) else f"{value:g}"

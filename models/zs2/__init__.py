@@ -1,0 +1,317 @@
+"""ZS²: video from a frozen text-to-image model, by correlated start noise and momentum over the frames' attention.
+
+Source: Zero-Shot Video Sampling (arXiv 2407.21475). Symbols: lambda ``threshold``, mu ``mu``, R ``candidates``,
+L ``iterations``, D the divergence of a frame's noise from the one before (``models.zs2.noise.divergence``).
+"""
+
+import functools
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from models.system import Part, System, VideoModel
+
+if TYPE_CHECKING:
+    from models.attention import FrameMix
+    from models.backbones import Base
+    from models.zs2.noise import NoiseModel
+
+MAX_THRESHOLD = math.sqrt(math.e)
+"""E[D] of independent noise: sqrt(e) = 1.6487."""
+
+Threshold = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=MAX_THRESHOLD,
+        description="independent noise has a divergence of sqrt(e) = 1.6487 on average, so more is out of reach",
+    ),
+]
+Candidates = Annotated[int, Field(ge=1)]
+Iterations = Annotated[int, Field(ge=1)]
+Momentum01 = Annotated[
+    float, Field(ge=0, le=1, description="it is the weight of the past: 0 is plain self-attention, 1 the past alone")
+]
+MixWeight = Annotated[float, Field(ge=0)]
+
+_NO_SEARCH = "random draws never come near a threshold this low, so the frames are independent in effect, like removed"
+
+
+class Noise(Part):
+    """How the frames' start noise is drawn."""
+
+    @abstractmethod
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+
+
+class TwoStage(Noise):
+    """Dependency noise: each frame's noise is brought to the threshold from the one before by a two-stage search.
+
+        eps_i = rho_i eps_{i-1} + sqrt(1 - rho_i^2) z_i,   with z_i and rho_i such that D(eps_i | eps_{i-1}) = lambda
+
+    Stage 1 draws R candidates for z_i and keeps the nearest at or above lambda; stage 2 bisects rho_i.
+
+    Args:
+        threshold: lambda, without unit, in [0, sqrt(e)]; 0 is the same noise in every frame.
+        candidates: R, at least 1.
+        iterations: Halvings of the bisection, at least 1; 30 leave less than 1e-8.
+
+    Source: ZS2 (arXiv 2407.21475), authors' pseudocode; departure: its second stage does not converge and can leave
+    [0, 1] (see ``PublishedClimb``), so that stage 2 is a bisection here.
+    """
+
+    kind: Literal["two_stage"] = "two_stage"
+    threshold: Threshold = 0.01
+    candidates: Candidates = 10
+    iterations: Iterations = 30
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.two_stage(self.threshold, self.iterations), self.candidates)
+
+
+class RandomSearch(Noise):
+    """The random stage alone: each frame's noise is the candidate nearest to the threshold, with no bisection.
+
+    Args:
+        threshold: lambda, in [0, sqrt(e)].
+        candidates: R, at least 1.
+
+    Source: ZS2, stage 1. Its divergence stays near sqrt(e) whatever lambda.
+    """
+
+    kind: Literal["random_search"] = "random_search"
+    threshold: Threshold = 0.01
+    candidates: Candidates = 10
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.random_search(self.threshold), self.candidates)
+
+    def notes(self) -> tuple[str, ...]:
+        """That this is independent noise in effect."""
+        return (_NO_SEARCH,)
+
+
+class Analytic(Noise):
+    """Dependency noise without a search: the correlation that reaches the threshold on average, in closed form.
+
+        rho = 1 - lambda / sqrt(e)
+
+    Args:
+        threshold: lambda, in [0, sqrt(e)].
+
+    Source: derived, since E[D] = sqrt(e) (1 - rho) for standard normal noise.
+    """
+
+    kind: Literal["analytic"] = "analytic"
+    threshold: Threshold = 0.01
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.fixed(1 - self.threshold / MAX_THRESHOLD))
+
+
+class PublishedClimb(Noise):
+    """Dependency noise by the published search: the best random draw, then a climb with shrinking steps.
+
+    Args:
+        threshold: lambda, in [0, sqrt(e)].
+        candidates: R, at least 1.
+        iterations: L, steps of the climb, at least 1.
+
+    Source: ZS2, authors' pseudocode; departures: alpha is kept in [0, 1] (the listing leaves it, and is NaN at its own
+    default threshold), and each clip has its own alpha. The climb still stops short of lambda or overshoots it.
+    """
+
+    kind: Literal["published_climb"] = "published_climb"
+    threshold: Threshold = 0.01
+    candidates: Candidates = 10
+    iterations: Iterations = 15
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.published_climb(self.threshold, self.iterations), self.candidates)
+
+
+class Mixed(Noise):
+    """Mixed noise: every frame shares one draw and adds its own, so all pairs of frames are equally correlated.
+
+        eps_i = a / sqrt(1 + a^2) eps_shared + 1 / sqrt(1 + a^2) z_i
+
+    Args:
+        a: Weight of the shared draw, at least 0; the default gives neighbours the correlation of threshold 0.01.
+
+    Source: PYoCo (arXiv 2305.10474); departure: eps_shared is drawn given frame 0, which is the same in all kinds.
+    """
+
+    kind: Literal["mixed"] = "mixed"
+    a: MixWeight = 12.8
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Mixture(self.a)
+
+
+class Progressive(Noise):
+    """Progressive noise: each frame mixes the noise before it with its own draw at one fixed weight.
+
+        eps_i = a / sqrt(1 + a^2) eps_{i-1} + 1 / sqrt(1 + a^2) z_i
+
+    Args:
+        a: Weight of the past, at least 0; the default gives neighbours the correlation of threshold 0.01.
+
+    Source: PYoCo (arXiv 2305.10474); departures: none.
+    """
+
+    kind: Literal["progressive"] = "progressive"
+    a: MixWeight = 9.04
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.fixed(self.a / math.hypot(1, self.a)))
+
+
+class SharedNoise(Noise):
+    """The same noise in every frame."""
+
+    kind: Literal["shared"] = "shared"
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.fixed(1.0))
+
+
+class IndependentNoise(Noise):
+    """Absence: independent noise in every frame."""
+
+    kind: Literal["removed"] = "removed"
+
+    def build(self) -> "NoiseModel":
+        """Make the noise model."""
+        from models.zs2 import noise
+
+        return noise.Chain(noise.fixed(0.0))
+
+
+class Attention(Part):
+    """Where the keys and values of the U-Net's self-attention come from."""
+
+    @abstractmethod
+    def build(self) -> "FrameMix | None":
+        """Make the rule by which frames are mixed, or None where they are not."""
+
+
+class MomentumAttention(Attention):
+    """Momentum: each frame attends to a moving average of keys and values over the frames up to it.
+
+        K'_0 = K_0,   K'_i = mu K'_{i-1} + (1 - mu) K_i   (V' likewise)
+
+    Args:
+        mu: Weight of the past, without unit, in [0, 1]; 0 is self-attention, 1 first-frame attention.
+
+    Source: ZS2 (arXiv 2407.21475), authors' pseudocode, matrix form.
+    """
+
+    kind: Literal["momentum"] = "momentum"
+    mu: Momentum01 = 0.98
+
+    def build(self) -> "FrameMix | None":
+        """Make the mixing rule."""
+        from models.attention import moving_average
+
+        return functools.partial(moving_average, mu=self.mu)
+
+    def notes(self) -> tuple[str, ...]:
+        """Where mu makes this another kind in effect."""
+        same = {
+            0.0: "mu = 0 is plain self-attention, like removed",
+            1.0: "mu = 1 is first-frame attention, cross_frame",
+        }
+        return (same[self.mu],) if self.mu in same else ()
+
+
+class PreviousFrameAttention(Attention):
+    """Momentum on the previous frame alone: each frame attends to a mix of its own keys and values and those before.
+
+        K'_0 = K_0,   K'_i = mu K_{i-1} + (1 - mu) K_i   (V' likewise)
+
+    Args:
+        mu: Weight of the previous frame, without unit, in [0, 1].
+
+    Source: ZS2, authors' pseudocode, loop form (which differs from its matrix form).
+    """
+
+    kind: Literal["previous_frame"] = "previous_frame"
+    mu: Momentum01 = 0.98
+
+    def build(self) -> "FrameMix | None":
+        """Make the mixing rule."""
+        from models.attention import previous_frame
+
+        return functools.partial(previous_frame, mu=self.mu)
+
+
+class CrossFrameAttention(Attention):
+    """Cross-frame attention: every frame attends to the first frame.
+
+        K'_i = K_0   (V' likewise)
+
+    Source: Text2Video-Zero (arXiv 2303.13439).
+    """
+
+    kind: Literal["cross_frame"] = "cross_frame"
+
+    def build(self) -> "FrameMix | None":
+        """Make the mixing rule."""
+        from models.attention import first_frame
+
+        return first_frame
+
+
+class SelfAttention(Attention):
+    """Absence: every frame attends to itself, as the base does."""
+
+    kind: Literal["removed"] = "removed"
+
+    def build(self) -> "FrameMix | None":
+        """None: frames are not mixed."""
+        return None
+
+
+class ZS2(System):
+    """Zero-shot video sampling: dependency noise and momentum attention on a frozen text-to-image model."""
+
+    name: ClassVar[str] = "zs2"
+
+    noise: Annotated[
+        TwoStage | RandomSearch | Analytic | PublishedClimb | Mixed | Progressive | SharedNoise | IndependentNoise,
+        Field(discriminator="kind"),
+    ] = TwoStage()
+    attention: Annotated[
+        MomentumAttention | PreviousFrameAttention | CrossFrameAttention | SelfAttention,
+        Field(discriminator="kind"),
+    ] = MomentumAttention()
+
+    def build(self, base: "Base") -> VideoModel:
+        """Make the sampler on a loaded base; both parts are policies, so the base stays as it is."""
+        from models.zs2.sampling import ZS2Sampler
+
+        return ZS2Sampler(base, self.noise.build(), self.attention.build())

@@ -1,0 +1,68 @@
+import dataclasses
+import types
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from models.backbones import Base, encode_text
+from models.diffusion import denoise, micro_batch_rule
+
+
+class PointUnet:
+    """The exact noise prediction where all latents of the data are one point x: e = (x_t - a_t x) / s_t.
+
+    With deterministic DDIM every start then ends in the point (but for the last alpha being below 1).
+    """
+
+    def __init__(self, base: Base, points: tuple[float, float]) -> None:
+        self.alphas, self.points = base.noise_scheduler.alphas_cumprod, points
+        self.config = base.unet.config
+
+    def __call__(self, latents: torch.Tensor, timestep: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor]:
+        alpha = self.alphas[timestep]
+        where = torch.full_like(latents, self.points[1])
+        if len(latents) == 12:  # with guidance, the unconditional half comes first
+            where[:6] = self.points[0]
+        return ((latents - alpha.sqrt() * where) / (1 - alpha).sqrt(),)
+
+
+@pytest.mark.parametrize(("guidance", "expected"), [(1.0, 0.8), (3.0, 0.2 + 3 * 0.6)])
+@pytest.mark.parametrize("steps", [5, 50])
+def test_ddim_ends_in_the_point_that_guidance_asks_for(
+    guidance: float, expected: float, steps: int, tiny_base: Base
+) -> None:
+    base = dataclasses.replace(tiny_base, unet=PointUnet(tiny_base, (0.2, 0.8)))
+    start = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    text = encode_text(base, ["a", "b"])
+    latents = denoise(base, start, text, steps=steps, guidance=guidance, micro_batch=100)
+    assert latents.shape == start.shape
+    # The trajectory keeps the direction of the start noise: a_t x + s_t e with e constant along it.
+    final = tiny_base.noise_scheduler.final_alpha_cumprod
+    first = tiny_base.noise_scheduler.alphas_cumprod[1 + 1000 // steps * (steps - 1)]
+    noise = (start - first.sqrt() * expected) / (1 - first).sqrt()
+    exact = final.sqrt() * expected + (1 - final).sqrt() * noise
+    torch.testing.assert_close(latents, exact, rtol=0, atol=1e-4)
+
+
+def test_the_bases_schedule_is_left_alone(tiny_base: Base) -> None:
+    before = dict(tiny_base.noise_scheduler.__dict__)
+    start, text = torch.zeros(1, 2, 4, 4, 4), encode_text(tiny_base, ["a"])
+    denoise(tiny_base, start, text, steps=2, guidance=2.0, micro_batch=2)
+    assert tiny_base.noise_scheduler.num_inference_steps is None
+    assert before.keys() == tiny_base.noise_scheduler.__dict__.keys()
+
+
+def test_the_micro_batch_follows_total_memory_and_never_free_memory(
+    tiny_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine(total: int, available: int) -> int:
+        memory = types.SimpleNamespace(total=total, available=available, free=available)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+        return micro_batch_rule(tiny_base, 512, 512)
+
+    assert machine(16 * 2**30, 15 * 2**30) == machine(16 * 2**30, 2**20)
+    assert machine(32 * 2**30, 2**20) == 2 * machine(16 * 2**30, 2**20)
+    assert machine(2**20, 2**20) == 1
+    assert micro_batch_rule(tiny_base, 256, 256) >= micro_batch_rule(tiny_base, 512, 512)

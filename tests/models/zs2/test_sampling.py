@@ -1,0 +1,198 @@
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_video_zero import (
+    CrossFrameAttnProcessor,
+    CrossFrameAttnProcessor2_0,
+)
+
+from models.attention import FrameMixProcessor, first_frame, self_attention_layers
+from models.backbones import Base, attached, load_base
+from models.bases import Protocol
+from models.streams import Streams
+from models.system import NonFiniteError, Sample
+from models.zs2 import ZS2
+
+PROTOCOL = Protocol(clips=2, frames=4, steps=4, guidance=5.0, height=32, width=32)
+PROMPTS = ["a red circle moves right", "a blue square"]
+
+
+def draw(base: Base, changes: dict[str, Any], **protocol: Any) -> Sample:
+    used = PROTOCOL.model_copy(update=protocol)
+    return ZS2().edit(changes).build(base).sample(PROMPTS, Streams(5), used)
+
+
+def pipeline_video(base: Base, changes: dict[str, Any], guidance: float = 5.0) -> torch.Tensor:
+    """What diffusers' own image pipeline makes of each frame's start noise, as (b f c h w) in [-1, 1]."""
+    pipeline = StableDiffusionPipeline(
+        vae=base.vae,
+        text_encoder=base.text_encoder,
+        tokenizer=base.tokenizer,
+        unet=base.unet,
+        scheduler=DDIMScheduler.from_config(base.noise_scheduler.config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    noise = ZS2().edit(changes).noise.build().sample(Streams(5), 2, 4, (4, 4, 4)).latents
+    clips = [
+        pipeline(
+            [prompt] * 4,
+            height=32,
+            width=32,
+            num_inference_steps=4,
+            guidance_scale=guidance,
+            eta=0.0,
+            latents=latents,
+            output_type="pt",
+        ).images
+        for prompt, latents in zip(PROMPTS, noise, strict=True)
+    ]
+    return torch.stack(clips) * 2 - 1
+
+
+@pytest.mark.parametrize("attention", [{"kind": "momentum", "mu": 0.0}, {"kind": "previous_frame", "mu": 0}, "removed"])
+@pytest.mark.parametrize("guidance", [5.0, 1.0])
+def test_without_momentum_it_is_diffusers_own_pipeline_frame_by_frame(
+    attention: object, guidance: float, tiny_base: Base
+) -> None:
+    changes = {"attention": attention, "noise.threshold": 0.5}
+    video = draw(tiny_base, changes, guidance=guidance).video
+    torch.testing.assert_close(video, pipeline_video(tiny_base, changes, guidance), rtol=0, atol=1e-4)
+
+
+def test_cross_frame_is_diffusers_own_processor_in_the_whole_pipeline(tiny_base: Base) -> None:
+    changes = {"attention": "cross_frame", "noise.threshold": 0.5}
+    layers = self_attention_layers(tiny_base.unet)
+    with attached(tiny_base.unet, dict.fromkeys(layers, CrossFrameAttnProcessor2_0(batch_size=2))):
+        expected = pipeline_video(tiny_base, changes)
+    torch.testing.assert_close(draw(tiny_base, changes).video, expected, rtol=0, atol=1e-4)
+    assert (draw(tiny_base, {**changes, "attention": "removed"}).video - expected).abs().max() > 1e-3
+
+
+def test_cross_frame_is_diffusers_own_processor_in_the_whole_unet(tiny_base: Base) -> None:
+    generator, layers = torch.Generator().manual_seed(0), self_attention_layers(tiny_base.unet)
+    latents, text = (torch.randn(*shape, generator=generator) for shape in ((8, 4, 4, 4), (8, 77, 16)))
+    found = []
+    for processor in (CrossFrameAttnProcessor(batch_size=2), FrameMixProcessor(first_frame(4))):
+        with torch.inference_mode(), attached(tiny_base.unet, dict.fromkeys(layers, processor)):
+            found.append(tiny_base.unet(latents, 500, text).sample)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5)
+
+
+def test_mu_1_is_cross_frame(tiny_base: Base) -> None:
+    assert torch.equal(draw(tiny_base, {"attention.mu": 1}).video, draw(tiny_base, {"attention": "cross_frame"}).video)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention.mu": 0.3},
+        {"attention": "cross_frame"},
+        {"noise.threshold": 1.0},
+        {"noise": "removed"},
+        {"noise": "mixed"},
+    ],
+)
+def test_frame_0_depends_on_no_part(changes: dict[str, Any], tiny_base: Base) -> None:
+    control, arm = draw(tiny_base, {}).video, draw(tiny_base, changes).video
+    torch.testing.assert_close(arm[:, 0], control[:, 0], rtol=0, atol=1e-5)
+    assert (arm[:, 1:] - control[:, 1:]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("mu", "atol"), [(0.0, 0.0), (1.0, 0.0), (0.6, 1e-5), (0.98, 1e-5)])
+def test_threshold_0_is_a_still_video_for_any_momentum(mu: float, atol: float, tiny_base: Base) -> None:
+    video = draw(tiny_base, {"noise.threshold": 0, "attention.mu": mu}).video
+    torch.testing.assert_close(video, video[:, :1].expand_as(video), rtol=0, atol=atol)
+
+
+def test_absence_leaves_no_trace_of_a_part(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    untouched, seen = tiny_base.unet.attn_processors, []
+    forward = tiny_base.unet.forward
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.append((tiny_base.unet.attn_processors, args[0]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(tiny_base.unet, "forward", spy)
+    draw(tiny_base, {"attention": "removed", "noise": "removed"}, guidance=1.0, steps=1)
+    [(processors, latents)] = seen
+    assert all(processors[name] is untouched[name] for name in untouched)
+    expected = [Streams(5).normal("noise", clip, frame, 0, shape=(4, 4, 4)) for clip in range(2) for frame in range(4)]
+    assert torch.equal(latents, torch.stack([torch.from_numpy(noise) for noise in expected]))
+    draw(tiny_base, {}, guidance=1.0, steps=1)
+    changed = {name for name, processor in seen[-1][0].items() if processor is not untouched[name]}
+    assert changed == self_attention_layers(tiny_base.unet).keys()
+
+
+def test_a_clip_is_conditioned_by_its_own_prompt(tiny_base: Base) -> None:
+    model = ZS2().build(tiny_base)
+    both = model.sample(PROMPTS, Streams(5), PROTOCOL).video
+    other = model.sample([PROMPTS[0], "no"], Streams(5), PROTOCOL).video
+    torch.testing.assert_close(other[0], both[0], rtol=0, atol=1e-5)
+    assert (other[1] - both[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 7, 8, 100])
+def test_micro_batches_are_whole_clips(micro_batch: int, tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, forward = [], tiny_base.unet.forward
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        sizes.append(len(args[0]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(tiny_base.unet, "forward", spy)
+    draw(tiny_base, {}, micro_batch=micro_batch, steps=1)
+    assert sizes == ([16] if micro_batch >= 8 else [8, 8])
+
+
+def test_a_value_that_is_not_finite_names_step_and_clip(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, calls = tiny_base.unet.forward, []
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        (prediction,) = forward(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 3:
+            prediction[4:8] = float("nan")
+        return (prediction,)
+
+    monkeypatch.setattr(tiny_base.unet, "forward", broken)
+    with pytest.raises(NonFiniteError, match="at step 3 of 4 of clip 1"):
+        draw(tiny_base, {}, guidance=1.0)
+    assert len(calls) == 3
+
+
+def test_pixels_that_are_not_finite_are_noticed(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = tiny_base.vae.decode
+    monkeypatch.setattr(tiny_base.vae, "decode", lambda *a, **k: (decode(*a, **k)[0] * float("inf"),))
+    with pytest.raises(NonFiniteError, match="while decoding of clip 0, 1"):
+        draw(tiny_base, {})
+
+
+def test_attention_needs_self_attention_to_change(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.zs2.sampling.self_attention_layers", lambda unet: {})
+    with pytest.raises(ValueError, match="no self-attention"):
+        draw(tiny_base, {})
+    assert draw(tiny_base, {"attention": "removed"}).video.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near_full_precision(dtype: torch.dtype, tiny_base: Base) -> None:
+    halves = {name: copy.deepcopy(getattr(tiny_base, name)).to(dtype) for name in ("unet", "vae", "text_encoder")}
+    half = dataclasses.replace(tiny_base, dtype=dtype, **halves)
+    full, found = draw(tiny_base, {}).video, draw(half, {}).video
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, full, rtol=0, atol=0.05)
+
+
+@pytest.mark.gpu
+def test_a_gpu_samples_what_the_cpu_does(tiny_base: Base) -> None:
+    gpu = load_base(tiny_base.ref, device="cuda", precision="fp32")
+    assert gpu.device.type == "cuda"
+    torch.testing.assert_close(draw(gpu, {}).video, draw(tiny_base, {}).video, rtol=0, atol=1e-2)
+    assert load_base(tiny_base.ref).dtype == torch.bfloat16

@@ -1,0 +1,75 @@
+import math
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from search_spaces import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, domain
+
+WRITTEN: list[tuple[dict[str, list[object]], Domain]] = [
+    ({"uniform": [0, 1]}, Uniform(low=0, high=1)),
+    ({"log_uniform": [0.001, 1.5]}, LogUniform(low=0.001, high=1.5)),
+    ({"int_uniform": [1, 20]}, IntUniform(low=1, high=20)),
+    ({"choice": [4, 8.5, "word"]}, Choice(values=(4, 8.5, "word"))),
+    ({"kinds": ["momentum", "removed"]}, Kinds(values=("momentum", "removed"))),
+]
+
+
+@pytest.mark.parametrize(("written", "expected"), WRITTEN)
+def test_a_domain_is_read_as_a_study_writes_it(written: dict[str, list[object]], expected: Domain) -> None:
+    assert domain(written) == expected
+    assert type(expected).model_validate(expected.model_dump()) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"unifrom": [0, 1]}, "did you mean uniform?"),
+        ({"uniform": [1, 0]}, "1 is not below 0"),
+        ({"uniform": [1, 1]}, "1 is not below 1"),
+        ({"uniform": [0, 1, 2]}, "two numbers"),
+        ({"uniform": 3}, "two numbers"),
+        ({"uniform": ["a", 1]}, "two numbers"),
+        ({"uniform": [0, math.inf]}, "two numbers"),
+        ({"log_uniform": [0, 1]}, "above 0"),
+        ({"int_uniform": [1.5, 2]}, "two whole numbers"),
+        ({"int_uniform": [True, 2]}, "two whole numbers"),
+        ({"choice": [1]}, "at least two"),
+        ({"choice": [1, 1]}, "occurs twice"),
+        ({"choice": [1, math.nan]}, "finite"),
+        ({"kinds": [1, 2]}, "kinds of the slot"),
+        ([0, 1], "such as {uniform: [0, 1]}"),
+        ({"uniform": [0, 1], "choice": [1, 2]}, "one domain"),
+    ],
+)
+def test_a_wrong_domain_says_what_is_allowed(written: object, said: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        domain(written)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("expected", [expected for _, expected in WRITTEN])
+def test_optuna_and_tune_draw_inside_the_domain(expected: Domain) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [expected.suggest(study.ask(), "value") for _ in range(30)]
+    drawn += [expected.to_tune().sample() for _ in range(30)]
+    for value in drawn:
+        if isinstance(expected, Choice):
+            assert value in expected.extremes()
+        else:
+            low, high = expected.extremes()
+            assert low <= value <= high
+    assert len(set(drawn)) > 1
+
+
+def test_both_ends_of_a_whole_range_are_drawn_by_tune() -> None:
+    sampler = IntUniform(low=1, high=2).to_tune()
+    assert {sampler.sample() for _ in range(40)} == {1, 2}
+
+
+def test_importing_domains_needs_neither_ray_nor_optuna_nor_torch() -> None:
+    code = "import sys, search_spaces; print({'ray', 'optuna', 'torch'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"

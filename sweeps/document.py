@@ -1,0 +1,139 @@
+"""What a file says and where it says it: values, the marks of their places, and problems located by them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+Key = tuple[str | int, ...]
+
+
+class Mark(NamedTuple):
+    """Where a value was written: its line, counted from 1, and its dotted path there."""
+
+    line: int
+    path: str
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with one file."""
+
+    file: str
+    line: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.file}:{self.line}: {self.path + ': ' if self.path else ''}{self.message}")
+
+
+class SpecError(ValueError):
+    """A study file that cannot be used, with everything that is wrong with it.
+
+    Args:
+        problems: At least one, in any order; kept in the order of their lines, each once.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        assert problems, "an error without a problem"
+        self.problems = sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's values, and for each of them the place where it was written.
+
+    ``marks`` is keyed by the path of keys and list positions; the empty path stands for the file itself. ``problems``
+    are those that leave the rest readable, such as a key written twice.
+    """
+
+    file: str
+    value: dict[str, Value]
+    marks: dict[Key, Mark] = field(repr=False)
+    problems: tuple[Problem, ...] = ()
+
+    def without(self, paths: Collection[Key]) -> "Document":
+        """Copy that lacks these entries; later entries of a list move up, and keep the marks of where they stood."""
+        marks: dict[Key, Mark] = {(): self.marks[()]}
+
+        def kept(value: Value, source: Key, target: Key) -> Value:
+            marks[target] = self.marks.get(source, marks[()])
+            if isinstance(value, dict):
+                return {
+                    key: kept(inner, (*source, key), (*target, key))
+                    for key, inner in value.items()
+                    if (*source, key) not in paths
+                }
+            if isinstance(value, list):
+                places = [place for place in range(len(value)) if (*source, place) not in paths]
+                return [kept(value[old], (*source, old), (*target, new)) for new, old in enumerate(places)]
+            return value
+
+        value = kept(self.value, (), ())
+        assert isinstance(value, dict), "the top level is a map"
+        return replace(self, value=value, marks=marks)
+
+    def with_laid_over(self, source: Key) -> "Document":
+        """Copy with one of its own maps laid over it: maps merge key by key, all else is replaced.
+
+        Maps of different ``kind`` or ``layout`` are replaced as well, since their other keys mean different things.
+        """
+        marks: dict[Key, Mark] = {(): self.marks[()]}
+
+        def copied(value: Value, source: Key, target: Key) -> Value:
+            marks[target] = self.marks.get(source, marks[()])
+            if isinstance(value, dict):
+                return {key: copied(inner, (*source, key), (*target, key)) for key, inner in value.items()}
+            if isinstance(value, list):
+                return [copied(inner, (*source, place), (*target, place)) for place, inner in enumerate(value)]
+            return value
+
+        def merged(under: Value, over: Value, source: Key, target: Key) -> Value:
+            if not isinstance(under, dict) or not isinstance(over, dict) or _differ_in_kind(under, over):
+                return copied(over, source, target)
+            result = {key: copied(inner, (*target, key), (*target, key)) for key, inner in under.items()}
+            for key, inner in over.items():
+                place = (*target, key)
+                result[key] = (
+                    merged(result[key], inner, (*source, key), place)
+                    if key in result
+                    else copied(inner, (*source, key), place)
+                )
+            return result
+
+        over: Value = self.value
+        for key in source:
+            assert isinstance(over, dict), source
+            over = over[key]  # type: ignore[index]
+        value = merged(self.value, over, source, ())
+        assert isinstance(value, dict), "a profile is a map"
+        return replace(self, value=value, marks=marks)
+
+    def problem(self, path: Key, message: str) -> Problem:
+        """Locate a message at a path, or at the nearest place above it that was written."""
+        written = path
+        while written not in self.marks:
+            written = written[:-1]
+        mark = self.marks[written]
+        return Problem(self.file, mark.line, dotted((mark.path, *path[len(written) :])), message)
+
+
+def printable(text: str) -> str:
+    """A text on one line that a terminal shows and does not obey: other characters are written as escapes."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def dotted(path: Key) -> str:
+    """Write a path the way people do: ``ablations[1].with.mu``."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        elif key:
+            text += f"{'.' if text else ''}{key}"
+    return text
+
+
+def _differ_in_kind(under: dict[str, Value], over: dict[str, Value]) -> bool:
+    return any(key in over and over[key] != under.get(key) for key in ("kind", "layout"))

@@ -1,0 +1,260 @@
+"""From a study to its arms and cells: pure, and quick enough to be asked at every keystroke."""
+
+import json
+import os
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from models import SYSTEMS
+from models.bases import BaseRef, Card, Protocol, find_base, missing_files, read_card
+from sweeps import words
+from sweeps.arms import Arm, Arms, expand_arms
+from sweeps.document import Key, Problem, SpecError
+from sweeps.study import Study
+from trainables.data import Data, PromptsData
+from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
+from trainables.trial_spec import TrialSpec
+
+__all__ = ["Arm", "Cell", "Plan", "expand", "requirements", "wrong"]
+
+MAX_CELLS = 100_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm at a seed: what is done exactly once. Its id is the hash of all that decides what is sampled."""
+
+    id: str
+    arm: str
+    seed: int
+    spec: TrialSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study worked out: what runs, how it is scored, and what its reader should know.
+
+    Args:
+        study: What was asked.
+        arms: The control first, then the arms in the order of the study.
+        cells: Seed by seed, each over all arms, so that a study cut short is balanced.
+        metrics: The study's metrics with their extractors fixed, companions included.
+        notes: What was merged or added, and what a part says of itself.
+        warnings: What this machine lacks to run it.
+    """
+
+    study: Study
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    metrics: tuple[MetricKey, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the arms have in common: the base as its card describes it, data, protocol and metrics."""
+
+    ref: BaseRef
+    card: Card
+    data: Data
+    protocol: Protocol
+    metrics: tuple[MetricKey, ...]
+    notes: tuple[str, ...]
+
+
+def expand(study: Study) -> Plan:
+    """Work a study out into arms and cells.
+
+    Raises:
+        SpecError: The study asks for something that is not there; all such places together, with their lines.
+    """
+    arms, setting, problems = _worked_out(study)
+    if problems:
+        raise SpecError(problems)
+    assert arms is not None, "no problem, so the system was found"
+    assert setting is not None, "no problem, so the base was found"
+    cells = tuple(_cell(study, arm, seed, setting) for seed in study.seeds for arm in arms.arms)
+    of_parts = [f"{arm.id}: {note}" for arm in arms.arms for note in arm.system.notes()]
+    notes = (*arms.notes, *setting.notes, *of_parts)
+    warnings = tuple(problem.message for problem in _lacking(study, setting.ref))
+    return Plan(study, tuple(arms.arms), cells, setting.metrics, notes, warnings)
+
+
+def wrong(study: Study, *, complete: bool = True) -> list[Problem]:
+    """Everything in a study that its types allow and its system, base or metrics do not.
+
+    Args:
+        study: A study, or what is sound of one: an empty system, base or list of metrics is passed over.
+        complete: Whether nothing was left out, so that a study without any arm is wrong.
+    """
+    return _worked_out(study, complete=complete)[2]
+
+
+def requirements(plan: Plan) -> list[Problem]:
+    """What keeps this machine from running a plan, and how to get it; ``check`` and ``plan`` only warn of it.
+
+    A hub id that is not in the local cache is no obstacle unless HF_HUB_OFFLINE is set: loading it downloads it.
+    """
+    ref = find_base(plan.study.base)
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    return _lacking(plan.study, ref) if ref.where != "hub" or offline else []
+
+
+def _cell(study: Study, arm: Arm, seed: int, setting: _Setting) -> Cell:
+    spec = TrialSpec(
+        study=study.name,
+        arm=arm.id,
+        role=arm.role,
+        part=arm.part,
+        action=arm.action,
+        system=study.system,
+        tree=arm.system.model_dump(mode="json"),
+        base=study.base,
+        data=setting.data,
+        protocol=setting.protocol,
+        precision=study.resources.precision,
+        seed=seed,
+        sampled={},
+        metrics=tuple(metric.family for metric in setting.metrics),
+        extractors=study.extractors,
+    )
+    return Cell(spec.cell_id, arm.id, seed, spec)
+
+
+def _worked_out(study: Study, *, complete: bool = True) -> tuple[Arms | None, _Setting | None, list[Problem]]:
+    """The arms and what they share, each None where it cannot be known, and all that is wrong."""
+    wrong: list[tuple[Key, str]] = []
+    arms = None
+    if study.system in SYSTEMS:
+        arms = expand_arms(study, SYSTEMS[study.system])
+        wrong += arms.problems
+        if complete and not arms.problems and len(arms.arms) == 1:
+            place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
+            wrong.append((place, "no arm differs from the control -> at least one ablation or arm that changes it"))
+        if len(arms.arms) * len(study.seeds) > MAX_CELLS:
+            wrong.append(
+                (("seeds",), f"{len(arms.arms)} arms x {len(study.seeds)} seeds -> at most {MAX_CELLS:,} cells")
+            )
+    elif study.system:
+        wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
+    setting = _setting(study, wrong)
+    return arms, setting, [study.document.problem(*found) for found in wrong]
+
+
+def _setting(study: Study, wrong: list[tuple[Key, str]]) -> _Setting | None:
+    """What the arms share; reasons why it cannot be known are added to ``wrong``."""
+    ref, card = _base(study, wrong)
+    protocol = _protocol(study, card, wrong)
+    if ref is None or card is None:
+        _families(study, wrong)
+        return None
+    data = _data(study, card, wrong)
+    metrics, notes = _metrics(study, card, data, protocol, wrong)
+    if data is None or protocol is None:
+        return None
+    return _Setting(ref, card, data, protocol, metrics, notes)
+
+
+def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
+    """The base and its card; a path written as a path must lead to a whole base."""
+    if not study.base:
+        return None, None
+    try:
+        ref = find_base(study.base)
+        card = read_card(ref)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
+        wrong.append((("base",), f"{study.base}: its card.json does not hold what a card holds, at {places}"))
+        return None, None
+    except json.JSONDecodeError as error:
+        wrong.append((("base",), f"{study.base} has a configuration file that is not JSON ({error}) -> a whole base"))
+        return None, None
+    except (ValueError, OSError) as error:
+        wrong.append((("base",), str(error)))
+        return None, None
+    if ref.where == "folder" and (missing := missing_files(ref)):
+        wrong.append((("base",), _incomplete(study, missing)))
+    return ref, card
+
+
+def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
+    """The card's protocol with the study's keys laid over it."""
+    defaults = (card.protocol if card else Protocol()).model_dump()
+    found = words.problems(Protocol, {**defaults, **study.protocol})
+    wrong += [(("protocol", *place), message) for place, message in found]
+    return None if found else Protocol.model_validate({**defaults, **study.protocol})
+
+
+def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None:
+    """The study's data, or the layout that the base's card names."""
+    if study.data is None:
+        try:
+            return TypeAdapter(Data).validate_python({"layout": card.data})
+        except ValidationError:
+            message = f"base {study.base} brings no data -> data: shapes, or {{layout: prompts, prompts: [...]}}"
+            wrong.append((("data",), message))
+            return None
+    if isinstance(study.data, PromptsData):
+        from models.streams import Streams
+
+        try:
+            study.data.prompts(Streams(0), 1)
+        except ValueError as error:
+            wrong.append((("data", "prompts"), str(error)))
+    return study.data
+
+
+def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
+    """The metrics that exist, each with its place in the list."""
+    places: dict[str, int] = {}
+    for place, family in enumerate(study.metrics):
+        if family not in FAMILIES:
+            wrong.append((("metrics", place), words.not_among(family, FAMILIES)))
+        elif family in places:
+            wrong.append((("metrics", place), f"{family} is there twice -> once"))
+        else:
+            places[family] = place
+    return places
+
+
+def _metrics(
+    study: Study, card: Card, data: Data | None, protocol: Protocol | None, wrong: list[tuple[Key, str]]
+) -> tuple[tuple[MetricKey, ...], tuple[str, ...]]:
+    """The study's metrics and their companions on the networks that base and extractors give."""
+    places = _families(study, wrong)
+    families, notes = with_companions(list(places))
+    metrics = []
+    for name in families:
+        family = FAMILIES[name]
+        given = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
+        place: Key = ("metrics", places[name]) if name in places else ("metrics",)
+        try:
+            metric = resolve(name, card, study.extractors, study.base)
+        except ValueError as error:
+            wrong.append((("extractors", str(family.extractor)) if given else place, str(error)))
+            continue
+        metrics.append(metric)
+        if data is not None and family.needs_references and not data.has_references:
+            wrong.append((place, f"{name} compares with reference clips, which data {data.layout} has none of"))
+        if protocol is not None and metric.least_frames > protocol.frames:
+            wrong.append((place, f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"))
+    return tuple(metrics), tuple(notes)
+
+
+def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
+    """What this machine lacks to run a study, located in it."""
+    missing = missing_files(ref)
+    if not missing:
+        return []
+    if ref.where == "hub":
+        revision = f" --revision {ref.revision}" if ref.revision else ""
+        message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
+    else:
+        message = _incomplete(study, missing)
+    return [study.document.problem(("base",), message)]
+
+
+def _incomplete(study: Study, missing: list[str]) -> str:
+    return f"{study.base} is incomplete, it lacks {', '.join(missing)} -> a whole base in Stable Diffusion layout"

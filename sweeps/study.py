@@ -1,0 +1,243 @@
+"""The types of a study file: what may be written, and the JSON schema that editors check it with."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    WithJsonSchema,
+)
+
+from models import SYSTEMS
+from models.bases import Protocol
+from sweeps.document import Document, Mark
+from trainables.data import Data
+from trainables.metrics import FAMILIES, Extractors
+from trainables.trial_spec import Precision
+
+MAX_SEEDS = 1000
+MAX_SEED = 2**31 - 1
+
+RESERVED = ("mlartifacts", "mlflow.db", "references")
+"""What lies beside the studies in a storage folder."""
+
+LATER = {
+    "search": "tuning inside every arm",
+    "training": "systems that are trained",
+    "budget": "forecasts and caps",
+}
+"""Keys of the study grammar that this version does not read yet, and what each would give."""
+
+
+def _word_or_map(value: object) -> object:
+    if not isinstance(value, str | dict):
+        raise ValueError("a kind (a word), or a map of values")
+    return value
+
+
+def _value(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("a number or a word")
+    return value
+
+
+def _seeds(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_SEEDS:
+            raise ValueError(f"a number of seeds from 1 to {MAX_SEEDS}")
+        return tuple(range(value))
+    if not isinstance(value, list) or not value:
+        raise ValueError("a number of seeds, such as 16, or a list of seeds, such as [0, 1, 2]")
+    for seed in value:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"whole numbers from 0 to {MAX_SEED}")
+    return tuple(value)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"each entry once; {value} is there twice")
+    return values
+
+
+def _arm_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w .,=+-]{0,99}", name):
+        raise ValueError("an arm's name: up to 100 letters, digits, spaces and . , _ = + -")
+    if name == "control":
+        raise ValueError("another name: control is the arm without changes")
+    return name
+
+
+def _gpus(number: float) -> float:
+    if number > 1 and not number.is_integer():
+        raise ValueError("a fraction of one GPU, or whole GPUs")
+    return number
+
+
+def _name(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError("another name: the storage folder has a folder or file of this name")
+    return name
+
+
+def _design(value: object) -> object:
+    if value in ("add_one_in", "factorial"):
+        raise ValueError("one_at_a_time, the only one that this version reads; for combinations, write them under arms")
+    return value
+
+
+def _data(value: object) -> object:
+    return {"layout": value} if isinstance(value, str) else value
+
+
+def _with(value: object) -> str | None:
+    if isinstance(value, list | tuple):
+        return "a list of kinds"
+    return "a map of arms" if isinstance(value, dict) else None  # None: the discriminator's own message
+
+
+Edit = Annotated[
+    str | dict[str, Any],
+    BeforeValidator(_word_or_map),
+    WithJsonSchema({"type": ["string", "object"], "description": "a kind, or values of the part"}),
+]
+"""What may be put at a slot's path: a kind's word, or a map of values (with ``kind``: of another part)."""
+
+Change = Annotated[Any, WithJsonSchema({"type": ["string", "number", "boolean", "object"]})]
+"""What may be put at any path: an edit of a part, or a value."""
+
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$", description="it names a folder: a-z 0-9 . _ -"),
+    AfterValidator(_name),
+]
+ArmName = Annotated[str, AfterValidator(_arm_name)]
+Value = Annotated[
+    bool | int | float | str, BeforeValidator(_value), WithJsonSchema({"type": ["number", "string", "boolean"]})
+]
+With = Annotated[
+    Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct), Tag("a list of kinds")]
+    | Annotated[dict[ArmName, Edit], Field(min_length=1), Tag("a map of arms")],
+    Discriminator(_with, custom_error_type="with", custom_error_message="a list of kinds, or a map of arms"),
+]
+Seeds = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_seeds),
+    AfterValidator(_distinct),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ]
+        }
+    ),
+]
+
+
+class Block(BaseModel):
+    """A map of the study file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=False)
+
+
+class Ablation(Block):
+    """One question about one part: take it away, put another in, or move one of its values."""
+
+    part: Annotated[Text, Field(description="a slot, or for VALUES a value inside one, such as attention.mu")]
+    action: Annotated[
+        Literal["REMOVE", "REPLACE", "VALUES", "ADD"], Field(description="REMOVE, REPLACE, VALUES or ADD")
+    ]
+    with_: With | None = Field(
+        None, alias="with", description="REPLACE and ADD: a list of kinds, or a map from an arm's name to an edit"
+    )
+    values: Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_distinct)] | None = Field(
+        None, description="VALUES: the numbers or words to try"
+    )
+    hypothesis: Annotated[str, Field(description="what the author expects to see")] = ""
+
+
+class Resources(Block):
+    """What one cell is given, and how many run at a time."""
+
+    workers: Annotated[int, Field(ge=1)] | None = Field(None, description="cells at a time; as many as fit by default")
+    cpus_per_worker: Annotated[int, Field(ge=1)] = Field(1, description="processor cores of one cell")
+    gpus_per_worker: Annotated[float, Field(ge=0), AfterValidator(_gpus)] | None = Field(
+        None, description="GPUs of one cell, a fraction to share one; 1 where there is a GPU by default"
+    )
+    precision: Precision = Field("auto", description="auto: fp32 on CPU, bf16 on GPU")
+
+
+class Tracking(Block):
+    """Where MLflow records the runs."""
+
+    uri: Text | None = Field(None, description="MLflow's address; else MLFLOW_TRACKING_URI, else a file in the storage")
+
+
+class Study(Block):
+    """One question about one system: a study file, checked."""
+
+    name: Name
+    question: Annotated[str, Field(description="what this study is to find out, in one sentence")] = ""
+    system: Annotated[Text, Field(description="a system, such as zs2")]
+    base: Annotated[Text, Field(description="an embedded base, a folder, or a hub id (org/name@revision)")]
+    data: Annotated[Data, BeforeValidator(_data)] | None = Field(None, description="a layout's word, or its map")
+    metrics: Annotated[tuple[Text, ...], Field(min_length=1, description="families; the first is the objective")]
+    extractors: Extractors = Extractors()
+    seeds: Annotated[Seeds, Field(description="how many, or a list; every arm sees the same ones")]
+    protocol: Annotated[dict[str, Any], Field(description="how a cell samples; the base's card has the defaults")] = {}
+    control: Annotated[dict[str, Change], Field(description="dotted path -> value: where the control starts from")] = {}
+    ablations: tuple[Ablation, ...] = ()
+    arms: Annotated[
+        dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
+        Field(description="an arm's name -> any combination of changes"),
+    ] = {}
+    design: Annotated[Literal["one_at_a_time"], BeforeValidator(_design)] = "one_at_a_time"
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+
+    _document: Document = PrivateAttr(default=Document("study", {}, {(): Mark(1, "")}))
+
+    @property
+    def document(self) -> Document:
+        """The file this study was read from, to locate what turns out wrong later."""
+        return self._document
+
+    def to_yaml(self) -> str:
+        """This study as a file that reads back as the same study, a profile laid over it included."""
+        import yaml
+
+        values = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a study file, for editors: what these types say, and what comes from other files."""
+    whole = Study.model_json_schema(by_alias=True)
+    properties = whole["properties"]
+    properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
+    properties["metrics"]["items"] = {"enum": list(FAMILIES)}
+    properties["system"]["enum"] = list(SYSTEMS)
+    protocol = Protocol.model_json_schema()
+    properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
+    overlay = {key: value for key, value in properties.items() if key != "name"}
+    properties["profiles"] = {
+        "type": "object",
+        "description": "name -> parts of a study, laid over it by --profile",
+        "additionalProperties": {"type": "object", "properties": overlay, "additionalProperties": False},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

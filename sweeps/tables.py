@@ -1,0 +1,62 @@
+"""Tables for people, at the terminal or in a file."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from sweeps.plan import Plan
+from sweeps.words import written
+
+WIDTH_IN_FILES = 200
+
+
+def show(*tables: RenderableType) -> None:
+    """Print tables, wide and without styles where the output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_IN_FILES, no_color=True)
+    console.print(Group(*tables))
+
+
+def plan_table(plan: Plan, states: Mapping[str, str]) -> Table:
+    """One line per arm: what it changes, and how far its cells are.
+
+    Args:
+        plan: What is to run.
+        states: State of each cell by its id.
+    """
+    table = Table(title=f"{plan.study.name}: {len(plan.cells)} cells", title_justify="left")
+    for heading in ("arm", "changes", "cells"):
+        table.add_column(heading)
+    for arm in plan.arms:
+        changes = ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items())
+        counts = Counter(states[cell.id] for cell in plan.cells if cell.arm == arm.id)
+        table.add_row(arm.id, changes, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    return table
+
+
+def parts_tables(description: Mapping[str, Any]) -> list[Table]:
+    """Parameter counts, then one table per slot with the meaning of each kind.
+
+    Args:
+        description: As ``sweeps.parts.describe`` gives it.
+    """
+    counts = Table(title=f"{description['system']}: parameters", title_justify="left")
+    counts.add_column("network or part")
+    counts.add_column("parameters", justify="right")
+    for name, count in description["parameters"].items():
+        counts.add_row(name, f"{count:,}")
+    tables = [counts]
+    for name, slot in description["slots"].items():
+        table = Table(title=f"slot {name}", title_justify="left")
+        table.add_column("kind")
+        table.add_column("meaning")
+        table.add_column("parameters", justify="right")
+        for kind, entry in slot["kinds"].items():
+            default = " (default)" if kind == slot["default"] else ""
+            table.add_row(f"{kind}{default}", entry["meaning"], f"{entry['parameters']:,}")
+        tables.append(table)
+    return tables

@@ -1,0 +1,178 @@
+"""The command line: what it prints where, its JSON, its exit codes, and what it does not import."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from sweeps.__main__ import app
+from sweeps.plan import expand
+from sweeps.spec import load
+
+Write = Callable[[str | bytes], Path]
+
+STUDY = """\
+name: sound
+question: What is the noise model worth?
+system: zs2
+base: shapes
+metrics: [temporal_consistency]
+seeds: 2
+ablations:
+  - {part: noise, action: REMOVE}
+  - {part: attention.mu, action: VALUES, values: [0.6, 0.98]}
+profiles: {one: {seeds: 1}}
+"""
+HEAVY = (
+    "torch",
+    "ray",
+    "mlflow",
+    "diffusers",
+    "transformers",
+    "deepspeed",
+    "optuna",
+    "scipy",
+    "pandas",
+    "cv2",
+    "decord",
+)
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def study(write: Write) -> Path:
+    return write(STUDY)
+
+
+@pytest.mark.parametrize("arguments", ["--help", "check STUDY", "plan STUDY", "plan STUDY --json", "schema"])
+def test_answers_at_once_without_heavy_imports(arguments: str, study: Path, tmp_path: Path) -> None:
+    given = [str(study) if word == "STUDY" else word for word in arguments.split()]
+    code = f"""
+import sys
+from sweeps.__main__ import app
+try:
+    app({given!r})
+finally:
+    print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.split() == []
+    assert done.stdout
+
+
+def test_help_names_every_command() -> None:
+    text = runner.invoke(app, ["--help"]).output
+    assert all(command in text for command in ("check", "plan", "run", "report", "parts", "schema"))
+
+
+def test_check_says_what_would_run(study: Path) -> None:
+    result = runner.invoke(app, ["check", str(study)])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "sound: What is the noise model worth?"
+    assert lines[1] == "  3 arms x 2 seeds = 6 cells"
+    assert lines[2] == "  arms: control, noise=removed, attention.mu=0.6"
+    assert "surrogate" in lines[3], "a stand-in is said in words"
+    assert any(line.startswith("  note: attention.mu=0.98 is the same as control") for line in lines)
+
+
+def test_a_profile_is_chosen_by_option(study: Path) -> None:
+    assert "3 arms x 1 seeds" in runner.invoke(app, ["check", str(study), "--profile", "one"]).stdout
+    refused = runner.invoke(app, ["check", str(study), "--profile", "two"])
+    assert refused.exit_code == 2
+    assert "--profile two -> one" in refused.stderr
+
+
+def test_plan_as_json(study: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["plan", str(study), "--storage", str(tmp_path / "runs"), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert list(found) == ["study", "arms", "cells"]
+    assert found["study"] == "sound"
+    assert found["arms"] == [
+        {"id": "control", "role": "control", "changes": {}},
+        {"id": "noise=removed", "role": "arm", "changes": {"noise": "removed"}},
+        {"id": "attention.mu=0.6", "role": "arm", "changes": {"attention.mu": 0.6}},
+    ]
+    cells = expand(load(study)).cells
+    assert found["cells"] == [{"id": cell.id, "arm": cell.arm, "seed": cell.seed, "state": "pending"} for cell in cells]
+    assert not (tmp_path / "runs").exists(), "a plan leaves nothing behind"
+
+
+def test_plan_as_a_table_has_no_styles_off_a_terminal(study: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["plan", str(study), "--storage", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "attention.mu=0.6" in result.stdout
+    assert "2 pending" in result.stdout
+
+
+def test_parts_as_json(tiny_base_folder: Path) -> None:
+    result = runner.invoke(app, ["parts", "zs2", "--base", str(tiny_base_folder), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert list(found) == ["system", "parameters", "slots"]
+    assert found["system"] == "zs2"
+    assert found["parameters"]["unet"] > 0
+    assert (found["parameters"]["noise"], found["parameters"]["attention"]) == (0, 0)
+    assert list(found["slots"]) == ["noise", "attention"]
+    attention = found["slots"]["attention"]
+    assert attention["default"] == "momentum"
+    assert list(attention["kinds"]) == ["momentum", "previous_frame", "cross_frame", "removed"]
+    assert attention["kinds"]["removed"] == {
+        "meaning": "Absence: every frame attends to itself, as the base does.",
+        "parameters": 0,
+    }
+
+
+def test_parts_as_tables(tiny_base_folder: Path) -> None:
+    result = runner.invoke(app, ["parts", "zs2", "--base", str(tiny_base_folder)])
+    assert result.exit_code == 0
+    assert "two_stage (default)" in result.stdout
+    assert "unet" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chekc"], "check"),
+        (["check"], "STUDY"),
+        (["check", "STUDY", "--strict"], "--strict"),
+        (["parts", "zs3"], "system: zs3 -> zs2 (did you mean zs2?)"),
+        (["parts", "zs2", "--base", "./nowhere"], "no such folder"),
+        (["report", "STUDY", "--format", "latex"], "latex"),
+        (["check", "nothing.yaml"], "nothing.yaml:1: cannot be read"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_code_2(arguments: list[str], message: str, study: Path) -> None:
+    result = runner.invoke(app, [str(study) if word == "STUDY" else word for word in arguments])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_refused_study_leaves_json_output_empty(write: Write) -> None:
+    result = runner.invoke(app, ["plan", str(write(STUDY.replace("zs2", "zs3"))), "--json"])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_the_schema_is_a_schema() -> None:
+    result = runner.invoke(app, ["schema"])
+    assert result.exit_code == 0
+    jsonschema.Draft202012Validator.check_schema(json.loads(result.stdout))

@@ -1,0 +1,162 @@
+"""A whole study through Ray Tune and MLflow, on a random tiny pipeline of Stable Diffusion v1.5's shape."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = """
+name: tiny
+question: Does it run?
+system: zs2
+base: {base}
+data: {{layout: prompts, prompts: [a red circle, a blue square]}}
+metrics: [{metrics}]
+seeds: {seeds}
+protocol: {{clips: 2, frames: 3, steps: 2, guidance: 2.0, height: 32, width: 32}}
+ablations:
+  - {{part: attention, action: REMOVE}}
+  - {{part: noise, action: REMOVE}}
+"""
+
+
+def sweeps(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweeps", *map(str, arguments)],
+        cwd=ROOT,
+        env={**{key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def states(study: Path, storage: Path) -> list[str]:
+    plan = json.loads(sweeps("plan", study, "--storage", storage, "--json").stdout)
+    return [cell["state"] for cell in plan["cells"]]
+
+
+@pytest.mark.timeout(600)
+def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=2))
+    assert states(study, storage) == ["pending"] * 6
+
+    done = sweeps("run", study, "--storage", storage)
+    assert done.returncode == 0, done.stderr
+    assert "cells 6/6: 6 done, 0 running, 0 failed" in done.stderr
+    assert "temporal_flickering/vbench_formula" in done.stdout
+    assert states(study, storage) == ["done"] * 6
+    assert not (storage / "tiny" / ".tune").exists()
+
+    report = json.loads(sweeps("report", study, "--storage", storage, "--format", "json").stdout)
+    assert [arm["id"] for arm in report["arms"]] == ["control", "attention=removed", "noise=removed"]
+    for arm in report["arms"]:
+        assert set(arm["metrics"]) == {"temporal_flickering/vbench_formula", "motion_magnitude/farneback"}
+        assert all(set(m) == {"mean", "sd", "n", "difference", "low", "high"} for m in arm["metrics"].values())
+    flicker = [arm["metrics"]["temporal_flickering/vbench_formula"] for arm in report["arms"]]
+    assert flicker[0]["difference"] is None
+    assert flicker[2]["difference"] == pytest.approx(flicker[2]["mean"] - flicker[0]["mean"])
+    assert flicker[2]["low"] < flicker[2]["difference"] < flicker[2]["high"]
+    assert flicker[2]["n"] == 2
+
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 7
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if run.data.tags["role"] == "study"]
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"study.yaml", "report"}
+    assert sum(run.data.tags.get("mlflow.parentRunId") == parent.info.run_id for run in runs) == 6
+
+    before = snapshot(storage)
+    again = sweeps("run", study, "--storage", storage)
+    assert again.returncode == 0
+    assert "6 there already, 0 to do" in again.stderr
+    assert {path for path, time in snapshot(storage).items() if before.get(path) != time} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_nan_fails_its_cells_and_no_others(tiny_base_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from models.streams import Streams
+    from trainables.data import ShapesData
+
+    # The letter q is embedded as NaN, so that every cell with a square in its prompt goes NaN while sampling.
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base_folder, base)
+    (weights,) = (base / "text_encoder").glob("*.safetensors")
+    tensors = load_file(weights)
+    (embedding,) = [name for name in tensors if name.endswith("token_embedding.weight")]
+    vocabulary = json.loads((base / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
+    tensors[embedding][vocabulary["q"]] = float("nan")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    seeds = 5
+    fails = {seed for seed in range(seeds) if "q" in ShapesData().prompts(Streams(seed), 1)[0]}
+    assert 0 < len(fails) < seeds
+
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    text = STUDY.format(base=base, metrics="temporal_flickering", seeds=seeds).replace("clips: 2", "clips: 1")
+    study.write_text("".join("data: shapes\n" if "data:" in line else line for line in text.splitlines(True)))
+    failed = sweeps("run", study, "--storage", storage)
+    assert failed.returncode == 1, failed.stderr
+    plan = json.loads(sweeps("plan", study, "--storage", storage, "--json").stdout)
+    assert {cell["seed"] for cell in plan["cells"] if cell["state"] == "failed"} == fails
+    assert {cell["state"] for cell in plan["cells"] if cell["seed"] not in fails} == {"done"}
+    assert "NonFiniteError" in failed.stdout
+    assert f"control ({len(fails)} failed)" in failed.stdout
+    assert sweeps("report", study, "--storage", storage).returncode == 1
+    again = sweeps("run", study, "--storage", storage)
+    assert again.returncode == 1
+    assert " 0 to do" in again.stderr
+    assert f"{3 * len(fails)} to do" in sweeps("run", study, "--storage", storage, "--retry-failed").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_cold_workers_give_the_same_table(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=2))
+    tables = []
+    for options in ([], ["--cold"]):
+        storage = tmp_path / f"runs{len(options)}"
+        assert sweeps("run", study, "--storage", storage, *options).returncode == 0
+        tables.append((storage / "tiny" / "report" / "report.json").read_text())
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_dead_tracker_costs_no_cell_and_is_caught_up(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=1))
+    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = sweeps("run", study, "--storage", storage, **nowhere)
+    assert done.returncode == 0, done.stderr
+    assert "does not answer" in done.stderr
+    later = sweeps("run", study, "--storage", storage)
+    assert "3 there already" in later.stderr
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 4
+
+
+def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, blocked = tmp_path / "study.yaml", tmp_path / "file"
+    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=1))
+    blocked.write_text("not a folder")
+    refused = sweeps("run", study, "--storage", blocked / "runs")
+    assert refused.returncode == 2
+    assert "storage cannot be written" in refused.stderr
+    assert "Traceback" not in refused.stderr

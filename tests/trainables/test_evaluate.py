@@ -1,0 +1,107 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from trainables.cell_files import read_clips
+from trainables.evaluate import Workbench, run_cell, to_pixels
+from trainables.trial_spec import RESULT, Result, TrialSpec
+
+
+def make_spec(
+    base: Path, *, mu: float = 0.5, seed: int = 0, metrics: tuple[str, ...] = ("motion_magnitude",)
+) -> TrialSpec:
+    return TrialSpec.model_validate(
+        {
+            "study": "s",
+            "arm": "control",
+            "role": "control",
+            "system": "zs2",
+            "tree": {"noise": {"kind": "two_stage", "threshold": 0.1}, "attention": {"kind": "momentum", "mu": mu}},
+            "base": str(base),
+            "data": {"layout": "prompts", "prompts": ["a red circle", "a blue square"]},
+            "protocol": {"clips": 2, "frames": 3, "steps": 2, "guidance": 2.0, "height": 32, "width": 32},
+            "seed": seed,
+            "metrics": metrics,
+        }
+    )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(tmp_path / "references")
+
+
+def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path: Path, bench: Workbench) -> None:
+    spec = make_spec(tiny_base_folder)
+    result = run_cell(spec, tmp_path / "cell", bench)
+    assert result.error == ""
+    assert Result.model_validate_json((tmp_path / "cell" / RESULT).read_bytes()) == result
+    assert sorted(path.name for path in (tmp_path / "cell").iterdir()) == [
+        "clip_0.mp4",
+        "clip_1.mp4",
+        "clips.npz",
+        RESULT,
+        "strip.png",
+    ]
+    drawn = read_clips(tmp_path / "cell")
+    assert drawn is not None
+    assert drawn.clips.shape == (2, 3, 32, 32, 3)
+    assert drawn.clips.dtype == np.uint8
+    assert set(result.scores) == {"motion_magnitude/farneback"}
+    assert {"sample", "score", "load"} <= set(result.seconds)
+    assert len(result.provenance["base_hash"]) == 64
+    assert len(result.provenance["code_hash"]) == 16
+
+
+def test_another_metric_scores_the_kept_clips_and_samples_nothing(
+    tiny_base_folder: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    run_cell(make_spec(tiny_base_folder), tmp_path / "cell", bench)
+    kept = (tmp_path / "cell" / "clips.npz").stat().st_mtime_ns
+    more = make_spec(tiny_base_folder, metrics=("motion_magnitude", "temporal_flickering"))
+    assert more.cell_id == make_spec(tiny_base_folder).cell_id
+    result = run_cell(more, tmp_path / "cell", bench)
+    assert set(result.scores) == {"motion_magnitude/farneback", "temporal_flickering/vbench_formula"}
+    assert "sample" not in result.seconds
+    assert (tmp_path / "cell" / "clips.npz").stat().st_mtime_ns == kept
+
+
+def test_a_warm_worker_gives_what_a_cold_one_gives(tiny_base_folder: Path, tmp_path: Path, bench: Workbench) -> None:
+    arms = [make_spec(tiny_base_folder, mu=mu, seed=seed) for mu in (0.0, 1.0) for seed in (0, 1)]
+    warm = [run_cell(spec, tmp_path / "warm" / spec.cell_id, bench) for spec in arms]
+    for spec, before in zip(reversed(arms), reversed(warm), strict=True):
+        cold = run_cell(spec, tmp_path / "cold" / spec.cell_id, Workbench(tmp_path / "references"))
+        assert cold.scores == before.scores
+        one, other = (read_clips(tmp_path / way / spec.cell_id) for way in ("warm", "cold"))
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one.clips, other.clips)
+    assert len({spec.cell_id for spec in arms}) == 4
+
+
+def test_a_cell_that_goes_nan_fails_with_its_reason_and_the_worker_goes_on(
+    tiny_base_folder: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base_folder, broken)
+    (weights,) = (broken / "unet").glob("*.safetensors")
+    tensors = load_file(weights)
+    tensors["conv_out.bias"][:] = float("nan")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    failed = run_cell(make_spec(broken), tmp_path / "bad", bench)
+    assert failed.status == "failed"
+    assert "NonFiniteError" in failed.error
+    assert "step" in failed.error
+    assert failed.scores == {}
+    assert run_cell(make_spec(tiny_base_folder), tmp_path / "good", bench).status == "done"
+
+
+def test_pixels_round_and_clip() -> None:
+    video = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0]).reshape(1, 1, 1, 1, 6).expand(1, 1, 3, 1, 6)
+    pixels = to_pixels(video)
+    assert pixels.shape == (1, 1, 1, 6, 3)
+    assert pixels[0, 0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]

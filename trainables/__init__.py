@@ -1,0 +1,1 @@
+"""Execution: what a Ray worker does for one cell, from the typed spec to the scored clips."""

@@ -1,0 +1,57 @@
+"""What a cell leaves in its folder: lossless clips, a frame strip, clips that play, and its result."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.clips import write_clip
+from trainables.files import write_atomically
+from trainables.pictures import frame_strip
+
+CLIPS = "clips.npz"
+STRIP = "strip.png"
+PLAYABLE = "clip_*.mp4"
+NUM_PLAYABLE = 4
+PLAYABLE_PX = 256
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The clips of a cell, the method's own statistics (means over clips), and the code that drew them.
+
+    Shape:
+        clips (b f h w c) uint8.
+    """
+
+    clips: NDArray[np.uint8]
+    statistics: dict[str, float]
+    code_hash: str
+
+
+def read_clips(folder: Path) -> Drawn | None:
+    """The clips a cell kept from an earlier attempt, or None."""
+    path = folder / CLIPS
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as kept:
+        notes = json.loads(str(kept["notes"]))
+        return Drawn(kept["clips"], notes["statistics"], notes["code_hash"])
+
+
+def save_clips(drawn: Drawn, folder: Path) -> None:
+    """Keep the clips, lossless, with a frame strip and a few clips that a browser plays."""
+    content = io.BytesIO()
+    notes = json.dumps({"statistics": drawn.statistics, "code_hash": drawn.code_hash})
+    np.savez(content, clips=drawn.clips, notes=np.array(notes))
+    picture = io.BytesIO()
+    frame_strip(drawn.clips).save(picture, "PNG")
+    write_atomically(folder / STRIP, picture.getvalue())
+    for number, clip in enumerate(drawn.clips[:NUM_PLAYABLE]):
+        scale = max(1, PLAYABLE_PX // min(clip.shape[1:3]))
+        # 4:2:0 is what every browser plays; after enlarging it costs no colour.
+        write_clip(folder / PLAYABLE.replace("*", str(number)), clip, pixel_format="yuv420p", scale=scale)
+    write_atomically(folder / CLIPS, content.getvalue())

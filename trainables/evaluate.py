@@ -1,0 +1,142 @@
+"""Held-out generation, then metrics: what one worker does for one cell."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import SYSTEMS
+from models.backbones import Base, load_base
+from models.bases import base_hash, find_base, read_card
+from models.streams import Streams
+from trainables.cell_files import Drawn, read_clips, save_clips
+from trainables.files import write_atomically
+from trainables.metrics import resolve
+from trainables.metrics.score import Scorer
+from trainables.provenance import code_hash, commit, environment
+from trainables.trial_spec import RESULT, Result, Score, TrialSpec
+
+log = logging.getLogger(__name__)
+
+
+class Workbench:
+    """What a warm worker keeps between cells: loaded bases and scorers, each loaded once.
+
+    Nothing in it depends on an arm: parts are attached for one cell and taken off again, so that a warm worker gives
+    what a cold one gives.
+
+    Args:
+        references: Folder for reference clips, shared by all cells under one storage.
+    """
+
+    def __init__(self, references: Path) -> None:
+        self.references = references
+        self._bases: dict[tuple[str, str], Base] = {}
+        self._scorers: dict[str, Scorer] = {}
+        self._hashes: dict[str, str] = {}
+
+    def base_hash(self, spec: TrialSpec) -> str:
+        """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""
+        if spec.base not in self._hashes:
+            try:
+                self._hashes[spec.base] = base_hash(find_base(spec.base))
+            except (OSError, ValueError):
+                return ""
+        return self._hashes[spec.base]
+
+    def base(self, spec: TrialSpec) -> Base:
+        """The cell's base at its requested precision."""
+        key = (spec.base, spec.precision)
+        if key not in self._bases:
+            self._bases[key] = load_base(find_base(spec.base), device="auto", precision=spec.precision)
+        return self._bases[key]
+
+    def scorer(self, spec: TrialSpec) -> Scorer:
+        """The extractors and reference features for the cell's metrics."""
+        protocol = spec.protocol
+        size = (protocol.frames, protocol.height, protocol.width)
+        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size}"
+        if key not in self._scorers:
+            card = read_card(find_base(spec.base))
+            keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
+            self._scorers[key] = Scorer(keys, lambda: spec.data.reference_clips(*size, self.references))
+        return self._scorers[key]
+
+
+def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
+    """Sample the cell's clips unless they are kept from before, score them, and leave the result in ``folder``.
+
+    Whatever goes wrong becomes a failed result with its reason: the worker survives and other cells go on.
+    """
+    seconds: dict[str, float] = {}
+    drawn: Drawn | None = None
+    scores: dict[str, Score] = {}
+    error = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        prompts = spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
+        with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
+            scorer = bench.scorer(spec)
+        drawn = read_clips(folder) or _draw(spec, folder, bench, prompts, seconds)
+        with _timed(seconds, "score"):
+            scores = scorer.score(drawn.clips, prompts)
+    except Exception as reason:
+        error = f"{type(reason).__name__}: {reason}"
+        log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
+    provenance = {"commit": commit(), "base_hash": bench.base_hash(spec), **environment()}
+    result = Result(
+        cell_id=spec.cell_id,
+        spec=spec,
+        status="failed" if error else "done",
+        error=error,
+        scores=scores,
+        statistics=drawn.statistics if drawn else {},
+        seconds=seconds,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
+    )
+    write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
+    return result
+
+
+def _draw(spec: TrialSpec, folder: Path, bench: Workbench, prompts: Sequence[str], seconds: dict[str, float]) -> Drawn:
+    """Sample the cell's clips and keep them."""
+    with _timed(seconds, "load"):
+        base = bench.base(spec)
+    with _timed(seconds, "sample"):
+        drawn = sample(spec, base, prompts)
+    with _timed(seconds, "save"):
+        save_clips(drawn, folder)
+    return drawn
+
+
+def sample(spec: TrialSpec, base: Base, prompts: Sequence[str]) -> Drawn:
+    """Build the cell's system on the base and draw its clips."""
+    model = SYSTEMS[spec.system].model_validate(spec.tree).build(base)
+    sampled = model.sample(prompts, Streams(spec.seed), spec.protocol)
+    statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
+    return Drawn(to_pixels(sampled.video), statistics, code_hash())
+
+
+def to_pixels(video: Tensor) -> NDArray[np.uint8]:
+    """Round model video in [-1, 1] to pixels in [0, 255].
+
+    Shape:
+        video (b f c h w) -> (b f h w c) uint8.
+    """
+    pixels = ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return pixels.permute(0, 1, 3, 4, 2).contiguous().numpy()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started

@@ -1,0 +1,43 @@
+"""What Ray Tune calls: decode one TrialSpec, run its cell on a warm worker, report the outcome."""
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from trainables.trial_spec import TrialSpec
+
+
+class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
+    """A trial that is one cell; Tune reuses the actor, so that the base is loaded once per worker.
+
+    The configuration is ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool}``. With
+    ``warm`` off, everything is loaded anew for every cell: the way to show that reuse changes no result.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Fit torch to the processors this actor was given and start with an empty workbench."""
+        import cv2
+        import torch
+
+        from trainables.evaluate import Workbench
+
+        threads = max(1, int(self.trial_resources.required_resources.get("CPU", 1)))
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+        self._bench = Workbench(Path(config["storage"]) / "references")
+
+    def step(self) -> dict[str, Any]:
+        """Run the cell to its end; a failed cell is a result, not an exception."""
+        from trainables.evaluate import Workbench, run_cell
+
+        spec = TrialSpec.model_validate(self.config["spec"])
+        storage = Path(self.config["storage"])
+        if not self.config["warm"]:
+            self._bench = Workbench(storage / "references")
+        result = run_cell(spec, storage / spec.study / "cells" / spec.cell_id, self._bench)
+        return {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Accept the next cell on this actor."""
+        return True

@@ -1,0 +1,89 @@
+"""What crosses from plan to worker and back: one typed specification in, one typed result out."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from models.bases import Protocol
+from trainables.data import Data
+from trainables.metrics import Extractors
+
+RESULT = "result.json"
+"""Name of the result in a cell's folder."""
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class TrialSpec(BaseModel):
+    """One cell, complete: everything a worker needs, and nothing it has to look up.
+
+    ``study``, ``arm``, ``role``, ``part`` and ``action`` say where the cell stands in its study; ``metrics`` and
+    ``extractors`` say how its clips are scored. All else decides what is sampled, and therefore the cell's id.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    arm: str
+    role: Literal["control", "arm"]
+    part: str = ""
+    action: str = ""
+    system: str
+    tree: dict[str, Any]
+    base: str
+    data: Data
+    protocol: Protocol
+    precision: Precision = "auto"
+    seed: int = Field(ge=0)
+    sampled: dict[str, Any] = {}
+    metrics: tuple[str, ...]
+    extractors: Extractors = Extractors()
+
+    @property
+    def cell_id(self) -> str:
+        """Stable identity of the cell: 16 hexadecimal digits of the hash of all that decides what is sampled.
+
+        Metrics are not part of it, since clips are kept and scored in a second step; nor is the micro-batch, which
+        changes no draw.
+        """
+        identity = self.model_dump(
+            mode="json",
+            include={"system", "tree", "base", "data", "protocol", "precision", "seed", "sampled"},
+            exclude={"protocol": {"micro_batch"}},
+        )
+        identity["training"] = None
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Score(BaseModel):
+    """One metric of one cell: its value over all clips, with everything needed to compare it fairly.
+
+    ``per_clip`` is absent for metrics of a whole set (Frechet distances). Two scores may be compared only where key
+    and parameters agree.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: FiniteFloat
+    per_clip: list[FiniteFloat] | None = None
+    direction: Literal["max", "min"]
+    surrogate: bool
+    parameters: dict[str, Any]
+
+
+class Result(BaseModel):
+    """What a worker leaves behind for one cell; written once, by atomic rename, as ``cells/<id>/result.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell_id: str
+    spec: TrialSpec
+    status: Literal["done", "failed"]
+    error: str = ""
+    scores: dict[str, Score] = {}
+    statistics: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    finished: str
+    provenance: dict[str, str] = {}

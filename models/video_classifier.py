@@ -24,8 +24,9 @@ class ClipPrediction(NamedTuple):
 class VideoClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Shape, colour and motion of a clip, by strided 3-D convolutions.
 
-    Time is pooled into the clip's two halves, so that the order of two motions is kept and any number of frames fits;
-    a single frame is classified as a frozen clip.
+    Each half of the clip is pooled by itself, so that the order of two motions is kept and any number of frames fits;
+    both by mean, for the background, and by maximum, for what fills a small part of the picture. A single frame is
+    classified as a frozen clip.
 
     Args:
         block_out_channels: Width after each convolution; every one halves height and width.
@@ -62,7 +63,7 @@ class VideoClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
             ]
             before = width
         self.blocks = nn.Sequential(*layers)
-        self.features = nn.Linear(2 * before, num_features)
+        self.features = nn.Linear(4 * before, num_features)
         self.shape = nn.Linear(num_features, num_shapes)
         self.colour = nn.Linear(num_features, num_colours)
         self.motion = nn.Linear(num_features, 2 * num_motions)
@@ -70,8 +71,9 @@ class VideoClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(self, video: torch.Tensor) -> ClipPrediction:
         """Features and logits of a batch of clips."""
         hidden = self.blocks(video.transpose(1, 2))
-        halves = nn.functional.adaptive_avg_pool3d(hidden, (2, 1, 1)).flatten(1)
-        features = self.features(halves)
+        mean = nn.functional.adaptive_avg_pool3d(hidden, (2, 1, 1)).flatten(1)
+        most = nn.functional.adaptive_max_pool3d(hidden, (2, 1, 1)).flatten(1)
+        features = self.features(torch.cat([mean, most], dim=1))
         active = nn.functional.silu(features)
         motion = self.motion(active).reshape(len(video), 2, -1)
         return ClipPrediction(features, self.shape(active), self.colour(active), motion)

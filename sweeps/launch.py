@@ -60,9 +60,18 @@ def run(plan: Plan, storage: Path, *, retry_failed: bool = False, warm: bool = T
     say(f"{plan.study.name}: {len(plan.cells)} cells, {len(plan.cells) - len(todo)} there already, {len(todo)} to do")
     resolved = ledger.folder / "study.yaml"
     if todo:
+        try:
+            started = _connect()
+        except Exception as reason:
+            say(f"Ray did not start: {reason} -> free some processor or memory, or name a cluster with RAY_ADDRESS")
+            return 2
         ledger.cells.mkdir(parents=True, exist_ok=True)
         write_atomically(resolved, plan.study.to_yaml().encode())
-        _tune(plan, storage, todo, ledger, tracker, warm)
+        try:
+            _tune(plan, storage, todo, ledger, tracker, warm)
+        finally:
+            if started:
+                ray.shutdown()
     report = build(plan, ledger)
     incomplete = any(state != "done" for state in states(plan, storage).values())
     if todo or uploads:
@@ -148,7 +157,6 @@ def _tune(plan: Plan, storage: Path, cells: list[Cell], ledger: Ledger, tracker:
         if tracker is not None:
             tracker.record(result, ledger.cell_folder(result.cell_id))
 
-    started = _connect()
     scratch = ledger.folder / ".tune"
     try:
         with Progress(len(cells)) as progress:
@@ -173,8 +181,6 @@ def _tune(plan: Plan, storage: Path, cells: list[Cell], ledger: Ledger, tracker:
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        if started:
-            ray.shutdown()
 
 
 def _connect() -> bool:

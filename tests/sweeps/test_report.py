@@ -153,8 +153,8 @@ def test_saved_strips_show_every_arm(plan: Plan, ledger: Ledger, tmp_path: Path)
     ]
     from PIL import Image
 
-    strip = Image.open(files[2])
-    assert strip.size[1] > 3 * 64
+    with Image.open(files[2]) as strip:
+        assert strip.size[1] > 3 * 64
 
 
 def test_a_study_that_never_ran_is_said(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,100 @@
+"""The data layouts of a study file: prompts, references, errors."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from models.streams import Streams
+from trainables.data import Data, PromptsData, ShapesData
+from trainables.data.scenes import COLOURS, SHAPES
+
+
+def _data(content: dict[str, Any]) -> ShapesData | PromptsData:
+    return TypeAdapter[ShapesData | PromptsData](Data).validate_python(content)
+
+
+def _pair(prompt: str) -> tuple[str, str]:
+    _, colour, shape, *_ = prompt.split()
+    return shape, colour
+
+
+def test_a_clip_has_its_prompt_whatever_the_number_of_clips() -> None:
+    few, many = (ShapesData().prompts(Streams(7), clips) for clips in (3, 30))
+    assert few == many[:3]
+    assert many != ShapesData().prompts(Streams(8), 30)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prompts_are_balanced(seed: int) -> None:
+    pairs = [_pair(prompt) for prompt in ShapesData().prompts(Streams(seed), 24)]
+    assert Counter(pairs) == Counter((shape, colour) for shape in SHAPES for colour in COLOURS)
+    assert set(Counter(shape for shape, _ in pairs[:8]).values()) == {2}
+    assert {colour for _, colour in pairs[:6]} == set(COLOURS)
+
+
+def test_reference_clips_are_rendered_once_and_decoded(tmp_path: Path) -> None:
+    data = ShapesData(references=4)
+    clips = data.reference_clips(3, 32, 32, tmp_path)
+    assert clips.shape == (4, 3, 32, 32, 3)
+    assert clips.dtype == np.uint8
+    (folder,) = tmp_path.iterdir()
+    written = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert np.array_equal(data.reference_clips(3, 32, 32, tmp_path), clips)
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == written
+    assert data.reference_clips(2, 64, 64, tmp_path).shape == (4, 2, 64, 64, 3)
+
+
+def test_prompts_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat\n\n a dog \n", encoding="utf-8")
+    for given in (["a cat", "a dog"], str(file)):
+        data = _data({"layout": "prompts", "prompts": given})
+        assert data.prompts(Streams(0), 3) == ["a cat", "a dog", "a cat"]
+        assert not data.has_references
+        assert _data(data.model_dump()) == data
+        assert _data(data.model_dump(mode="json")) == data
+
+
+def test_prompts_without_references_say_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no reference clips"):
+        _data({"layout": "prompts", "prompts": ["a"]}).reference_clips(2, 8, 8, tmp_path)
+
+
+def test_bad_prompt_files_say_what_is_wrong(tmp_path: Path) -> None:
+    bad = tmp_path / "latin.txt"
+    bad.write_bytes("caf\xe9".encode("latin-1"))
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n", encoding="utf-8")
+    for path, reason in ((bad, "not UTF-8"), (empty, "empty"), (tmp_path / "none.txt", "cannot be read")):
+        with pytest.raises(ValueError, match=reason):
+            _data({"layout": "prompts", "prompts": str(path)}).prompts(Streams(0), 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"layout": "shape"},
+        {"layout": "shapes", "references": 1},
+        {"layout": "shapes", "split": "val"},
+        {"layout": "shapes", "reference": 8},
+        {"layout": "prompts"},
+        {"layout": "prompts", "prompts": []},
+        {"layout": "prompts", "prompts": [" "]},
+        {"layout": "prompts", "prompts": 3},
+    ],
+)
+def test_mistakes_are_refused(content: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        _data(content)
+
+
+def test_the_layouts_import_nothing_heavy() -> None:
+    heavy = "'torch', 'ray', 'decord', 'av', 'diffusers', 'transformers'"
+    code = f"import sys, trainables.data; sys.exit(bool({{{heavy}}} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -1,0 +1,55 @@
+"""Rebuilding the base: a shortened training moves every figure the right way, a failed one replaces nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables import pretrain as module
+from trainables.pretrain import pretrain
+from trainables.pretraining.corpus import load_corpus
+from trainables.pretraining.networks import build_networks
+from trainables.pretraining.quality import measure
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_shortened_training_moves_every_figure_the_right_way(tmp_path: Path) -> None:
+    out = tmp_path / "base"
+    trained = pretrain(out, fraction=0.06, data=tmp_path / "data")
+    torch.manual_seed(0)
+    held_out = load_corpus(tmp_path / "data", 64, "test", 0)
+    untrained = measure(build_networks(), held_out, steps=4, guidance=4.0, num_generated=48)
+    assert trained.vae_psnr_db > untrained.vae_psnr_db + 5
+    assert trained.clip_picks_of_16 > untrained.clip_picks_of_16 + 0.05
+    assert trained.classifier_colour > untrained.classifier_colour + 0.3
+    assert trained.classifier_motion > untrained.classifier_motion + 0.05
+    assert trained.generated_colour > untrained.generated_colour + 0.2
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert card["quality"]["vae_psnr_db"] == pytest.approx(trained.vae_psnr_db, abs=1e-3)
+    assert card["training"]["fraction"] == 0.06
+    assert set(card["training"]["wall_seconds"]) == {*module.STAGES, "clips", "quality"}
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+def test_a_failed_training_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "base"
+    out.mkdir()
+    (out / "card.json").write_text("{}", encoding="utf-8")
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("no figures today")
+
+    monkeypatch.setattr(module, "measure", fail)
+    with pytest.raises(RuntimeError, match="no figures today"):
+        pretrain(out, fraction=0.0001, data=tmp_path / "data")
+    assert (out / "card.json").read_text(encoding="utf-8") == "{}"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["base", "data"]
+
+
+@pytest.mark.parametrize("fraction", [0.0, -1.0, 1.5])
+def test_a_fraction_out_of_range_is_refused(tmp_path: Path, fraction: float) -> None:
+    with pytest.raises(ValueError, match="above 0, up to 1"):
+        pretrain(tmp_path / "base", fraction=fraction)

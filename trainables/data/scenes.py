@@ -1,0 +1,229 @@
+"""What a procedural clip shows, drawn by (seed, split, index), and what its caption says of it.
+
+A caption of the *study* grammar names colour, shape and motion ("a red circle moves right, then drops") and leaves
+everything else open. A caption of the *rich* grammar also mentions some of the open attributes ("a large banded red
+circle on a dark moss checked background moves right"), so that an embedding trained on it carries them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.streams import Streams
+
+Split = Literal["train", "test"]
+
+CANVAS = 32
+"""Side of the world, in world units; one unit is one pixel at the base's own size."""
+
+SHAPES = ("circle", "square", "triangle", "cross")
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.90, 0.08, 0.08),
+    "yellow": (0.98, 0.90, 0.10),
+    "green": (0.10, 0.74, 0.14),
+    "cyan": (0.10, 0.86, 0.92),
+    "blue": (0.10, 0.16, 0.92),
+    "pink": (0.96, 0.22, 0.78),
+}
+MOTIONS = ("moves left", "moves right", "rises", "drops", "grows", "shrinks", "turns", "stays")
+FILLS = ("solid", "banded", "halved", "rimmed")
+SIZES = ("small", "large")
+TEXTURES = ("plain", "graded", "striped", "checked", "cloudy")
+BRIGHTNESS: dict[str, tuple[float, float]] = {"dark": (0.10, 0.30), "dull": (0.42, 0.58), "pale": (0.74, 0.96)}
+HUES: dict[str, float] = {"brick": 8.0, "sand": 42.0, "moss": 95.0, "teal": 170.0, "slate": 218.0, "plum": 295.0}
+"""Background hues in degrees; ``grey`` is the seventh."""
+BACKGROUND_HUES = (*HUES, "grey")
+
+_SMALLEST, _LARGEST, _MIDDLE = 6.6, 9.4, 8.0
+_CONTRAST = 0.50  # least distance in RGB between a shape's colour and both colours of its background
+_CANDIDATES = 10  # backgrounds tried per scene before the one of most contrast is taken
+_NUM_DRAWS = 32 + 5 * _CANDIDATES
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Background:
+    """Two colours and the pattern that mixes them."""
+
+    hue: str
+    brightness: str
+    texture: str
+    first: tuple[float, float, float]
+    second: tuple[float, float, float]
+    angle: float
+    """Direction of the pattern, radians."""
+    period: float
+    """Length of one repetition, world units."""
+    phase: tuple[float, float, float]
+    """Offsets of the pattern, radians."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One clip, before any pixel: everything ``render`` needs, in world units and radians."""
+
+    shape: str
+    colour: str
+    motions: tuple[str, ...]
+    """One or two phases of equal length."""
+    fill: str
+    radius: float
+    start: tuple[float, float]
+    """Centre in the first frame, (x, y)."""
+    angle: float
+    changes: tuple[tuple[float, float, float, float], ...]
+    """Per phase: shift in x and y, change of log radius, turn."""
+    rgb: tuple[float, float, float]
+    shade: float
+    """Brightness of the fill's second colour, relative to the first."""
+    background: Background
+
+    @property
+    def size(self) -> str:
+        """``small`` or ``large``, of the first frame."""
+        return SIZES[int(self.radius >= _MIDDLE)]
+
+    def caption(self) -> str:
+        """Caption in the study grammar: colour, shape, motion."""
+        return f"a {self.colour} {self.shape} {', then '.join(self.motions)}"
+
+    def rich_caption(self, mentions: NDArray[np.bool_]) -> str:
+        """Caption that also mentions the open attributes chosen.
+
+        Args:
+            mentions: For size, fill, brightness, hue, texture: is it said?
+
+        Shape:
+            mentions (5,).
+        """
+        size, fill, *ground = (bool(m) for m in mentions)
+        said = [w for w, m in ((self.size, size), (self.fill, fill)) if m]
+        behind = (self.background.brightness, self.background.hue, self.background.texture)
+        words = [w for w, m in zip(behind, ground, strict=True) if m]
+        where = f" on a {' '.join(words)} background" if words else ""
+        return f"a {' '.join([*said, self.colour, self.shape])}{where} {', then '.join(self.motions)}"
+
+
+def study_caption(shape: str, colour: str, motions: tuple[str, ...]) -> str:
+    """Caption of the study grammar for attributes that belong to no rendered clip."""
+    return f"a {colour} {shape} {', then '.join(motions)}"
+
+
+class _Draws:
+    """The uniform numbers of one scene, handed out in order."""
+
+    def __init__(self, numbers: Floats) -> None:
+        self._numbers = iter(numbers.tolist())
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * float(next(self._numbers))
+
+    def index(self, count: int) -> int:
+        return min(int(next(self._numbers) * count), count - 1)
+
+    def pick(self, words: tuple[str, ...]) -> str:
+        return words[self.index(len(words))]
+
+
+def draw_scene(split: Split, index: int, seed: int = 0) -> Scene:
+    """Scene number ``index`` of a split: the same for ever, and of no other split.
+
+    Args:
+        split: Names the random stream, so that train and test share no draw.
+        index: 0 and up; scenes do not depend on how many are drawn.
+        seed: Another seed is another world of the same law.
+    """
+    draws = _Draws(Streams(seed).generator(f"shapes/{split}", index).random(_NUM_DRAWS))
+    shape, colour = draws.pick(SHAPES), draws.pick(tuple(COLOURS))
+    motions = draw_motions(draws.between(0, 1), draws.between(0, 1), draws.between(0, 1))
+    fill, second = draws.pick(FILLS), draws.pick(("banded", "halved"))
+    if shape == "circle" and "turns" in motions and fill in ("solid", "rimmed"):
+        fill = second  # a turn of an even circle could not be seen
+    changes = tuple(_change(motion, len(motions), draws) for motion in motions)
+    radius = draws.between(_SMALLEST, _LARGEST)
+    start = _start(changes, radius, draws)
+    bright = draws.between(0.90, 1.0)
+    rgb = tuple(min(1.0, channel * bright + draws.between(0, 0.05)) for channel in COLOURS[colour])
+    return Scene(
+        shape=shape,
+        colour=colour,
+        motions=motions,
+        fill=fill,
+        radius=radius,
+        start=start,
+        angle=draws.between(-0.2, 0.2),
+        changes=changes,
+        rgb=(rgb[0], rgb[1], rgb[2]),
+        shade=draws.between(0.60, 0.72),
+        background=_background(np.asarray(rgb), draws),
+    )
+
+
+def draw_motions(phases: float, first: float, second: float) -> tuple[str, ...]:
+    """One or two different motions from three uniform numbers in [0, 1)."""
+    one = min(int(first * len(MOTIONS)), len(MOTIONS) - 1)
+    if phases < 0.5:
+        return (MOTIONS[one],)
+    others = [m for m in MOTIONS if m != MOTIONS[one]]
+    return MOTIONS[one], others[min(int(second * len(others)), len(others) - 1)]
+
+
+def _change(motion: str, phases: int, draws: _Draws) -> tuple[float, float, float, float]:
+    """Shift, change of log radius and turn over one phase."""
+    shift = draws.between(6.0, 11.0) if phases == 1 else draws.between(5.0, 8.0)
+    growth = float(np.log(draws.between(1.25, 1.45)))
+    turn = draws.between(0.9, 1.5) * (1 if draws.between(0, 1) < 0.5 else -1)
+    steps = {
+        "moves left": (-shift, 0.0, 0.0, 0.0),
+        "moves right": (shift, 0.0, 0.0, 0.0),
+        "rises": (0.0, -shift, 0.0, 0.0),
+        "drops": (0.0, shift, 0.0, 0.0),
+        "grows": (0.0, 0.0, growth, 0.0),
+        "shrinks": (0.0, 0.0, -growth, 0.0),
+        "turns": (0.0, 0.0, 0.0, turn),
+        "stays": (0.0, 0.0, 0.0, 0.0),
+    }
+    return steps[motion]
+
+
+def _start(changes: tuple[tuple[float, float, float, float], ...], radius: float, draws: _Draws) -> tuple[float, float]:
+    """A place from which the whole path stays on the canvas."""
+    path = np.concatenate([np.zeros((1, 4)), np.cumsum(np.asarray(changes), axis=0)])
+    margin = 1.0 + radius * float(np.exp(max(0.0, path[:, 2].max())))
+    low = margin - path[:, :2].min(axis=0)
+    high = np.maximum(CANVAS - margin - path[:, :2].max(axis=0), low)
+    return draws.between(low[0], high[0]), draws.between(low[1], high[1])
+
+
+def _background(rgb: Floats, draws: _Draws) -> Background:
+    """The first of a fixed number of candidate backgrounds against which the shape's colour stands out."""
+    texture, angle = draws.pick(TEXTURES), draws.between(0.0, np.pi)
+    period = draws.between(12.0, 20.0)
+    phase = (draws.between(0, 2 * np.pi), draws.between(0, 2 * np.pi), draws.between(0, 2 * np.pi))
+    step = draws.between(0.08, 0.15)
+    best: tuple[float, Background] | None = None
+    for _ in range(_CANDIDATES):
+        hue, brightness = draws.pick(BACKGROUND_HUES), draws.pick(tuple(BRIGHTNESS))
+        degrees = HUES[hue] + draws.between(-16, 16) if hue != "grey" else draws.between(0, 360)
+        saturation = draws.between(0.28, 0.58) * (0.0 if hue == "grey" else 1.0)
+        value = draws.between(*BRIGHTNESS[brightness])
+        other = value if texture == "plain" else value + (-step if value > 0.5 else step)
+        first, second = hsv(degrees, saturation, value), hsv(degrees + 12.0, saturation, other)
+        contrast = min(float(np.linalg.norm(rgb - np.asarray(c))) for c in (first, second))
+        ground = Background(hue, brightness, texture, first, second, angle, period, phase)
+        if best is None or contrast > best[0]:
+            best = contrast, ground
+        if contrast >= _CONTRAST:
+            return ground
+    assert best is not None
+    return best[1]
+
+
+def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
+    """RGB in [0, 1] of a hue in degrees, a saturation and a value in [0, 1]."""
+    k = (np.array([5.0, 3.0, 1.0]) + hue / 60.0) % 6.0
+    r, g, b = value - value * saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)
+    return float(r), float(g), float(b)

@@ -1,0 +1,186 @@
+"""The procedural world of coloured shapes: pixels, H.264 files, captions."""
+
+import csv
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.clips import ClipError, read_clip, write_clip
+from trainables.data.scenes import CANVAS, Background, Scene, Split, draw_scene
+
+Floats = NDArray[np.float64]
+Clip = NDArray[np.uint8]
+
+CAPTIONS = "captions.csv"
+PIXEL_FORMAT = "yuv444p"  # halved colour resolution would spoil clips of 32 pixels
+FPS = 8
+WORLD = 1
+"""Version of the world: part of the names of rendered folders, so that a changed world is rendered anew."""
+
+
+def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CANVAS) -> Clip:
+    """Pixels of a scene, anti-aliased.
+
+    Args:
+        scene: What is shown.
+        frames: Number of frames, 1 and up; the motion always fills the clip.
+        height: Pixels.
+        width: Pixels.
+
+    Shape:
+        (f h w 3) uint8.
+    """
+    y = (np.arange(height) + 0.5) * CANVAS / height
+    x = (np.arange(width) + 0.5) * CANVAS / width
+    xs, ys = np.meshgrid(x, y)
+    ground = _ground(scene.background, xs, ys)
+    cx, cy, radius, angle = path(scene, frames).T[:, :, None, None]
+    dx, dy = (xs - cx) / radius, (ys - cy) / radius
+    u = dx * np.cos(angle) + dy * np.sin(angle)
+    v = dy * np.cos(angle) - dx * np.sin(angle)
+    outside = _distance(scene.shape, u, v)
+    pixel = max(CANVAS / height, CANVAS / width)
+    cover = np.clip(0.5 - outside * radius / pixel, 0.0, 1.0)[..., None]
+    dark = _fill(scene.fill, u, v, outside)[..., None]
+    colour = np.asarray(scene.rgb) * (1.0 - dark * (1.0 - scene.shade))
+    image = ground * (1.0 - cover) + colour * cover
+    pixels: Clip = np.clip(np.rint(image * 255.0), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def path(scene: Scene, frames: int) -> Floats:
+    """Centre x and y, radius and angle per frame.
+
+    Shape:
+        (f 4).
+    """
+    time = np.linspace(0.0, 1.0, frames)[:, None] if frames > 1 else np.zeros((1, 1))
+    phases = len(scene.changes)
+    progress = np.clip(time * phases - np.arange(phases), 0.0, 1.0)
+    moved = progress @ np.asarray(scene.changes)
+    radius = scene.radius * np.exp(moved[:, 2])
+    return np.stack([scene.start[0] + moved[:, 0], scene.start[1] + moved[:, 1], radius, scene.angle + moved[:, 3]], 1)
+
+
+def _distance(shape: str, u: Floats, v: Floats) -> Floats:
+    """Signed distance to the outline in radii, negative inside; areas are about equal."""
+    if shape == "circle":
+        return np.asarray(np.hypot(u, v) - 1.0)
+    if shape == "square":
+        return np.asarray(np.maximum(np.abs(u), np.abs(v)) - 0.88)
+    if shape == "triangle":
+        slant = np.sqrt(0.75) * np.abs(u) - 0.5 * (v + 0.15)
+        return np.asarray(np.maximum(slant, v + 0.15) - 0.62)
+    assert shape == "cross", shape
+    bar = 0.36
+    across, down = np.maximum(np.abs(u) - 1.05, np.abs(v) - bar), np.maximum(np.abs(v) - 1.05, np.abs(u) - bar)
+    return np.asarray(np.minimum(across, down))
+
+
+def _fill(fill: str, u: Floats, v: Floats, outside: Floats) -> Floats:
+    """Share of the second colour in [0, 1]."""
+    if fill == "solid":
+        return np.zeros_like(u)
+    if fill == "banded":
+        return _soft(np.sin(v * 2 * np.pi / 0.85))
+    if fill == "halved":
+        return np.clip(0.5 + 4.0 * u, 0.0, 1.0)
+    assert fill == "rimmed", fill
+    return np.clip(0.5 + 5.0 * (outside + 0.30), 0.0, 1.0)
+
+
+def _ground(ground: Background, x: Floats, y: Floats) -> Floats:
+    """Background image in [0, 1]."""
+    along = x * np.cos(ground.angle) + y * np.sin(ground.angle)
+    wave = 2 * np.pi / ground.period
+    a, b, c = ground.phase
+    if ground.texture == "plain":
+        mix = np.zeros_like(x)
+    elif ground.texture == "graded":
+        across = (x - CANVAS / 2) * np.cos(a) + (y - CANVAS / 2) * np.sin(a)
+        mix = np.clip(0.5 + across / CANVAS, 0.0, 1.0)
+    elif ground.texture == "striped":
+        mix = _soft(np.sin(along * wave + a))
+    elif ground.texture == "checked":
+        mix = _soft(2.0 * np.sin(x * wave + a) * np.sin(y * wave + b))
+    else:
+        assert ground.texture == "cloudy", ground.texture
+        slow = 0.6 * wave
+        across = y * np.cos(ground.angle) - x * np.sin(ground.angle)
+        mix = _soft(np.sin(along * slow + a) + np.sin(across * slow * 0.8 + b) + np.sin((x + y) * slow * 0.5 + c))
+    mix = mix[..., None]
+    return np.asarray(ground.first) * (1.0 - mix) + np.asarray(ground.second) * mix
+
+
+def _soft(wave: Floats) -> Floats:
+    """A wave around 0 turned into a share in [0, 1] with soft edges."""
+    return 0.5 + 0.5 * np.tanh(2.0 * wave)
+
+
+def write_dataset(
+    folder: Path,
+    num_clips: int,
+    split: Split,
+    *,
+    seed: int = 0,
+    frames: int = 8,
+    height: int = CANVAS,
+    width: int = CANVAS,
+) -> Path:
+    """Write clips 0 to ``num_clips`` - 1 of a split as H.264 files with a captions file, once.
+
+    The files are written beside ``folder`` and moved into place in one step: a reader finds all of them or none, and
+    of several writers the first wins.
+
+    Args:
+        folder: Where the clips shall be; kept as it is if it is there.
+        num_clips: 1 and up.
+        split: Which scenes.
+        seed: Of the world.
+        frames: Per clip.
+        height: Pixels, even.
+        width: Pixels, even.
+    """
+    if (folder / CAPTIONS).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    part.mkdir()
+    try:
+        rows = []
+        for index in range(num_clips):
+            scene = draw_scene(split, index, seed)
+            name = f"{index:05d}.mp4"
+            write_clip(part / name, render(scene, frames, height, width), fps=FPS, pixel_format=PIXEL_FORMAT)
+            rows.append((name, scene.caption()))
+        with (part / CAPTIONS).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("clip", "caption"), *rows])
+        try:
+            os.rename(part, folder)
+        except OSError:
+            if not (folder / CAPTIONS).is_file():
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def read_dataset(folder: Path, frames: int = 8) -> tuple[NDArray[np.uint8], list[str]]:
+    """Decoded clips and captions of a folder that ``write_dataset`` filled.
+
+    Shape:
+        clips (n f h w 3).
+
+    Raises:
+        ClipError: A file is missing, cut short or has fewer frames.
+    """
+    listing = folder / CAPTIONS
+    if not listing.is_file():
+        raise ClipError(f"{listing}: no captions file there; delete {folder} and it is written anew")
+    with listing.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.stack([read_clip(folder / row["clip"], frames) for row in rows]), [row["caption"] for row in rows]

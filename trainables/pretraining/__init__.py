@@ -1,0 +1,1 @@
+"""Training of the embedded base: corpus, networks, stages, figures, card."""

@@ -1,0 +1,92 @@
+"""The clips that the base is trained on and measured with, in memory, with everything known about them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.data.scenes import COLOURS, MOTIONS, SHAPES, Scene, Split, draw_scene
+from trainables.data.shapes import read_dataset, write_dataset
+
+_MENTIONED = 0.6  # share of rich captions that say a given open attribute
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Decoded clips, what they show, and labels.
+
+    Shape:
+        clips (n f h w 3) uint8; shape and colour (n,); motion (n, 2), the motions of the two halves.
+    """
+
+    clips: torch.Tensor
+    scenes: tuple[Scene, ...]
+    shape: torch.Tensor
+    colour: torch.Tensor
+    motion: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def frames(self, clip: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
+        """Single frames as a float image.
+
+        Shape:
+            (b,), (b,) -> (b c h w) in [-1, 1].
+        """
+        return as_float(self.clips[clip, frame])
+
+    def videos(self, clip: torch.Tensor) -> torch.Tensor:
+        """Whole clips.
+
+        Shape:
+            (b,) -> (b f c h w) in [-1, 1].
+        """
+        return as_float(self.clips[clip])
+
+    def rich_caption(self, clip: int, rng: np.random.Generator) -> str:
+        """A caption that mentions each open attribute with a fixed chance."""
+        mentions: NDArray[np.bool_] = rng.random(5) < _MENTIONED
+        return self.scenes[clip].rich_caption(mentions)
+
+
+def as_float(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels of files as the networks take them.
+
+    Shape:
+        (... h w 3) uint8 -> (... 3 h w) in [-1, 1].
+    """
+    return pixels.movedim(-1, -3).float().div_(127.5).sub_(1.0)
+
+
+def as_pixels(video: torch.Tensor) -> torch.Tensor:
+    """The reverse of ``as_float``, rounded.
+
+    Shape:
+        (... 3 h w) in [-1, 1] -> (... h w 3) uint8.
+    """
+    return video.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(-3, -1)
+
+
+def load_corpus(folder: Path, num_clips: int, split: Split, seed: int, frames: int = 8) -> Corpus:
+    """Write the clips as H.264 files if they are not there yet, and decode them.
+
+    Args:
+        folder: Where the files lie or shall lie; another size or seed needs another folder.
+        num_clips: 1 and up.
+        split: Training or held-out scenes.
+        seed: Of the world.
+        frames: Per clip.
+    """
+    name = f"shapes_{split}_{num_clips}_seed{seed}_f{frames}"
+    pixels, _ = read_dataset(write_dataset(folder / name, num_clips, split, seed=seed, frames=frames), frames)
+    scenes = tuple(draw_scene(split, index, seed) for index in range(num_clips))
+    return Corpus(
+        clips=torch.from_numpy(pixels),
+        scenes=scenes,
+        shape=torch.tensor([SHAPES.index(s.shape) for s in scenes]),
+        colour=torch.tensor([tuple(COLOURS).index(s.colour) for s in scenes]),
+        motion=torch.tensor([[MOTIONS.index(s.motions[0]), MOTIONS.index(s.motions[-1])] for s in scenes]),
+    )

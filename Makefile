@@ -30,7 +30,7 @@ demo: venv  ## the quickstart study, end to end
 	$(PY) -m sweeps run sweeps/quickstart.yaml --storage $(STORAGE)
 
 test: venv  ## the quick tier
-	timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
 test-all: venv  ## the slow and fault tests as well
 	timeout 3000 $(PY) -m pytest -m "not gpu"

@@ -1,36 +1,11 @@
-"""Rebuilding the base: a shortened training moves every figure the right way, a failed one replaces nothing."""
+"""Rebuilding the base: a failed training replaces nothing."""
 
-import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from trainables import pretrain as module
 from trainables.pretrain import pretrain
-from trainables.pretraining.corpus import load_corpus
-from trainables.pretraining.networks import build_networks
-from trainables.pretraining.quality import measure
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_shortened_training_moves_every_figure_the_right_way(tmp_path: Path) -> None:
-    out = tmp_path / "base"
-    trained = pretrain(out, fraction=0.06, data=tmp_path / "data")
-    torch.manual_seed(0)
-    held_out = load_corpus(tmp_path / "data", 64, "test", 0)
-    untrained = measure(build_networks(), held_out, steps=4, guidance=4.0, num_generated=48)
-    assert trained.vae_psnr_db > untrained.vae_psnr_db + 5
-    assert trained.clip_picks_of_16 > untrained.clip_picks_of_16 + 0.05
-    assert trained.classifier_colour > untrained.classifier_colour + 0.3
-    assert trained.classifier_motion > untrained.classifier_motion + 0.05
-    assert trained.generated_colour > untrained.generated_colour + 0.2
-    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
-    assert card["quality"]["vae_psnr_db"] == pytest.approx(trained.vae_psnr_db, abs=1e-3)
-    assert card["training"]["fraction"] == 0.06
-    assert set(card["training"]["wall_seconds"]) == {*module.STAGES, "clips", "quality"}
-    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
 @pytest.mark.slow

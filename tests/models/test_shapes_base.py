@@ -152,6 +152,7 @@ def test_all_figures_of_the_card_come_out_again(nets: Networks, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_first_frame_attention_raises_consistency_of_independent_frames(nets: Networks) -> None:
     base = load_base(BASE, device="cpu", precision="fp32")
     protocol = read_card(BASE).protocol

@@ -32,8 +32,6 @@ class Record:
     status: Literal["done", "failed"]
     error: str
     scores: dict[str, float]
-    statistics: dict[str, float]
-    seconds: dict[str, float]
     scored_by: dict[str, str]
     code_hash: str
 
@@ -47,8 +45,6 @@ class Record:
             status=result.status,
             error=result.error,
             scores={key: score.value for key, score in result.scores.items()},
-            statistics=result.statistics,
-            seconds=result.seconds,
             scored_by={key: _digest(score.parameters) for key, score in result.scores.items()},
             code_hash=result.provenance.get("code_hash", ""),
         )

@@ -6,7 +6,7 @@ PY := .venv/bin/python
 STORAGE ?= runs
 export PYTHONPATH :=
 
-.PHONY: venv demo test test-all check fix bench clean
+.PHONY: venv demo test test-all browser check fix bench clean
 .DEFAULT_GOAL := demo
 
 venv: .venv/.ready
@@ -32,8 +32,13 @@ demo: venv  ## the quickstart study, end to end
 test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
-test-all: venv  ## the slow and fault tests as well
+test-all: venv browser  ## the slow and fault tests as well
 	timeout 3000 $(PY) -m pytest -m "not gpu"
+
+browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qqy install --no-install-recommends chromium; } \
+	  || echo "no Chromium here, so the browser tests are skipped -> on Debian: apt-get install chromium"
 
 check: venv  ## format, lint, types, floors
 	.venv/bin/ruff format --check .
@@ -45,8 +50,10 @@ fix: venv
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: venv
-	timeout 1800 $(PY) -m benchmarks.cell_cost
+bench: venv  ## the figures, each beside what was asked; into benchmarks/results
+	@failed=; for name in scale:240 spooling:60 cell_path:420 quickstart:1080; do \
+	  timeout $${name#*:} $(PY) -m benchmarks.$${name%:*} || failed="$$failed $${name%:*}"; echo; \
+	done; test -z "$$failed" || { echo "missed or broken:$$failed"; exit 1; }
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

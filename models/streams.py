@@ -4,11 +4,15 @@ A draw is keyed by (seed, stream, key...), for instance (7, "noise", clip, frame
 frames, the micro-batch and the device change nothing in it, which is what makes arms comparable pair by pair.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # numpy takes longer to import than a study to check
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Streams:
@@ -29,12 +33,16 @@ class Streams:
 
     def generator(self, stream: str, *key: int) -> np.random.Generator:
         """A fresh generator for one draw; the same key gives the same generator, whatever was drawn before."""
+        import numpy as np
+
         name = json.dumps([self.seed, stream, *key])
         digest = hashlib.sha256(name.encode()).digest()
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
     def normal(self, stream: str, *key: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """Standard normal values as a float32 array of the given shape."""
+        import numpy as np
+
         return self.generator(stream, *key).standard_normal(shape, dtype=np.float32)
 
     def integers(self, stream: str, *key: int, high: int) -> int:

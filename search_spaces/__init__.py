@@ -1,5 +1,11 @@
-"""Values to search over: typed domains, handed to Optuna or Ray Tune."""
+"""Values to search over: typed domains, handed to Optuna or Ray Tune, and spaces of them that a study may name."""
 
-from search_spaces.domains import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, domain
+from collections.abc import Mapping
 
-__all__ = ["Choice", "Domain", "IntUniform", "Kinds", "LogUniform", "Uniform", "domain"]
+from search_spaces import zs2
+from search_spaces.domains import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, Value, domain
+
+__all__ = ["SPACES", "Choice", "Domain", "IntUniform", "Kinds", "LogUniform", "Uniform", "Value", "domain"]
+
+SPACES: Mapping[str, Mapping[str, Domain]] = {"zs2_motion": zs2.MOTION, "zs2_components": zs2.COMPONENTS}
+"""Name -> dotted path -> domain: what ``search: {space: ...}`` may name."""

@@ -20,6 +20,20 @@ class Domain(BaseModel):
 
     arguments: ClassVar[str]
 
+    kind: str
+
+    @abstractmethod
+    def written(self) -> dict[str, list[Value]]:
+        """The domain as a study writes it; ``domain`` reads it back."""
+
+    @abstractmethod
+    def contains(self, value: object) -> bool:
+        """Whether a value may be drawn."""
+
+    @abstractmethod
+    def num_values(self) -> int | None:
+        """How many different values there are; None for a continuum."""
+
     @abstractmethod
     def suggest(self, trial: Any, name: str) -> Value:
         """Ask an Optuna trial for a value under a name."""
@@ -44,6 +58,18 @@ class _Range(Domain):
         if not self.low < self.high:
             raise ValueError(f"low must be below high, and {self.low:g} is not below {self.high:g}")
         return self
+
+    def written(self) -> dict[str, list[Value]]:
+        """Kind and both ends."""
+        return {self.kind: [self.low, self.high]}
+
+    def contains(self, value: object) -> bool:
+        """Whether a number lies between the ends, both included."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def num_values(self) -> int | None:
+        """None: a continuum."""
+        return None
 
     def extremes(self) -> tuple[Value, ...]:
         """Both ends."""
@@ -94,6 +120,14 @@ class IntUniform(_Range):
     low: int
     high: int
 
+    def contains(self, value: object) -> bool:
+        """Whether a whole number lies between the ends, both included."""
+        return isinstance(value, int) and super().contains(value)
+
+    def num_values(self) -> int | None:
+        """The whole numbers between the ends, both included."""
+        return self.high - self.low + 1
+
     def suggest(self, trial: Any, name: str) -> int:
         """Ask an Optuna trial for a value under a name."""
         return int(trial.suggest_int(name, self.low, self.high))
@@ -115,9 +149,21 @@ class Choice(Domain):
 
     @model_validator(mode="after")
     def _different(self) -> Self:
-        if len(set(map(repr, self.values))) < len(self.values):
+        if len(set(self.values)) < len(self.values):  # 1, 1.0 and true are one value to Optuna
             raise ValueError("a value occurs twice")
         return self
+
+    def written(self) -> dict[str, list[Value]]:
+        """Kind and members."""
+        return {self.kind: list(self.values)}
+
+    def contains(self, value: object) -> bool:
+        """Whether it is one of the members."""
+        return any(value == own and isinstance(value, bool) == isinstance(own, bool) for own in self.values)
+
+    def num_values(self) -> int | None:
+        """The number of members."""
+        return len(self.values)
 
     def suggest(self, trial: Any, name: str) -> Value:
         """Ask an Optuna trial for a value under a name."""
@@ -157,22 +203,22 @@ def domain(written: object) -> Domain:
     """Read a domain as a study writes it, such as ``{"uniform": [0, 1]}``.
 
     Raises:
-        ValueError: Anything else; the message says what was written and what is allowed.
+        ValueError: Anything else; the message says what is allowed.
     """
     if not isinstance(written, dict) or len(written) != 1:
-        raise ValueError(f"{written!r} -> one domain with its arguments, such as {{uniform: [0, 1]}}")
+        raise ValueError("one domain with its arguments, such as {uniform: [0, 1]}")
     [(word, arguments)] = written.items()
     if word not in DOMAINS:
         near = difflib.get_close_matches(str(word), DOMAINS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"{word!r} -> a domain: {', '.join(DOMAINS)}{hint}")
+        raise ValueError(f"a domain: {', '.join(DOMAINS)}{hint}")
     kind = DOMAINS[word]
     names = [name for name in kind.model_fields if name in ("low", "high")]
     if not isinstance(arguments, list) or (names and len(arguments) != len(names)):
-        raise ValueError(f"{word}: {arguments!r} -> {kind.arguments}")
+        raise ValueError(f"{word}: {kind.arguments}")
     values = dict(zip(names, arguments, strict=True)) if names else {"values": tuple(arguments)}
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         reasons = [f": {details['ctx']['error']}" for details in error.errors() if details["type"] == "value_error"]
-        raise ValueError(f"{word}: {arguments!r} -> {kind.arguments}{''.join(reasons)}") from None
+        raise ValueError(f"{word}: {kind.arguments}{''.join(reasons)}") from None

@@ -1,4 +1,4 @@
-"""The command line: ``python -m sweeps {check,plan,run,report,parts,schema}``.
+"""The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,schema}``.
 
 What a command needs is imported when it runs, so that help and checks answer at once.
 """
@@ -35,7 +35,10 @@ class Format(StrEnum):
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
+    CSV = "csv"
     JSON = "json"
+    LATEX = "latex"
+    HTML = "html"
 
 
 @app.command()
@@ -54,18 +57,20 @@ def check(study: StudyFile, profile: Profile = None) -> None:
 @app.command()
 def plan(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
     """Show the arms and cells of a study, and which cells are done."""
-    from sweeps.ledger import states
+    from sweeps.ledger import Ledger, study_folder
+    from sweeps.status import listed
 
     planned = _plan(study, profile)
-    state = states(planned, storage)
+    records = Ledger(study_folder(storage, planned.study.name)).records()
+    cells = listed(planned, records)
     if as_json:
         arms = [{"id": arm.id, "role": arm.role, "changes": arm.changes} for arm in planned.arms]
-        cells = [{"id": cell.id, "arm": cell.arm, "seed": cell.seed, "state": state[cell.id]} for cell in planned.cells]
-        _print_json({"study": planned.study.name, "arms": arms, "cells": cells})
+        proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
+        _print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
         return
     from sweeps.tables import plan_table, show
 
-    show(plan_table(planned, state))
+    show(plan_table(planned, cells))
     _print_remarks(planned)
 
 
@@ -74,14 +79,35 @@ def run(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="work on this arm; may be repeated")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed cells once more")] = False,
+    accept_code_change: Annotated[
+        bool, typer.Option("--accept-code-change", help="keep results of other code beside new ones, marked")
+    ] = False,
     cold: Annotated[bool, typer.Option("--cold", help="load base and metrics anew for every cell")] = False,
 ) -> None:
     """Run the cells of a study that are not done, then print the report."""
     planned = _plan(study, profile)
     from sweeps import launch
 
-    raise typer.Exit(launch.run(planned, storage, retry_failed=retry_failed, warm=not cold))
+    options = launch.Options(retry_failed, accept_code_change, tuple(only or ()), warm=not cold)
+    raise typer.Exit(launch.run(planned, storage, options))
+
+
+@app.command()
+def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
+    """Show how far a study is, also while it runs elsewhere."""
+    planned = _plan(study, profile)
+    from sweeps.status import Status
+
+    found = Status.of(planned, storage)
+    if as_json:
+        _print_json(found.as_json())
+        return
+    from sweeps.tables import show, status_table
+
+    show(status_table(found))
+    print(found.in_words())
 
 
 @app.command()
@@ -118,6 +144,37 @@ def parts(
     from sweeps.tables import parts_tables, show
 
     show(*parts_tables(description))
+
+
+@app.command()
+def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_json: Json = False) -> None:
+    """Show how two studies differ: keys, arms, and which cells they share."""
+    from sweeps.diff import differences
+
+    found = differences(_plan(study_a, profile), _plan(study_b, profile))
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        print(found.text(str(study_a), str(study_b)))
+
+
+@app.command()
+def new(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system, such as zs2")],
+    base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id")] = "shapes",
+    name: Annotated[str | None, typer.Option(help="the study's name; the system's by default")] = None,
+    output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="where to; else standard output")] = None,
+) -> None:
+    """Write a commented starting study for a system."""
+    from sweeps.new import starting_study, write
+
+    try:
+        text = starting_study(system, base, name, output.parent if output else Path())
+        if output is not None:
+            write(text, output)
+    except (ValueError, OSError) as error:
+        _refuse(str(error))
+    print(text if output is None else f"{output}: python -m sweeps check {output}", end="" if output is None else "\n")
 
 
 @app.command()

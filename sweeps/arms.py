@@ -154,7 +154,7 @@ def _misfits(ablation: Ablation, control: System) -> list[tuple[Key, str]]:
         if part in slots:
             wrong.append((("part",), f"{part} is a slot -> a value inside it for VALUES, or REPLACE with: [kinds]"))
         elif not _is_value(control, part):
-            wrong += [(("part",), message) for message in _refused(control, part)]
+            wrong += [(("part",), message) for message in refused(control, part)]
         return wrong
     if part not in slots:
         return [*wrong, (("part",), _no_slot(part, control))]
@@ -194,7 +194,7 @@ def _is_value(system: System, path: str) -> bool:
     return not isinstance(here, BaseModel)
 
 
-def _refused(system: System, path: str) -> list[str]:
+def refused(system: System, path: str) -> list[str]:
     """What the system itself says to a change at a path that leads nowhere."""
     try:
         system.edit({path: 0})

@@ -1,93 +1,205 @@
-"""Plan to Ray Tune: hand out the cells that are not done, collect their results, end in the report."""
+"""Run a study: take its lock, put its folder in order, do what is not done, record it, end in the report."""
 
-import logging
 import os
-import shutil
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-# Read by ray when it is imported: no usage reports, no files of Tune's own beside the ledger's, and a token that keeps
-# strangers out of a head which listens on every interface.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "token")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a banner even when told to be silent
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # a base may be a path relative to where the user stands
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from sweeps.agenda import Agenda
+from sweeps.book import Book
+from sweeps.ledger import Ledger, Record, state, study_folder
+from sweeps.lock import Locked, StudyLock
+from sweeps.plan import Plan, requirements
+from sweeps.progress import Progress, say
+from sweeps.words import not_among
+from trainables.files import write_atomically
+from trainables.provenance import code_hash, commit
+from trainables.tracking import Tracker, tracking_uri
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.experiment import Trial  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-
-from sweeps.ledger import Ledger, states, study_folder  # noqa: E402
-from sweeps.plan import Cell, Plan, requirements  # noqa: E402
-from sweeps.progress import Progress  # noqa: E402
-from sweeps.report import build, print_terminal, save  # noqa: E402
-from trainables.files import write_atomically  # noqa: E402
-from trainables.provenance import code_hash, commit  # noqa: E402
-from trainables.tracking import Tracker, tracking_uri  # noqa: E402
-from trainables.trial import CellTrial  # noqa: E402
-from trainables.trial_spec import Result  # noqa: E402
-
-MAX_WORKER_DEATHS = 2
+REFUSED = 2
+INTERRUPTED = 130
+RESOLVED = "study.yaml"
+"""The study as it was last run, in its folder."""
 
 
-def run(plan: Plan, storage: Path, *, retry_failed: bool = False, warm: bool = True) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What ``run`` was told beside the study.
+
+    Args:
+        retry_failed: Run failed cells once more; otherwise they stay as they are.
+        accept_code_change: Keep results of other code beside new ones, marked.
+        only: Arms to work on; all when empty.
+        warm: Load each base once per worker; off, everything is loaded anew for each cell.
+    """
+
+    retry_failed: bool = False
+    accept_code_change: bool = False
+    only: tuple[str, ...] = ()
+    warm: bool = True
+
+
+def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa: B008  # frozen
     """Run every cell of the plan that is not done, record each in MLflow, and end in the report.
 
     Args:
         plan: What to run.
         storage: Folder of all studies; this one lives in ``storage/<study>``.
-        retry_failed: Run failed cells once more; otherwise they stay as they are.
-        warm: Load each base once per worker; off, everything is loaded anew for each cell.
+        options: What else was asked.
 
     Returns:
-        Exit code: 0 all cells done, 1 some cell failed or is missing, 2 refused before anything ran.
+        Exit code: 0 all cells done, 1 some cell failed or is missing, 2 refused before anything ran, 130 interrupted.
     """
-    problems = [str(problem) for problem in requirements(plan)] + _unwritable(storage)
+    problems = [str(problem) for problem in requirements(plan)] + _unwritable(storage) + _no_arms(plan, options)
     if problems:
         print("\n".join(problems), file=sys.stderr)
-        return 2
-    ledger = Ledger(study_folder(storage, plan.study.name))
-    todo = _todo(plan, storage, retry_failed)
-    tracker = _open_tracker(plan, storage)
-    uploads = _upload_missing(plan, ledger, tracker) if tracker else 0
-    say(f"{plan.study.name}: {len(plan.cells)} cells, {len(plan.cells) - len(todo)} there already, {len(todo)} to do")
-    resolved = ledger.folder / "study.yaml"
-    if todo:
+        return REFUSED
+    try:
+        with StudyLock(study_folder(storage, plan.study.name)) as lock:
+            return _Run(plan, storage, options, lock).run()
+    except Locked as other:
+        say(str(other))
+        return REFUSED
+    except KeyboardInterrupt:
+        say("interrupted: finished cells stay, the same command goes on")
+        return INTERRUPTED
+
+
+class _Run:
+    """One driver's work on one study, under its lock."""
+
+    def __init__(self, plan: Plan, storage: Path, options: Options, lock: StudyLock) -> None:
+        self.plan = plan
+        self.storage = storage
+        self.options = options
+        self.lock = lock
+        self.ledger = Ledger(lock.folder)
+        self.resolved = lock.folder / RESOLVED
+
+    def run(self) -> int:
+        for sentence in self.ledger.recover():
+            say(f"{self.plan.study.name}: {sentence}")
+        records = self.ledger.records()
+        if foreign := self._of_other_code(records):
+            say(foreign)
+            if not self.options.accept_code_change:
+                return REFUSED
+        self._say_changes()
+        options = self.options
+        agenda = Agenda(self.plan, records, retry_failed=options.retry_failed, only=options.only)
+        tracker = self._tracker()
+        tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
+        self._say_what_is_to_do(agenda, records)
+        worked = bool(agenda)
+        if worked and not self._work(agenda, tracker):
+            return REFUSED
+        return self._end(tracker, worked)
+
+    def _of_other_code(self, records: Mapping[str, Record]) -> str:
+        """That results of other code are there, and what can be done; empty where there are none."""
+        here = code_hash()
+        cells = {cell.id for cell in self.plan.cells}
+        search = self.plan.search.identity if self.plan.search else None
+        used = [record for record in records.values() if record.cell_id in cells or record.search == search]
+        others = [record for record in used if record.code_hash != here]
+        if not others:
+            return ""
+        hashes = ", ".join(sorted({record.code_hash for record in others}))
+        what = f"{self.plan.study.name}: {len(others)} results come from other code ({hashes}; this is {here})"
+        if self.options.accept_code_change:
+            return f"{what}: kept, and marked in the table"
+        return f"{what} -> --accept-code-change keeps them beside new ones, marked; another --storage starts anew"
+
+    def _say_changes(self) -> None:
+        """How the study differs from the form in which it last ran."""
+        from sweeps.diff import differences
+        from sweeps.plan import expand
+        from sweeps.spec import SpecError, load
+
+        if not self.resolved.exists():
+            return
         try:
-            started = _connect()
+            changed = differences(expand(load(self.resolved)), self.plan)
+        except SpecError as error:
+            say(f"{self.resolved}: the form in which this study last ran is not understood any more ({error})")
+            return
+        if changed:
+            say(f"{self.plan.study.name} has changed since it last ran; cells of another form are never mixed:")
+            say(changed.text("as it last ran", "as it is now"))
+
+    def _tracker(self) -> Tracker:
+        study = self.plan.study
+        tags = {"commit": commit(), "code_hash": code_hash(), "system": study.system, "base": study.base}
+        uri = tracking_uri(self.storage, study.tracking.uri)
+        return Tracker(uri, study.name, study.question, self.storage / "mlartifacts" / study.name, tags)
+
+    def _say_what_is_to_do(self, agenda: Agenda, records: Mapping[str, Record]) -> None:
+        cells = self.plan.cells
+        there = sum(cell.id in records for cell in cells)
+        search = f" and a search of {self.plan.search.num_proposed}" if self.plan.search else ""
+        say(f"{self.plan.study.name}: {len(cells)} cells{search}, {there} there already, {agenda.total} to do")
+
+    def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
+        """Run the agenda's cells under Ray; False where Ray does not start."""
+        from sweeps.trials import connect, disconnect, num_slots, run_trials
+
+        try:
+            started = connect()
         except Exception as reason:
             say(f"Ray did not start: {reason} -> free some processor or memory, or name a cluster with RAY_ADDRESS")
-            return 2
-        ledger.cells.mkdir(parents=True, exist_ok=True)
-        write_atomically(resolved, plan.study.to_yaml().encode())
+            return False
+        self.ledger.cells.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.resolved, self.plan.study.to_yaml().encode())
+        agenda.slots = num_slots(self.plan)
         try:
-            _tune(plan, storage, todo, ledger, tracker, warm)
+            with Progress(agenda.total) as progress:
+                book = Book(self.ledger, tracker, progress, self.lock)
+                run_trials(agenda, book, self.storage, warm=self.options.warm)
         finally:
             if started:
-                ray.shutdown()
-    report = build(plan, ledger)
-    incomplete = any(state != "done" for state in states(plan, storage).values())
-    if todo or uploads:
-        files = save(report, ledger, ledger.folder / "report")
-        _finish(tracker, [resolved, *files], incomplete)
-    print_terminal(report)
-    _say_where(plan, storage, ledger)
-    if incomplete:
-        say("not every cell is done: the same command goes on, --retry-failed repeats failed cells")
-    return 1 if incomplete else 0
+                disconnect()
+        return True
 
+    def _end(self, tracker: Tracker, worked: bool) -> int:
+        """The report, the last uploads, and where everything is."""
+        from sweeps.report import build, print_terminal, save
 
-def _todo(plan: Plan, storage: Path, retry_failed: bool) -> list[Cell]:
-    waiting = {"pending", "rescore"} | ({"failed"} if retry_failed else set())
-    state = states(plan, storage)
-    return [cell for cell in plan.cells if state[cell.id] in waiting]
+        records = self.ledger.records()
+        report = build(self.plan, records)
+        incomplete = self._incomplete(records)
+        folder = self.ledger.folder / "report"
+        files = save(report, self.ledger, folder) if worked or self._behind(folder) else sorted(folder.iterdir())
+        tracker.finish([self.resolved, *files], incomplete, _show_uploads)
+        for failure in tracker.failures:
+            say(f"not uploaded, the next run tries again: {failure}")
+        print_terminal(report)
+        self._say_where()
+        if incomplete:
+            say("not every cell is done: the same command goes on, --retry-failed repeats failed cells")
+        return 1 if incomplete else 0
+
+    def _behind(self, report: Path) -> bool:
+        """Whether a run that was cut short has left a report that is older than the last result."""
+        written = [path.stat().st_mtime for path in report.glob("*")]
+        return not written or min(written) < self.ledger.index.stat().st_mtime
+
+    def _incomplete(self, records: Mapping[str, Record]) -> bool:
+        """Whether a cell that was asked for failed, or is still to be done."""
+        asked = self.options.only or [arm.id for arm in self.plan.arms]
+        cells = [cell for cell in self.plan.cells if cell.arm in asked]
+        failed = any(state(records.get(cell.id), self.plan) != "done" for cell in cells)
+        return failed or bool(Agenda(self.plan, records, only=self.options.only))
+
+    def _say_where(self) -> None:
+        """The lines that open what the study left."""
+        uri = tracking_uri(self.storage, self.plan.study.tracking.uri)
+        python = os.path.relpath(sys.executable)
+        opened = f"{python} -m mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+        print(f"\ntables, page and pictures  {self.ledger.folder / 'report'}")
+        print(f"clips and results          {self.ledger.cells}")
+        print(f"every trial in MLflow      {opened}")
 
 
 def _unwritable(storage: Path) -> list[str]:
@@ -100,168 +212,11 @@ def _unwritable(storage: Path) -> list[str]:
     return []
 
 
-def _open_tracker(plan: Plan, storage: Path) -> Tracker | None:
-    """Open the study's runs; without a tracker the study goes on."""
-    study = plan.study
-    uri = tracking_uri(storage, study.tracking.uri)
-    tags = {"commit": commit(), "code_hash": code_hash(), "system": study.system, "base": study.base}
-    try:
-        return Tracker(uri, study.name, study.question, storage / "mlartifacts" / study.name, tags)
-    except Exception as reason:
-        say(f"MLflow at {uri} does not answer ({reason}); the study goes on, the next run uploads what is missing")
-        return None
+def _no_arms(plan: Plan, options: Options) -> list[str]:
+    """Arms that were asked for and are not there."""
+    arms = [arm.id for arm in plan.arms]
+    return [f"--only {not_among(arm, arms)}" for arm in options.only if arm not in arms]
 
 
-def _upload_missing(plan: Plan, ledger: Ledger, tracker: Tracker) -> int:
-    """Upload what is on disk and not in MLflow, such as after a driver was killed; returns how many."""
-    missing = set(ledger.records()) - tracker.recorded()
-    results = [ledger.result(cell.id) for cell in plan.cells if cell.id in missing]
-    for result in results:
-        if result is not None:
-            tracker.record(result, ledger.cell_folder(result.cell_id))
-    return len(results)
-
-
-def _finish(tracker: Tracker | None, files: list[Path], incomplete: bool) -> None:
-    if tracker is None:
-        return
-    if waiting := tracker.pending():
-        say(f"uploading {waiting} runs to MLflow")
-    tracker.finish(files, failed=incomplete)
-    for failure in tracker.failures:
-        say(f"not uploaded, the next run tries again: {failure}")
-
-
-def _say_where(plan: Plan, storage: Path, ledger: Ledger) -> None:
-    """The lines that open what the study left."""
-    uri = tracking_uri(storage, plan.study.tracking.uri)
-    python = os.path.relpath(sys.executable)
-    opened = f"{python} -m mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
-    print(f"\ntable and frame strips   {ledger.folder / 'report'}")
-    print(f"clips and results        {ledger.cells}")
-    print(f"every trial in MLflow    {opened}")
-
-
-def _tune(plan: Plan, storage: Path, cells: list[Cell], ledger: Ledger, tracker: Tracker | None, warm: bool) -> None:
-    configs = [
-        {
-            "cell_id": cell.id,
-            "spec": cell.spec.model_dump(mode="json"),
-            "storage": str(storage.resolve()),
-            "warm": warm,
-        }
-        for cell in cells
-    ]
-
-    def record(result: Result) -> None:
-        if tracker is not None:
-            tracker.record(result, ledger.cell_folder(result.cell_id))
-
-    scratch = ledger.folder / ".tune"
-    try:
-        with Progress(len(cells)) as progress:
-            tune.Tuner(
-                tune.with_resources(CellTrial, worker_resources(plan)),
-                tune_config=tune.TuneConfig(
-                    search_alg=CellSearcher(configs),
-                    num_samples=-1,
-                    reuse_actors=True,
-                    max_concurrent_trials=plan.study.resources.workers,
-                    trial_name_creator=_trial_name,
-                    trial_dirname_creator=_trial_name,
-                ),
-                run_config=tune.RunConfig(
-                    name="trials",
-                    storage_path=str(scratch.resolve()),
-                    callbacks=[Collector(ledger, progress, record)],
-                    failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    verbose=0,
-                ),
-            ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _connect() -> bool:
-    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; True where this call did it."""
-    if ray.is_initialized():
-        return False
-    # The ledger and the lines above speak of what went wrong; Tune's own account is tracebacks of its loop.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level="WARNING", **local)
-    return True
-
-
-def worker_resources(plan: Plan) -> dict[str, float]:
-    """What Ray reserves for one worker: the study's request, else one processor, and one GPU where there are any."""
-    asked = plan.study.resources
-    gpus = asked.gpus_per_worker
-    if gpus is None:
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
-    return {"CPU": asked.cpus_per_worker, "GPU": gpus}
-
-
-def _trial_name(trial: Trial) -> str:
-    return str(trial.config["cell_id"])
-
-
-def say(message: str) -> None:
-    """A line for the person who waits, apart from the results on standard output."""
-    print(message, file=sys.stderr, flush=True)
-
-
-class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
-    """Hands out cells in the plan's order, each exactly once."""
-
-    def __init__(self, configs: Iterable[dict[str, Any]]) -> None:
-        super().__init__()
-        self._waiting = deque(configs)
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next cell, or the sign that none is left."""
-        return self._waiting.popleft() if self._waiting else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to learn: a plan's cells do not depend on each other."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the ledger knows what is done."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: Tune's folder is scratch."""
-
-
-class Collector(tune.Callback):  # type: ignore[misc]  # ray ships no types
-    """Follows the trials: index, upload and progress for each cell that ends."""
-
-    def __init__(self, ledger: Ledger, progress: Progress, record: Callable[[Result], None]) -> None:
-        self.ledger = ledger
-        self.progress = progress
-        self.record = record
-        self._running: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restore that never happens here."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Count a cell as running (once, also if its worker dies and it starts again)."""
-        if trial.trial_id not in self._running:
-            self._running.add(trial.trial_id)
-            self.progress.start()
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Take the cell's result from its folder."""
-        result = self.ledger.result(trial.config["cell_id"])
-        if result is not None:
-            self.ledger.append([result])
-            self.record(result)
-        self.progress.end(failed=result is None or result.status == "failed")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The worker died each time: the cell has no result and is started again by the next run."""
-        spec = trial.config["spec"]
-        say(f"{spec['arm']} seed {spec['seed']}: its worker died {MAX_WORKER_DEATHS + 1} times; see {trial.error_file}")
-        self.progress.end(failed=True)
+def _show_uploads(waiting: int) -> None:
+    say(f"uploading to MLflow: {waiting} runs left")

@@ -7,19 +7,23 @@ line per result, so that ten thousand cells are read at once; it can be lost, cu
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from trainables.trial_spec import RESULT, Result
+from models.system import NonFiniteError
+from trainables.files import write_atomically
+from trainables.trial_spec import RESULT, Result, Stage, Status
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
 
-State = Literal["pending", "done", "failed", "rescore"]
+State = Literal["pending", "done", "failed", "pruned", "rescore"]
+UNREADABLE = "unreadable.json"
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,22 @@ class Record:
     cell_id: str
     arm: str
     seed: int
-    status: Literal["done", "failed"]
+    stage: Stage
+    trial: int | None
+    search: str
+    sampled: dict[str, Any]
+    status: Status
     error: str
+    attempt: int
     scores: dict[str, float]
     scored_by: dict[str, str]
+    finished: str
     code_hash: str
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the method itself left the finite numbers: a finding, where other failures are accidents."""
+        return self.status == "failed" and self.error.startswith(NonFiniteError.__name__)
 
     @classmethod
     def of(cls, result: Result) -> Self:
@@ -42,10 +57,16 @@ class Record:
             cell_id=result.cell_id,
             arm=result.spec.arm,
             seed=result.spec.seed,
+            stage=result.spec.stage,
+            trial=result.spec.trial,
+            search=result.spec.search,
+            sampled=result.spec.sampled,
             status=result.status,
             error=result.error,
+            attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
             scored_by={key: _digest(score.parameters) for key, score in result.scores.items()},
+            finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
         )
 
@@ -81,12 +102,55 @@ class Ledger:
 
     def records(self) -> dict[str, Record]:
         """Every result on disk by cell id, from the index where it is current and from the results where it is not."""
-        indexed = self._indexed()
+        return self._read().records
+
+    def recover(self) -> list[str]:
+        """Put in order what a killed run left behind, and say what that was; for the driver that holds the lock.
+
+        Temporary files go; a result that cannot be read is put aside, so that its cell runs again; an index that is cut
+        or behind its cells is written anew.
+        """
+        said = []
+        leftovers = [
+            path for pattern in (".*", "cells/*/.*.*") for path in self.folder.glob(pattern) if _temporary(path)
+        ]
+        for path in leftovers:
+            path.unlink()
+        if leftovers:
+            said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
+        found = self._read()
+        for cell_id in found.unreadable:
+            path = self.cell_folder(cell_id) / RESULT
+            os.replace(path, path.with_name(UNREADABLE))
+            said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
+        if found.behind:
+            lines = [self._line(cell_id, record) for cell_id, record in found.records.items()]
+            write_atomically(self.index, "".join(lines).encode())
+            said.append(f"{self.index.name} was {found.behind}: written anew from {len(found.records)} results")
+        return said
+
+    def append(self, results: Iterable[Result]) -> None:
+        """Add the lines of new results to the index (one writer: the driver of ``run``)."""
+        with self.index.open("a", encoding="utf-8") as index:
+            index.writelines(self._line(result.cell_id, Record.of(result)) for result in results)
+
+    def _line(self, cell_id: str, record: Record) -> str:
+        return json.dumps({"stamp": self._stamp(cell_id), "record": asdict(record)}) + "\n"
+
+    def _stamp(self, cell_id: str) -> int | None:
+        try:
+            return (self.cells / cell_id / RESULT).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def _read(self) -> "_Found":
+        indexed, cut = self._indexed()
         records: dict[str, Record] = {}
+        unreadable, late = [], 0
         try:
             folders = sorted(entry.name for entry in os.scandir(self.cells) if entry.is_dir())
         except FileNotFoundError:
-            return records
+            folders = []
         for cell_id in folders:
             stamp = self._stamp(cell_id)
             if stamp is None:
@@ -96,44 +160,42 @@ class Ledger:
                 records[cell_id] = line[1]
             elif (result := self.result(cell_id)) is not None:
                 records[cell_id] = Record.of(result)
-        return records
+                late += 1
+            else:
+                unreadable.append(cell_id)
+        lost = len(indexed.keys() - records.keys())
+        behind = f"cut in {cut} lines" * bool(cut) or "behind its cells" * bool(late or lost)
+        return _Found(records, unreadable, behind)
 
-    def append(self, results: Iterable[Result]) -> None:
-        """Add the lines of new results to the index (one writer: the driver of ``run``)."""
-        lines = [
-            json.dumps({"stamp": self._stamp(result.cell_id), "record": asdict(Record.of(result))}) + "\n"
-            for result in results
-        ]
-        with self.index.open("a", encoding="utf-8") as index:
-            if index.tell() and not self._ends_with_newline():
-                index.write("\n")  # an earlier driver was killed within a line
-            index.writelines(lines)
-
-    def _stamp(self, cell_id: str) -> int | None:
-        try:
-            return (self.cells / cell_id / RESULT).stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
-
-    def _ends_with_newline(self) -> bool:
-        with self.index.open("rb") as index:
-            index.seek(-1, os.SEEK_END)
-            return index.read(1) == b"\n"
-
-    def _indexed(self) -> dict[str, tuple[int, Record]]:
+    def _indexed(self) -> tuple[dict[str, tuple[int, Record]], int]:
+        """The index's lines, and how many of them cannot be read."""
         lines: dict[str, tuple[int, Record]] = {}
         try:
             text = self.index.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return lines
+            return lines, 0
+        cut = 0
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
                 record = Record(**entry["record"])
                 lines[record.cell_id] = (int(entry["stamp"]), record)
             except (ValueError, KeyError, TypeError):
-                continue  # a cut line: its result is read from the cell's own folder
-        return lines
+                cut += 1  # its result is read from the cell's own folder
+        return lines, cut or int(bool(text) and not text.endswith("\n"))
+
+
+class _Found(NamedTuple):
+    """What lies in a study's folder: results, cells whose result cannot be read, and what ails the index."""
+
+    records: dict[str, Record]
+    unreadable: list[str]
+    behind: str
+
+
+def _temporary(path: Path) -> bool:
+    """Whether a file is an unfinished one of ``write_atomically``."""
+    return bool(re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)) and path.is_file()
 
 
 def study_folder(storage: Path, study: str) -> Path:
@@ -141,16 +203,15 @@ def study_folder(storage: Path, study: str) -> Path:
     return storage / study
 
 
-def states(plan: "Plan", storage: Path) -> dict[str, State]:
+def states(plan: "Plan", records: Mapping[str, Record]) -> dict[str, State]:
     """State of every cell of a plan: pending, done, failed, or rescore (clips kept, a metric is missing)."""
-    records = Ledger(study_folder(storage, plan.study.name)).records()
-    wanted = {metric.key for metric in plan.metrics}
-    return {cell.id: _state(records.get(cell.id), wanted) for cell in plan.cells}
+    return {cell.id: state(records.get(cell.id), plan) for cell in plan.cells}
 
 
-def _state(record: Record | None, wanted: set[str]) -> State:
+def state(record: Record | None, plan: "Plan") -> State:
+    """State of one cell, given its result."""
     if record is None:
         return "pending"
-    if record.status == "failed":
-        return "failed"
-    return "done" if wanted <= set(record.scores) else "rescore"
+    if record.status != "done":
+        return record.status
+    return "done" if all(metric.key in record.scores for metric in plan.metrics) else "rescore"

@@ -10,25 +10,17 @@ from models import SYSTEMS
 from models.bases import BaseRef, Card, Protocol, find_base, missing_files, read_card
 from sweeps import words
 from sweeps.arms import Arm, Arms, expand_arms
+from sweeps.cells import Cell, Setting, specify
 from sweeps.document import Key, Problem, SpecError
+from sweeps.search_spec import expand_search, unmeasured
+from sweeps.searches import SearchPlan
 from sweeps.study import Study
 from trainables.data import Data, PromptsData
 from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
-from trainables.trial_spec import TrialSpec
 
 __all__ = ["Arm", "Cell", "Plan", "expand", "requirements", "wrong"]
 
 MAX_CELLS = 100_000
-
-
-@dataclass(frozen=True)
-class Cell:
-    """An arm at a seed: what is done exactly once. Its id is the hash of all that decides what is sampled."""
-
-    id: str
-    arm: str
-    seed: int
-    spec: TrialSpec
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,7 @@ class Plan:
         metrics: The study's metrics with their extractors fixed, companions included.
         notes: What was merged or added, and what a part says of itself.
         warnings: What this machine lacks to run it.
+        search: What is tuned inside the arms, or None; its cells come beside ``cells``.
     """
 
     study: Study
@@ -50,18 +43,17 @@ class Plan:
     metrics: tuple[MetricKey, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    search: SearchPlan | None = None
 
 
 @dataclass(frozen=True)
-class _Setting:
-    """What the arms have in common: the base as its card describes it, data, protocol and metrics."""
+class _WorkedOut:
+    """A study's arms, what they share and its search, each None where it cannot be known, and all that is wrong."""
 
-    ref: BaseRef
-    card: Card
-    data: Data
-    protocol: Protocol
-    metrics: tuple[MetricKey, ...]
-    notes: tuple[str, ...]
+    arms: Arms | None
+    setting: Setting | None
+    search: SearchPlan | None
+    problems: list[Problem]
 
 
 def expand(study: Study) -> Plan:
@@ -70,16 +62,18 @@ def expand(study: Study) -> Plan:
     Raises:
         SpecError: The study asks for something that is not there; all such places together, with their lines.
     """
-    arms, setting, problems = _worked_out(study)
-    if problems:
-        raise SpecError(problems)
-    assert arms is not None, "no problem, so the system was found"
-    assert setting is not None, "no problem, so the base was found"
-    cells = tuple(_cell(study, arm, seed, setting) for seed in study.seeds for arm in arms.arms)
-    of_parts = [f"{arm.id}: {note}" for arm in arms.arms for note in arm.system.notes()]
-    notes = (*arms.notes, *setting.notes, *of_parts)
+    found = _worked_out(study)
+    if found.problems:
+        raise SpecError(found.problems)
+    assert found.arms is not None, "no problem, so the system was found"
+    assert found.setting is not None, "no problem, so the base was found"
+    arms, setting, search = found.arms.arms, found.setting, found.search
+    specs = [specify(study, arm, study.seeds[0], setting) for arm in arms]
+    cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.seeds for spec in specs)
+    of_parts = (f"{arm.id}: {note}" for arm in arms for note in arm.system.notes())
+    notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
     warnings = tuple(problem.message for problem in _lacking(study, setting.ref))
-    return Plan(study, tuple(arms.arms), cells, setting.metrics, notes, warnings)
+    return Plan(study, tuple(arms), cells, setting.metrics, notes, warnings, search)
 
 
 def wrong(study: Study, *, complete: bool = True) -> list[Problem]:
@@ -89,7 +83,7 @@ def wrong(study: Study, *, complete: bool = True) -> list[Problem]:
         study: A study, or what is sound of one: an empty system, base or list of metrics is passed over.
         complete: Whether nothing was left out, so that a study without any arm is wrong.
     """
-    return _worked_out(study, complete=complete)[2]
+    return _worked_out(study, complete=complete).problems
 
 
 def requirements(plan: Plan) -> list[Problem]:
@@ -102,48 +96,45 @@ def requirements(plan: Plan) -> list[Problem]:
     return _lacking(plan.study, ref) if ref.where != "hub" or offline else []
 
 
-def _cell(study: Study, arm: Arm, seed: int, setting: _Setting) -> Cell:
-    spec = TrialSpec(
-        study=study.name,
-        arm=arm.id,
-        role=arm.role,
-        part=arm.part,
-        action=arm.action,
-        system=study.system,
-        tree=arm.system.model_dump(mode="json"),
-        base=study.base,
-        data=setting.data,
-        protocol=setting.protocol,
-        precision=study.resources.precision,
-        seed=seed,
-        sampled={},
-        metrics=tuple(metric.family for metric in setting.metrics),
-        extractors=study.extractors,
-    )
-    return Cell(spec.cell_id, arm.id, seed, spec)
-
-
-def _worked_out(study: Study, *, complete: bool = True) -> tuple[Arms | None, _Setting | None, list[Problem]]:
-    """The arms and what they share, each None where it cannot be known, and all that is wrong."""
+def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
+    """All that can be known of a study, sound or not."""
     wrong: list[tuple[Key, str]] = []
-    arms = None
+    arms, search = None, None
     if study.system in SYSTEMS:
         arms = expand_arms(study, SYSTEMS[study.system])
         wrong += arms.problems
-        if complete and not arms.problems and len(arms.arms) == 1:
-            place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
-            wrong.append((place, "no arm differs from the control -> at least one ablation or arm that changes it"))
-        if len(arms.arms) * len(study.seeds) > MAX_CELLS:
-            wrong.append(
-                (("seeds",), f"{len(arms.arms)} arms x {len(study.seeds)} seeds -> at most {MAX_CELLS:,} cells")
-            )
+        wrong += _without_arms(study, arms) if complete else []
     elif study.system:
         wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
     setting = _setting(study, wrong)
-    return arms, setting, [study.document.problem(*found) for found in wrong]
+    if study.search is not None and arms is not None:
+        search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
+        wrong += problems
+    wrong += [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
+    wrong += _too_many(study, arms, search)
+    return _WorkedOut(arms, setting, search, [study.document.problem(*found) for found in wrong])
 
 
-def _setting(study: Study, wrong: list[tuple[Key, str]]) -> _Setting | None:
+def _without_arms(study: Study, arms: Arms) -> list[tuple[Key, str]]:
+    """That nothing is asked: no arm differs from the control, and there is no search of the control alone."""
+    asks_for_arms = study.ablations or study.arms
+    if arms.problems or len(arms.arms) > 1 or (study.search is not None and not asks_for_arms):
+        return []
+    place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
+    return [(place, "no arm differs from the control -> at least one ablation or arm that changes it")]
+
+
+def _too_many(study: Study, arms: Arms | None, search: SearchPlan | None) -> list[tuple[Key, str]]:
+    """Where the cells are too many to be worked through."""
+    num_arms = len(arms.arms) if arms else 0
+    if num_arms * len(study.seeds) > MAX_CELLS:
+        return [(("seeds",), f"{num_arms} arms x {len(study.seeds)} seeds -> at most {MAX_CELLS:,} cells")]
+    if search is not None and search.num_proposed > MAX_CELLS:
+        return [(("search",), f"{search.num_proposed:,} trials and confirmations -> at most {MAX_CELLS:,}")]
+    return []
+
+
+def _setting(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
     """What the arms share; reasons why it cannot be known are added to ``wrong``."""
     ref, card = _base(study, wrong)
     protocol = _protocol(study, card, wrong)
@@ -154,7 +145,7 @@ def _setting(study: Study, wrong: list[tuple[Key, str]]) -> _Setting | None:
     metrics, notes = _metrics(study, card, data, protocol, wrong)
     if data is None or protocol is None:
         return None
-    return _Setting(ref, card, data, protocol, metrics, notes)
+    return Setting(ref, card, data, protocol, metrics, notes)
 
 
 def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:

@@ -96,3 +96,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def say(message: str) -> None:
+    """A line for the person who waits, apart from the results on standard output."""
+    print(message, file=sys.stderr, flush=True)

@@ -82,7 +82,7 @@ def _problems(document: Document) -> list[Problem]:
     sound, complete = document, True
     unsound = {_removable(place) for place, _ in found if place}
     while unsound:
-        complete = complete and not any(place[0] in ("ablations", "arms", "control") for place in unsound)
+        complete = complete and not any(place[0] in ("ablations", "arms", "control", "search") for place in unsound)
         sound = sound.without(unsound)
         unsound = {_removable(place) for place, _ in words.problems(_Sound, sound.value)}
     return [document.problem(*somewhere) for somewhere in found] + wrong(_study(_Sound, sound), complete=complete)
@@ -92,7 +92,9 @@ def _removable(place: Key) -> Key:
     """The smallest entry around a wrong place without which the rest of the study still makes sense."""
     if place[0] == "ablations" and len(place) > 3:  # one of several arms or values of an ablation
         return place[:4]
-    return place[: 2 if place[0] in ("ablations", "arms", "metrics") else 1]
+    if place[0] == "search" and place[1:2] in (("space",), ("points",), ("objectives",)):
+        return place[:3]
+    return place[: 2 if place[0] in ("ablations", "arms", "metrics", "search", "margins") else 1]
 
 
 def _study(model: type[S], document: Document) -> S:

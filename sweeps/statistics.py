@@ -1,25 +1,61 @@
-"""Paired differences between an arm and the control, with their uncertainty."""
+"""Paired comparisons of an arm with the control: intervals, tests, corrections, and what they amount to in words.
 
+The unit is the seed: every arm sees the same seeds, and one seed gives one pair.
+"""
+
+import functools
 import math
+import statistics
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+ALPHA = 0.05
+CONFIDENCE = 0.95
+EXACT_PAIRS = 16
+"""Up to so many pairs the sign-flip test goes through all 2^n patterns of signs; above, it draws some."""
+FLIPS = 100_000
+_FLIP_SEED = 0
+
+
+class Interval(NamedTuple):
+    """A mean with its interval; the bounds are NaN for fewer than 2 values."""
+
+    mean: float
+    low: float
+    high: float
 
 
 class Difference(NamedTuple):
-    """Mean paired difference, arm minus control, with its interval; bounds are NaN for fewer than 2 pairs."""
+    """Mean paired difference, arm minus control, over n pairs.
+
+    ``low`` and ``high`` are NaN for a single pair; ``p_value`` is never below ``smallest_p``, all that n pairs reach.
+    """
 
     difference: float
     low: float
     high: float
     n: int
+    p_value: float
+    smallest_p: float
 
 
-def paired_difference(arm: Sequence[float], control: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Mean difference of paired values with a Student-t interval.
+def paired_difference(arm: Sequence[float], control: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """Mean difference of paired values with a Student-t interval and a two-sided sign-flip test.
 
         d_s = arm_s - control_s,   mean(d) +- t_{(1 + confidence) / 2, n - 1} sd(d) / sqrt(n)
+        p = share of the sign patterns e in {-1, 1}^n with |sum_s e_s d_s| >= |sum_s d_s|
 
-    Pairing by seed removes what both arms share: the prompts, the start noise, the luck of the draw.
+    Pairing by seed removes what both arms share: the prompts, the start noise, the luck of the draw. The test assumes
+    only that without an effect each d_s could as well have had the other sign. It is exact for n <= 16; above, it
+    counts b of m = 100,000 patterns drawn with a fixed seed, and p = (b + 1) / (m + 1). Sums that differ by no more
+    than the rounding of the values are tied and count, so that differences which are all zero give p = 1.
 
     Args:
         arm: One value per seed.
@@ -28,24 +64,43 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
 
     Raises:
         ValueError: Different lengths, no pair, a value that is not finite, or a confidence outside (0, 1).
+
+    Source: Fisher, The Design of Experiments (1935), section 21; +1 rule: Phipson and Smyth (2010).
     """
-    if len(arm) != len(control):
-        raise ValueError(f"paired values need equal lengths, got {len(arm)} and {len(control)}")
-    if not arm:
-        raise ValueError("paired values need at least one pair")
+    differences = _differences(arm, control)
+    mean, low, high = mean_interval(differences, confidence)
+    n = len(differences)
+    # Half a unit in the last place of every value, and as much in each step of either sum.
+    rounding = (n + 2) * sys.float_info.epsilon * (math.fsum(map(abs, arm)) + math.fsum(map(abs, control)))
+    return Difference(mean, low, high, n, _sign_flip(differences, rounding), smallest_p(n))
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean of independent values with its Student-t interval.
+
+        mean(x) +- t_{(1 + confidence) / 2, n - 1} sd(x) / sqrt(n)
+
+    Args:
+        values: At least one number; a single one has no interval.
+        confidence: Coverage of the interval, in (0, 1).
+
+    Raises:
+        ValueError: No value, one that is not finite, or a confidence outside (0, 1).
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
-    differences = [float(a) - float(c) for a, c in zip(arm, control, strict=True)]
-    if not all(map(math.isfinite, differences)):
-        raise ValueError("paired values must be finite")
-    n = len(differences)
-    mean = math.fsum(differences) / n
+    if not values:
+        raise ValueError("a mean needs at least one value")
+    if not all(map(math.isfinite, values)):
+        raise ValueError("values must be finite")
+    n = len(values)
+    mean = math.fsum(values) / n
     if n == 1:
-        return Difference(mean, math.nan, math.nan, n)
-    from scipy import stats
+        return Interval(mean, math.nan, math.nan)
+    from scipy.special import stdtrit
 
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * standard_deviation(differences) / math.sqrt(n)
-    return Difference(mean, mean - half, mean + half, n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * standard_deviation(values) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half)
 
 
 def standard_deviation(values: Sequence[float]) -> float:
@@ -57,6 +112,176 @@ def standard_deviation(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
 
 
-def smallest_p(seeds: int) -> float:
-    """Smallest two-sided p-value that an exact sign-flip test can reach with so many pairs: 2 / 2^n."""
-    return min(1.0, 2.0 ** (1 - seeds))
+def smallest_p(pairs: int) -> float:
+    """Smallest two-sided p-value that the sign-flip test can reach with so many pairs.
+
+    2 / 2^n where it is exact (n <= 16), then 1 / 100,001 whatever n, since so many patterns are drawn.
+    """
+    return min(1.0, 2.0 ** (1 - pairs)) if pairs <= EXACT_PAIRS else 1 / (FLIPS + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: rejecting where it is at most alpha keeps the family-wise error at most alpha.
+
+        p'_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)),   p_(1) <= ... <= p_(m)
+
+    It holds whatever the dependence between the tests, and arms that share a control are dependent.
+
+    Args:
+        p_values: One per arm, each in [0, 1].
+
+    Returns:
+        Corrected p-values in the order given.
+
+    Raises:
+        ValueError: A number outside [0, 1], or NaN.
+
+    Source: Holm (1979).
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:
+    """Whether an arm is shown to lie within a margin of the control: two one-sided paired t tests.
+
+        P(T_{n-1} >= (mean(d) + margin) / se) <= alpha   and   P(T_{n-1} <= (mean(d) - margin) / se) <= alpha
+
+    which is to say that the 1 - 2 alpha interval of the difference lies within (-margin, margin). A single pair shows
+    nothing; differences that are all equal show it where they are smaller than the margin.
+
+    Args:
+        arm: One value per seed.
+        control: The control's values at the same seeds, in the same order.
+        margin: Largest difference that does not matter, in the units of the values, above 0.
+        alpha: Chance of saying so of an arm at the margin or beyond it, in (0, 0.5).
+
+    Raises:
+        ValueError: As ``paired_difference``; a margin or an alpha outside its range.
+
+    Source: Schuirmann (1987).
+    """
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin must be above 0, got {margin}")
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"alpha must lie in (0, 0.5), got {alpha}")
+    differences = _differences(arm, control)
+    n = len(differences)
+    if n == 1:
+        return False
+    mean = math.fsum(differences) / n
+    error = standard_deviation(differences) / math.sqrt(n)
+    if error == 0:
+        return abs(mean) < margin
+    from scipy.special import stdtr
+
+    return float(stdtr(n - 1, (abs(mean) - margin) / error)) <= alpha
+
+
+def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float:
+    """Pearson correlation of arm and control over the seeds: what pairing gains.
+
+        var(mean(d)) = (1 - r) (var(arm) + var(control)) / n   for equal variances; without pairing r is 0
+
+    NaN where it says nothing: fewer than 3 pairs (two points always lie on a line), or values that are all equal.
+
+    Raises:
+        ValueError: Different lengths, no pair, or a value that is not finite.
+    """
+    _differences(arm, control)
+    if len(arm) < 3 or _constant(arm) or _constant(control):
+        return math.nan
+    try:
+        return statistics.correlation(arm, control)
+    except statistics.StatisticsError:  # so close together that the squares of their differences are 0
+        return math.nan
+
+
+def verdict(
+    difference: Difference,
+    p_corrected: float,
+    direction: Literal["max", "min"] | None,
+    equivalent_within: float | None = None,
+) -> str:
+    """What a comparison amounts to, in words.
+
+    Equivalence comes first: whoever gives a margin has said that less does not matter, however certain it is.
+
+    Args:
+        difference: The paired difference.
+        p_corrected: Its p-value after correction over the arms; significant at 0.05 or below.
+        direction: Whether larger or smaller is better; None for a measure that only gives context.
+        equivalent_within: The margin within which equivalence was shown, or None.
+
+    Returns:
+        ``equivalent within M``, ``better``, ``worse``, ``higher``, ``lower``, or ``no evidence with N seeds``.
+    """
+    if equivalent_within is not None:
+        return f"equivalent within {equivalent_within:g}"
+    if p_corrected > ALPHA:
+        return f"no evidence with {difference.n} seed{'s' * (difference.n != 1)}"
+    above = difference.difference > 0
+    if direction is None:
+        return "higher" if above else "lower"
+    return "better" if above == (direction == "max") else "worse"
+
+
+def _differences(arm: Sequence[float], control: Sequence[float]) -> list[float]:
+    if len(arm) != len(control):
+        raise ValueError(f"paired values need equal lengths, got {len(arm)} and {len(control)}")
+    if not arm:
+        raise ValueError("paired values need at least one pair")
+    if not all(map(math.isfinite, (*arm, *control))):
+        raise ValueError("paired values must be finite")
+    return [float(a) - float(c) for a, c in zip(arm, control, strict=True)]
+
+
+def _constant(values: Sequence[float]) -> bool:
+    """Whether values differ by no more than rounding."""
+    return max(values) - min(values) <= len(values) * sys.float_info.epsilon * max(map(abs, values))
+
+
+def _sign_flip(differences: Sequence[float], rounding: float) -> float:
+    """Two-sided p-value; sums within ``rounding`` of the observed one are tied with it."""
+    import numpy as np
+
+    n, extreme = len(differences), abs(math.fsum(differences)) - rounding
+    if n <= EXACT_PAIRS:
+        # Each pattern is one of either half; in sorted order those that reach far enough are counted without a look.
+        one, other = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
+        above = other.size - np.searchsorted(other, extreme - one, side="left")
+        below = np.searchsorted(other, -extreme - one, side="right")
+        return min(1.0, float((above.sum() + below.sum()) / 2**n))
+    sums = np.zeros(FLIPS)
+    for block, patterns in enumerate(_drawn_patterns(n)):
+        start = block * EXACT_PAIRS
+        sums += _signed_sums(differences[start : start + EXACT_PAIRS])[patterns]
+    return float((np.count_nonzero(np.abs(sums) >= extreme) + 1) / (FLIPS + 1))
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn_patterns(n: int) -> "list[npt.NDArray[np.uint16]]":
+    """Patterns of n signs drawn at random: for each block of up to 16 pairs, their places in ``_signed_sums``."""
+    import numpy as np
+
+    draws = np.random.default_rng(_FLIP_SEED)
+    sizes = [min(EXACT_PAIRS, n - start) for start in range(0, n, EXACT_PAIRS)]
+    return [draws.integers(2**size, size=FLIPS, dtype=np.uint16) for size in sizes]
+
+
+def _signed_sums(values: Sequence[float]) -> "Array":
+    """The sums of values under all 2^n patterns of signs."""
+    import numpy as np
+
+    sums = np.zeros(2 ** len(values))
+    for position, value in enumerate(values):
+        half = 2**position
+        np.add(sums[:half], value, out=sums[half : 2 * half])
+        sums[:half] -= value
+    return sums

@@ -10,6 +10,8 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
+    PlainValidator,
     PrivateAttr,
     Tag,
     WithJsonSchema,
@@ -17,6 +19,8 @@ from pydantic import (
 
 from models import SYSTEMS
 from models.bases import Protocol
+from search_spaces import SPACES, Domain, domain
+from search_spaces.domains import DOMAINS
 from sweeps.document import Document, Mark
 from trainables.data import Data
 from trainables.metrics import FAMILIES, Extractors
@@ -24,12 +28,12 @@ from trainables.trial_spec import Precision
 
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
+MAX_TRIALS = 10_000
 
 RESERVED = ("mlartifacts", "mlflow.db", "references")
 """What lies beside the studies in a storage folder."""
 
 LATER = {
-    "search": "tuning inside every arm",
     "training": "systems that are trained",
     "budget": "forecasts and caps",
 }
@@ -104,6 +108,18 @@ def _with(value: object) -> str | None:
     return "a map of arms" if isinstance(value, dict) else None  # None: the discriminator's own message
 
 
+def _objectives(value: object) -> str | None:
+    if isinstance(value, list | tuple):
+        return "a list of metrics"
+    return "a map of directions" if isinstance(value, dict) else None
+
+
+def _space(value: object) -> str | None:
+    if isinstance(value, str):
+        return "a named space"
+    return "a map of domains" if isinstance(value, dict) else None
+
+
 Edit = Annotated[
     str | dict[str, Any],
     BeforeValidator(_word_or_map),
@@ -129,6 +145,40 @@ With = Annotated[
     | Annotated[dict[ArmName, Edit], Field(min_length=1), Tag("a map of arms")],
     Discriminator(_with, custom_error_type="with", custom_error_message="a list of kinds, or a map of arms"),
 ]
+Family = Annotated[Text, WithJsonSchema({"type": "string", "enum": list(FAMILIES)})]
+SearchedDomain = Annotated[
+    Domain,
+    PlainValidator(domain),
+    PlainSerializer(lambda searched: searched.written()),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                word: {"type": "array", "minItems": 2, "description": kind.arguments} for word, kind in DOMAINS.items()
+            },
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }
+    ),
+]
+Space = Annotated[
+    Annotated[str, WithJsonSchema({"type": "string", "enum": list(SPACES)}), Tag("a named space")]
+    | Annotated[dict[Text, SearchedDomain], Field(min_length=1), Tag("a map of domains")],
+    Discriminator(
+        _space, custom_error_type="space", custom_error_message="a named space, or a map from a path to its domain"
+    ),
+]
+Objectives = Annotated[
+    Annotated[tuple[Family, ...], Field(min_length=1), AfterValidator(_distinct), Tag("a list of metrics")]
+    | Annotated[dict[Family, Literal["max", "min"]], Field(min_length=1), Tag("a map of directions")],
+    Discriminator(
+        _objectives,
+        custom_error_type="objectives",
+        custom_error_message="a list of metrics, or a map from a metric to max or min",
+    ),
+]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[
     tuple[int, ...],
     BeforeValidator(_seeds),
@@ -171,6 +221,52 @@ class Ablation(Block):
     hypothesis: Annotated[str, Field(description="what the author expects to see")] = ""
 
 
+class Asha(Block):
+    """Early stopping by successive halving (ASHA): of the trials that reach a rung, the best go on."""
+
+    kind: Literal["asha"] = "asha"
+    grace: Annotated[int, Field(ge=1)] = Field(1, description="reports before a trial may be stopped")
+    factor: Annotated[int, Field(ge=2)] = Field(3, description="one in so many goes on")
+
+
+class Median(Block):
+    """Early stopping of trials that are worse than the median of the others at the same report."""
+
+    kind: Literal["median"] = "median"
+    grace: Annotated[int, Field(ge=1)] = Field(1, description="reports before a trial may be stopped")
+
+
+TrialScheduler = Asha | Median
+
+
+class Confirm(Block):
+    """The search's winners once more, on seeds that neither study nor search saw: only these runs count."""
+
+    top: Annotated[int, Field(ge=1)] = Field(1, description="winners of each arm")
+    fresh_seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(8, description="seeds for each winner")
+
+
+class Search(Block):
+    """Tuning inside every arm, with equal effort."""
+
+    space: Annotated[Space, Field(description="a map from a dotted path to its domain, or a named space")]
+    search_sampler: Literal["tpe", "nsga2", "random"] = Field(
+        "tpe", description="Optuna's proposer: tpe (for several objectives too), nsga2 or random"
+    )
+    trials_per_arm: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = Field(16, description="trials inside every arm")
+    objectives: Objectives | None = Field(
+        None, description="metrics with their directions, or a list of them; the study's first metric by default"
+    )
+    points: tuple[Annotated[dict[Text, Value], Field(min_length=1)], ...] = Field(
+        (), description="tried first; what a point leaves out is drawn"
+    )
+    seed: Seed | None = Field(None, description="all trials sample at it; the study's first seed by default")
+    trial_scheduler: Annotated[TrialScheduler, Field(discriminator="kind")] | None = Field(
+        None, description="stops trials that fall behind"
+    )
+    confirm: Confirm | None = Field(None, description="re-runs winners on fresh seeds")
+
+
 class Resources(Block):
     """What one cell is given, and how many run at a time."""
 
@@ -205,6 +301,11 @@ class Study(Block):
     arms: Annotated[
         dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
         Field(description="an arm's name -> any combination of changes"),
+    ] = {}
+    search: Search | None = None
+    margins: Annotated[
+        dict[Family, Annotated[float, Field(gt=0)]],
+        Field(description="a metric -> the smallest difference that matters, in its own units"),
     ] = {}
     design: Annotated[Literal["one_at_a_time"], BeforeValidator(_design)] = "one_at_a_time"
     resources: Resources = Resources()

@@ -1,16 +1,18 @@
 """Tables for people, at the terminal or in a file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from sweeps.plan import Plan
+from sweeps.status import Status
 from sweeps.words import written
 
 WIDTH_IN_FILES = 200
+STATES = ("done", "running", "failed", "pruned", "rescore", "pending", "proposed")
 
 
 def show(*tables: RenderableType) -> None:
@@ -21,20 +23,33 @@ def show(*tables: RenderableType) -> None:
     console.print(Group(*tables))
 
 
-def plan_table(plan: Plan, states: Mapping[str, str]) -> Table:
+def plan_table(plan: Plan, cells: Iterable[Mapping[str, Any]]) -> Table:
     """One line per arm: what it changes, and how far its cells are.
 
     Args:
         plan: What is to run.
-        states: State of each cell by its id.
+        cells: Every cell with its arm and state.
     """
-    table = Table(title=f"{plan.study.name}: {len(plan.cells)} cells", title_justify="left")
+    cells = list(cells)
+    table = Table(title=f"{plan.study.name}: {len(cells)} cells", title_justify="left")
     for heading in ("arm", "changes", "cells"):
         table.add_column(heading)
     for arm in plan.arms:
         changes = ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items())
-        counts = Counter(states[cell.id] for cell in plan.cells if cell.arm == arm.id)
+        counts = Counter(cell["state"] for cell in cells if cell["arm"] == arm.id)
         table.add_row(arm.id, changes, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    return table
+
+
+def status_table(status: Status) -> Table:
+    """One line per arm, one column per state in which any cell is."""
+    states = [state for state in STATES if any(counts[state] for counts in status.by_arm.values())]
+    table = Table(title=f"{status.study}: {len(status.cells)} cells", title_justify="left")
+    table.add_column("arm")
+    for state in states:
+        table.add_column(state, justify="right")
+    for arm, counts in status.by_arm.items():
+        table.add_row(arm, *(str(counts[state] or "") for state in states))
     return table
 
 

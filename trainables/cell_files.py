@@ -2,7 +2,12 @@
 
 import io
 import json
+import logging
+import os
+import socket
+import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,9 @@ from trainables.data.clips import write_clip
 from trainables.files import write_atomically
 from trainables.pictures import frame_strip
 
+log = logging.getLogger(__name__)
+
+ATTEMPTS = "attempts.jsonl"
 CLIPS = "clips.npz"
 STRIP = "strip.png"
 PLAYABLE = "clip_*.mp4"
@@ -32,14 +40,32 @@ class Drawn:
     code_hash: str
 
 
+def begin_attempt(folder: Path) -> int:
+    """Note that a cell is begun (once more) and give the number of the attempt, from 1; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    line = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+    with (folder / ATTEMPTS).open("a+", encoding="utf-8") as attempts:
+        attempts.write(json.dumps(line) + "\n")
+        attempts.seek(0)
+        return sum(1 for _ in attempts)
+
+
 def read_clips(folder: Path) -> Drawn | None:
-    """The clips a cell kept from an earlier attempt, or None."""
+    """The clips a cell kept from an earlier attempt; None where there are none that can be read."""
     path = folder / CLIPS
-    if not path.exists():
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            notes = json.loads(str(kept["notes"]))
+            return Drawn(kept["clips"], notes["statistics"], notes["code_hash"])
+    except FileNotFoundError:
         return None
-    with np.load(path, allow_pickle=False) as kept:
-        notes = json.loads(str(kept["notes"]))
-        return Drawn(kept["clips"], notes["statistics"], notes["code_hash"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
+        log.warning("%s cannot be read (%s): its clips are drawn again", path, reason)
+        return None
 
 
 def save_clips(drawn: Drawn, folder: Path) -> None:

@@ -16,7 +16,7 @@ from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, read_card
 from models.streams import Streams
-from trainables.cell_files import Drawn, read_clips, save_clips
+from trainables.cell_files import Drawn, begin_attempt, read_clips, save_clips
 from trainables.files import write_atomically
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
@@ -78,9 +78,9 @@ def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
     seconds: dict[str, float] = {}
     drawn: Drawn | None = None
     scores: dict[str, Score] = {}
-    error = ""
+    error, attempt = "", 1
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        attempt = begin_attempt(folder)
         prompts = spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
         with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
@@ -96,6 +96,7 @@ def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
         spec=spec,
         status="failed" if error else "done",
         error=error,
+        attempt=attempt,
         scores=scores,
         statistics=drawn.statistics if drawn else {},
         seconds=seconds,

@@ -9,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+REPORTING = {"tracking.py", "spool.py", "run_record.py", "environment.py"}
+"""Files that tell of results and decide none."""
+
 LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")
 
 
@@ -16,13 +19,13 @@ LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")
 def code_hash() -> str:
     """Identity of the code that decides a result: 16 hexadecimal digits.
 
-    Covers every ``*.py`` of ``models/`` and ``trainables/`` except ``tracking.py`` (which only reports), and the
-    versions of torch, diffusers, transformers and deepspeed.
+    Covers every ``*.py`` of ``models/`` and ``trainables/`` except those that only tell of results, and the versions of
+    torch, diffusers, transformers and deepspeed.
     """
     digest = hashlib.sha256()
     for package in ("models", "trainables"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            if path.name != "tracking.py":
+            if path.name not in REPORTING:
                 digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for library in LIBRARIES:
         # "2.13.0+cpu" and "2.13.0" are one release built twice.

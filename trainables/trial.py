@@ -5,14 +5,14 @@ from typing import Any
 
 from ray import tune
 
-from trainables.trial_spec import TrialSpec
+from trainables.trial_spec import OBJECTIVE, TrialSpec
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     """A trial that is one cell; Tune reuses the actor, so that the base is loaded once per worker.
 
-    The configuration is ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool}``. With
-    ``warm`` off, everything is loaded anew for every cell: the way to show that reuse changes no result.
+    The configuration is ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool, "objective":
+    key}``. With ``warm`` off, everything is loaded anew for every cell: the way to show that reuse changes no result.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -36,7 +36,10 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         if not self.config["warm"]:
             self._bench = Workbench(storage / "references")
         result = run_cell(spec, storage / spec.study / "cells" / spec.cell_id, self._bench)
-        return {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
+        report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
+        if objective := result.scores.get(self.config["objective"]):
+            report[OBJECTIVE] = objective.value
+        return report
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Accept the next cell on this actor."""

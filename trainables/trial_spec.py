@@ -13,14 +13,28 @@ from trainables.metrics import Extractors
 RESULT = "result.json"
 """Name of the result in a cell's folder."""
 
+OBJECTIVE = "objective"
+"""Name under which a trainable reports a search's first objective to its trial_scheduler."""
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Stage = Literal["plan", "search", "confirm"]
+Status = Literal["done", "failed", "pruned"]
 
 
 class TrialSpec(BaseModel):
     """One cell, complete: everything a worker needs, and nothing it has to look up.
 
-    ``study``, ``arm``, ``role``, ``part`` and ``action`` say where the cell stands in its study; ``metrics`` and
-    ``extractors`` say how its clips are scored. All else decides what is sampled, and therefore the cell's id.
+    ``study``, ``arm``, ``role``, ``part`` and ``action`` say where the cell stands in its study; ``stage``, ``trial``
+    and ``search`` say who asked for it; ``metrics`` and ``extractors`` say how its clips are scored. All else decides
+    what is sampled, and therefore the cell's id.
+
+    Args:
+        tree: The system, with the arm's changes and then the sampled values laid on it.
+        sampled: Dotted path -> value that a search proposed; empty for an arm as it stands.
+        stage: The plan's own cell, a search's trial, or a winner's confirmation on a fresh seed.
+        trial: Number of a search's trial within its arm, from 0; of a confirmation the winner's rank, None for an arm
+            as it stands.
+        search: Identity of the search; empty for the plan's own cells.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +52,9 @@ class TrialSpec(BaseModel):
     precision: Precision = "auto"
     seed: int = Field(ge=0)
     sampled: dict[str, Any] = {}
+    stage: Stage = "plan"
+    trial: int | None = None
+    search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()
 
@@ -74,14 +91,18 @@ class Score(BaseModel):
 
 
 class Result(BaseModel):
-    """What a worker leaves behind for one cell; written once, by atomic rename, as ``cells/<id>/result.json``."""
+    """What a worker leaves behind for one cell; written by atomic rename, as ``cells/<id>/result.json``.
+
+    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cell_id: str
     spec: TrialSpec
-    status: Literal["done", "failed"]
+    status: Status
     error: str = ""
+    attempt: int = Field(default=1, ge=1)
     scores: dict[str, Score] = {}
     statistics: dict[str, float] = {}
     seconds: dict[str, float] = {}

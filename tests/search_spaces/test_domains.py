@@ -1,11 +1,12 @@
 import math
+import re
 import subprocess
 import sys
 
 import optuna
 import pytest
 
-from search_spaces import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, domain
+from search_spaces import SPACES, Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, domain
 
 WRITTEN: list[tuple[dict[str, list[object]], Domain]] = [
     ({"uniform": [0, 1]}, Uniform(low=0, high=1)),
@@ -20,6 +21,8 @@ WRITTEN: list[tuple[dict[str, list[object]], Domain]] = [
 def test_a_domain_is_read_as_a_study_writes_it(written: dict[str, list[object]], expected: Domain) -> None:
     assert domain(written) == expected
     assert type(expected).model_validate(expected.model_dump()) == expected
+    assert expected.written() == written
+    assert domain(expected.written()) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ def test_a_domain_is_read_as_a_study_writes_it(written: dict[str, list[object]],
         ({"int_uniform": [True, 2]}, "two whole numbers"),
         ({"choice": [1]}, "at least two"),
         ({"choice": [1, 1]}, "occurs twice"),
+        ({"choice": [1, 1.0]}, "occurs twice"),
+        ({"choice": [1, True]}, "occurs twice"),
         ({"choice": [1, math.nan]}, "finite"),
         ({"kinds": [1, 2]}, "kinds of the slot"),
         ([0, 1], "such as {uniform: [0, 1]}"),
@@ -47,6 +52,34 @@ def test_a_wrong_domain_says_what_is_allowed(written: object, said: str) -> None
     with pytest.raises(ValueError, match=".") as caught:
         domain(written)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("searched", "inside", "outside", "num_values"),
+    [
+        (Uniform(low=0, high=1), [0, 0.5, 1], [-0.1, 1.1, "a", True, None, math.nan], None),
+        (LogUniform(low=0.1, high=1), [0.1, 1], [0, 2], None),
+        (IntUniform(low=1, high=3), [1, 2, 3], [0, 4, 2.5, 2.0, True], 3),
+        (Choice(values=(4, 8.5, "word")), [4, 4.0, "word"], [5, "other", None], 3),
+        (Choice(values=(0, 1)), [0, 1], [True, False], 2),
+        (Choice(values=(False, True)), [True], [1, 0], 2),
+        (Kinds(values=("a", "b")), ["a"], ["c"], 2),
+    ],
+)
+def test_a_domain_knows_its_values(
+    searched: Domain, inside: list[object], outside: list[object], num_values: int | None
+) -> None:
+    assert all(map(searched.contains, inside))
+    assert not any(map(searched.contains, outside))
+    assert all(map(searched.contains, searched.extremes()))
+    assert searched.num_values() == num_values
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_named_space_is_a_map_from_paths_to_domains(name: str) -> None:
+    assert all(re.fullmatch(r"\w+(\.\w+)?", path) for path in SPACES[name])
+    assert all(isinstance(searched, Domain) for searched in SPACES[name].values())
+    assert all(isinstance(searched, Kinds) == ("." not in path) for path, searched in SPACES[name].items())
 
 
 @pytest.mark.parametrize("expected", [expected for _, expected in WRITTEN])

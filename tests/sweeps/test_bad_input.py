@@ -27,6 +27,15 @@ def ablation(text: str) -> str:
     return f"{HEAD}ablations:\n  - {{{text}}}\n"
 
 
+def search(text: str, metrics: str = "") -> str:
+    """A study that searches mu, with one more line."""
+    return f"{HEAD}search:\n  space: {{attention.mu: {{uniform: [0, 1]}}}}\n  {text}\n{metrics}"
+
+
+def space(text: str) -> str:
+    return f"{HEAD}search:\n  space:\n    {text}\n"
+
+
 def changed(old: str, new: str) -> str:
     assert old in SOUND
     return SOUND.replace(old, new)
@@ -71,7 +80,6 @@ ONE_MISTAKE = {
     "prompts file missing": (SOUND + "data: {layout: prompts, prompts: nope.txt}\n", 8, "data.prompts", "nope.txt"),
     "unknown precision": (SOUND + "resources: {precision: fp8}\n", 8, "resources.precision", "fp8 -> auto, fp32"),
     "design not there yet": (SOUND + "design: factorial\n", 8, "design", "factorial -> one_at_a_time"),
-    "search not there yet": (SOUND + "search: {}\n", 8, "search", "this version does not read it yet"),
     "training not there yet": (SOUND + "training: {}\n", 8, "training", "this version does not read it yet"),
     "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
     "fid without its network": (
@@ -94,6 +102,250 @@ ONE_MISTAKE = {
     ),
     "control out of range": (SOUND + "control: {noise.threshold: 2}\n", 8, "control.noise.threshold", "sqrt(e)"),
     "control removes the ablated": (SOUND + "control: {noise: removed}\n", 7, "ablations[0].action", "removed already"),
+    # --- search
+    "a search without space": (SOUND + "search: {}\n", 8, "search", "space is missing -> a map from a dotted path"),
+    "a number as space": (SOUND + "search: {space: 3}\n", 8, "search.space", "3 -> a named space, or a map"),
+    "an empty space": (SOUND + "search: {space: {}}\n", 8, "search.space", "{} -> at least 1 entry"),
+    "an unknown space": (
+        SOUND + "search: {space: zs2_moton}\n",
+        8,
+        "search.space",
+        "zs2_moton -> zs2_motion, zs2_components (did you mean zs2_motion?)",
+    ),
+    "a named space that does not fit": (
+        SOUND + "control: {attention: removed}\nsearch: {space: zs2_motion}\n",
+        9,
+        "search.space",
+        "zs2_motion searches attention.mu: searched in no arm: attention is removed here",
+    ),
+    "unknown key of a search": (search("sampler: tpe"), 8, "search.sampler", "search_sampler"),
+    "unknown domain": (
+        space("attention.mu: {unifrom: [0, 1]}"),
+        8,
+        "search.space.attention.mu",
+        "{unifrom: [0, 1]} -> a domain: uniform, log_uniform, int_uniform, choice, kinds (did you mean uniform?)",
+    ),
+    "a list as domain": (space("attention.mu: [0, 1]"), 8, "search.space.attention.mu", "such as {uniform: [0, 1]}"),
+    "a domain upside down": (
+        space("attention.mu: {uniform: [1, 0]}"),
+        8,
+        "search.space.attention.mu",
+        "uniform: [low, high], two numbers: low must be below high, and 1 is not below 0",
+    ),
+    "a log domain from 0": (
+        space("noise.threshold: {log_uniform: [0, 1]}"),
+        8,
+        "search.space.noise.threshold",
+        "two numbers above 0",
+    ),
+    "a path to nothing": (
+        space("atention.mu: {uniform: [0, 1]}"),
+        8,
+        "search.space.atention.mu",
+        "(did you mean attention?)",
+    ),
+    "a value that no kind has": (
+        space("attention.nu: {uniform: [0, 1]}"),
+        8,
+        "search.space.attention.nu",
+        "nu -> a value of attention: mu (did you mean mu?)",
+    ),
+    "a path through a value": (
+        space("attention.mu.x: {uniform: [0, 1]}"),
+        8,
+        "search.space.attention.mu.x",
+        "attention.mu is a plain value",
+    ),
+    "a kind searched as a value": (
+        space("attention.kind: {choice: [momentum, removed]}"),
+        8,
+        "search.space.attention.kind",
+        "a kind is searched at its slot -> attention: {kinds: [momentum, ",
+    ),
+    "a range at a slot": (
+        space("attention: {uniform: [0, 1]}"),
+        8,
+        "search.space.attention",
+        "{uniform: [0.0, 1.0]} -> {kinds: [momentum, previous_frame, cross_frame, removed]} or some of them",
+    ),
+    "kinds at a value": (
+        space("attention.mu: {kinds: [momentum, removed]}"),
+        8,
+        "search.space.attention.mu",
+        "{kinds: [momentum, removed]} -> uniform, log_uniform, int_uniform or choice",
+    ),
+    "an unknown kind searched": (
+        space("attention: {kinds: [momentum, crossframe]}"),
+        8,
+        "search.space.attention",
+        "crossframe -> momentum, previous_frame, cross_frame, removed (did you mean cross_frame?)",
+    ),
+    "a range of fractions for whole numbers": (
+        space("noise.candidates: {uniform: [1, 20]}"),
+        8,
+        "search.space.noise.candidates",
+        "{uniform: [1.0, 20.0]} -> {int_uniform: [low, high]}",
+    ),
+    "whole numbers out of range": (
+        space("noise.candidates: {int_uniform: [0, 20]}"),
+        8,
+        "search.space.noise.candidates",
+        "0 -> a whole number, at least 1",
+    ),
+    "a range beyond mu": (
+        space("attention.mu: {uniform: [0, 1.5]}"),
+        8,
+        "search.space.attention.mu",
+        "1.5 -> a number from 0 to 1: it is the weight of the past",
+    ),
+    "a range beyond sqrt(e), with the reason": (
+        space("noise.threshold: {log_uniform: [0.001, 2]}"),
+        8,
+        "search.space.noise.threshold",
+        "2 -> a number from 0 to 1.64872: independent noise",
+    ),
+    "a choice out of range": (
+        space("attention.mu: {choice: [0.5, much]}"),
+        8,
+        "search.space.attention.mu",
+        '"much" -> a number from 0 to 1',
+    ),
+    "a range beyond what a kind that may be drawn allows": (
+        HEAD + "search:\n  space: {noise: {kinds: [mixed, removed]}, noise.a: {uniform: [-1, 1]}}\n",
+        7,
+        "search.space.noise.a",
+        "-1 -> a number, at least 0",
+    ),
+    "a value that no arm has": (
+        space("noise.a: {uniform: [0, 20]}"),
+        8,
+        "search.space.noise.a",
+        "searched in no arm: noise is two_stage here, which has no a",
+    ),
+    "a value that no searched kind has": (
+        HEAD + "search:\n  space: {noise: {kinds: [shared, removed]}, noise.a: {uniform: [0, 1]}}\n",
+        7,
+        "search.space.noise.a",
+        "searched in no arm: none of the kinds searched at noise has it",
+    ),
+    "unknown search_sampler": (
+        search("search_sampler: grid"),
+        8,
+        "search.search_sampler",
+        "grid -> tpe, nsga2, random",
+    ),
+    "no trials": (search("trials_per_arm: 0"), 8, "search.trials_per_arm", "0 -> at least 1"),
+    "an objective that is not measured": (
+        search("objectives: [clip_score, fid]"),
+        8,
+        "search.objectives[1]",
+        "fid -> one of the study's metrics: clip_score, or add it to them",
+    ),
+    "an unknown objective": (
+        search("objectives: {clip_scor: max}"),
+        8,
+        "search.objectives.clip_scor",
+        "clip_scor -> one of the study's metrics: clip_score (did you mean clip_score?)",
+    ),
+    "an objective in no direction": (
+        search("objectives: {clip_score: up}"),
+        8,
+        "search.objectives.clip_score",
+        "up -> max, min",
+    ),
+    "an objective twice": (
+        search("objectives: [clip_score, clip_score]"),
+        8,
+        "search.objectives",
+        "clip_score is there twice",
+    ),
+    "a word as objectives": (
+        search("objectives: clip_score"),
+        8,
+        "search.objectives",
+        "clip_score -> a list of metrics, or a map from a metric to max or min",
+    ),
+    "no objectives": (search("objectives: []"), 8, "search.objectives", "[] -> at least 1 entry"),
+    "a point outside the space": (
+        search("points: [{noise.threshold: 0.1}]"),
+        8,
+        "search.points[0].noise.threshold",
+        "noise.threshold -> attention.mu",
+    ),
+    "a point out of range": (
+        search("points: [{attention.mu: 0}, {attention.mu: 2}]"),
+        8,
+        "search.points[1].attention.mu",
+        "2 -> {uniform: [0.0, 1.0]}",
+    ),
+    "a truth in a point": (search("points: [{attention.mu: true}]"), 8, "search.points[0].attention.mu", "true -> {"),
+    "an empty point": (search("points: [{}]"), 8, "search.points[0]", "{} -> at least 1 entry"),
+    "a point that contradicts itself": (
+        HEAD + "search:\n  space: {attention: {kinds: [momentum, removed]}, attention.mu: {uniform: [0, 1]}}\n"
+        "  points: [{attention: removed, attention.mu: 0.5}]\n",
+        8,
+        "search.points[0].attention.mu",
+        "attention is removed in this point, which has no mu -> leave it out",
+    ),
+    "more points than trials": (
+        search("points: [{attention.mu: 0}, {attention.mu: 1}]\n  trials_per_arm: 1"),
+        8,
+        "search.points",
+        "2 points with 1 trials_per_arm",
+    ),
+    "a negative search seed": (search("seed: -1"), 8, "search.seed", "-1 -> at least 0"),
+    "an unknown trial_scheduler": (
+        search("trial_scheduler: {kind: ahsa}"),
+        8,
+        "search.trial_scheduler",
+        "ahsa -> asha, median (did you mean asha?)",
+    ),
+    "a trial_scheduler without kind": (
+        search("trial_scheduler: {grace: 1}"),
+        8,
+        "search.trial_scheduler",
+        "{grace: 1} -> a map with the key 'kind'",
+    ),
+    "an unknown key of a trial_scheduler": (
+        search("trial_scheduler: {kind: median, factor: 3}"),
+        8,
+        "search.trial_scheduler.factor",
+        "unknown key -> kind, grace",
+    ),
+    "more winners than trials": (
+        search("confirm: {top: 17}"),
+        8,
+        "search.confirm.top",
+        "17 -> at most trials_per_arm, 16",
+    ),
+    "no fresh seeds left": (
+        search("confirm: {}\n  seed: 2147483640"),
+        8,
+        "search.confirm.fresh_seeds",
+        "above 2147483640 there are not 8 -> smaller seeds",
+    ),
+    "no arm differs, but for a search": (
+        search("seed: 1", "ablations: [{part: attention.mu, action: VALUES, values: [0.98]}]\n"),
+        9,
+        "ablations",
+        "no arm differs from the control",
+    ),
+    "more trials than can be worked through": (
+        search(
+            "trials_per_arm: 10000",
+            f"arms: {{{', '.join(f'x{i}: {{noise.candidates: {i}}}' for i in range(1, 12))}}}\n",
+        ),
+        6,
+        "search",
+        "110,000 trials and confirmations -> at most 100,000",
+    ),
+    "a margin of nothing": (SOUND + "margins: {clip_score: 0}\n", 8, "margins.clip_score", "0 -> above 0"),
+    "a margin of what is not measured": (
+        SOUND + "margins: {fid: 1}\n",
+        8,
+        "margins.fid",
+        "fid -> one of the study's metrics: clip_score, or add it to them",
+    ),
     # --- ablations
     "unknown slot": (ablation("part: atention, action: REMOVE"), 7, "ablations[0].part", "(did you mean attention?)"),
     "unknown kind": (

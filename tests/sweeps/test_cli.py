@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.__main__ import app
+from sweeps.lock import DRIVER, StudyLock
 from sweeps.plan import expand
 from sweeps.spec import load
 
@@ -42,6 +43,9 @@ HEAVY = (
     "decord",
 )
 
+SEARCHED = "search: {space: {noise.threshold: {uniform: [0, 1]}}, trials_per_arm: 3}\n"
+"""Of the arms that have a noise threshold."""
+
 runner = CliRunner()
 
 
@@ -50,12 +54,19 @@ def study(write: Write) -> Path:
     return write(STUDY)
 
 
-@pytest.mark.parametrize("arguments", ["--help", "check STUDY", "plan STUDY", "plan STUDY --json", "schema"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help", "check STUDY", "plan STUDY", "plan STUDY --json", "status STUDY",
+        "diff STUDY STUDY", "new zs2", "schema",
+    ],
+)  # fmt: skip
 def test_answers_at_once_without_heavy_imports(arguments: str, study: Path, tmp_path: Path) -> None:
     given = [str(study) if word == "STUDY" else word for word in arguments.split()]
     code = f"""
 import sys
 from sweeps.__main__ import app
+from sweeps.lock import DRIVER, StudyLock
 try:
     app({given!r})
 finally:
@@ -77,7 +88,8 @@ finally:
 
 def test_help_names_every_command() -> None:
     text = runner.invoke(app, ["--help"]).output
-    assert all(command in text for command in ("check", "plan", "run", "report", "parts", "schema"))
+    commands = ("check", "plan", "run", "status", "report", "diff", "parts", "new", "schema")
+    assert all(command in text for command in commands)
 
 
 def test_check_says_what_would_run(study: Path) -> None:
@@ -112,6 +124,91 @@ def test_plan_as_json(study: Path, tmp_path: Path) -> None:
     cells = expand(load(study)).cells
     assert found["cells"] == [{"id": cell.id, "arm": cell.arm, "seed": cell.seed, "state": "pending"} for cell in cells]
     assert not (tmp_path / "runs").exists(), "a plan leaves nothing behind"
+
+
+def test_what_a_search_will_propose_has_no_id_yet(write: Write, tmp_path: Path) -> None:
+    study = write(STUDY.replace("  - {part: noise, action: REMOVE}\n", "") + SEARCHED)
+    found = json.loads(runner.invoke(app, ["plan", str(study), "--storage", str(tmp_path), "--json"]).stdout)
+    proposed = [cell for cell in found["cells"] if cell["state"] == "proposed"]
+    assert proposed == [
+        {"id": None, "arm": arm, "state": "proposed"} for arm in ("control", "attention.mu=0.6") for _ in range(3)
+    ]
+    assert found["proposed"] == 6
+    assert len(found["cells"]) == 4 + 6
+
+
+def test_status_of_a_study_that_nobody_runs(study: Path, tmp_path: Path) -> None:
+    command = ["status", str(study), "--storage", str(tmp_path / "runs")]
+    found = json.loads(runner.invoke(app, [*command, "--json"]).stdout)
+    assert found["counts"] == {"pending": 6}
+    assert found["arms"]["control"] == {"pending": 2}
+    assert found["driver"] is None
+    text = runner.invoke(app, command).stdout
+    assert "nobody runs it now" in text
+    assert not (tmp_path / "runs").exists(), "status leaves nothing behind"
+
+
+def test_status_tells_a_killed_driver_from_a_living_one(study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sound"
+    command = ["status", str(study), "--storage", str(tmp_path)]
+    cell = expand(load(study)).cells[0]
+    with StudyLock(folder) as lock:
+        running = {"cell_id": cell.id, "arm": cell.arm, "seed": cell.seed, "since": "now"}
+        lock.update(force=True, running=(running,), ended=1, total=6, left_s=90.0)
+        left_behind = (folder / DRIVER).read_text()
+        assert json.loads(runner.invoke(app, [*command, "--json"]).stdout)["counts"] == {"running": 1, "pending": 5}
+        assert "1 of 6 cells ended, 1 running, about 1 min 30 s left" in runner.invoke(app, command).stdout
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (folder / DRIVER).write_text(json.dumps(json.loads(left_behind) | {"pid": gone.pid}))
+    assert "was killed" in runner.invoke(app, command).stdout
+    assert json.loads(runner.invoke(app, [*command, "--json"]).stdout)["counts"] == {"pending": 6}
+
+
+def test_status_counts_a_searchs_trial_that_runs(write: Write, tmp_path: Path) -> None:
+    study = write(STUDY.replace("  - {part: noise, action: REMOVE}\n", "") + SEARCHED)
+    plan = expand(load(study))
+    assert plan.search is not None
+    trial = plan.search.trial("control", 0, {"noise.threshold": 0.1})
+    with StudyLock(tmp_path / "sound") as lock:
+        running = {"cell_id": trial.id, "arm": trial.arm, "seed": trial.seed, "since": "now"}
+        lock.update(force=True, running=(running,))
+        found = json.loads(runner.invoke(app, ["status", str(study), "--storage", str(tmp_path), "--json"]).stdout)
+    assert found["counts"]["running"] == 1
+    assert found["arms"]["control"] == {"pending": 2, "running": 1, "proposed": 2}
+    assert found["counts"]["proposed"] == 3 * len(plan.search.arms) - 1
+
+
+def test_diff_of_two_studies(study: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(STUDY.replace("seeds: 2", "seeds: 3").replace("0.6", "0.7"))
+    same = runner.invoke(app, ["diff", str(study), str(study)])
+    assert same.exit_code == 0
+    found = json.loads(runner.invoke(app, ["diff", str(study), str(other), "--json"]).stdout)
+    assert found["arms"]["only_a"] == ["attention.mu=0.6"]
+    assert found["arms"]["only_b"] == ["attention.mu=0.7"]
+    assert str(other) in runner.invoke(app, ["diff", str(study), str(other)]).stdout
+
+
+def test_new_writes_a_study_that_is_sound_and_overwrites_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    written = runner.invoke(app, ["new", "zs2", "--name", "mine", "-o", str(path)])
+    assert written.exit_code == 0, written.stderr
+    assert runner.invoke(app, ["check", str(path)]).exit_code == 0
+    text = path.read_text()
+    again = runner.invoke(app, ["new", "zs2", "-o", str(path)])
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+    assert path.read_text() == text
+    refused = runner.invoke(app, ["new", "zs3"])
+    assert refused.exit_code == 2
+    assert "did you mean zs2?" in refused.stderr
+
+
+def test_an_arm_that_is_not_there_is_refused(study: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["run", str(study), "--storage", str(tmp_path), "--only", "noise=remove"])
+    assert result.exit_code == 2
+    assert "did you mean noise=removed?" in result.stderr
 
 
 def test_plan_as_a_table_has_no_styles_off_a_terminal(study: Path, tmp_path: Path) -> None:
@@ -155,7 +252,7 @@ def test_parts_as_tables(tiny_base_folder: Path) -> None:
         (["check", "STUDY", "--strict"], "--strict"),
         (["parts", "zs3"], "system: zs3 -> zs2 (did you mean zs2?)"),
         (["parts", "zs2", "--base", "./nowhere"], "no such folder"),
-        (["report", "STUDY", "--format", "latex"], "latex"),
+        (["report", "STUDY", "--format", "word"], "word"),
         (["check", "nothing.yaml"], "nothing.yaml:1: cannot be read"),
     ],
 )

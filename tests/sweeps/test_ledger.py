@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ledger import Ledger
+from sweeps.ledger import UNREADABLE, Ledger
 from trainables.trial_spec import RESULT, Result, Score, TrialSpec
 
 
@@ -91,14 +91,51 @@ def test_the_index_can_be_lost_cut_or_stale(ledger: Ledger, damage: str) -> None
     assert Ledger(ledger.folder).records() == before
 
 
-def test_a_line_cut_by_a_dead_driver_does_not_swallow_the_next(ledger: Ledger) -> None:
-    ledger.index.write_text(ledger.index.read_text() + '{"stamp": 12, "rec')
-    more = make_result(9)
-    put(ledger, more)
-    ledger.append([more])
-    last = ledger.index.read_text().splitlines()[-1]
-    assert json.loads(last)["record"]["cell_id"] == more.cell_id
-    assert len(ledger.records()) == 5
+def test_an_index_that_is_cut_or_behind_is_written_anew(ledger: Ledger) -> None:
+    before = ledger.records()
+    for damage, said in (("cut", "cut in 1 lines"), ("lost", "behind its cells"), ("stranger", "behind its cells")):
+        text = ledger.index.read_text()
+        if damage == "cut":
+            ledger.index.write_text(text[:-40])
+        elif damage == "lost":
+            ledger.index.unlink()
+        else:
+            gone = make_result(7)
+            put(ledger, gone)
+            ledger.append([gone])
+            (ledger.cell_folder(gone.cell_id) / RESULT).unlink()
+        (sentence,) = ledger.recover()
+        assert said in sentence
+        assert ledger.records() == before
+        assert len(ledger.index.read_text().splitlines()) == 4
+        assert ledger.recover() == []
+
+
+def test_recovery_is_thorough_and_loses_nothing(ledger: Ledger) -> None:
+    before = ledger.records()
+    half = ledger.cell_folder("0123456789abcdef")
+    half.mkdir()
+    (half / RESULT).write_text('{"cell_id": "0123')
+    (half / ".result.json.a1b2c3d4").write_text("{}")
+    (half / "clips.npz").write_bytes(b"kept")
+    (ledger.folder / ".ledger.jsonl.zzzzzzzz").write_text("half a line")
+    (ledger.folder / ".lock").write_text("")
+    (ledger.folder / "notes.txt").write_text("a person's")
+    said = " / ".join(ledger.recover())
+    assert "removed 2 unfinished files" in said
+    assert "its cell runs again" in said
+    assert ledger.records() == before
+    assert sorted(path.name for path in half.iterdir()) == ["clips.npz", UNREADABLE]
+    assert (half / UNREADABLE).read_text() == '{"cell_id": "0123'
+    assert (ledger.folder / ".lock").exists()
+    assert (ledger.folder / "notes.txt").exists()
+    assert ledger.recover() == []
+
+
+def test_a_sound_folder_is_left_as_it_is(ledger: Ledger) -> None:
+    before = {path: path.stat().st_mtime_ns for path in ledger.folder.rglob("*")}
+    assert ledger.recover() == []
+    assert {path: path.stat().st_mtime_ns for path in ledger.folder.rglob("*")} == before
 
 
 def test_half_a_result_and_leftovers_are_no_result(ledger: Ledger) -> None:

@@ -113,6 +113,15 @@ def test_cells_come_seed_by_seed_over_all_arms(planned: Planned) -> None:
     assert len({cell.id for cell in plan.cells}) == 6
 
 
+def test_a_search_leaves_the_plans_own_cells_as_they_are(planned: Planned) -> None:
+    text = "ablations: [{part: noise, action: REMOVE}]\n"
+    plain, searching = planned(text), planned(text + "search: {space: zs2_motion}\n")
+    assert plain.search is None
+    assert searching.search is not None
+    assert searching.cells == plain.cells
+    assert {(cell.spec.stage, cell.spec.trial, cell.spec.search) for cell in searching.cells} == {("plan", None, "")}
+
+
 def test_a_cell_carries_its_whole_specification(planned: Planned) -> None:
     plan = planned("protocol: {clips: 3}\nablations: [{part: noise, action: REMOVE}]")
     cell = plan.cells[1]

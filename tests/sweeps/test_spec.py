@@ -11,8 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_spaces import IntUniform, Kinds, Uniform
 from sweeps.document import Document, Mark
 from sweeps.spec import SpecError, Study, load
+from sweeps.study import Asha, Confirm, Search
 from sweeps.yaml_lines import read
 from trainables.data import PromptsData, ShapesData
 
@@ -44,6 +46,16 @@ ablations:
   - {part: attention, action: REPLACE, with: {self: {mu: 0}, first: cross_frame}}
   - {part: attention.mu, action: VALUES, values: [0.5, 1]}
 arms: {both: {noise: removed, attention: {kind: previous_frame, mu: 0.5}}}
+search:
+  space: {attention.mu: {uniform: [0, 1]}, noise: {kinds: [two_stage, shared]}, noise.candidates: {int_uniform: [1, 9]}}
+  search_sampler: nsga2
+  trials_per_arm: 12
+  objectives: {temporal_consistency: max, motion_magnitude: min}
+  points: [{attention.mu: 1}, {noise: shared}]
+  seed: 2
+  trial_scheduler: {kind: asha, factor: 4}
+  confirm: {fresh_seeds: 4}
+margins: {clip_score: 0.2}
 design: one_at_a_time
 resources: {workers: 2, cpus_per_worker: 1, gpus_per_worker: 0.5, precision: bf16}
 tracking: {uri: "sqlite:///x.db"}
@@ -58,6 +70,8 @@ def test_defaults(write: Write) -> None:
     assert study.design == "one_at_a_time"
     assert study.resources.precision == "auto"
     assert study.resources.workers is None
+    assert study.search is None
+    assert study.margins == {}
     assert study.tracking.uri is None
 
 
@@ -73,6 +87,16 @@ def test_every_key_is_read(write: Write) -> None:
     assert study.ablations[1].with_ == ("shared", "analytic")
     assert study.ablations[2].with_ == {"self": {"mu": 0}, "first": "cross_frame"}
     assert study.ablations[3].values == (0.5, 1)
+    assert study.search is not None
+    assert study.search.space == {
+        "attention.mu": Uniform(low=0, high=1),
+        "noise": Kinds(values=("two_stage", "shared")),
+        "noise.candidates": IntUniform(low=1, high=9),
+    }
+    assert study.search.points == ({"attention.mu": 1}, {"noise": "shared"})
+    assert study.search.trial_scheduler == Asha(factor=4)
+    assert study.search.confirm == Confirm(fresh_seeds=4)
+    assert study.margins == {"clip_score": 0.2}
     assert study.resources.gpus_per_worker == 0.5
     assert study.tracking.uri == "sqlite:///x.db"
 
@@ -243,6 +267,20 @@ ablation_keys = st.sampled_from(["part", "action", "with", "values", "hypothesis
 @given(st.lists(st.dictionaries(ablation_keys, edits, max_size=4) | edits, max_size=3), edits, edits)
 def test_any_ablations_are_a_study_or_located_problems(ablations: list[Any], arms: Any, control: Any) -> None:
     content = {**yaml.safe_load(SOUND), "ablations": ablations, "arms": arms, "control": control}
+    _check_outcome(yaml.safe_dump(content, sort_keys=False).encode())
+
+
+search_keys = st.sampled_from([*Search.model_fields, "extra"])
+domains = st.dictionaries(
+    st.sampled_from(["uniform", "log_uniform", "int_uniform", "choice", "kinds"]), st.lists(edits)
+)
+spaces = st.dictionaries(words, domains | edits, max_size=3) | st.sampled_from(["zs2_motion", "zs2_components", "x"])
+
+
+@settings(max_examples=NUM_EXAMPLES // 2, deadline=None, derandomize=True, database=None)
+@given(spaces, st.dictionaries(search_keys, edits | st.lists(edits, max_size=2), max_size=3), edits)
+def test_any_search_is_a_study_or_located_problems(space: Any, rest: dict[str, Any], margins: Any) -> None:
+    content = {**yaml.safe_load(SOUND), "search": {"space": space, **rest}, "margins": margins}
     _check_outcome(yaml.safe_dump(content, sort_keys=False).encode())
 
 

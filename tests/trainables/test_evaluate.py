@@ -41,6 +41,7 @@ def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path
     assert result.error == ""
     assert Result.model_validate_json((tmp_path / "cell" / RESULT).read_bytes()) == result
     assert sorted(path.name for path in (tmp_path / "cell").iterdir()) == [
+        "attempts.jsonl",
         "clip_0.mp4",
         "clip_1.mp4",
         "clips.npz",

@@ -32,7 +32,8 @@ def test_code_that_decides_results_is_hashed(checkout: Path, changed: str) -> No
 def test_tracking_and_the_build_of_torch_are_not(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "version", lambda name: "2.13.0+cpu")
     before = fresh_hash()
-    (checkout / "trainables" / "tracking.py").write_text("x = 1\n")
+    for name in provenance.REPORTING:
+        (checkout / "trainables" / name).write_text("x = 1\n")
     monkeypatch.setattr(provenance, "version", lambda name: "2.13.0+cu130")
     assert fresh_hash() == before
     monkeypatch.setattr(provenance, "version", lambda name: "2.14.0+cu130")

@@ -1,13 +1,17 @@
 """Where prompts, reference clips and training clips come from: one typed entry per layout."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 from models.streams import Streams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class _Layout(BaseModel):

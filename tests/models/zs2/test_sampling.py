@@ -187,7 +187,8 @@ def test_half_precision_is_near_full_precision(dtype: torch.dtype, tiny_base: Ba
     half = dataclasses.replace(tiny_base, dtype=dtype, **halves)
     full, found = draw(tiny_base, {}).video, draw(half, {}).video
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, full, rtol=0, atol=0.05)
+    # The largest of 24,576 differences depends on how a processor rounds; their root mean square does not.
+    assert (found - full).square().mean().sqrt() < 2 * torch.finfo(dtype).eps
 
 
 @pytest.mark.gpu

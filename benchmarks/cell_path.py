@@ -1,0 +1,119 @@
+"""What does the engine cost per cell: 300 cells that compute nothing, beside raw Ray Tune in the same run?
+
+The path of a cell is Ray Tune, ledger and spool, with the tracker uploading beside it into a database. Both sides are
+timed from the end of the first trial to the end of the last, so that starting workers is in neither.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray import tune
+
+from benchmarks.figures import Figure, conclude, table
+from benchmarks.trivial import open_book, write_study
+from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
+from sweeps.agenda import Agenda
+from sweeps.plan import Plan, expand
+from sweeps.progress import say
+from sweeps.spec import load
+from sweeps.trials import connect, run_trials
+from trainables.trial_spec import RESULT
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One run of trivial cells.
+
+    Args:
+        path: Milliseconds per cell.
+        upload: Milliseconds per run in the tracker, from the end of the first cell to the end of the last upload; no
+            less than the path, since uploads that keep pace wait for cells.
+        waiting: Runs that were not uploaded yet when the last cell ended.
+        rest: Seconds that their upload took then.
+    """
+
+    path: float
+    upload: float
+    waiting: int
+    rest: float
+
+
+def main() -> int:
+    """Measure both sides, and keep the figures with the date and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=300, help="cells of a run, a multiple of ten")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds, all sides in turn")
+    arguments = parser.parse_args()
+    rows, trivial, raw = [], [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = expand(load(write_study(Path(scratch), arguments.cells)))
+        connect()
+        try:
+            for number in range(arguments.rounds):
+                folder = Path(scratch) / f"round{number}"
+                raw.append(raw_tune(len(plan.cells), folder / "raw"))
+                trivial.append(cell_path(plan, folder / "trivial", TrivialCell))
+                with_clips = cell_path(plan, folder / "clips", TrivialCellWithClips)
+                rows.append((f"{number}: raw Ray Tune", raw[-1], "", "", ""))
+                rows.append((f"{number}: a cell that is its result", *vars(trivial[-1]).values()))
+                rows.append((f"{number}: with strip and films", *vars(with_clips).values()))
+        finally:
+            ray.shutdown()
+    path = sum(cells.path for cells in trivial) / len(trivial)
+    figures = [
+        Figure("path of a cell (Tune, ledger, spool), ms", path, "at most", 50),
+        Figure("upload of a run, ms", sum(cells.upload for cells in trivial) / len(trivial), "at most", 150),
+    ]
+    head = ("round", "path, ms a cell", "upload, ms a run", "runs waiting at the end", "their rest, s")
+    beside = f"Path of a cell over raw Ray Tune: {path * len(raw) / sum(raw):.2f}."
+    setting = f"{len(plan.cells)} cells that compute nothing, Ray Tune on all processors, MLflow in a database."
+    return conclude("cell_path", setting, [*table(head, rows), "", beside], figures)
+
+
+def raw_tune(number: int, storage: Path) -> float:
+    """Milliseconds per trial of Ray Tune alone, with warm workers."""
+    results = tune.Tuner(
+        tune.with_resources(RawTrial, {"CPU": 1}),
+        tune_config=tune.TuneConfig(num_samples=number, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="raw",
+            storage_path=str(storage),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    ).fit()
+    if results.num_errors:
+        raise RuntimeError(f"{results.num_errors} trials failed: {results.errors[0]}")
+    return per_trial([result.metrics["ended"] for result in results])
+
+
+def cell_path(plan: Plan, storage: Path, trainable: type[TrivialCell]) -> Cells:
+    """Run the plan's cells through the engine.
+
+    Raises:
+        RuntimeError: Some cell was not done, or its run was not uploaded.
+    """
+    with open_book(plan, storage) as book:
+        run_trials(Agenda(plan, {}), book, storage, trainable=trainable)
+        waiting, worked = book.tracker.pending(), time.time()
+        book.tracker.finish([], False, lambda left: say(f"{left} runs left"))
+        ended = time.time()
+    ends = [(book.ledger.cell_folder(cell.id) / RESULT).stat().st_mtime for cell in plan.cells]
+    if book.tracker.uploaded != len(plan.cells):
+        raise RuntimeError(f"{book.tracker.uploaded} of {len(plan.cells)} cells uploaded; {book.tracker.failures}")
+    uploading = ended - min(ends)
+    return Cells(per_trial(ends), 1000 * uploading / len(ends), waiting, ended - worked)
+
+
+def per_trial(ends: list[float]) -> float:
+    """Milliseconds between the ends of consecutive trials."""
+    return 1000 * (max(ends) - min(ends)) / (len(ends) - 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Commands in processes of their own, and how long they take."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import ROOT
+
+ELSEWHERE = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")  # a measurement starts its own and reaches for nobody else's
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended well: seconds from its start to its end, and its standard output."""
+
+    seconds: float
+    output: str
+
+
+def python(module: str, *arguments: object, timeout: float = 600, **environment: str) -> Done:
+    """Run ``python -m MODULE`` in the repository.
+
+    Raises:
+        RuntimeError: It ended badly.
+        subprocess.TimeoutExpired: It did not end in time.
+    """
+    inherited = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**inherited, **QUIET, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    seconds = time.monotonic() - started
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return Done(seconds, done.stdout)
+
+
+def sweeps(command: str, study: Path, storage: Path, *options: object) -> Done:
+    """Run one of the engine's own commands."""
+    return python("sweeps", command, study, "--storage", storage, *options)

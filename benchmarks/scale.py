@@ -1,0 +1,122 @@
+"""Does the engine stay quick at 10,000 cells: check, plan, the decision what to resume, statistics and report?
+
+Commands are timed from start to end, as a user waits for them. The decision is timed in one process, from the study
+file to the first cell that is to be run (none: all are done), as ``run`` takes it before it starts Ray.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.commands import python, sweeps
+from benchmarks.figures import Figure, conclude, table
+from benchmarks.trivial import trivial_result, write_study
+from sweeps.agenda import Agenda
+from sweeps.ledger import Ledger, study_folder
+from sweeps.plan import Plan, expand
+from sweeps.report import build
+from sweeps.spec import load
+from trainables.provenance import code_hash
+from trainables.trial_spec import RESULT
+
+CHECK = "check"
+PLAN = "plan --json, nothing done"
+PLAN_DONE = "plan --json, all done"
+TABLE = "plan as a table, all done"
+LOST_INDEX = "decision what to resume, index lost"
+RESUME = "decision what to resume"
+BUILD = "statistics alone"
+REPORT = "report --save, all forms, no clips"
+
+
+class Took(NamedTuple):
+    """Seconds that something took: by the clock, and of the processors, its own commands included."""
+
+    wall: float
+    processor: float
+
+
+def main() -> int:
+    """Measure everything, and keep the figures with the date and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=10_000, help="cells, a multiple of ten")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each thing is done")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        measured = measure(Path(scratch), arguments.cells, arguments.rounds)
+    seconds = {what: median(took.wall for took in times) for what, times in measured.items()}
+    figures = [
+        Figure("check and plan, nothing done, s", seconds[CHECK] + seconds[PLAN], "at most", 3),
+        Figure("check and plan, all done, s", seconds[CHECK] + seconds[PLAN_DONE], "at most", 3),
+        Figure("decision what to resume, s", seconds[RESUME], "at most", 5),
+        Figure("the same with the index lost, s", seconds[LOST_INDEX], "at most", 5),
+        Figure("statistics and report, s", seconds[REPORT], "at most", 10),
+    ]
+    rows = [
+        (what, min(took.wall for took in times), seconds[what], median(took.processor for took in times))
+        for what, times in measured.items()
+    ]
+    setting = f"A study with {arguments.cells} cells, {arguments.rounds} times each; figures are medians."
+    return conclude("scale", setting, table(("what", "least, s", "median, s", "processor, s"), rows), figures)
+
+
+def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Took]]:
+    """What each thing took, each time it was done."""
+    storage, study = scratch / "runs", write_study(scratch, cells)
+    plan = expand(load(study))
+    ledger = Ledger(study_folder(storage, plan.study.name))
+
+    def command(name: str, *options: object) -> Callable[[], object]:
+        return lambda: sweeps(name, study, storage, *options)
+
+    measured = {CHECK: timed(rounds, lambda: python("sweeps", "check", study))}
+    measured[PLAN] = timed(rounds, command("plan", "--json"))
+    write_results(plan, ledger)
+    measured[LOST_INDEX] = timed(
+        rounds, lambda: demand_done(study, ledger), lambda: ledger.index.unlink(missing_ok=True)
+    )
+    measured[RESUME] = timed(rounds, lambda: demand_done(study, ledger))
+    measured[PLAN_DONE] = timed(rounds, command("plan", "--json"))
+    measured[TABLE] = timed(rounds, command("plan"))
+    measured[BUILD] = timed(rounds, lambda: build(plan, ledger.records()))
+    measured[REPORT] = timed(rounds, command("report", "--save", scratch / "report"))
+    return measured
+
+
+def timed(rounds: int, action: Callable[[], object], before: Callable[[], object] = lambda: None) -> list[Took]:
+    """What an action takes, each time; what comes before it is not counted."""
+    times = []
+    for _ in range(rounds):
+        before()
+        started, used = time.perf_counter(), sum(os.times()[:4])
+        action()
+        times.append(Took(time.perf_counter() - started, sum(os.times()[:4]) - used))
+    return times
+
+
+def write_results(plan: Plan, ledger: Ledger) -> None:
+    """Leave a result for every cell, unforced: the disk is not what is measured."""
+    for cell in plan.cells:
+        folder = ledger.cell_folder(cell.id)
+        folder.mkdir(parents=True)
+        (folder / RESULT).write_text(trivial_result(cell.spec, plan.metrics).model_dump_json(indent=1))
+
+
+def demand_done(study: Path, ledger: Ledger) -> None:
+    """Decide what is to be done, which has to be nothing."""
+    plan = expand(load(study))
+    ledger.recover()
+    records = ledger.records()
+    code_hash()
+    if len(records) != len(plan.cells) or Agenda(plan, records):
+        raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells, and something is to be done")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

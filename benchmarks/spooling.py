@@ -1,0 +1,60 @@
+"""How many metric points are spooled a second while the tracker is dead?
+
+Every point goes the way of a running study: from the book into the cell's spool, then to a tracker that tries in vain
+to reach its server beside it.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure, conclude, table
+from benchmarks.trivial import open_book, write_study
+from sweeps.plan import Plan, expand
+from sweeps.spec import load
+from trainables.spool import Spool
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing answers
+
+
+def main() -> int:
+    """Measure, and keep the figure with the date and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=3000, help="points of a round, each a report of one metric")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = expand(load(write_study(Path(scratch), 10)))
+        rounds = [spool(plan, Path(scratch) / f"round{number}", arguments.points) for number in range(arguments.rounds)]
+    whole = arguments.points * len(rounds) / sum(seconds for seconds, _ in rounds)
+    setting = f"{arguments.points} points of {len(plan.cells)} cells in turn, the tracker's server does not exist."
+    head = ("round", "points a second", "points a second of processor time")
+    rows = [(str(number), *(arguments.points / took for took in seconds)) for number, seconds in enumerate(rounds)]
+    figure = Figure("metric points spooled a second", whole, "at least", 500)
+    return conclude("spooling", setting, table(head, rows), [figure])
+
+
+def spool(plan: Plan, storage: Path, points: int) -> tuple[float, float]:
+    """Seconds in which a study's book takes that many points, cell after cell; and of them on the processor.
+
+    Raises:
+        RuntimeError: Some point is not on disk, or the tracker was not dead.
+    """
+    with open_book(plan, storage, NOWHERE) as book:
+        for cell in plan.cells:
+            book.handed_out(cell)
+        started, worked = time.perf_counter(), time.thread_time()
+        for step in range(points):
+            book.reported(plan.cells[step % len(plan.cells)].id, step, {"loss": 1 / (step + 1)})
+        seconds = time.perf_counter() - started, time.thread_time() - worked
+        kept = sum(1 for cell in plan.cells for _ in Spool(book.ledger.cell_folder(cell.id)).points())
+        book.tracker.finish([], failed=True)
+    if kept != points or not book.tracker.failures:
+        raise RuntimeError(f"{kept} of {points} points are on disk; not uploaded: {book.tracker.failures}")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

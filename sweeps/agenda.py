@@ -1,0 +1,132 @@
+"""What to do next: the plan's cells, then each arm's search in turn, then the confirmation of its winners."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sweeps.ledger import Record, State, state
+from sweeps.plan import Cell, Plan
+
+if TYPE_CHECKING:
+    from sweeps.proposals import ArmSearch
+    from sweeps.searches import SearchPlan
+
+WAITING: frozenset[State] = frozenset({"pending", "rescore"})
+
+
+class Over(Exception):  # noqa: N818  # an end, not an error
+    """Nothing is left to hand out."""
+
+
+class Agenda:
+    """Hands out every cell that is not done, once, in an order that leaves a balanced table wherever it is cut short.
+
+    Args:
+        plan: What is to be done.
+        records: What is done, by cell id.
+        retry_failed: Hand failed cells out once more; otherwise they stay as they are.
+        only: Arms to work on; all when empty.
+        slots: How many of a search's trials may be open at a time; more would be proposed blindly.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        records: Mapping[str, Record],
+        *,
+        retry_failed: bool = False,
+        only: Collection[str] = (),
+        slots: int = 1,
+    ) -> None:
+        self.plan = plan
+        self.slots = slots
+        self._only = set(only) or {arm.id for arm in plan.arms}
+        self.records = dict(records)
+        self._states = WAITING | ({"failed"} if retry_failed else frozenset())
+        self._searches: dict[str, ArmSearch] = {}
+        self._open: dict[str, ArmSearch] = {}
+        self._ended: set[str] = set()
+        self._steps = self._order()
+        self._ahead: list[Cell | None] = []
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be done."""
+        if not self._ahead:
+            try:
+                self._ahead.append(next(self._steps))
+            except StopIteration:
+                return False
+        return True
+
+    def next(self) -> Cell | None:
+        """The next cell; None while it depends on cells that have not ended.
+
+        Raises:
+            Over: No cell is left.
+        """
+        if self._ahead:
+            return self._ahead.pop()
+        try:
+            return next(self._steps)
+        except StopIteration:
+            raise Over from None
+
+    def ended(self, cell: Cell, record: Record | None) -> None:
+        """Take note of a cell that ended; without a record its worker died."""
+        self._ended.add(cell.id)
+        if record is not None:
+            self.records[cell.id] = record
+        if cell.id in self._open:
+            self._open.pop(cell.id).tell(cell, record)
+
+    @property
+    def total(self) -> int:
+        """Cells to hand out, as far as they can be counted before a search has proposed them."""
+        due = sum(1 for _ in self._due(self.plan.cells))
+        search = self.plan.search
+        if search is None:
+            return due
+        proposed = sum(count for _, arm, count in search.proposed() if arm in self._only)
+        there = sum(r.search == search.identity and r.arm in self._only for r in self.records.values())
+        return due + max(0, proposed - there)
+
+    def _order(self) -> Iterator[Cell | None]:
+        yield from self._due(self.plan.cells)
+        if self.plan.search is not None:
+            yield from self._search(self.plan.search)
+
+    def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
+        from sweeps.proposals import ArmSearch
+
+        spaces = [space for space in search.arms if space.arm.id in self._only]
+        yield from self._once_more(search)
+        self._searches = {space.arm.id: ArmSearch(search, space, self.records) for space in spaces}
+        while not all(arm.done for arm in self._searches.values()):
+            asked = False
+            for arm in self._searches.values():  # in turn, so that a search cut short spent the same on every arm
+                if len(self._open) < self.slots and (cell := arm.ask()) is not None:
+                    self._open[cell.id] = arm
+                    asked = True
+                    yield cell
+            if not asked:
+                yield None
+        if search.confirm is not None:
+            winners = {arm_id: arm.winners(search.confirm.top) for arm_id, arm in self._searches.items()}
+            yield from self._due(search.confirmation(winners))
+
+    def _once_more(self, search: "SearchPlan") -> Iterator[Cell | None]:
+        """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""
+        there = [
+            search.trial(record.arm, record.trial, record.sampled)
+            for space in search.arms
+            for record in search.trials_of(space.arm.id, self.records)
+            if record.trial is not None
+        ]
+        due = list(self._due(there))
+        yield from due
+        while not self._ended.issuperset(cell.id for cell in due):
+            yield None
+
+    def _due(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        for cell in cells:
+            if cell.arm in self._only and state(self.records.get(cell.id), self.plan) in self._states:
+                yield cell

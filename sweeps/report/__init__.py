@@ -1,0 +1,7 @@
+"""What came of a study: one table in many forms, built from the ledger alone, without Ray or MLflow."""
+
+from sweeps.report.table import Report, build
+from sweeps.report.terminal import print_terminal
+from sweeps.report.writers import Format, main, save
+
+__all__ = ["Format", "Report", "build", "main", "print_terminal", "save"]

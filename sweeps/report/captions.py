@@ -1,0 +1,102 @@
+"""How the numbers of a table came about, in sentences."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+from sweeps.ledger import Record
+from sweeps.report.rows import ArmRow, Summary
+from sweeps.statistics import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
+from trainables.provenance import commit
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from trainables.metrics import MetricKey
+
+
+def caption(plan: "Plan", rows: Sequence[ArmRow], code: str) -> str:
+    """What a reader has to know of the table of arms, a line each: seeds, clips, intervals, test, metrics, code."""
+    protocol = plan.cells[0].spec.protocol
+    sentences = [
+        f"Means over {counted(len(plan.study.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
+        f"with {CONFIDENCE:.0%} t intervals; Δ is arm minus control, paired by seed, with its {CONFIDENCE:.0%} paired "
+        "t interval, not corrected.",
+        *significance(rows, plan.metrics),
+        *_equivalence(plan),
+        *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
+        f"Results by code {code or 'unknown'}, table by commit {commit()}.",
+    ]
+    return "\n".join(sentences)
+
+
+def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[str]:
+    """Test, correction, what the seeds can reach with them, and what pairing gained."""
+    tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
+    if not any(tested.values()):
+        yield "No arm has a seed with a value in common with the control, so nothing is compared."
+        return
+    yield (
+        f"p: two-sided sign-flip test over the seeds (exact up to {EXACT_PAIRS} pairs, {FLIPS:,} seeded flips above), "
+        "corrected after Holm over the arms of each metric."
+    )
+    reaches: dict[str, list[str]] = {}
+    for key, summaries in tested.items():
+        if summaries:
+            reaches.setdefault(_reach(summaries), []).append(key)
+    for reach, keys in reaches.items():
+        yield reach if len(reaches) == 1 else f"{', '.join(keys)}: {reach}"
+    correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
+    if correlations:
+        yield f"Correlation with the control over the seeds: {correlations}."
+
+
+def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
+    """Why some of the results may not compare with the others.
+
+    Args:
+        records: Results that stand side by side.
+        code: Code hash of the newest of them.
+        noun: What they are called.
+    """
+    if other := sum(record.code_hash != code for record in records):
+        yield f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare."
+    for key in sorted({key for record in records for key in record.scored_by}):
+        if len({record.scored_by[key] for record in records if key in record.scored_by}) > 1:
+            yield f"{key}: not all {noun} were scored with the same settings, so they do not compare."
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as ``1 seed`` or ``3 seeds``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
+    return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
+
+
+def _reach(tested: Sequence[Summary]) -> str:
+    """The smallest corrected p: Holm multiplies the smallest of m p-values by m, and none falls below that one."""
+    smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
+    corrected = min(1.0, len(tested) * smallest)
+    out_of_reach = f": no arm can be significant at {ALPHA}, and none is marked" if corrected > ALPHA else ""
+    return (
+        f"These seeds can reach p = {smallest:.2g}, corrected over {counted(len(tested), 'arm')} "
+        f"{corrected:.2g}{out_of_reach}."
+    )
+
+
+def _correlation(key: str, tested: Sequence[Summary]) -> str:
+    found = [summary.correlation for summary in tested if summary.correlation is not None]
+    if not found:
+        return ""
+    spread = f" ({min(found):.2f} to {max(found):.2f})" if len(found) > 1 else ""
+    return f"{key} median {median(found):.2f}{spread}"
+
+
+def _equivalence(plan: "Plan") -> Iterator[str]:
+    margins = plan.study.margins
+    within = ", ".join(
+        f"{metric.key} {margins[metric.family]:g}" for metric in plan.metrics if metric.family in margins
+    )
+    if within:
+        yield f"Equivalent within a margin ({within}): two one-sided paired t tests at {ALPHA} over the number of arms."

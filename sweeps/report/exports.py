@@ -1,0 +1,80 @@
+"""The report's numbers for other programs: JSON and CSV, unrounded."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sweeps.report.rows import ArmRow, Summary
+from sweeps.report.search_table import SearchReport, TrialRow
+from sweeps.report.table import Report
+
+LOST = ("failed", "diverged", "pruned", "missing", "other_code")
+
+
+def to_json(report: Report) -> str:
+    """The table as JSON: ``{"arms": [{"id", "metrics": {name: {mean, sd, n, difference, low, high, ...}}}]}``.
+
+    Only the study's metrics, no timings. What does not exist, such as the control's difference, is null.
+    """
+    whole = {
+        "study": report.study,
+        "question": report.question,
+        "arms": [_arm(row) for row in report.rows],
+        "search": None if report.search is None else _search(report.search),
+        "caption": report.caption,
+        "notes": report.notes,
+        "errors": report.errors,
+    }
+    return json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _arm(row: ArmRow) -> dict[str, Any]:
+    metrics = {key: asdict(summary) for key, summary in row.metrics.items()}
+    return {"id": row.id, "metrics": metrics, **{count: getattr(row, count) for count in LOST}}
+
+
+def _search(search: SearchReport) -> dict[str, Any]:
+    return {
+        "objectives": [asdict(objective) for objective in search.objectives],
+        "seed": search.seed,
+        "trials_per_arm": search.trials_per_arm,
+        "trials": [asdict(trial) for trial in search.trials],
+        "pareto": [_name(trial) for trial in search.pareto],
+        "importances": search.importances,
+        "confirmed": [_arm(row) for row in search.confirmed],
+        "notes": search.notes,
+    }
+
+
+def _name(trial: TrialRow) -> dict[str, Any]:
+    return {"arm": trial.arm, "number": trial.number}
+
+
+def to_csv(report: Report) -> str:
+    """The table in long form: one line per arm and metric, with all its numbers; empty where there is none."""
+    numbers = [field.name for field in fields(Summary)]
+    lines: list[Sequence[object]] = [("arm", "role", "changes", "metric", "direction", *numbers, *LOST)]
+    for row in report.rows:
+        counts = [getattr(row, count) for count in LOST]
+        for metric in report.metrics:
+            summary = row.metrics[metric.key]
+            found = [getattr(summary, number) for number in numbers]
+            lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *found, *counts))
+    return _csv(lines)
+
+
+def to_values_csv(report: Report) -> str:
+    """What the table was made of: one line per arm, seed and metric."""
+    lines: list[Sequence[object]] = [("arm", "seed", "metric", "value")]
+    for arm, metrics in report.values.items():
+        lines += [(arm, seed, key, value) for key, by_seed in metrics.items() for seed, value in by_seed.items()]
+    return _csv(lines)
+
+
+def _csv(lines: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,59 @@
+"""The report as Markdown: a line per arm, two columns per metric."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sweeps.report import texts
+from sweeps.report.rows import ArmRow
+from sweeps.report.search_table import SearchReport
+from sweeps.report.table import Report
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
+
+_SPECIAL = re.compile(r"([\\`*<>|])")
+
+
+def to_markdown(report: Report) -> str:
+    """Write the table, what the search found, the caption, the notes and the failures."""
+    lines = [f"# {escape(report.study)}", ""]
+    lines += [escape(report.question), ""] if report.question else []
+    lines += _arms(report.rows, report.metrics)
+    if report.search is not None:
+        lines += _search(report.search, report.metrics)
+    lines += ["", *(f"- {escape(line)}" for line in texts.remarks(report))]
+    if report.errors:
+        lines += ["", "Failed cells:", "", *(f"- {escape(error)}" for error in report.errors)]
+    return "\n".join(lines) + "\n"
+
+
+def _arms(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[str]:
+    heads = [text for metric in metrics for text in (texts.head(metric), texts.DIFFERENCE)]
+    yield _line("arm", *heads, "n")
+    yield "|---|" + "---:|" * (len(heads) + 1)
+    columns = [texts.entries(rows, metric.key) for metric in metrics]
+    for number, row in enumerate(rows):
+        cells = [text for column in columns for text in (column[number].mean, column[number].change)]
+        yield _line(texts.marked(row), *cells, texts.pairs(row))
+
+
+def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[str]:
+    if search.pareto:
+        yield from ("", f"## {texts.found(search)}", "")
+        yield _line("arm", "trial", *(objective.key for objective in search.objectives), "sampled")
+        yield "|---|---:|" + "---:|" * len(search.objectives) + "---|"
+        for trial in search.pareto:
+            values = texts.objective_values(search, trial)
+            yield _line(trial.arm, str(trial.number), *values, texts.sampled_text(trial.sampled))
+    if search.confirmed:
+        yield from ("", "## Winners on fresh seeds", "", *_arms(search.confirmed, metrics))
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(map(escape, cells))} |"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,106 @@
+"""The report as one HTML page: nothing is fetched, and nothing on it needs a script."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.report import texts
+from sweeps.report.clips import Film, scenes
+from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
+from sweeps.report.rows import ArmRow
+from sweeps.report.table import Report
+
+FOLDER = Path(__file__).parent
+MOST_TRIALS = 1000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm's line of the page's table; ``entries`` follow the metrics; what arms in a row expect is said once."""
+
+    row: ArmRow
+    about: str
+    hypothesis: str
+    lost: str
+    n: str
+    entries: tuple[texts.Entry, ...]
+
+
+def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str:
+    """Write the page: table, figures, search, clips, caption, notes and failures.
+
+    Args:
+        report: What it says.
+        plots: The figures, in their order.
+        films: The clips it shows, where there are any.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "data": _data,
+        "number": _number,
+        "p": texts.p_text,
+        "sampled": texts.sampled_text,
+        "typeset": texts.typeset,
+    }
+    shown, thinned = scenes(report, films)
+    search = report.search
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        colours=COLOURS | SERIES,
+        facts=list(_facts(report)),
+        heads=[(metric, texts.head(metric).removeprefix(metric.key), texts.aim(metric)) for metric in report.metrics],
+        lines=_lines(report, report.rows),
+        confirmed=_lines(report, search.confirmed) if search else [],
+        trials=search.trials[:MOST_TRIALS] if search else [],
+        texts=texts,
+        figures=[(plot, Markup(to_inline_svg(plot))) for plot in plots],
+        scenes=shown,
+        thinned=thinned,
+    )
+
+
+def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
+    columns = [texts.entries(rows, metric.key) for metric in report.metrics]
+    hypotheses = {arm.id: arm.hypothesis for arm in report.plan.arms}
+    expected = [hypotheses.get(row.id, "") for row in rows]
+    return [
+        Line(
+            row,
+            about="" if row.changes.replace(": ", "=") == row.id else row.changes,
+            hypothesis="" if place and expected[place] == expected[place - 1] else expected[place],
+            lost=texts.lost(row),
+            n=texts.pairs(row),
+            entries=tuple(column[place] for column in columns),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What was run, in a few words."""
+    study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
+    yield "system", study.system
+    yield "base", study.base
+    yield "arms × seeds", f"{len(report.rows)} × {len(study.seeds)}"
+    yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
+    unfinished = sum(row.failed + row.diverged + row.pruned + row.missing for row in report.rows)
+    yield "cells done", f"{len(report.plan.cells) - unfinished} of {len(report.plan.cells)}"
+
+
+def _data(content: bytes, kind: str) -> str:
+    """A file as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else texts.typeset(f"{value:.5g}")

@@ -1,0 +1,184 @@
+"""Lines of the table: arms against a control over the same seeds, metric by metric."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from sweeps.ledger import Record
+from sweeps.statistics import (
+    ALPHA,
+    equivalent,
+    holm,
+    mean_interval,
+    paired_difference,
+    pairing_correlation,
+    standard_deviation,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric of one arm; what does not exist (the control's difference, bounds from one seed) is None.
+
+    Args:
+        mean: Mean over the seeds that have a value.
+        sd: Standard deviation over the seeds.
+        n: Seeds that have a value.
+        low_mean: Lower bound of the mean's 95 % t interval.
+        high_mean: Upper bound of it.
+        difference: Mean of arm minus control over the seeds that have a value in both.
+        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms.
+        high: Upper bound of it.
+        p_value: Two-sided sign-flip test of the difference.
+        p_corrected: The same after Holm's correction over the arms of this metric.
+        smallest_p: What ``p_value`` could reach with so many pairs.
+        correlation: Pearson, arm against control over the seeds.
+        verdict: ``better``, ``worse`` (``higher``, ``lower`` where the metric only gives context), ``equivalent within
+            M``, ``no evidence with N seeds``; empty where there is no difference.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+    n: int = 0
+    low_mean: float | None = None
+    high_mean: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    p_corrected: float | None = None
+    smallest_p: float | None = None
+    correlation: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One line of the table.
+
+    Args:
+        id: The arm, or a winner of a search.
+        role: The control is what the others are compared with.
+        changes: What the arm changes, as the study writes it.
+        metrics: Metric key -> its summary.
+        failed: Cells that ended in an error.
+        diverged: Cells in which the method left the finite numbers.
+        pruned: Cells that were stopped early.
+        missing: Cells without a result.
+        other_code: Cells done by other code than the newest result was.
+    """
+
+    id: str
+    role: Literal["control", "arm"]
+    changes: str
+    metrics: dict[str, Summary]
+    failed: int
+    diverged: int
+    pruned: int
+    missing: int
+    other_code: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for."""
+
+    id: str
+    role: Literal["control", "arm"]
+    changes: str
+    records: Mapping[int, Record]
+    num_seeds: int
+
+    def values(self, key: str) -> dict[int, float]:
+        """A metric's values by seed, where the cell is done and scored."""
+        return {
+            seed: record.scores[key]
+            for seed, record in sorted(self.records.items())
+            if record.status == "done" and math.isfinite(record.scores.get(key, math.nan))
+        }
+
+
+def compare(
+    found: Sequence[Found], metrics: "Sequence[MetricKey]", margins: Mapping[str, float], code: str
+) -> tuple[ArmRow, ...]:
+    """Set arms against a control.
+
+    Args:
+        found: The control first, then the arms; they are one family for the correction.
+        metrics: The table's metrics.
+        margins: Family -> largest difference that does not matter, in the metric's units.
+        code: Code hash of the newest result.
+    """
+    columns = {metric.key: _column(found, metric, margins.get(metric.family)) for metric in metrics}
+    return tuple(
+        ArmRow(
+            id=arm.id,
+            role=arm.role,
+            changes=arm.changes,
+            metrics={key: column[place] for key, column in columns.items()},
+            failed=sum(record.status == "failed" and not record.diverged for record in arm.records.values()),
+            diverged=sum(record.diverged for record in arm.records.values()),
+            pruned=sum(record.status == "pruned" for record in arm.records.values()),
+            missing=arm.num_seeds - len(arm.records),
+            other_code=sum(record.code_hash != code for record in arm.records.values()),
+        )
+        for place, arm in enumerate(found)
+    )
+
+
+def newest_code(records: Iterable[Record]) -> str:
+    """Code hash of the result that was finished last; empty where there is none."""
+    newest = max(records, key=lambda record: record.finished, default=None)
+    return newest.code_hash if newest else ""
+
+
+def is_context(metric: "MetricKey") -> bool:
+    """Whether a metric stands beside others to show what they miss, and is no goal itself."""
+    from trainables.metrics import FAMILIES
+
+    return metric.family in {family.companion for family in FAMILIES.values()}
+
+
+def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None) -> list[Summary]:
+    """One metric of all arms, corrected over those that have a pair with the control."""
+    values = [arm.values(metric.key) for arm in found]
+    control = values[0]
+    column = [_mean(list(arm.values())) for arm in values]
+    pairs = {
+        place: ([arm[seed] for seed in seeds], [control[seed] for seed in seeds])
+        for place, arm in enumerate(values)
+        if place and (seeds := [seed for seed in arm if seed in control])
+    }
+    differences = [paired_difference(*pair) for pair in pairs.values()]
+    corrected = holm([difference.p_value for difference in differences])
+    direction = None if is_context(metric) else metric.direction
+    for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
+        within = margin if margin and equivalent(*pair, margin, ALPHA / len(pairs)) else None
+        column[place] = replace(
+            column[place],
+            difference=difference.difference,
+            low=_number(difference.low),
+            high=_number(difference.high),
+            p_value=difference.p_value,
+            p_corrected=p_corrected,
+            smallest_p=difference.smallest_p,
+            correlation=_number(pairing_correlation(*pair)),
+            verdict=verdict(difference, p_corrected, direction, within),
+        )
+    return column
+
+
+def _mean(values: Sequence[float]) -> Summary:
+    if not values:
+        return Summary()
+    mean, low, high = mean_interval(values)
+    return Summary(mean, _number(standard_deviation(values)), len(values), _number(low), _number(high))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

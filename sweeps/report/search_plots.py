@@ -1,0 +1,145 @@
+"""The figures of a search: what its trials reached, and which of the searched values mattered."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sweeps.report import texts
+from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, SERIES, Plot, canvas, finished, short
+from sweeps.report.search_table import SearchReport, TrialRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from sweeps.searches import Objective
+    from trainables.metrics import MetricKey
+
+
+def search_plots(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[Plot]:
+    """The front of two objectives or the best so far of one, and the importances; what has nothing to show is left out.
+
+    Three objectives and more have no picture on paper: their front stands in the table.
+    """
+    heads = {metric.key: texts.head(metric) for metric in metrics}
+    if len(search.objectives) == 2:
+        yield from front(search, heads)
+    elif len(search.objectives) == 1:
+        yield from best_so_far(search, heads)
+    yield from importances(search)
+
+
+def front(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot]:
+    """Two objectives against each other: every finished trial by its arm, those that no other beats joined by a line.
+
+    Args:
+        search: With two objectives.
+        heads: Metric -> its name with the arrow to its better side.
+    """
+    first, second = (objective.key for objective in search.objectives)
+    trials = _whole(search)
+    if not trials:
+        return
+    colours = _colours(trial.arm for trial in trials)
+    with canvas(3.6) as (figure, axes):
+        for arm, colour in colours.items():
+            of_arm = [trial for trial in trials if trial.arm == arm]
+            xs, ys = ([trial.values[key] for trial in of_arm] for key in (first, second))
+            axes.plot(xs, ys, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0, label=short(arm))
+        best = sorted(search.pareto, key=lambda trial: trial.values[first])
+        xs, ys = ([trial.values[key] for trial in best] for key in (first, second))
+        axes.plot(xs, ys, color=COLOURS["ink"], linewidth=0.9, zorder=3)
+        for trial in best:
+            point = (trial.values[first], trial.values[second])
+            axes.plot(*point, "o", color=colours[trial.arm], markersize=6.5, markeredgecolor=COLOURS["ink"], zorder=4)
+        axes.set_xlabel(heads.get(first, first))
+        axes.set_ylabel(heads.get(second, second))
+        _dress(axes, colours)
+    said = "; ".join(f"{trial.arm} trial {trial.number}: {_values(search, trial)}" for trial in best[:8])
+    alt = f"{first} against {second} of {len(trials)} trials. On the front are {len(best)}: {said}."
+    yield finished("search", "pareto_front", texts.found(search), alt, figure)
+
+
+def best_so_far(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot]:
+    """One objective: for each arm the best value up to each trial, over the single trials.
+
+    Args:
+        search: With one objective.
+        heads: Metric -> its name with the arrow to its better side.
+    """
+    (objective,) = search.objectives
+    trials = _whole(search)
+    if not trials:
+        return
+    colours = _colours(trial.arm for trial in trials)
+    ends = []
+    with canvas(2.8) as (figure, axes):
+        for arm, colour in colours.items():
+            of_arm = sorted((trial for trial in trials if trial.arm == arm), key=lambda trial: trial.number)
+            numbers = [trial.number + 1 for trial in of_arm]
+            values = [trial.values[objective.key] for trial in of_arm]
+            best = _running_best(values, objective)
+            axes.plot(numbers, values, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
+            axes.step(numbers, best, where="post", color=colour, label=short(arm))
+            ends.append(f"{arm} {best[-1]:.5g}")
+        axes.set_xlabel("trial of the arm")
+        axes.locator_params(axis="x", integer=True)
+        _dress(axes, colours)
+    title = f"{heads.get(objective.key, objective.key)}: best so far"
+    alt = f"Best {objective.key} over the trials of each arm; at the end {'; '.join(ends[:8])}."
+    yield finished("search", "best_so_far", title, alt, figure)
+
+
+def importances(search: SearchReport) -> Iterator[Plot]:
+    """How much of the objective's variation over the trials goes with each searched value, arm by arm, in per cent."""
+    lines: list[tuple[str, float | None]] = []  # an arm's name has no share, its values have
+    for arm, shares in search.importances.items():
+        lines += [(arm, None), *sorted(shares.items(), key=lambda item: -item[1])]
+    lines = lines[:MOST_ROWS]
+    if not lines:
+        return
+    with canvas(0.5 + ROW * len(lines)) as (figure, axes):
+        for row, (label, share) in enumerate(lines):
+            if share is None:
+                axes.annotate(short(label), (0, row), va="center", fontweight="bold")
+            else:
+                axes.barh(row, 100 * share, height=0.5, color=COLOURS["plain"])
+                end = (100 * share, row)
+                axes.annotate(f"{100 * share:.0f}", end, (4, 0), textcoords="offset points", va="center", fontsize=8)
+        labels = [short(label) if share is not None else "" for label, share in lines]
+        axes.set_yticks(range(len(lines)), labels, color=COLOURS["ink"])
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.set_xlim(0, 108)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("importance, %")
+    said = "; ".join(label if share is None else f"{label} {share:.0%}" for label, share in lines)
+    yield finished("search", "importances", "What mattered to the search", f"Importance of each value: {said}.", figure)
+
+
+def _whole(search: SearchReport) -> list[TrialRow]:
+    keys = {objective.key for objective in search.objectives}
+    return [trial for trial in search.trials if trial.status == "done" and keys <= trial.values.keys()]
+
+
+def _running_best(values: Sequence[float], objective: "Objective") -> list[float]:
+    better = max if objective.direction == "max" else min
+    best: list[float] = []
+    for value in values:
+        best.append(better(best[-1], value) if best else value)
+    return best
+
+
+def _colours(arms: Iterator[str]) -> dict[str, str]:
+    """A colour for each arm while there are enough to tell apart, else one for all."""
+    names = list(dict.fromkeys(arms))
+    if len(names) > len(SERIES):
+        return dict.fromkeys(names, COLOURS["plain"])
+    return dict(zip(names, SERIES.values(), strict=False))
+
+
+def _dress(axes: "Axes", colours: Mapping[str, str]) -> None:
+    axes.grid(color=COLOURS["rule"], linewidth=0.7)
+    if 1 < len(colours) <= len(SERIES):
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2, handlelength=1.2, borderaxespad=0)
+
+
+def _values(search: SearchReport, trial: TrialRow) -> str:
+    return ", ".join(texts.objective_values(search, trial))

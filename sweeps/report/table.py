@@ -1,0 +1,90 @@
+"""The table: each arm's difference from the control, paired by seed, with its interval and its corrected test.
+
+Built from a plan and the ledger's records alone, without Ray or MLflow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.ledger import Record
+from sweeps.report.captions import caption, warnings
+from sweeps.report.rows import ArmRow, Found, compare, newest_code
+from sweeps.report.search_table import SearchReport, build_search, failure
+from sweeps.words import written
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from trainables.metrics import MetricKey
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the table says, in numbers and in words.
+
+    Args:
+        rows: The control, then the arms in the plan's order.
+        notes: What the planner noted, and what is wrong with the results.
+        caption: How the numbers came about, a line each: seeds, clips, intervals, test, correction, metrics, code.
+        errors: Failed cells, each with its reason.
+        values: Arm -> metric key -> seed -> value: what the rows were computed from.
+        search: What the study's search found; None without a search.
+    """
+
+    study: str
+    question: str
+    rows: tuple[ArmRow, ...]
+    metrics: "tuple[MetricKey, ...]"
+    notes: tuple[str, ...]
+    caption: str
+    errors: tuple[str, ...]
+    values: dict[str, dict[str, dict[int, float]]]
+    search: SearchReport | None
+    plan: "Plan"
+
+
+def build(plan: "Plan", records: Mapping[str, Record]) -> Report:
+    """Summarise the ledger's records for a plan.
+
+    A metric that a cell was not scored with yet is a missing number of that cell, not an error.
+
+    Args:
+        plan: What was asked; of the records only those of its cells and of its search count.
+        records: By cell id.
+    """
+    found = _found(plan, records)
+    of_plan = [record for arm in found for record in arm.records.values()]
+    code = newest_code(of_plan)
+    rows = compare(found, plan.metrics, plan.study.margins, code)
+    search = build_search(plan, records)
+    errors = [failure(record) for record in of_plan if record.status == "failed"]
+    return Report(
+        study=plan.study.name,
+        question=plan.study.question,
+        rows=rows,
+        metrics=plan.metrics,
+        notes=(*plan.notes, *warnings(of_plan, code, "cells")),
+        caption=caption(plan, rows, code),
+        errors=(*errors, *(search.errors if search else ())),
+        values={arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found},
+        search=search,
+        plan=plan,
+    )
+
+
+def _found(plan: "Plan", records: Mapping[str, Record]) -> list[Found]:
+    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
+    for cell in plan.cells:
+        if cell.id in records:
+            by_seed[cell.arm][cell.seed] = records[cell.id]
+    num_seeds = len(plan.study.seeds)
+    return [
+        Found(
+            arm.id,
+            arm.role,
+            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
+            by_seed[arm.id],
+            num_seeds,
+        )
+        for arm in plan.arms
+    ]

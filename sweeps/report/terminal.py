@@ -1,0 +1,66 @@
+"""The report at a terminal: one block per metric, so that no line has to wrap."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.report import texts
+from sweeps.report.rows import ArmRow
+from sweeps.report.search_table import SearchReport
+from sweeps.report.table import Report
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
+
+WIDTH_IN_FILES = 160  # a file or a pipe has no edge
+WORDS = ("arm", "verdict", "sampled")  # columns that may take several lines where a terminal is narrow
+STYLES = {"better": "green", "worse": "red"}
+
+
+def print_terminal(report: Report) -> None:
+    """Print the table, what the search found, the caption, the notes and the failures."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
+    print(f"\n{report.study}: {report.question}\n" if report.question else f"\n{report.study}\n")
+    for table in _tables(report):
+        console.print(table)
+    print(*(f"- {line}" for line in texts.remarks(report)), *(f"failed: {e}" for e in report.errors), sep="\n")
+
+
+def _tables(report: Report) -> Iterator[Table]:
+    yield from _blocks(report.rows, report.metrics)
+    if report.search is not None:
+        if report.search.pareto:
+            yield _found(report.search)
+        yield from _blocks(report.search.confirmed, report.metrics, "on fresh seeds: ")
+
+
+def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str = "") -> Iterator[Table]:
+    """One table per metric; none where there is no arm."""
+    for metric in metrics if rows else ():
+        table = _table(prefix + texts.head(metric), "arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "verdict", "n")
+        for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True):
+            summary = row.metrics[metric.key]
+            cells = (entry.mean, entry.change, texts.p_text(summary.p_corrected), entry.verdict, str(summary.n))
+            table.add_row(texts.marked(row), *cells, style=STYLES.get(entry.verdict, ""))
+        yield table
+
+
+def _found(search: SearchReport) -> Table:
+    keys = [objective.key for objective in search.objectives]
+    table = _table(texts.found(search), "arm", "trial", *keys, "sampled")
+    for trial in search.pareto:
+        values = texts.objective_values(search, trial)
+        table.add_row(trial.arm, str(trial.number), *values, texts.sampled_text(trial.sampled))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        words = column in WORDS
+        table.add_column(column, justify="left" if words else "right", no_wrap=not words)
+    return table

@@ -1,0 +1,176 @@
+"""Numbers and marks in the words that all forms of the table share."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from sweeps.report.rows import ArmRow, Summary, is_context
+from sweeps.report.search_table import SearchReport, TrialRow
+from sweeps.report.table import Report
+from sweeps.statistics import ALPHA, CONFIDENCE
+from sweeps.words import written
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
+
+MARK = "*"
+LEGEND = f"{MARK} corrected p at most {ALPHA}"
+ARROWS = {"max": "↑", "min": "↓"}
+WORDS = {"max": "higher is better", "min": "lower is better"}
+DIFFERENCE = f"Δ [{CONFIDENCE:.0%}]"
+MEAN = f"mean ± {CONFIDENCE:.0%}"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One metric of one arm in words; empty where the number does not exist.
+
+    Args:
+        mean: Mean with half its interval, such as ``70.5 ± 2.1``.
+        difference: Arm minus control, signed.
+        interval: Of the difference, such as ``[-1.7, +0.8]``.
+        mark: ``*`` where the corrected p-value is at most 0.05.
+        verdict: As the statistics put it.
+    """
+
+    mean: str
+    difference: str = ""
+    interval: str = ""
+    mark: str = ""
+    verdict: str = ""
+
+    @property
+    def change(self) -> str:
+        """Difference, interval and mark on one line."""
+        return " ".join(filter(None, (self.difference, self.interval))) + self.mark
+
+    @property
+    def finding(self) -> str:
+        """The verdict where there is one to act on, else nothing: most arms of most tables have none."""
+        return "" if self.verdict.startswith("no evidence") else self.verdict
+
+
+def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
+    """One metric of all rows, with decimals that suit the column: two digits of the middle interval."""
+    summaries = [row.metrics[key] for row in rows]
+    of_means = _decimals([_half(s.low_mean, s.high_mean) for s in summaries], [s.mean for s in summaries])
+    of_differences = _decimals([_half(s.low, s.high) for s in summaries], [s.difference for s in summaries])
+    return [_entry(summary, of_means, of_differences) for summary in summaries]
+
+
+def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
+    if summary.mean is None:
+        return Entry(NOTHING)
+    mean, half = f"{summary.mean:.{of_means}f}", _half(summary.low_mean, summary.high_mean)
+    if half is not None:
+        mean += f" ± {half:.{of_means}f}"
+    if summary.difference is None:
+        return Entry(mean)
+    interval = ""
+    if summary.low is not None and summary.high is not None:
+        interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
+    mark = MARK if is_marked(summary) else ""
+    return Entry(mean, f"{summary.difference:+z.{of_differences}f}", interval, mark, summary.verdict)
+
+
+def is_marked(summary: Summary) -> bool:
+    """Whether the difference stands after the correction for the number of arms."""
+    return summary.p_corrected is not None and summary.p_corrected <= ALPHA
+
+
+def legend(report: Report) -> list[str]:
+    """What the mark means, where there is one."""
+    confirmed = report.search.confirmed if report.search else ()
+    summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
+    return [LEGEND] if any(map(is_marked, summaries)) else []
+
+
+def _half(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else (high - low) / 2
+
+
+def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) -> int:
+    spreads = [half for half in halves if half]
+    if spreads:
+        return min(6, max(0, 1 - math.floor(math.log10(median(spreads)))))
+    sizes = [abs(value) for value in values if value]
+    return min(6, max(0, 3 - math.floor(math.log10(median(sizes))))) if sizes else 4
+
+
+def head(metric: "MetricKey") -> str:
+    """A metric's name with an arrow to its better side; a measure that gives context has none."""
+    return metric.key if is_context(metric) else f"{metric.key} {ARROWS[metric.direction]}"
+
+
+def aim(metric: "MetricKey") -> str:
+    """Which side of a metric is better, in words."""
+    return "context, no goal" if is_context(metric) else WORDS[metric.direction]
+
+
+def pairs(row: ArmRow) -> str:
+    """Seeds with a value: a number, or least and most where metrics differ."""
+    numbers = [summary.n for summary in row.metrics.values()] or [0]
+    return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}–{max(numbers)}"
+
+
+def lost(row: ArmRow) -> str:
+    """What keeps an arm from having all its values, such as ``1 failed, 2 missing``."""
+    counts = {
+        "failed": row.failed,
+        "diverged": row.diverged,
+        "pruned": row.pruned,
+        "missing": row.missing,
+        "of other code": row.other_code,
+    }
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def marked(row: ArmRow) -> str:
+    """An arm's name, with what it lost."""
+    return f"{row.id} ({lost(row)})" if lost(row) else row.id
+
+
+def remarks(report: Report) -> list[str]:
+    """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
+    search = report.search
+    winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
+    return [*legend(report), *report.caption.splitlines(), *report.notes, *(search.notes if search else ()), *winners]
+
+
+def found(search: SearchReport) -> str:
+    """What the search's short list is."""
+    if len(search.objectives) > 1:
+        done = sum(trial.status == "done" for trial in search.trials)
+        return f"Pareto front: {len(search.pareto)} of {done} finished trials"
+    return f"Best trial of each arm, of {search.trials_per_arm} each"
+
+
+def objective_values(search: SearchReport, trial: TrialRow) -> list[str]:
+    """A trial's values in the order of the objectives, to five digits."""
+    values = [trial.values.get(objective.key) for objective in search.objectives]
+    return [NOTHING if value is None else f"{value:.5g}" for value in values]
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to two digits."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def typeset(number: str) -> str:
+    """A number as print has it: with a minus sign, which is wider than a hyphen."""
+    return number.replace("-", "−")
+
+
+def sampled_text(sampled: Mapping[str, object]) -> str:
+    """What a trial sampled, on one line, floats to four digits."""
+    return ", ".join(f"{path}: {value_text(value)}" for path, value in sampled.items())
+
+
+def value_text(value: object) -> str:
+    """A sampled value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else written(value)

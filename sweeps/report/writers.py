@@ -1,0 +1,81 @@
+"""The report in every form: printed in one, saved in all."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sweeps.ledger import Ledger, study_folder
+from sweeps.report.clips import films, strips
+from sweeps.report.exports import to_csv, to_json, to_values_csv
+from sweeps.report.figures import to_pdf
+from sweeps.report.latex import to_latex
+from sweeps.report.markdown import to_markdown
+from sweeps.report.page import to_html
+from sweeps.report.plots import plots
+from sweeps.report.table import Report, build
+from sweeps.report.terminal import print_terminal
+from trainables.files import write_atomically
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+
+Format = Literal["terminal", "markdown", "csv", "json", "latex", "html"]
+
+WRITERS: dict[str, Callable[[Report], str]] = {
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+}
+
+
+def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
+    """Write the report in all forms, its figures and its frame strips; returns the files.
+
+    ``report.html`` holds everything a reader needs; ``table.*`` and ``report.json`` are the table, ``values.csv`` the
+    values per seed behind it; ``figures.pdf`` has each figure on a page of its own, and each is there as SVG.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures, shown = list(plots(report)), films(report, ledger)
+    files = {
+        "report.html": to_html(report, figures, shown).encode(),
+        "report.json": to_json(report).encode(),
+        "table.md": to_markdown(report).encode(),
+        "table.csv": to_csv(report).encode(),
+        "table.tex": to_latex(report).encode(),
+        "values.csv": to_values_csv(report).encode(),
+    }
+    if figures:
+        files["figures.pdf"] = to_pdf(figures)
+    files |= {f"{plot.name}.svg": plot.svg.encode() for plot in figures}
+    files |= dict(strips(report, shown))
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
+
+
+def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> int:
+    """Print the report in one form, and write all forms to a folder if asked.
+
+    Returns:
+        Exit code: 0, 1 where a cell failed, 2 where there is nothing to report.
+    """
+    ledger = Ledger(study_folder(storage, plan.study.name))
+    records = ledger.records()
+    if not records:
+        print(f"{ledger.folder}: no results of this study -> run it first, or name its --storage", file=sys.stderr)
+        return 2
+    report = build(plan, records)
+    if format == "terminal":
+        print_terminal(report)
+    elif format == "html":
+        print(to_html(report, list(plots(report)), films(report, ledger)))
+    else:
+        print(WRITERS[format](report), end="")
+    if save_to is not None:
+        save(report, ledger, save_to)
+    return 1 if any(row.failed or row.diverged for row in report.rows) else 0

@@ -1,0 +1,181 @@
+"""Cells as Ray Tune trials: one Tuner, one searcher that hands out the agenda, one book of what came of it."""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sweeps.agenda import Agenda, Over
+from sweeps.book import Book
+from sweeps.plan import Cell, Plan
+from sweeps.progress import say
+from sweeps.trial_schedulers import SearchTrialsOnly
+from trainables.trial import CellTrial
+
+MAX_WORKER_DEATHS = 2
+
+
+def run_trials(
+    agenda: Agenda,
+    book: Book,
+    storage: Path,
+    *,
+    warm: bool = True,
+    trainable: type[tune.Trainable] = CellTrial,
+) -> None:
+    """Run all cells of the agenda under one Tuner.
+
+    Args:
+        agenda: What to hand out.
+        book: Where it is written down.
+        storage: Folder of all studies.
+        warm: Load each base once per worker; off, everything is loaded anew for each cell.
+        trainable: What runs one cell.
+    """
+    plan = agenda.plan
+    search = plan.search
+
+    def config(cell: Cell) -> dict[str, Any]:
+        return {
+            "cell_id": cell.id,
+            "spec": cell.spec.model_dump(mode="json"),
+            "storage": str(storage.resolve()),
+            "warm": warm,
+            "objective": search.objectives[0].key if search else "",
+        }
+
+    stopping = search.trial_scheduler if search else None
+    scratch = book.ledger.folder / ".tune"
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, worker_resources(plan)),
+            tune_config=tune.TuneConfig(
+                search_alg=CellSearcher(agenda, book, config),
+                scheduler=SearchTrialsOnly(stopping, search.objectives[0].direction) if search and stopping else None,
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=plan.study.resources.workers,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(scratch.resolve()),
+                callbacks=[Following(book)],
+                failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def connect() -> bool:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; True where this call did it."""
+    if ray.is_initialized():
+        return False
+    # The ledger and the progress line speak of what went wrong; Tune's own account is tracebacks of its loop.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level="WARNING", **local)
+    return True
+
+
+def disconnect() -> None:
+    """Leave the cluster; what this driver started ends with it."""
+    ray.shutdown()
+
+
+def worker_resources(plan: Plan) -> dict[str, float]:
+    """What Ray reserves for one worker: the study's request, else one processor, and one GPU where there are any."""
+    asked = plan.study.resources
+    gpus = asked.gpus_per_worker
+    if gpus is None:
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+    return {"CPU": asked.cpus_per_worker, "GPU": gpus}
+
+
+def num_slots(plan: Plan) -> int:
+    """How many cells the cluster holds at a time, as it is now."""
+    has = ray.cluster_resources()
+    fitting = [int(has.get(name, 0) / need) for name, need in worker_resources(plan).items() if need]
+    return max(1, min([*fitting, plan.study.resources.workers or sys.maxsize]))
+
+
+def _trial_name(trial: Trial) -> str:
+    return str(trial.config["cell_id"])
+
+
+class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
+    """Hands the agenda's cells to Tune and takes note of how each ended."""
+
+    def __init__(self, agenda: Agenda, book: Book, config: Callable[[Cell], dict[str, Any]]) -> None:
+        super().__init__()
+        self._agenda = agenda
+        self._book = book
+        self._config = config
+        self._of_trial: dict[str, Cell] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher for a restore that never happens here."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next cell; None while it depends on others, or the sign that none is left."""
+        try:
+            cell = self._agenda.next()
+        except Over:
+            return str(Searcher.FINISHED)
+        if cell is None:
+            return None
+        self._of_trial[trial_id] = cell
+        self._book.handed_out(cell)
+        return self._config(cell)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Write the cell's end down, and let the search learn from it."""
+        cell = self._of_trial.pop(trial_id)
+        self._agenda.ended(cell, self._book.ended(cell, result, died=error))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger knows what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: Tune's folder is scratch."""
+
+
+class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
+    """Follows the trials on their way: what starts, what reports, what is lost."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that never happens here."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Count a cell as running."""
+        self._book.started(trial.config["cell_id"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keep the figures that a cell reports on its way."""
+        if metrics := result.get("metrics"):
+            self._book.reported(trial.config["cell_id"], int(result["training_iteration"]), dict(metrics))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The worker died each time: the cell has no result and is started again by the next run."""
+        spec = trial.config["spec"]
+        lost = f"its worker died {MAX_WORKER_DEATHS + 1} times"
+        say(f"{spec['arm']} seed {spec['seed']}: {lost}; the next run starts it again")

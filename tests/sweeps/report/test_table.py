@@ -1,0 +1,319 @@
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sweeps.cells import Cell
+from sweeps.ledger import Record
+from sweeps.plan import Plan, expand
+from sweeps.report.rows import ArmRow, Summary
+from sweeps.report.table import Report, build
+from sweeps.spec import load
+from sweeps.statistics import holm
+from trainables.provenance import commit
+
+HEAD = """\
+name: reported
+question: Is the table right?
+system: zs2
+base: shapes
+metrics: [temporal_flickering, fid]
+protocol: {clips: 2, frames: 3}
+"""
+ARMS = """\
+ablations:
+  - {part: noise, action: REMOVE}
+  - {part: attention, action: REMOVE}
+  - {part: attention.mu, action: VALUES, values: [0.5]}
+"""
+FLICKERING, MOTION, FID = "temporal_flickering/vbench_formula", "motion_magnitude/farneback", "fd/shapes_clip"
+
+Planned = Callable[[str], Plan]
+Value = Callable[[Cell], float]
+
+
+@pytest.fixture
+def planned(write: Callable[[str], Path]) -> Planned:
+    return lambda text: expand(load(write(HEAD + text)))
+
+
+def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
+    """A done cell with one value for each metric: as given, larger by 10, and with the other sign."""
+    found = Record(
+        cell_id=cell.id,
+        arm=cell.arm,
+        seed=cell.seed,
+        stage=cell.spec.stage,
+        trial=cell.spec.trial,
+        search=cell.spec.search,
+        sampled=cell.spec.sampled,
+        status="done",
+        error="",
+        attempt=1,
+        scores={FLICKERING: value, MOTION: value + 10, FID: -value},
+        scored_by={FLICKERING: "a", MOTION: "a", FID: "a"},
+        finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
+        code_hash="c0de",
+    )
+    return replace(found, **changed)  # type: ignore[arg-type]
+
+
+def done(plan: Plan, value: Value) -> dict[str, Record]:
+    return {cell.id: record(cell, value(cell)) for cell in plan.cells}
+
+
+def cell_of(plan: Plan, arm: str, seed: int) -> Cell:
+    return next(cell for cell in plan.cells if (cell.arm, cell.seed) == (arm, seed))
+
+
+def row_of(report: Report, arm: str) -> ArmRow:
+    return next(row for row in report.rows if row.id == arm)
+
+
+def noisy(effects: Mapping[str, float]) -> Value:
+    """A common draw of the seed, an effect of the arm, and a little that is the cell's own."""
+
+    def value(cell: Cell) -> float:
+        own = np.random.default_rng([cell.seed, *cell.arm.encode()]).normal()
+        return float(np.random.default_rng(cell.seed).normal() + effects.get(cell.arm, 0) + 0.1 * own)
+
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+def test_a_row_has_what_scipy_finds(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 7")
+    report = build(plan, done(plan, noisy({"noise=removed": 0.5})))
+    arm, control = (list(report.values[name][FLICKERING].values()) for name in ("noise=removed", "control"))
+    found = row_of(report, "noise=removed").metrics[FLICKERING]
+    test = stats.ttest_rel(arm, control)
+    assert (found.mean, found.sd, found.n) == pytest.approx((np.mean(arm), np.std(arm, ddof=1), 7))
+    assert (found.low_mean, found.high_mean) == pytest.approx(stats.t.interval(0.95, 6, np.mean(arm), stats.sem(arm)))
+    assert found.difference == pytest.approx(np.mean(arm) - np.mean(control))
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.correlation == pytest.approx(stats.pearsonr(arm, control).statistic)
+    assert found.p_value == found.smallest_p == 2 / 2**7
+
+
+def test_the_control_is_compared_with_nothing(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 3")
+    control = build(plan, done(plan, noisy({}))).rows[0]
+    summary = control.metrics[FID]
+    assert (control.id, control.role, control.changes) == ("control", "control", "")
+    assert summary.low_mean is not None
+    assert summary == Summary(summary.mean, summary.sd, 3, summary.low_mean, summary.high_mean)
+
+
+def test_values_are_those_of_the_rows(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: [4, 9]")
+    report = build(plan, done(plan, lambda cell: float(cell.seed)))
+    assert list(report.values) == [row.id for row in report.rows]
+    assert report.values["control"] == {
+        FLICKERING: {4: 4.0, 9: 9.0},
+        MOTION: {4: 14.0, 9: 19.0},
+        FID: {4: -4.0, 9: -9.0},
+    }
+
+
+def test_rows_say_what_they_change(planned: Planned) -> None:
+    plan = planned("seeds: 1\narms: {both: {noise: removed, attention.mu: 0.5}}")
+    assert row_of(build(plan, {}), "both").changes == "noise: removed, attention.mu: 0.5"
+
+
+def test_p_is_corrected_over_the_arms_of_a_metric(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 8")
+    records = done(plan, noisy({"noise=removed": 1, "attention=removed": 0.05}))
+    late = cell_of(plan, "attention.mu=0.5", 0)
+    for cell in plan.cells:  # one arm lacks one metric: that family is smaller
+        if cell.arm == late.arm:
+            records[cell.id].scores.pop(FID)
+    report = build(plan, records)
+    for key, num_tested in ((FLICKERING, 3), (FID, 2)):
+        tested = [row.metrics[key] for row in report.rows if row.metrics[key].p_value is not None]
+        assert len(tested) == num_tested
+        assert [s.p_corrected for s in tested] == holm([s.p_value for s in tested if s.p_value is not None])
+    assert row_of(report, late.arm).metrics[FID] == Summary()
+    assert row_of(report, late.arm).missing == 0
+
+
+def test_what_is_lost_is_counted_and_its_seed_left_out(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 6")
+    records = done(plan, lambda cell: cell.seed + (0.5 + 0.1 * cell.seed) * (cell.arm != "control"))
+    lost = cell_of(plan, "noise=removed", 2)
+    records[lost.id] = record(lost, status="failed", scores={}, error="NonFiniteError: NaN at step 3")
+    stopped = cell_of(plan, "noise=removed", 3)
+    records[stopped.id] = record(stopped, status="pruned")
+    del records[cell_of(plan, "attention=removed", 0).id]
+    del records[cell_of(plan, "control", 5).id]
+    report = build(plan, records)
+    noise, attention, mu = report.rows[1:]
+    assert (noise.failed, noise.diverged, noise.pruned, noise.missing) == (0, 1, 1, 0)
+    assert (attention.failed, attention.pruned, attention.missing) == (0, 0, 1)
+    assert (mu.failed, mu.pruned, mu.missing) == (0, 0, 0)
+    assert [row.metrics[FLICKERING].n for row in report.rows] == [5, 4, 5, 6]
+    assert noise.metrics[FLICKERING].difference == pytest.approx(0.5 + 0.1 * (0 + 1 + 4) / 3)
+    assert attention.metrics[FLICKERING].difference == pytest.approx(0.5 + 0.1 * (1 + 2 + 3 + 4) / 4)
+    assert mu.metrics[FLICKERING].smallest_p == 2 / 2**5
+    assert report.errors == ("noise=removed seed 2: NonFiniteError: NaN at step 3",)
+
+
+def test_a_number_that_is_none_is_a_missing_one(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 2")
+    records = done(plan, lambda cell: 1.0)
+    records[plan.cells[0].id].scores[FID] = math.nan
+    report = build(plan, records)
+    assert (report.rows[0].metrics[FID].n, report.rows[0].metrics[FLICKERING].n) == (1, 2)
+
+
+def test_only_the_plans_cells_count(planned: Planned) -> None:
+    wide, narrow = planned(ARMS + "seeds: 5"), planned(ARMS + "seeds: 3")
+    records = done(wide, noisy({}))
+    assert build(narrow, records) == build(narrow, {cell.id: records[cell.id] for cell in narrow.cells})
+
+
+def test_nothing_done_is_a_table_without_numbers(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 3")
+    report = build(plan, {})
+    assert all(row.missing == 3 and set(row.metrics.values()) == {Summary()} for row in report.rows)
+    assert "nothing is compared" in report.caption
+    assert report.search is None
+
+
+def test_one_seed_has_differences_and_no_evidence(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 1")
+    found = build(plan, done(plan, noisy({}))).rows[1].metrics[FID]
+    assert found.difference is not None
+    assert (found.low, found.sd, found.p_value, found.correlation) == (None, None, 1.0, None)
+    assert found.verdict == "no evidence with 1 seed"
+
+
+# ------------------------------------------------------------------------------------------------------------ verdicts
+
+
+def test_verdicts_follow_the_direction_and_context_has_none(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 8")
+    report = build(plan, done(plan, noisy({"noise=removed": 2, "attention=removed": -2})))
+    verdicts = {key: [row.metrics[key].verdict for row in report.rows] for key in (FLICKERING, MOTION, FID)}
+    nothing = "no evidence with 8 seeds"
+    assert verdicts == {
+        FLICKERING: ["", "better", "worse", nothing],
+        MOTION: ["", "higher", "lower", nothing],
+        FID: ["", "better", "worse", nothing],
+    }
+
+
+def test_an_interval_without_zero_is_no_verdict(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 4")
+    found = build(plan, done(plan, noisy({"noise=removed": 2}))).rows[1].metrics[FLICKERING]
+    assert found.low is not None
+    assert found.low > 1
+    assert found.verdict == "no evidence with 4 seeds"
+
+
+def test_a_margin_shows_equivalence(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 6\nmargins: {temporal_flickering: 0.4}")
+    report = build(plan, done(plan, noisy({"noise=removed": 2})))
+    assert [row.metrics[FLICKERING].verdict for row in report.rows[2:]] == ["equivalent within 0.4"] * 2
+    assert [row.metrics[FID].verdict for row in report.rows[2:]] == ["no evidence with 6 seeds"] * 2
+    assert f"Equivalent within a margin ({FLICKERING} 0.4)" in report.caption
+
+
+def test_equivalence_is_corrected_for_the_number_of_arms(planned: Planned) -> None:
+    # The difference has mean 0 and spread s: one-sided p at the margin is 0.03, below 0.05 and above 0.05 / 3.
+    spread = float(np.std([-1, 1, -1, 1, -1, 1], ddof=1) / math.sqrt(6))
+    margin = round(float(stats.t.isf(0.03, 5)) * spread, 6)
+    for text, verdict in (("arms: {x: {noise: removed}}\n", f"equivalent within {margin:g}"), (ARMS, "no evidence")):
+        plan = planned(f"{text}seeds: 6\nmargins: {{fid: {margin}}}")
+        report = build(plan, done(plan, lambda cell: (-1.0) ** cell.seed * (cell.arm != "control")))
+        assert report.rows[1].metrics[FID].verdict.startswith(verdict)
+
+
+# ------------------------------------------------------------------------------------------------------ caption, notes
+
+
+def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 8")
+    report = build(plan, done(plan, noisy({})))
+    correlations = [row.metrics[FID].correlation for row in report.rows[1:]]
+    low, middle, high = sorted(c for c in correlations if c is not None)
+    for words in (
+        "Means over 8 seeds of 2 clips x 3 frames, with 95% t intervals",
+        "paired by seed, with its 95% paired t interval, not corrected",
+        "two-sided sign-flip test over the seeds (exact up to 16 pairs, 100,000 seeded flips above)",
+        "corrected after Holm over the arms of each metric",
+        "These seeds can reach p = 0.0078, corrected over 3 arms 0.023.",
+        f"{FID} median {middle:.2f} ({low:.2f} to {high:.2f})",
+        *(f"{metric.key}: {metric.words}." for metric in plan.metrics),
+        f"Results by code c0de, table by commit {commit()}.",
+    ):
+        assert words in report.caption
+    assert report.notes == plan.notes
+
+
+def test_too_few_seeds_are_said(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 3")
+    caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
+    assert (
+        "reach p = 0.25, corrected over 3 arms 0.75: no arm can be significant at 0.05, and none is marked." in caption
+    )
+
+
+def test_seeds_that_are_too_few_for_so_many_arms_are_said(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 6")
+    caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
+    assert "reach p = 0.031, corrected over 3 arms 0.094: no arm can be significant" in caption
+
+
+def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 8")
+    records = done(plan, noisy({}))
+    for cell in plan.cells:
+        if cell.seed > 3:
+            records[cell.id].scores.pop(FID)
+    caption = build(plan, records).caption
+    assert f"{FLICKERING}, {MOTION}: These seeds can reach p = 0.0078" in caption
+    assert f"{FID}: These seeds can reach p = 0.12, corrected over 3 arms 0.38: no arm" in caption
+
+
+def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 4")
+    records = done(plan, noisy({}))
+    for seed in (0, 1):
+        cell = cell_of(plan, "noise=removed", seed)
+        records[cell.id] = replace(records[cell.id], code_hash="old")
+    report = build(plan, records)
+    assert [row.other_code for row in report.rows] == [0, 2, 0, 0]
+    assert "2 of 16 cells were done by other code than the newest, which may not compare." in report.notes
+    newest = cell_of(plan, "noise=removed", 0)
+    records[newest.id] = replace(records[newest.id], finished="2026-01-01T00:00:00+00:00")
+    report = build(plan, records)
+    assert [row.other_code for row in report.rows] == [4, 2, 4, 4]
+    assert "Results by code old" in report.caption
+
+
+def test_mixed_settings_are_said(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 2")
+    records = done(plan, noisy({}))
+    records[plan.cells[0].id].scored_by[FID] = "b"
+    notes = build(plan, records).notes
+    assert f"{FID}: not all cells were scored with the same settings, so they do not compare." in notes
+    assert not any(FLICKERING in note for note in notes)
+
+
+@pytest.mark.slow
+def test_ten_thousand_cells_take_seconds(planned: Planned) -> None:
+    values = [i / 1000 for i in range(624)]
+    plan = planned(f"seeds: 16\nablations: [{{part: attention.mu, action: VALUES, values: {values}}}]")
+    records = done(plan, noisy({}))
+    assert len(records) == 10_000
+    start = time.process_time()
+    report = build(plan, records)
+    assert time.process_time() - start < 5
+    assert len(report.rows) == 625

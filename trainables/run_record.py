@@ -1,0 +1,77 @@
+"""What MLflow is told of a cell: names, tags, parameters and tables, from its result alone."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from models.streams import Streams
+from trainables.trial_spec import Result, TrialSpec
+
+TABLE = "per_clip.json"
+"""Name of the table of scores clip by clip."""
+
+MAX_TAG = 5000  # characters
+
+
+def name(spec: TrialSpec) -> str:
+    """A run's name: ``arm/s0``, a search's trial ``arm/t007``, a winner's confirmation ``arm #1/s100``."""
+    if spec.stage == "search":
+        return f"{spec.arm}/t{spec.trial or 0:03d}"
+    rank = "" if spec.trial is None else f" #{spec.trial + 1}"
+    return f"{spec.arm}{rank}/s{spec.seed}"
+
+
+def outcome(result: Result) -> dict[str, str]:
+    """Tags that say how a cell ended and by which code."""
+    return {
+        **{key: result.provenance.get(key, "") for key in ("commit", "code_hash", "base_hash")},
+        "status": result.status,
+        "attempts": str(result.attempt),
+        "surrogate": str(any(score.surrogate for score in result.scores.values())).lower(),
+        "error": result.error[:MAX_TAG],
+    }
+
+
+def end_of(result: Result) -> int:
+    """When a cell ended, in milliseconds since 1970."""
+    return int(datetime.fromisoformat(result.finished).timestamp() * 1000)
+
+
+def metrics(result: Result) -> dict[str, float]:
+    """Scores, the method's own statistics, and times."""
+    return {
+        **{key: score.value for key, score in result.scores.items()},
+        **{f"statistics/{key}": value for key, value in result.statistics.items()},
+        **{f"seconds/{key}": value for key, value in result.seconds.items()},
+    }
+
+
+def parameters(spec: TrialSpec) -> dict[str, str]:
+    """Everything that decides what is sampled, one flat name each; arm and seed are columns of MLflow's table."""
+    tree = {"arm": spec.arm, "seed": spec.seed, "system": spec.system, "base": spec.base, **spec.tree}
+    settings = {"data": spec.data.model_dump(mode="json"), "protocol": spec.protocol.model_dump(exclude_none=True)}
+    sampled = {f"sampled.{path}": value for path, value in spec.sampled.items()}
+    return {key: str(value) for key, value in _flat({**tree, **settings, "precision": spec.precision, **sampled})}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def table(result: Result) -> dict[str, bytes]:
+    """Scores clip by clip, in the form of MLflow's tables; nothing where no metric has any."""
+    columns = {key: score.per_clip for key, score in result.scores.items() if score.per_clip}
+    if not columns:
+        return {}
+    spec, clips = result.spec, len(next(iter(columns.values())))
+    try:
+        prompts = spec.data.prompts(Streams(spec.seed), clips)
+    except ValueError:  # a file of prompts that is not here any more
+        prompts = [""] * clips
+    rows = [[clip, prompts[clip], *scores] for clip, scores in enumerate(zip(*columns.values(), strict=True))]
+    return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}

@@ -51,10 +51,10 @@ def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]
     for running in at_work:
         cell_id, arm = running["cell_id"], running["arm"]
         free = proposed.get(arm, [])
-        place = places[cell_id] if cell_id in places else free.pop(0) if free else None
+        at = places[cell_id] if cell_id in places else free.pop(0) if free else None
         # A driver speaks once a second: what has ended since is no longer at work.
-        if place is not None and marked[place]["state"] != "done":
-            marked[place] = {"id": cell_id, "arm": arm, "seed": running["seed"], "state": "running"}
+        if at is not None and marked[at]["state"] != "done":
+            marked[at] = {"id": cell_id, "arm": arm, "seed": running["seed"], "state": "running"}
     return marked
 
 

@@ -24,6 +24,7 @@ ATTEMPTS_REFUSED = 2  # a second one, since what was known of the cell may have 
 PATIENCE = 3  # failures in a row before a pause
 FIRST_PAUSE = 1.0  # seconds; each further one twice as long
 LONGEST_PAUSE = 30.0
+GATHER = 1.0  # seconds for which a report waits for others of its cell, or for the cell's end
 STALL = 120.0  # seconds without any progress, after which the end of a study waits no longer
 
 
@@ -141,11 +142,15 @@ class Destination(Protocol):
 
 @dataclass
 class _Upload:
-    """What waits for one cell: its result, or (with a ``spec``) the new points of a cell that still runs."""
+    """What waits for one cell: its result, or (with a ``spec``) the new points of a cell that still runs.
+
+    ``due`` is when it is to be sent, on the monotonic clock.
+    """
 
     folder: Path
     spec: TrialSpec | None = None
     attempts: int = 0
+    due: float = 0.0
 
 
 class Uploads:
@@ -193,8 +198,8 @@ class Uploads:
         self._queue(cell_id, _Upload(folder))
 
     def report(self, spec: TrialSpec, folder: Path) -> None:
-        """Upload the new points of a cell that runs; reports that wait for their turn become one."""
-        self._queue(spec.cell_id, _Upload(folder, spec))
+        """Upload the new points of a cell that runs; the reports of a second become one, or part of the cell's end."""
+        self._queue(spec.cell_id, _Upload(folder, spec, due=time.monotonic() + GATHER))
 
     def pending(self) -> int:
         """Number of cells that have something to upload, or may have: the ledger's until they are compared."""
@@ -242,9 +247,11 @@ class Uploads:
     def _serve(self) -> None:
         """The upload thread."""
         while self._await_work():
+            started = time.monotonic()
             if self._reach():
                 self._compare()
                 self._upload_next()
+                self._rest(time.monotonic() - started)
             elif self._closing:
                 return
             self._pause()
@@ -254,7 +261,8 @@ class Uploads:
     def _await_work(self) -> bool:
         """Whether there is something to upload, and, at the end of the study, hope of doing so."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._ledger or self._closing)
+            while not (self._ledger or self._closing or self._due()):
+                self._changed.wait(self._next_due())
             given_up = self._closing is not None and self._failures_in_a_row >= PATIENCE
             return bool(self._waiting or self._ledger) and not given_up
 
@@ -271,6 +279,11 @@ class Uploads:
             return False
         self._silence = ""
         return True
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the interpreter to the driver for as long as it was taken; at the study's end nobody else needs it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, min(seconds, GATHER))
 
     def _pause(self) -> None:
         """After failures in a row leave the tracker alone, for longer each time; the study's end cuts it short."""
@@ -290,11 +303,21 @@ class Uploads:
             for cell_id in ledger:
                 self._ledger.pop(cell_id)
 
+    def _due(self) -> str:
+        """The first cell that is to be uploaded now; at the study's end none waits any longer."""
+        now = time.monotonic()
+        return next((cell for cell, upload in self._waiting.items() if self._closing or upload.due <= now), "")
+
+    def _next_due(self) -> float | None:
+        """Seconds until something is to be uploaded; None where nothing waits."""
+        times = [upload.due for upload in self._waiting.values()]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
     def _upload_next(self) -> None:
         with self._changed:
-            if not self._waiting:
+            cell_id = self._in_hand = self._due()
+            if not cell_id:
                 return
-            cell_id = self._in_hand = next(iter(self._waiting))
             upload = self._waiting.pop(cell_id)
         try:
             if upload.spec is None:

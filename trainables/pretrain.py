@@ -37,7 +37,7 @@ STAGES = {
     "vae": Stage(train_vae, steps=2500, batch=32, seconds=340),
     "clip": Stage(train_clip, steps=2800, batch=64, seconds=500),
     "classifier": Stage(train_classifier, steps=1500, batch=32, seconds=150),
-    "unet": Stage(train_unet, steps=4000, batch=32, seconds=1000),
+    "unet": Stage(train_unet, steps=3600, batch=32, seconds=900),
     "vision": Stage(train_vision, steps=1200, batch=64, seconds=150),
 }
 TRAINING_CLIPS = 4096

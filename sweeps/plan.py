@@ -15,7 +15,7 @@ from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
 from sweeps.study import Study
-from trainables.data import Data, PromptsData
+from trainables.data import ClipsData, Data, PromptsData
 from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
 
 __all__ = ["Arm", "Cell", "Plan", "expand", "requirements", "wrong"]
@@ -72,7 +72,8 @@ def expand(study: Study) -> Plan:
     cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.seeds for spec in specs)
     of_parts = (f"{arm.id}: {note}" for arm in arms for note in arm.system.notes())
     notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
-    warnings = tuple(problem.message for problem in _lacking(study, setting.ref))
+    lacking = _lacking(study, setting.ref) + _lacking_data(study)
+    warnings = tuple(problem.message for problem in lacking)
     return Plan(study, tuple(arms), cells, setting.metrics, notes, warnings, search)
 
 
@@ -89,11 +90,14 @@ def wrong(study: Study, *, complete: bool = True) -> list[Problem]:
 def requirements(plan: Plan) -> list[Problem]:
     """What keeps this machine from running a plan, and how to get it; ``check`` and ``plan`` only warn of it.
 
-    A hub id that is not in the local cache is no obstacle unless HF_HUB_OFFLINE is set: loading it downloads it.
+    A hub id that is not in the local cache is no obstacle unless HF_HUB_OFFLINE is set: loading it downloads it. The
+    annotations of a dataset are read here, its clips are not.
     """
-    ref = find_base(plan.study.base)
+    study = plan.study
+    ref = find_base(study.base)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    return _lacking(plan.study, ref) if ref.where != "hub" or offline else []
+    lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
+    return lacking + (_lacking_data(study) or _wrong_annotations(study))
 
 
 def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
@@ -245,6 +249,26 @@ def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
     else:
         message = _incomplete(study, missing)
     return [study.document.problem(("base",), message)]
+
+
+def _lacking_data(study: Study) -> list[Problem]:
+    """That a dataset is not on this machine."""
+    data = study.data
+    if not isinstance(data, ClipsData) or data.folder.exists():
+        return []
+    message = f"{data.path} is not on this machine -> the folder of {data.layout} clips"
+    return [study.document.problem(("data", "path"), message)]
+
+
+def _wrong_annotations(study: Study) -> list[Problem]:
+    """What is wrong with the annotations of a dataset that is here."""
+    if not isinstance(study.data, ClipsData):
+        return []
+    try:
+        study.data.entries()
+    except ValueError as error:
+        return [study.document.problem(("data", "path"), line) for line in str(error).splitlines()]
+    return []
 
 
 def _incomplete(study: Study, missing: list[str]) -> str:

@@ -146,7 +146,7 @@ def _holder(model: type[BaseModel], loc: Iterable[int | str]) -> type[BaseModel]
             members = list(_models(info.annotation))
             here = members[0] if len(members) == 1 else None
         elif len(members) > 1 and isinstance(step, str):  # the tag of a union member
-            here = next((member for member in members if _tag(member) == step), None)
+            here = next((member for member in members if step in _tags(member)), None)
     return here
 
 
@@ -157,5 +157,7 @@ def _models(annotation: Any) -> Iterable[type[BaseModel]]:
         yield from _models(inner)
 
 
-def _tag(model: type[BaseModel]) -> object:
-    return next((info.default for name, info in model.model_fields.items() if name in ("layout", "kind")), None)
+def _tags(model: type[BaseModel]) -> tuple[object, ...]:
+    """The words by which a union tells this member from the others."""
+    fields = (info for name, info in model.model_fields.items() if name in ("layout", "kind"))
+    return next((typing.get_args(info.annotation) for info in fields), ())

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from models.streams import Streams
+from trainables.data import known_prompts
 from trainables.trial_spec import Result, TrialSpec
 
 TABLE = "per_clip.json"
@@ -69,9 +70,6 @@ def table(result: Result) -> dict[str, bytes]:
     if not columns:
         return {}
     spec, clips = result.spec, len(next(iter(columns.values())))
-    try:
-        prompts = spec.data.prompts(Streams(spec.seed), clips)
-    except ValueError:  # a file of prompts that is not here any more
-        prompts = [""] * clips
+    prompts = known_prompts(spec.data, Streams(spec.seed), clips)
     rows = [[clip, prompts[clip], *scores] for clip, scores in enumerate(zip(*columns.values(), strict=True))]
     return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from models.streams import Streams
 from models.zs2 import ZS2, CrossFrameAttention, IndependentNoise, MomentumAttention, SharedNoise, TwoStage
 from sweeps.plan import Plan, expand, requirements
 from sweeps.spec import SpecError, load
+from trainables.data import ClipsData, known_prompts
 
 Write = Callable[[str | bytes], Path]
 
@@ -226,3 +228,41 @@ def test_a_complete_folder_is_a_base(tmp_path: Path, write: Write) -> None:
 def test_the_default_system_is_the_published_method() -> None:
     assert ZS2().noise == TwoStage(threshold=0.01, candidates=10, iterations=30)
     assert ZS2().attention == MomentumAttention(mu=0.98)
+
+
+def test_a_dataset_that_is_elsewhere_is_a_warning_and_keeps_this_machine_from_running(
+    write: Write, tmp_path: Path
+) -> None:
+    text = HEAD + f"data: {{layout: ssv2, path: {tmp_path / 'none'}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
+    plan = expand(load(write(text)))
+    (warning,) = plan.warnings
+    assert "none is not on this machine -> the folder of ssv2 clips" in warning
+    assert [(problem.line, problem.path) for problem in requirements(plan)] == [(6, "data.path")]
+
+
+def test_annotations_are_read_before_a_run_and_every_wrong_line_is_told(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("path,text\na.mp4,\nb.mp4,rain\nb.mp4,snow\n")
+    text = HEAD + f"data: {{layout: captions, path: {tmp_path}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
+    plan = expand(load(write(text)))
+    assert plan.warnings == ()
+    wrong = [str(problem) for problem in requirements(plan)]
+    assert len(wrong) == 2
+    assert all("study.yaml:6: data.path: " in line for line in wrong)
+    assert "captions.csv:2: no text" in wrong[0]
+    assert "b.mp4 from frame 0 is there twice" in wrong[1]
+    (tmp_path / "captions.csv").write_text("path,text\n" + "".join(f"{number}.mp4,rain\n" for number in range(100)))
+    assert requirements(plan) == []
+
+
+def test_a_dataset_of_ones_own_has_references_and_prompts(write: Write, tmp_path: Path) -> None:
+    lines = "".join(f"{number}.mp4,text {number}\n" for number in range(100))
+    (tmp_path / "captions.csv").write_text("path,text\n" + lines)
+    text = HEAD.replace("clip_score", "fvd") + f"data: {{layout: captions, path: {tmp_path}, held_out: 0.5}}\n"
+    plan = expand(load(write(text + "ablations: [{part: noise, action: REMOVE}]\n")))
+    data = plan.cells[0].spec.data
+    assert isinstance(data, ClipsData)
+    few, many = (data.prompts(Streams(3), clips) for clips in (4, 20))
+    assert few == many[:4]
+    assert len(set(many)) == 20
+    assert data.prompts(Streams(4), 20) != many
+    assert known_prompts(data.model_copy(update={"path": "/nowhere"}), Streams(3), 2) == ["", ""]

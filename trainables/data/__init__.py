@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 from models.streams import Streams
+from trainables.data.frames import Choice, Whole
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trainables.data.annotations import Entry
 
 
 class _Layout(BaseModel):
@@ -135,5 +141,100 @@ def _lines(path: Path) -> list[str]:
     return found
 
 
-Data = Annotated[ShapesData | PromptsData, Field(discriminator="layout")]
+class ClipsData(_Layout):
+    """A dataset of one's own: video files with annotations, in a layout in which such datasets are published.
+
+    Args:
+        layout: ``ssv2`` (Something-Something V2), ``bridge`` (BridgeData), ``epic`` (EPIC-Kitchens-100), ``ucf101``,
+            or ``captions``: any clips with ``captions.csv`` or ``captions.jsonl`` (path, text, perhaps category).
+        path: Its folder; for ``captions`` also the captions file itself.
+        split: ``test`` gives prompts and references, and is never trained on.
+        held_out: Share of recordings that is ``test`` where the dataset publishes no split of its own, in (0, 1).
+        frames: Which frames of a clip are taken.
+        references: Number of reference clips, at least 2; all of the split where it has fewer.
+    """
+
+    layout: Literal["ssv2", "bridge", "epic", "ucf101", "captions"]
+    path: Annotated[str, StringConstraints(min_length=1)]
+    split: Literal["train", "test"] = "test"
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    frames: Choice = Whole()
+    references: Annotated[int, Field(ge=2)] = 256
+
+    @property
+    def folder(self) -> Path:
+        """Where the dataset is."""
+        return Path(self.path).expanduser()
+
+    @property
+    def has_references(self) -> bool:
+        """Whether there are clips for distances between sets."""
+        return True
+
+    def entries(self) -> Sequence[Entry]:
+        """The annotated clips of the split, in an order that depends on no seed and mixes classes and recordings.
+
+        Raises:
+            ValueError: The annotations are absent or wrong, or the split is empty.
+        """
+        return _entries(self.layout, self.folder, self.split, self.held_out)
+
+    def prompts(self, streams: Streams, clips: int) -> list[str]:
+        """Texts of clips drawn without repeats; from the start again where there are more clips than texts.
+
+        Clip k of a seed has the same prompt in every arm, however many clips there are.
+
+        Args:
+            streams: Of the cell's seed.
+            clips: How many.
+
+        Raises:
+            ValueError: The annotations are absent or wrong.
+        """
+        entries = self.entries()
+        order = streams.generator("prompt_entries").permutation(len(entries)).tolist()
+        return [entries[order[k % len(order)]].text for k in range(clips)]
+
+    def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
+        """Reference clips, looked at once and then decoded here.
+
+        Args:
+            frames: Per clip.
+            height: Pixels.
+            width: Pixels.
+            folder: Where the list of clips that cannot be used is kept.
+
+        Shape:
+            (n f h w 3) uint8.
+
+        Raises:
+            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
+        """
+        from trainables.data.ingest import ingest, read_all
+
+        size = (frames, height, width)
+        identity = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {frames}".encode()).hexdigest()
+        looked = ingest(self.entries()[: self.references], self.frames, size, folder / f"{self.layout}-{identity[:16]}")
+        return read_all(looked.good, self.frames, size)
+
+
+@functools.lru_cache(maxsize=8)
+def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_out: float) -> Sequence[Entry]:
+    from trainables.data.annotations import READERS, AnnotationError
+
+    entries = READERS[layout](folder, split, held_out)
+    if len(entries) < 2:
+        raise AnnotationError([f"{folder}: {len(entries)} clips in split {split} -> at least 2"])
+    return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())
+
+
+def known_prompts(data: Data, streams: Streams, clips: int) -> list[str]:
+    """The prompts of a cell that ran, for people; empty words where the file that held them is not here any more."""
+    try:
+        return data.prompts(streams, clips)
+    except ValueError:
+        return [""] * clips
+
+
+Data = Annotated[ShapesData | PromptsData | ClipsData, Field(discriminator="layout")]
 """What a study's ``data:`` may hold; the word ``shapes`` means ``ShapesData()``."""

@@ -1,5 +1,7 @@
-"""Clips on disk: H.264 written with PyAV, read with decord in the process that uses it."""
+"""Clips on disk: H.264 written with PyAV; video files read with decord in the process that uses them, or with PyAV."""
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ class ClipError(ValueError):
     """A clip cannot be read or has too few frames; the message names the file and the remedy."""
 
 
+REMEDY = "replace the file, or delete its folder if the clips were rendered: they are rendered anew"
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
 def read_clip(path: Path, frames: int, start: int = 0) -> NDArray[np.uint8]:
     """Consecutive frames of a clip.
-
-    The reader is opened here and closed here: decord's readers survive neither a fork nor pickling.
 
     Args:
         path: Video file.
@@ -26,20 +30,109 @@ def read_clip(path: Path, frames: int, start: int = 0) -> NDArray[np.uint8]:
     Raises:
         ClipError: The file is missing, cut short, no video, or shorter than asked.
     """
+    return read_frames(path, lambda _: range(frames), least=frames, start=start)
+
+
+def read_frames(
+    path: Path,
+    choose: Callable[[int], Sequence[int]],
+    *,
+    least: int = 1,
+    start: int = 0,
+    stop: int | None = None,
+) -> NDArray[np.uint8]:
+    """Some frames of a clip, or of a stretch of it.
+
+    The reader is opened here and closed here: decord's readers survive neither a fork nor pickling. What decord cannot
+    read is tried with PyAV.
+
+    Args:
+        path: Video file, or a folder with one picture per frame.
+        choose: From the number of frames of the stretch, the numbers of those to read, counted from its start.
+        least: Frames that the stretch has to have, 1 and up.
+        start: First frame of the stretch, 0 and up.
+        stop: One past its last frame; None is the end.
+
+    Shape:
+        (f h w 3) uint8, RGB.
+
+    Raises:
+        ClipError: The file is missing, cut short, no video, or shorter than asked; a folder's pictures differ in size.
+    """
+
+    def numbers(length: int) -> list[int]:
+        end = length if stop is None else min(stop, length)
+        if end - start < max(1, least):
+            needed = f"{least} are needed" if start == 0 else f"{start + least} are needed"
+            raise ClipError(f"{path}: has {end} frames, {needed}; {REMEDY}")
+        return [start + number for number in choose(end - start)]
+
+    if path.is_dir():
+        return _pictures(path, numbers)
+    if not path.is_file():
+        raise ClipError(f"{path}: no such clip; {REMEDY}")
+    try:
+        return _by_decord(path, numbers)
+    except ClipError:
+        raise
+    except Exception as first:  # decord raises bare RuntimeErrors, and errors of its own
+        try:
+            return _by_av(path, numbers)
+        except ClipError:
+            raise
+        except Exception as error:
+            reason = _last_line(first)
+            raise ClipError(f"{path}: cannot be decoded, probably cut short ({reason}); {REMEDY}") from error
+
+
+def _by_decord(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
     import decord
 
-    remedy = "replace the file, or delete its folder if the clips were rendered: they are rendered anew"
-    if not path.is_file():
-        raise ClipError(f"{path}: no such clip; {remedy}")
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        if len(reader) < start + frames:
-            raise ClipError(f"{path}: has {len(reader)} frames, {start + frames} are needed; {remedy}")
-        video: NDArray[np.uint8] = reader.get_batch(list(range(start, start + frames))).asnumpy()
-    except (RuntimeError, decord.DECORDError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ClipError(f"{path}: cannot be decoded, probably cut short ({reason}); {remedy}") from error
+    reader = decord.VideoReader(str(path), num_threads=1)
+    video: NDArray[np.uint8] = reader.get_batch(numbers(len(reader))).asnumpy()
     return video
+
+
+def _by_av(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
+    """All frames are decoded, twice over: first to count them, since a header may say anything."""
+    import av
+
+    with av.open(str(path)) as container:
+        stated = container.streams.video[0].frames  # 0 where the container does not say
+        length = sum(1 for _ in container.decode(video=0))
+    if length < stated:
+        raise ClipError(f"{path}: cut short, {length} of {stated} frames can be decoded; {REMEDY}")
+    wanted = numbers(length)
+    with av.open(str(path)) as container:
+        found = {
+            number: frame.to_ndarray(format="rgb24")
+            for number, frame in enumerate(container.decode(video=0))
+            if number in set(wanted)
+        }
+    return np.stack([found[number] for number in wanted])
+
+
+def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
+    """Frames that lie in a folder as pictures, in the order of the numbers in their names."""
+    from PIL import Image
+
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
+    files.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
+    frames = []
+    for number in numbers(len(files)):
+        try:
+            with Image.open(files[number]) as picture:
+                frames.append(np.asarray(picture.convert("RGB")))
+        except OSError as error:
+            raise ClipError(f"{files[number]}: cannot be decoded ({_last_line(error)}); {REMEDY}") from error
+    if len({frame.shape for frame in frames}) > 1:
+        raise ClipError(f"{folder}: its pictures differ in size; {REMEDY}")
+    return np.stack(frames)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def write_clip(

@@ -1,0 +1,308 @@
+"""Annotations of clips on disk, in the layouts in which datasets are published: which frames, and what is said of them.
+
+Nothing here opens a clip; that a file is there and can be decoded is for ``trainables.data.ingest`` to find out.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Split = Literal["train", "test"]
+
+SHOWN_PROBLEMS = 20
+VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
+
+
+class AnnotationError(ValueError):
+    """Annotations that cannot be used; the message names every file and line that is wrong, up to twenty."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        shown = list(problems[:SHOWN_PROBLEMS])
+        if len(problems) > SHOWN_PROBLEMS:
+            shown.append(f"... and {len(problems) - SHOWN_PROBLEMS} more")
+        super().__init__("\n".join(shown))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One annotated clip.
+
+    Args:
+        path: Video file, or folder with one picture per frame.
+        text: What is said of it.
+        category: Its class, or the template of its text; empty where there is none.
+        start: First frame.
+        stop: One past the last frame; None is the end.
+        group: Entries of one recording, which a split by hash never parts.
+    """
+
+    path: Path
+    text: str
+    category: str = ""
+    start: int = 0
+    stop: int | None = None
+    group: str = ""
+
+
+def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:
+    """The entries of one side of a split by hash: the same on every machine, whatever else is in the dataset.
+
+        test where  SHA-256(group) / 2^256 < held_out
+
+    Args:
+        entries: Of the whole dataset.
+        split: Which side.
+        held_out: Share of the recordings that is ``test``, in (0, 1).
+    """
+
+    def is_test(entry: Entry) -> bool:
+        digest = hashlib.sha256(entry.group.encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < held_out
+
+    return [entry for entry in entries if is_test(entry) == (split == "test")]
+
+
+def read_ssv2(root: Path, split: Split, held_out: float) -> list[Entry]:
+    """Something-Something V2: ``labels/train.json`` and ``validation.json``, clips in a folder beside them.
+
+    ``test`` is the published validation list, or a share by hash where only the training list is there. A text is the
+    label; where it is absent, the template with its placeholders filled in.
+
+    Raises:
+        AnnotationError: A list is absent, not JSON, or has entries without id or text, or twice.
+    """
+    train, validation = (_labels(root, names) for names in (("train",), ("validation", "val")))
+    if train is None or (split == "test" and validation is not None):
+        listing = validation if split == "test" else None
+        if listing is None:
+            raise AnnotationError([f"{root}/labels: no train.json -> the labels of Something-Something V2"])
+        return _ssv2(root, listing)
+    entries = _ssv2(root, train)
+    return entries if validation is not None else of_split(entries, split, held_out)
+
+
+def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
+    """BridgeData: a folder per trajectory with ``lang.txt`` and its frames, in ``images0`` or beside it.
+
+    Raises:
+        AnnotationError: No ``lang.txt`` below the folder, or one that is empty or not UTF-8.
+    """
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for file in sorted(root.rglob("lang.txt")):
+        said = _text(file, problems)
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        if said and (not lines or lines[0].startswith("confidence")):
+            problems.append(f"{file}:1: empty -> the instruction of this trajectory, or no such file")
+        elif lines:
+            images = file.parent / "images0"
+            group = file.parent.relative_to(root).as_posix()
+            entries.append(Entry(images if images.is_dir() else file.parent, lines[0], group=group))
+    if problems:
+        raise AnnotationError(problems)
+    if not entries:
+        raise AnnotationError([f"{root}: no lang.txt below it -> BridgeData's folders, or another layout"])
+    return of_split(entries, split, held_out)
+
+
+def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
+    """EPIC-Kitchens-100: ``EPIC_100_train.csv`` and ``EPIC_100_validation.csv``; actions are stretches of long videos.
+
+    ``test`` is the published validation list, or a share of the videos by hash where it is absent. Frames are numbered
+    from 1 in the lists, and the stop frame belongs to the action.
+
+    Raises:
+        AnnotationError: A list is absent, lacks a column, or has rows without numbers, or twice.
+    """
+    train, validation = (root / f"EPIC_100_{name}.csv" for name in ("train", "validation"))
+    published = validation.is_file()
+    listing = validation if published and split == "test" else train
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for line, row in _rows(listing, ("video_id", "start_frame", "stop_frame", "narration"), problems):
+        video = row["video_id"]
+        try:
+            start, stop = int(row["start_frame"]) - 1, int(row["stop_frame"])
+        except ValueError:
+            problems.append(f"{listing}:{line}: start_frame and stop_frame -> whole numbers")
+            continue
+        if not 0 <= start < stop:
+            problems.append(f"{listing}:{line}: frames {start + 1} to {stop} -> from 1, and the stop not before it")
+            continue
+        category = row.get("verb", "") or row.get("verb_class", "")
+        entries.append(Entry(_epic_video(root, video), row["narration"], category, start, stop, group=video))
+    _demand_sound(entries, problems, listing)
+    return entries if published else of_split(entries, split, held_out)
+
+
+def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
+    """UCF-101: a folder per class; clips of one group show one scene and stay on one side of the split.
+
+    A text is the class's name in words ("ApplyEyeMakeup": apply eye makeup).
+
+    Raises:
+        AnnotationError: No class folder with clips.
+    """
+    inner = root / "UCF-101"
+    base = inner if inner.is_dir() else root
+    entries = []
+    for file in sorted(base.glob("*/*")):
+        if file.suffix.lower() in VIDEOS:
+            name = file.parent.name
+            words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)).lower()
+            entries.append(Entry(file, words or name, name, group=re.sub(r"_c\d+$", "", file.stem)))
+    if not entries:
+        raise AnnotationError([f"{base}: no class folders with clips -> UCF-101's folders, or another layout"])
+    return of_split(entries, split, held_out)
+
+
+def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
+    """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, and perhaps category.
+
+    Args:
+        root: The folder, or the captions file itself.
+        split: Which side of the split by hash of the file name.
+        held_out: Share of the test side.
+
+    Raises:
+        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or twice.
+    """
+    files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
+    listing = next((file for file in files if file.is_file()), None)
+    if listing is None:
+        raise AnnotationError([f"{root}: neither captions.csv nor captions.jsonl there -> path,text[,category]"])
+    problems: list[str] = []
+    rows = _json_rows if listing.suffix == ".jsonl" else _rows
+    entries = [
+        Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"])
+        for _, row in rows(listing, ("path", "text"), problems)
+    ]
+    _demand_sound(entries, problems, listing)
+    return of_split(entries, split, held_out)
+
+
+# -------------------------------------------------------------------------------------------------- reading the lists
+
+
+def _labels(root: Path, names: Iterable[str]) -> Path | None:
+    """One of the published lists, under either of the names it has had."""
+    tried = (
+        folder / f"{before}{name}.json"
+        for folder in (root / "labels", root)
+        for name in names
+        for before in ("", "something-something-v2-")
+    )
+    return next((file for file in tried if file.is_file()), None)
+
+
+def _ssv2(root: Path, listing: Path) -> list[Entry]:
+    problems: list[str] = []
+    try:
+        rows = json.loads(_text(listing, problems) or "[]")
+    except json.JSONDecodeError as error:
+        raise AnnotationError([f"{listing}:{error.lineno}: not JSON ({error.msg}) -> a list of labels"]) from None
+    if not isinstance(rows, list):
+        raise AnnotationError([f"{listing}: a list of labels is asked, each with id and label"])
+    folders = (root / "20bn-something-something-v2", root / "videos", root)
+    clips = next((folder for folder in folders if any(folder.glob("*.webm"))), folders[0])
+    entries = []
+    for number, row in enumerate(rows, 1):
+        name, text = (str(row.get("id") or ""), _label(row)) if isinstance(row, dict) else ("", "")
+        if not name or not text:
+            problems.append(f"{listing}: entry {number} has no {'text' if name else 'id'} -> id and label")
+        else:
+            template = str(row.get("template") or "")
+            entries.append(Entry(clips / f"{name}.webm", text, template, group=name))
+    _demand_sound(entries, problems, listing)
+    return entries
+
+
+def _label(row: dict[str, Any]) -> str:
+    """The label, or the template with a placeholder for each of its brackets."""
+    label, template, placeholders = row.get("label"), row.get("template"), row.get("placeholders")
+    if label or not isinstance(template, str) or not isinstance(placeholders, list):
+        return str(label or "")
+    names = iter(placeholders)
+    return re.sub(r"\[[^\]]*\]", lambda bracket: str(next(names, bracket[0])), template)
+
+
+def _epic_video(root: Path, video: str) -> Path:
+    """Where a video is, as the dataset's own download lays it out, or simply in the folder; the first if nowhere."""
+    person = video.partition("_")[0]
+    places = [root / person / "videos", root / person, root / "videos", root]
+    files = [folder / f"{video}{ending}" for folder in places for ending in (".MP4", ".mp4")]
+    files.append(root / person / "rgb_frames" / video)
+    return next((file for file in files if file.exists()), files[0])
+
+
+def _text(file: Path, problems: list[str]) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.append(f"{file}: not UTF-8 at byte {error.start} -> save it as UTF-8")
+    except OSError as error:
+        problems.append(f"{file}: cannot be read ({error.strerror})")
+    return ""
+
+
+Rows = Iterator[tuple[int, dict[str, str]]]
+
+
+def _rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
+    """Lines of a CSV file that hold all these columns, each with its number."""
+    reader = csv.DictReader(_text(file, problems).splitlines())
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    if missing and not problems:
+        problems.append(f"{file}:1: no column {', '.join(missing)} -> {', '.join(columns)}")
+    if problems:
+        return
+    for row in reader:
+        if empty := [column for column in columns if not (row[column] or "").strip()]:
+            problems.append(f"{file}:{reader.line_num}: no {', '.join(empty)}")
+        else:
+            yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+
+
+def _json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
+    """The same of a file with one JSON map per line."""
+    for number, line in enumerate(_text(file, problems).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append(f"{file}:{number}: not JSON ({error.msg})")
+            continue
+        if not isinstance(row, dict) or not all(isinstance(row.get(column), str) and row[column] for column in columns):
+            problems.append(f"{file}:{number}: not a map with {' and '.join(columns)}")
+        else:
+            yield number, {key: str(value) for key, value in row.items() if value is not None}
+
+
+def _demand_sound(entries: Sequence[Entry], problems: list[str], listing: Path) -> None:
+    """Refuse a list with anything wrong, with a clip that is there twice, or with nothing in it."""
+    seen: set[tuple[Path, int, int | None]] = set()
+    for entry in entries:
+        key = (entry.path, entry.start, entry.stop)
+        if key in seen:
+            problems.append(f"{listing}: {entry.path.name} from frame {entry.start} is there twice -> once")
+        seen.add(key)
+    if not entries and not problems:
+        problems.append(f"{listing}: empty -> at least one clip")
+    if problems:
+        raise AnnotationError(problems)
+
+
+Reader = Callable[[Path, Split, float], list[Entry]]
+READERS: dict[str, Reader] = {
+    "ssv2": read_ssv2,
+    "bridge": read_bridge,
+    "epic": read_epic,
+    "ucf101": read_ucf101,
+    "captions": read_captions,
+}

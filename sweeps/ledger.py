@@ -41,7 +41,7 @@ class Record:
     error: str
     attempt: int
     scores: dict[str, float]
-    scored_by: dict[str, str]
+    settings: dict[str, str]
     finished: str
     code_hash: str
 
@@ -65,15 +65,20 @@ class Record:
             error=result.error,
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
-            scored_by={key: _digest(score.parameters) for key, score in result.scores.items()},
+            settings={key: _settings(score.parameters) for key, score in result.scores.items()},
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
         )
 
 
-def _digest(parameters: dict[str, Any]) -> str:
-    """Identity of a metric's settings: two scores compare only where it agrees."""
-    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
+_BESIDE = ("libraries", "warning")
+"""What is recorded with a score and does not decide whether it compares: versions are part of the code hash."""
+
+
+def _settings(parameters: dict[str, Any]) -> str:
+    """What two scores have to agree in to be compared: extractor, clips, frames, size, numbers of rows."""
+    deciding = {key: value for key, value in parameters.items() if key not in _BESIDE}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Ledger:

@@ -40,9 +40,11 @@ def end_of(result: Result) -> int:
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """Scores, the method's own statistics, and times."""
+    """Scores with the bounds of those between sets, the method's own statistics, and times."""
+    known = {key: score.uncertainty for key, score in result.scores.items() if score.uncertainty is not None}
     return {
         **{key: score.value for key, score in result.scores.items()},
+        **{f"{key}.{bound}": getattr(found, bound) for key, found in known.items() for bound in ("low", "high")},
         **{f"statistics/{key}": value for key, value in result.statistics.items()},
         **{f"seconds/{key}": value for key, value in result.seconds.items()},
     }

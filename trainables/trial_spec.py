@@ -74,17 +74,33 @@ class TrialSpec(BaseModel):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Uncertainty(BaseModel):
+    """What leaving out blocks of clips says of a distance between sets (``metrics.distances.block_jackknife``).
+
+    It speaks of one cell's clips. Between arms the unit is the seed: see ``sweeps.statistics``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corrected: FiniteFloat | None
+    error: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    blocks: int
+
+
 class Score(BaseModel):
     """One metric of one cell: its value over all clips, with everything needed to compare it fairly.
 
-    ``per_clip`` is absent for metrics of a whole set (Frechet distances). Two scores may be compared only where key
-    and parameters agree.
+    ``per_clip`` is absent for metrics of a whole set (Frechet distances), and ``uncertainty`` for all others. Two
+    scores may be compared only where key and parameters agree.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
     per_clip: list[FiniteFloat] | None = None
+    uncertainty: Uncertainty | None = None
     direction: Literal["max", "min"]
     surrogate: bool
     parameters: dict[str, Any]

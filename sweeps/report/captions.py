@@ -1,11 +1,12 @@
 """How the numbers of a table came about, in sentences."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record
-from sweeps.report.rows import ArmRow, Summary
+from sweeps.report.rows import ArmRow, Found, Summary
 from sweeps.statistics import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from trainables.provenance import commit
 
@@ -60,9 +61,26 @@ def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
     """
     if other := sum(record.code_hash != code for record in records):
         yield f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare."
-    for key in sorted({key for record in records for key in record.scored_by}):
-        if len({record.scored_by[key] for record in records if key in record.scored_by}) > 1:
+
+
+def mixed(records: Sequence[Record], noun: str) -> Iterator[str]:
+    """Metrics by which results that stand side by side were not all scored alike."""
+    for key in sorted({key for record in records for key in record.settings}):
+        if len({record.settings[key] for record in records if key in record.settings}) > 1:
             yield f"{key}: not all {noun} were scored with the same settings, so they do not compare."
+
+
+def not_compared(found: Sequence[Found]) -> Iterator[str]:
+    """Values that are left out since they were scored otherwise than the control, and what that means."""
+    left_out: Counter[str] = Counter()
+    for arm in found:
+        for record in arm.records.values():
+            left_out.update(key for key, by in record.settings.items() if by != arm.settings[key])
+    for key, number in sorted(left_out.items()):
+        yield (
+            f"{key}: {counted(number, 'value')} left out: another extractor, or another number or size of clips or "
+            "frames than the control's, and such values do not compare."
+        )
 
 
 def counted(number: int, noun: str) -> str:

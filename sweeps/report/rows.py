@@ -86,21 +86,37 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Found:
-    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for."""
+    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
+
+    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
+    difference.
+    """
 
     id: str
     role: Literal["control", "arm"]
     changes: str
     records: Mapping[int, Record]
     num_seeds: int
+    settings: Mapping[str, str]
 
     def values(self, key: str) -> dict[int, float]:
-        """A metric's values by seed, where the cell is done and scored."""
+        """A metric's values by seed, where the cell is done and scored as the control is."""
         return {
             seed: record.scores[key]
             for seed, record in sorted(self.records.items())
-            if record.status == "done" and math.isfinite(record.scores.get(key, math.nan))
+            if record.status == "done"
+            and math.isfinite(record.scores.get(key, math.nan))
+            and record.settings.get(key) == self.settings.get(key)
         }
+
+
+def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
+    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
+    settings: dict[str, str] = {}
+    for records in (others, control):
+        for record in sorted(records, key=lambda record: record.finished):
+            settings |= record.settings
+    return settings
 
 
 def compare(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record
-from sweeps.report.captions import counted, significance, warnings
-from sweeps.report.rows import ArmRow, Found, compare, newest_code
+from sweeps.report.captions import counted, mixed, significance, warnings
+from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
 from sweeps.words import written
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
         notes=(
             *_notes(plan, search, trials, confirmed),
             *warnings(of_search, newest_code(of_search), "trials and confirmations"),
+            *mixed(of_search, "trials and confirmations"),
         ),
         errors=tuple(failure(record) for record in of_search if record.status == "failed"),
     )
@@ -156,6 +157,8 @@ def _confirmed(plan: "Plan", cells: "Sequence[Cell]", records: Mapping[str, Reco
     of_row: dict[tuple[str, int | None], list[Cell]] = {}
     for cell in cells:
         of_row.setdefault((cell.arm, cell.spec.trial), []).append(cell)
+    of_control = [records[cell.id] for cell in cells if cell.spec.trial is None and cell.id in records]
+    settings = settings_of(of_control, [records[cell.id] for cell in cells if cell.id in records])
     found = [
         Found(
             id=arm if rank is None else f"{arm} {winner(rank)}",
@@ -163,6 +166,7 @@ def _confirmed(plan: "Plan", cells: "Sequence[Cell]", records: Mapping[str, Reco
             changes=", ".join(f"{path}: {written(value)}" for path, value in seeds[0].spec.sampled.items()),
             records={cell.seed: records[cell.id] for cell in seeds if cell.id in records},
             num_seeds=len(seeds),
+            settings=settings,
         )
         for (arm, rank), seeds in of_row.items()
     ]

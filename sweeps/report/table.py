@@ -3,13 +3,14 @@
 Built from a plan and the ledger's records alone, without Ray or MLflow.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record
-from sweeps.report.captions import caption, warnings
-from sweeps.report.rows import ArmRow, Found, compare, newest_code
+from sweeps.report.captions import caption, not_compared, warnings
+from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
 from sweeps.report.search_table import SearchReport, build_search, failure
 from sweeps.words import written
 
@@ -63,7 +64,7 @@ def build(plan: "Plan", records: Mapping[str, Record]) -> Report:
         question=plan.study.question,
         rows=rows,
         metrics=plan.metrics,
-        notes=(*plan.notes, *warnings(of_plan, code, "cells")),
+        notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(found)),
         caption=caption(plan, rows, code),
         errors=(*errors, *(search.errors if search else ())),
         values={arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found},
@@ -78,6 +79,8 @@ def _found(plan: "Plan", records: Mapping[str, Record]) -> list[Found]:
         if cell.id in records:
             by_seed[cell.arm][cell.seed] = records[cell.id]
     num_seeds = len(plan.study.seeds)
+    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
+    settings = settings_of(control, itertools.chain(*others))
     return [
         Found(
             arm.id,
@@ -85,6 +88,7 @@ def _found(plan: "Plan", records: Mapping[str, Record]) -> list[Found]:
             ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
             by_seed[arm.id],
             num_seeds,
+            settings,
         )
         for arm in plan.arms
     ]

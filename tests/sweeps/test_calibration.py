@@ -85,7 +85,7 @@ def simulate(plan: Plan, world: World, rng: np.random.Generator) -> dict[str, Re
             error="out of luck" if lost else "",
             attempt=1,
             scores={} if lost else dict(zip(keys, scores, strict=True)),
-            scored_by={},
+            settings={},
             finished="2025-01-01T00:00:00+00:00",
             code_hash="c0de",
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ledger import UNREADABLE, Ledger
+from sweeps.ledger import UNREADABLE, Ledger, Record
 from trainables.trial_spec import RESULT, Result, Score, TrialSpec
 
 
@@ -146,3 +146,15 @@ def test_half_a_result_and_leftovers_are_no_result(ledger: Ledger) -> None:
     (ledger.cells / "empty" / ".result.json.tmp").write_text("{}")
     assert len(ledger.records()) == 4
     assert ledger.result("0123456789abcdef") is None
+
+
+def test_scores_compare_where_extractor_and_numbers_agree_whatever_the_libraries() -> None:
+    def record(**parameters: object) -> Record:
+        result = make_result(0)
+        score = result.scores["motion_magnitude/farneback"].model_copy(update={"parameters": parameters})
+        return Record.of(result.model_copy(update={"scores": {"motion_magnitude/farneback": score}}))
+
+    first = record(n_fake=8, frames=8, libraries={"torch": "2.13"})
+    assert first.settings == record(n_fake=8, frames=8, libraries={"torch": "2.14"}).settings
+    assert first.settings != record(n_fake=9, frames=8, libraries={"torch": "2.13"}).settings
+    assert first.settings != record(n_fake=8, frames=9, libraries={"torch": "2.13"}).settings

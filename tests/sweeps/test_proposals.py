@@ -62,7 +62,7 @@ def result(cell: Cell, plan: SearchPlan, values: Iterable[float], status: Status
         error="",
         attempt=1,
         scores=dict(zip(keys, values, strict=True)) if status == "done" else {},
-        scored_by={},
+        settings={},
         finished="",
         code_hash="",
     )

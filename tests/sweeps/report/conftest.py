@@ -83,7 +83,7 @@ def _record(cell: Cell, keys: list[str]) -> Record:
         error="",
         attempt=1,
         scores=_values(cell, keys),
-        scored_by=dict.fromkeys(keys, "a"),
+        settings=dict.fromkeys(keys, "a"),
         finished=f"2026-11-21T00:{cell.seed // 60:02}:{cell.seed % 60:02}+00:00",
         code_hash="c0de",
     )
@@ -101,7 +101,7 @@ def simulated() -> Simulated:
             record = _record(cell, keys)
             if fate in ("failed", "pruned"):
                 error = "NonFiniteError: NaN at step 3 of <clip> 0 & on" if fate == "failed" else ""
-                record = replace(record, status=fate, error=error, scores={}, scored_by={})
+                record = replace(record, status=fate, error=error, scores={}, settings={})
             if fate == "other code":
                 record = replace(record, code_hash="01d", finished="2020-01-01T00:00:00+00:00")
             if fate != "missing":

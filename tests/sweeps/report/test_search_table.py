@@ -52,7 +52,7 @@ def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
         error="",
         attempt=1,
         scores={FLICKERING: value, MOTION: value + 10, FID: -value},
-        scored_by={FLICKERING: "a", MOTION: "a", FID: "a"},
+        settings={FLICKERING: "a", MOTION: "a", FID: "a"},
         finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
         code_hash="c0de",
     )

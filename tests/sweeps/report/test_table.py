@@ -56,7 +56,7 @@ def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
         error="",
         attempt=1,
         scores={FLICKERING: value, MOTION: value + 10, FID: -value},
-        scored_by={FLICKERING: "a", MOTION: "a", FID: "a"},
+        settings={FLICKERING: "a", MOTION: "a", FID: "a"},
         finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
         code_hash="c0de",
     )
@@ -298,13 +298,30 @@ def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) 
     assert "Results by code old" in report.caption
 
 
-def test_mixed_settings_are_said(planned: Planned) -> None:
-    plan = planned(ARMS + "seeds: 2")
+def test_what_was_scored_otherwise_than_the_control_is_left_out_and_said(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 4")
     records = done(plan, noisy({}))
-    records[plan.cells[0].id].scored_by[FID] = "b"
-    notes = build(plan, records).notes
-    assert f"{FID}: not all cells were scored with the same settings, so they do not compare." in notes
-    assert not any(FLICKERING in note for note in notes)
+    for seed in (1, 2):
+        records[cell_of(plan, "noise=removed", seed).id].settings[FID] = "b"
+    report = build(plan, records)
+    rows = {row.id: row for row in report.rows}
+    assert [rows[arm].metrics[FID].n for arm in ("control", "noise=removed", "attention=removed")] == [4, 2, 4]
+    assert rows["noise=removed"].metrics[FLICKERING].n == 4
+    assert sorted(report.values["noise=removed"][FID]) == [0, 3]
+    (note,) = [note for note in report.notes if note.startswith(f"{FID}: 2 values left out")]
+    assert "such values do not compare" in note
+    assert not any(FLICKERING in note for note in report.notes)
+
+
+def test_an_arm_scored_otherwise_in_every_cell_has_no_difference(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 4")
+    records = done(plan, noisy({}))
+    for seed in range(4):
+        records[cell_of(plan, "control", seed).id].settings[FID] = "another number of clips"
+    rows = build(plan, records).rows
+    assert [row.metrics[FID].n for row in rows] == [4, 0, 0, 0]
+    assert all(row.metrics[FID].difference is None and row.metrics[FID].verdict == "" for row in rows)
+    assert rows[1].metrics[FLICKERING].difference is not None
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from trainables.metrics import distances
-from trainables.metrics.distances import Moments, frechet_distance, polynomial_mmd
+from trainables.metrics.distances import Moments, block_jackknife, frechet_distance, polynomial_mmd
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Distance = Callable[[Any, Any], float]
@@ -284,3 +285,58 @@ def test_moments_refuse() -> None:
         Moments().update(np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match="same feature extractor"):
         frechet_distance(Moments().update(normal(3, 2)), normal(3, 4))
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    x, y = (np.random.default_rng(seed).normal(size=(24, 3)) for seed in (1, 2))
+
+    def difference(a: Matrix, b: Matrix) -> float:
+        return float(a[:, 0].mean() - b[:, 0].mean())
+
+    found = block_jackknife(difference, x, y, blocks=24)
+    assert found is not None
+    paired = x[:, 0] - y[:, 0]
+    error = paired.std(ddof=1) / np.sqrt(24)
+    assert found.error == pytest.approx(error)
+    assert found.corrected == pytest.approx(found.value)  # a mean has no bias
+    assert found.high - found.value == pytest.approx(scipy.stats.t.ppf(0.975, 23) * error)
+
+
+def test_the_jackknife_covers_the_true_distance_and_takes_its_bias_off() -> None:
+    # Two Gaussians of 16 dimensions, means 0.2 apart in each: the true distance is 16 * 0.04 = 0.64.
+    draws = np.random.default_rng(0)
+    found = []
+    for _ in range(100):
+        x, y = draws.normal(size=(128, 16)), draws.normal(0.2, 1, size=(128, 16))
+        found.append(block_jackknife(frechet_distance, x, y))
+    assert np.mean([one.value for one in found]) > 1.5
+    assert np.mean([one.corrected for one in found]) == pytest.approx(0.64, abs=0.06)
+    assert 0.88 <= np.mean([one.low <= 0.64 <= one.high for one in found]) <= 1
+    spread = np.std([one.corrected for one in found], ddof=1)
+    assert np.mean([one.error for one in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_frames_of_a_clip_are_left_out_together() -> None:
+    draws = np.random.default_rng(3)
+    x, y = draws.normal(size=(20, 4)), draws.normal(size=(20, 4))
+    alone = block_jackknife(polynomial_mmd, x, y, blocks=10)
+    # Frames that are all alike hold no more than one does: blocks of clips see that, blocks of frames would not.
+    doubled = block_jackknife(frechet_distance, x.repeat(5, axis=0), y.repeat(5, axis=0), rows_per_clip=5, blocks=10)
+    single = block_jackknife(frechet_distance, x, y, blocks=10)
+    assert alone is not None
+    assert doubled is not None
+    assert single is not None
+    assert (alone.blocks, doubled.blocks) == (10, 10)
+    assert doubled.error == pytest.approx(single.error, rel=0.1)
+
+
+def test_where_the_jackknife_says_less_or_nothing() -> None:
+    draws = np.random.default_rng(4)
+    few = block_jackknife(frechet_distance, draws.normal(size=(8, 16)), draws.normal(size=(40, 16)))
+    assert few is not None
+    assert (few.corrected, few.blocks) == (None, 8)
+    assert few.low < few.value < few.high
+    mmd = block_jackknife(polynomial_mmd, draws.normal(size=(8, 16)), draws.normal(size=(40, 16)))
+    assert mmd is not None
+    assert mmd.corrected is not None
+    assert block_jackknife(polynomial_mmd, draws.normal(size=(2, 4)), draws.normal(size=(9, 4))) is None

@@ -30,7 +30,7 @@ MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
 
-RESERVED = ("mlartifacts", "mlflow.db", "references")
+RESERVED = ("cache", "mlartifacts", "mlflow.db", "references")
 """What lies beside the studies in a storage folder."""
 
 LATER = {

@@ -58,7 +58,7 @@ def read_clips(folder: Path) -> Drawn | None:
     """The clips a cell kept from an earlier attempt; None where there are none that can be read."""
     path = folder / CLIPS
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             notes = json.loads(str(kept["notes"]))
             return Drawn(kept["clips"], notes["statistics"], notes["code_hash"])
     except FileNotFoundError:

@@ -1,11 +1,13 @@
 """Held-out generation, then metrics: what one worker does for one cell."""
 
+import functools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, read_card
 from models.streams import Streams
+from trainables.cache import Arrays, Cache
 from trainables.cell_files import Drawn, begin_attempt, read_clips, save_clips
 from trainables.files import write_atomically
 from trainables.metrics import resolve
@@ -34,10 +37,12 @@ class Workbench:
 
     Args:
         references: Folder for reference clips, shared by all cells under one storage.
+        cache: What workers share, such as the features of reference clips; without it each computes its own.
     """
 
-    def __init__(self, references: Path) -> None:
+    def __init__(self, references: Path, cache: Cache | None = None) -> None:
         self.references = references
+        self.cache = cache
         self._bases: dict[tuple[str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
         self._hashes: dict[str, str] = {}
@@ -66,8 +71,18 @@ class Workbench:
         if key not in self._scorers:
             card = read_card(find_base(spec.base))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
-            self._scorers[key] = Scorer(keys, lambda: spec.data.reference_clips(*size, self.references))
+            references = functools.partial(spec.data.reference_clips, *size, self.references)
+            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._keep, spec, size))
         return self._scorers[key]
+
+    def _keep(
+        self, spec: TrialSpec, size: tuple[int, int, int], depends_on: Mapping[str, Any], compute: Callable[[], Arrays]
+    ) -> Arrays:
+        """Features of reference clips, from the cache where there is one."""
+        if self.cache is None:
+            return compute()
+        clips = {"clips": spec.data.reference_identity(), "size": size, "code": code_hash()}
+        return self.cache.arrays({"what": "reference features", **clips, **depends_on}, compute)
 
 
 def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:

@@ -6,9 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from models.bases import Protocol
+from trainables.cache import Cache
 from trainables.cell_files import read_clips
+from trainables.data import ShapesData
 from trainables.evaluate import Workbench, run_cell, to_pixels
 from trainables.trial_spec import RESULT, Result, TrialSpec
+
+PROTOCOL = Protocol(clips=3, frames=8, steps=1, guidance=1.0, height=32, width=32)
 
 
 def make_spec(
@@ -106,3 +111,24 @@ def test_pixels_round_and_clip() -> None:
     pixels = to_pixels(video)
     assert pixels.shape == (1, 1, 1, 6, 3)
     assert pixels[0, 0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]
+
+
+def test_features_of_references_are_shared_and_change_no_score(
+    tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(tiny_base_folder, metrics=("fid", "fvd", "kvd")).model_copy(
+        update={"base": "shapes", "data": ShapesData(references=4), "protocol": PROTOCOL}
+    )
+    alone = run_cell(spec, tmp_path / "alone", Workbench(tmp_path / "references"))
+    assert alone.error == ""
+    assert alone.scores["fd/shapes_r3d"].uncertainty is not None
+    cache = Cache(tmp_path / "cache")
+    first = run_cell(spec, tmp_path / "first", Workbench(tmp_path / "references", cache))
+    assert len(list(cache.folder.glob("*.npz"))) == 2, "one for each network"
+    monkeypatch.setattr(ShapesData, "reference_clips", lambda *_: pytest.fail("the references were read again"))
+    second = run_cell(spec, tmp_path / "second", Workbench(tmp_path / "references", cache))
+    assert alone.scores == first.scores == second.scores
+    more = spec.model_copy(update={"data": ShapesData(references=5)})
+    monkeypatch.undo()
+    other = run_cell(more, tmp_path / "other", Workbench(tmp_path / "references", cache))
+    assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -60,6 +60,12 @@ class ShapesData(_Layout):
             phases, first, second = streams.generator("prompt", k).random(3).tolist()
             prompts.append(study_caption(shape, colour, draw_motions(phases, first, second)))
         return prompts
+
+    def reference_identity(self) -> list[Any]:
+        """What the reference clips are, as plain values: as long as it stays the same, so do they."""
+        from trainables.data.shapes import WORLD
+
+        return ["shapes", WORLD, self.split, self.references]
 
     def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
         """Reference clips, rendered to H.264 once and decoded here.
@@ -115,6 +121,10 @@ class PromptsData(_Layout):
         """
         given = self.source if isinstance(self.source, list) else _lines(Path(self.source))
         return [given[k % len(given)] for k in range(clips)]
+
+    def reference_identity(self) -> list[Any]:
+        """None there are."""
+        return []
 
     def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
         """None there are.
@@ -194,6 +204,12 @@ class ClipsData(_Layout):
         entries = self.entries()
         order = streams.generator("prompt_entries").permutation(len(entries)).tolist()
         return [entries[order[k % len(order)]].text for k in range(clips)]
+
+    def reference_identity(self) -> list[Any]:
+        """What the reference clips are: their files as they are now, the stretches and frames taken of them."""
+        from trainables.data.ingest import stamp
+
+        return [stamp(entry, self.frames) for entry in self.entries()[: self.references]]
 
     def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
         """Reference clips, looked at once and then decoded here.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,15 +73,16 @@ def ingest(
         raise IngestError("no clip is left after filtering -> another split, or another folder")
     folder.mkdir(parents=True, exist_ok=True)
     known = _known(folder / LOOKED_AT)
-    stamps = [_stamp(entry, choice, size) for entry in entries]
-    new = [(entry, stamp) for entry, stamp in zip(entries, stamps, strict=True) if stamp not in known]
-    for (_, stamp), reason in zip(new, _look_at([entry for entry, _ in new], choice, size, limit_s, show), strict=True):
-        known[stamp] = reason
+    # Height and width change nothing in what can be decoded.
+    stamps = [json.dumps([*stamp(entry, choice), size[0]]) for entry in entries]
+    new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
+    for (_, mark), reason in zip(new, _look_at([entry for entry, _ in new], choice, size, limit_s, show), strict=True):
+        known[mark] = reason
     if new:
-        lines = [json.dumps([stamp, known[stamp]]) for stamp in dict.fromkeys(stamps)]
+        lines = [json.dumps([mark, known[mark]]) for mark in dict.fromkeys(stamps)]
         write_atomically(folder / LOOKED_AT, "\n".join([*lines, ""]).encode())
-    bad = tuple(Bad(entry, known[stamp]) for entry, stamp in zip(entries, stamps, strict=True) if known[stamp])
-    good = tuple(entry for entry, stamp in zip(entries, stamps, strict=True) if not known[stamp])
+    bad = tuple(Bad(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True) if known[mark])
+    good = tuple(entry for entry, mark in zip(entries, stamps, strict=True) if not known[mark])
     write_atomically(folder / QUARANTINE, _table(bad).encode())
     if len(bad) > MOST_BAD * len(entries):
         shown = "\n".join(f"  {one.reason}" for one in bad[:3])
@@ -144,15 +146,14 @@ def _look_at(
     return reasons
 
 
-def _stamp(entry: Entry, choice: Choice, size: tuple[int, int, int]) -> str:
-    """What a clip is known by: its file as it is now, and how it is used."""
+def stamp(entry: Entry, choice: Choice) -> list[Any]:
+    """What a clip is known by: its file as it is now, and which of its frames are used."""
     try:
         about = entry.path.stat()
         file = [about.st_size, about.st_mtime_ns]
     except OSError:
         file = []
-    # The height and width change nothing in what can be decoded.
-    return json.dumps([str(entry.path), entry.start, entry.stop, file, choice.model_dump(), size[0]])
+    return [str(entry.path), entry.start, entry.stop, file, choice.model_dump()]
 
 
 def _known(file: Path) -> dict[str, str]:
@@ -164,8 +165,8 @@ def _known(file: Path) -> dict[str, str]:
         return known
     for line in lines:
         try:
-            stamp, reason = json.loads(line)
-            known[str(stamp)] = str(reason)
+            mark, reason = json.loads(line)
+            known[str(mark)] = str(reason)
         except ValueError:
             continue
     return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from trainables.trial_spec import Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
+Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Keep: TypeAlias = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 Networks: TypeAlias = Mapping[ExtractorRef, FrameExtractor | ClipExtractor]
 
 _ON_PIXELS: dict[str, tuple[Callable[[Pixels], Features], dict[str, Any]]] = {
@@ -42,19 +45,25 @@ class Scorer:
         references: Gives the reference clips, uint8 (n f h w c), of the size of those to be scored. Called once, at the
             first distance; may be left out where no metric needs references.
         device: ``auto`` is the GPU where there is one; else a torch device.
+        keep: Gives the arrays that depend on some plain values, computed or kept from before; by default computed.
 
     Raises:
         ValueError: A network is absent or another one, or a metric needs references and there are none.
     """
 
     def __init__(
-        self, keys: Sequence[MetricKey], references: Callable[[], Pixels] | None = None, device: str = "auto"
+        self,
+        keys: Sequence[MetricKey],
+        references: Callable[[], Pixels] | None = None,
+        device: str = "auto",
+        keep: Keep = lambda depends_on, compute: compute(),
     ) -> None:
         self._keys = tuple(keys)
         compared = [key for key in keys if FAMILIES[key.family].needs_references]
         if compared and references is None:
             raise ValueError(f"{compared[0].family} compares with reference clips, and this data has none")
         self._references = references
+        self._keep = keep
         self._compared = {key.extractor for key in compared if key.extractor is not None}
         self._networks: dict[ExtractorRef, FrameExtractor | ClipExtractor] = {}
         for key in keys:
@@ -133,14 +142,22 @@ class Scorer:
         return found.value, known
 
     def _reference_rows(self, ref: ExtractorRef) -> Features:
-        """Features (n d) of the reference clips, which are read once for all networks and not kept."""
+        """Features (n d) of the reference clips, which are read at most once for all networks, and not kept."""
         if not self._real:
-            assert self._references is not None
-            clips = motion.as_clips(self._references())
-            views = _Views(clips, (), self._networks)
-            self._real_clips = clips.shape
-            self._real = {known: views.rows(known) for known in self._compared}
+            references = self._references
+            assert references is not None
+            views = functools.cache(lambda: _Views(motion.as_clips(references()), (), self._networks))
+            for known in self._compared:
+                network = self._networks[known]
+                about = {"name": network.name, "sha256": network.sha256, **network.parameters}
+                kept = self._keep({"extractor": about}, functools.partial(_reference_arrays, views, known))
+                self._real[known], self._real_clips = kept["rows"], tuple(kept["shape"].tolist())
         return self._real[ref]
+
+
+def _reference_arrays(views: Callable[[], _Views], ref: ExtractorRef) -> Arrays:
+    """What is kept of the reference clips for one network: their features, and the shape of the clips."""
+    return {"rows": views().rows(ref), "shape": np.array(views().clips.shape)}
 
 
 class _Views:

@@ -246,6 +246,8 @@ def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
     if ref.where == "hub":
         revision = f" --revision {ref.revision}" if ref.revision else ""
         message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
+    elif ref.where == "embedded" and (hub := read_card(ref).hub):
+        message = f"{ref} ships without weights, to plan with -> base: {hub}, or a folder that holds them"
     else:
         message = _incomplete(study, missing)
     return [study.document.problem(("base",), message)]

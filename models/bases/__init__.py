@@ -63,6 +63,7 @@ class Card(BaseModel):
         extractors: Feature extractors that ship with it: role ("clip", "clips") -> sub-folder.
         surrogate: Whether these extractors stand in for the published ones, so that metrics have other names.
         data: The data layout that a study on it uses by default.
+        hub: Where its weights are, for a base of which only the published configuration ships; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -72,6 +73,7 @@ class Card(BaseModel):
     extractors: dict[str, str] = {}
     surrogate: bool = False
     data: str = "prompts"
+    hub: str = ""
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,13 @@ def test_the_hub_is_asked_for_what_is_used_alone(tiny_base_folder: Path, monkeyp
         load_base(find_base("org/private"), device="cpu")
 
 
+def test_the_published_configuration_has_the_published_counts() -> None:
+    ref = find_base("stable-diffusion-v1-5")
+    assert parameter_counts(ref) == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
+    with pytest.raises(ValueError, match=r"incomplete.*unet/\*\.safetensors"):
+        load_base(ref)
+
+
 def test_parameters_are_counted_without_weights(copied: Path, tiny_base: Base) -> None:
     for file in copied.glob("*/*.safetensors"):
         file.unlink()

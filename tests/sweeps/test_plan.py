@@ -266,3 +266,13 @@ def test_a_dataset_of_ones_own_has_references_and_prompts(write: Write, tmp_path
     assert len(set(many)) == 20
     assert data.prompts(Streams(4), 20) != many
     assert known_prompts(data.model_copy(update={"path": "/nowhere"}), Streams(3), 2) == ["", ""]
+
+
+def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> None:
+    text = HEAD.replace("shapes", "stable-diffusion-v1-5") + "data: {layout: prompts, prompts: [a cat]}\n"
+    text = text.replace("clip_score", "motion_magnitude") + "ablations: [{part: noise, action: REMOVE}]\n"
+    plan = expand(load(write(text)))
+    assert len(plan.cells) == 4
+    (warning,) = plan.warnings
+    assert "ships without weights, to plan with -> base: stable-diffusion-v1-5/stable-diffusion-v1-5" in warning
+    assert [problem.path for problem in requirements(plan)] == ["base"]

@@ -1,0 +1,141 @@
+"""An image U-Net made to denoise clips: its own kernels frame by frame, and parts attached at named points.
+
+Frames are folded into the batch, so that convolutions and spatial attention act on each alone, and every frame reads a
+text of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from einops import rearrange, repeat
+from torch import nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Clips:
+    """How the batch that runs through a network is to be read: frames of a clip stand side by side."""
+
+    num_frames: int = 1
+
+
+class PooledGroupNorm(nn.Module):
+    """Group norm whose statistics are taken over all frames of a clip, with the weights of an image's group norm.
+
+    Frames are thereby coupled, weakly, and also backwards in time. Seer's released code normalises so.
+
+    Args:
+        norm: Of the image network; its parameters are shared and keep their names.
+        clips: How the batch is read.
+
+    Shape:
+        ((b f) c h w) or (b f c h w) -> the same.
+    """
+
+    def __init__(self, norm: nn.GroupNorm, clips: Clips) -> None:
+        super().__init__()
+        self.num_groups, self.eps = norm.num_groups, norm.eps
+        self.weight, self.bias = norm.weight, norm.bias
+        self.clips = clips
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        video = images if images.ndim == 5 else rearrange(images, "(b f) c h w -> b f c h w", f=self.clips.num_frames)
+        pooled = rearrange(video, "b f c h w -> b c f h w").contiguous()
+        normed = rearrange(
+            F.group_norm(pooled, self.num_groups, self.weight, self.bias, self.eps), "b c f h w -> b f c h w"
+        )
+        return normed if images.ndim == 5 else rearrange(normed, "b f c h w -> (b f) c h w")
+
+
+class FrameGroupNorm(nn.GroupNorm):
+    """Group norm of each frame alone.
+
+    Shape:
+        (b f c h w) -> the same.
+    """
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        # Contiguous: torch 2.13 crashes on the backward of channels-last features that need no gradient themselves.
+        frames = super().forward(rearrange(video, "b f c h w -> (b f) c h w").contiguous())
+        return rearrange(frames, "(b f) c h w -> b f c h w", b=len(video))
+
+
+class SpatialThenTemporal(nn.Module):
+    """A spatial transformer of the image network and the temporal one behind it.
+
+    Args:
+        spatial: Of the image network.
+        temporal: (b f c h w) -> the same.
+        clips: How the batch is read.
+    """
+
+    def __init__(self, spatial: Transformer2DModel, temporal: nn.Module, clips: Clips) -> None:
+        super().__init__()
+        self.spatial, self.temporal, self.clips = spatial, temporal, clips
+
+    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
+        """As the image network calls its spatial transformer."""
+        images = self.spatial(hidden_states, *args, **{**kwargs, "return_dict": False})[0]
+        video = self.temporal(rearrange(images, "(b f) c h w -> b f c h w", f=self.clips.num_frames))
+        return (rearrange(video, "b f c h w -> (b f) c h w"),)
+
+
+class InflatedUNet(nn.Module):
+    """A denoiser of clips on the weights of a denoiser of images.
+
+    Args:
+        unet: The image network; it becomes part of this one and is changed.
+        temporal: Makes what stands behind each spatial transformer, from its channels; None leaves frames apart.
+        pooled: Whether a norm's statistics span a clip (see ``PooledGroupNorm``) or a frame.
+
+    Shape:
+        latents (b f c h w), time (b,) or (), text (b f l c) -> (b f c h w).
+
+    Source: Seer (arXiv 2303.14897), section on inflation; departures: none.
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, temporal: Callable[[int], nn.Module] | None, *, pooled: bool = True
+    ) -> None:
+        super().__init__()
+        self.clips = Clips()
+        if temporal is not None:
+            for name, spatial in _of_type(unet, Transformer2DModel):
+                parts = SpatialThenTemporal(spatial, temporal(int(spatial.config.in_channels)), self.clips)
+                _put(unet, name, parts)
+        if pooled:
+            for name, norm in _of_type(unet, nn.GroupNorm):
+                _put(unet, name, PooledGroupNorm(norm, self.clips))
+        self.unet = unet
+
+    def forward(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Predict the noise of every frame."""
+        b, f = latents.shape[:2]
+        self.clips.num_frames = f
+        images = rearrange(latents, "b f c h w -> (b f) c h w")
+        times = repeat(time.expand(b), "b -> (b f)", f=f)
+        noise = self.unet(images, times, rearrange(text, "b f l c -> (b f) l c"), return_dict=False)[0]
+        predicted: torch.Tensor = rearrange(noise, "(b f) c h w -> b f c h w", f=f)
+        return predicted
+
+    def temporal_parameters(self) -> list[nn.Parameter]:
+        """What the inflation has added: the parameters of the temporal parts."""
+        parts = (module.temporal for module in self.unet.modules() if isinstance(module, SpatialThenTemporal))
+        return [parameter for part in parts for parameter in part.parameters()]
+
+
+def _of_type(network: nn.Module, kind: type[nn.Module]) -> list[tuple[str, Any]]:
+    """Sub-networks of exactly this type, by name; what is attached meanwhile is not among them."""
+    return [(name, module) for name, module in network.named_modules() if type(module) is kind]
+
+
+def _put(network: nn.Module, name: str, part: nn.Module) -> None:
+    """Put a part in the place of a sub-network."""
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, part)

@@ -1,0 +1,138 @@
+"""Seer's temporal transformer: what stands behind each spatial transformer and lets the frames see each other.
+
+Axes: b clips, f frames, c channels, n heads, d head width.
+"""
+
+import torch
+from diffusers.models.attention import FeedForward
+from einops import rearrange, repeat
+from torch import nn
+from torch.nn import functional as F
+
+from models.seer.windows import Mask, Side, merge, partition, positions
+
+ROTARY_DIM = 32
+
+
+class WindowAttention(nn.Module):
+    """Self-attention of a clip's tokens within windows over all frames.
+
+        out_i = softmax(R(q_i) R(k_j)^T / sqrt(d)) v_j   over the j of i's window that the mask lets i see
+
+    R turns the first min(32, d) features by a token's place in the clip (rotary embedding), so that only distances
+    between places count.
+
+    Args:
+        dim: Channels.
+        side: Rule for the windows.
+        mask: Rule for what is seen.
+        num_heads: n, a divisor of ``dim``.
+
+    Shape:
+        video (b f c h w) -> the same.
+
+    Source: Seer (arXiv 2303.14897), scaled autoregressive window attention; departures: none.
+    """
+
+    def __init__(self, dim: int, side: Side, mask: Mask, num_heads: int = 8) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide {dim} channels")
+        self.side, self.mask, self.num_heads = side, mask, num_heads
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.to_out = nn.Linear(dim, dim)
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        """Attend."""
+        b, f, _, h, w = video.shape
+        side = self.side(h, w)
+        tokens = partition(video, side)
+        q, k, v = rearrange(self.to_qkv(tokens), "b l (three n d) -> three b n l d", three=3, n=self.num_heads)
+        place = repeat(positions(f, h, w, side, video.device), "i l -> (b i) 1 l", b=b)
+        mask = self.mask(f, tokens.shape[1] // f, video.device)
+        out = F.scaled_dot_product_attention(rotate(q, place), rotate(k, place), v, attn_mask=mask)
+        return merge(self.to_out(rearrange(out, "b n l d -> b l (n d)")), side, f, h, w)
+
+
+class FrameConcatenation(nn.Module):
+    """Frames see each other by concatenation alone: each one's features beside those of the frame before, projected.
+
+        out_i = W [x_i ; x_{i-1}] + b,   x_{-1} = x_0
+
+    Args:
+        dim: Channels.
+
+    Shape:
+        video (b f c h w) -> the same.
+
+    Source: the replacement that ablation plan 000 names for Seer's spatial-temporal attention.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(2 * dim, dim)
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        """Concatenate and project."""
+        before = torch.cat([video[:, :1], video[:, :-1]], dim=1)
+        both = rearrange(torch.cat([video, before], dim=2), "b f c h w -> b f h w c")
+        projected: torch.Tensor = rearrange(self.proj(both), "b f h w c -> b f c h w")
+        return projected
+
+
+class TemporalTransformer(nn.Module):
+    """A transformer block over a clip's feature maps that is the identity before it is trained.
+
+        y = W_in GroupNorm(x),   y <- y + mix(LN(y)),   y <- y + FF(LN(y)),   out = x + W_out y,   W_out = 0 at first
+
+    Args:
+        dim: Channels.
+        mix: What lets the frames see each other, of the same channels.
+        norm: Group norm over the feature maps of a clip.
+
+    Shape:
+        video (b f c h w) -> the same.
+
+    Source: Seer (arXiv 2303.14897), its released code; departures: reference frames go through the feed-forward layers
+    in training as they do when sampling.
+    """
+
+    def __init__(self, dim: int, mix: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.proj_in = nn.Linear(dim, dim)
+        self.norm_mix, self.norm_ff = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.mix = mix
+        self.ff = FeedForward(dim, activation_fn="geglu")
+        self.proj_out = nn.Linear(dim, dim)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        """Let the frames see each other."""
+        y = self.proj_in(rearrange(self.norm(video), "b f c h w -> b f h w c"))
+        mixed = self.mix(rearrange(self.norm_mix(y), "b f h w c -> b f c h w"))
+        y = y + rearrange(mixed, "b f c h w -> b f h w c")
+        y = y + self.ff(self.norm_ff(y))
+        out: torch.Tensor = video + rearrange(self.proj_out(y), "b f h w c -> b f c h w")
+        return out
+
+
+def rotate(features: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding of the first min(32, d) features, pair by pair; the rest stay as they are.
+
+        (x_2k, x_2k+1) turned by the angle place * 10000^(-2k / r),   r = min(32, d)
+
+    Shape:
+        features (b n l d), place (b 1 l) -> (b n l d).
+
+    Source: Su et al., RoFormer (arXiv 2104.09864).
+    """
+    width = min(ROTARY_DIM, features.shape[-1]) // 2 * 2
+    turned, rest = features[..., :width], features[..., width:]
+    speed = 10000 ** (-torch.arange(0, width, 2, device=features.device, dtype=torch.float32) / width)
+    angle = place[..., None].float() * speed
+    cos, sin = angle.cos(), angle.sin()
+    even, odd = turned[..., 0::2].float(), turned[..., 1::2].float()
+    pairs = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+    return torch.cat([pairs.to(features.dtype), rest], dim=-1)

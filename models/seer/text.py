@@ -1,0 +1,165 @@
+"""Seer's frame-sequential text decomposer: one text matrix per frame from one instruction.
+
+Axes: b clips, f frames, l text tokens, c channels, n heads, d head width.
+"""
+
+import torch
+from diffusers.models.attention import FeedForward
+from einops import rearrange, repeat
+from torch import nn
+from torch.nn import functional as F
+
+from models.seer.temporal import rotate
+
+
+class TextAttention(nn.Module):
+    """Multi-head attention over tokens, with an own head width.
+
+    Shape:
+        x (b l c), context (b m c) -> (b l c).
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(dim, num_heads * head_dim, bias=False)
+        self.to_kv = nn.Linear(dim, 2 * num_heads * head_dim, bias=False)
+        self.to_out = nn.Linear(num_heads * head_dim, dim)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor, *, sequential: bool = False) -> torch.Tensor:
+        """Attend; ``sequential`` lets a token see itself and those before it, and turns it by its place."""
+        q = rearrange(self.to_q(x), "b l (n d) -> b n l d", n=self.num_heads)
+        k, v = rearrange(self.to_kv(context), "b l (two n d) -> two b n l d", two=2, n=self.num_heads)
+        if sequential:
+            place = torch.arange(x.shape[1], device=x.device)[None, None]
+            q, k = rotate(q, place), rotate(k, place)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=sequential)
+        attended: torch.Tensor = self.to_out(rearrange(out, "b n l d -> b l (n d)"))
+        return attended
+
+
+class TextSequentialBlock(nn.Module):
+    """Tokens of a frame see each other, then the instruction.
+
+        x <- x + SelfAttn(LN(x)),   x <- x + CrossAttn(LN(x), c),   x <- x + FF(LN(x))
+
+    Shape:
+        x (b f l c), context (b l c) -> (b f l c).
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm_self, self.norm_cross, self.norm_ff = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.self_attention = TextAttention(dim, num_heads, head_dim)
+        self.cross_attention = TextAttention(dim, num_heads, head_dim)
+        self.ff = FeedForward(dim, activation_fn="geglu")
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Read the instruction."""
+        b, f, _, _ = x.shape
+        frames = rearrange(self.norm_self(x), "b f l c -> (b f) l c")
+        x = x + rearrange(self.self_attention(frames, frames), "(b f) l c -> b f l c", f=f)
+        asked = rearrange(self.norm_cross(x), "b f l c -> b (f l) c")
+        x = x + rearrange(self.cross_attention(asked, context), "b (f l) c -> b f l c", f=f)
+        read: torch.Tensor = x + self.ff(self.norm_ff(x))
+        return read
+
+
+class FrameSequentialBlock(nn.Module):
+    """A token of one frame sees the same token of the frames before it.
+
+        x <- x + CausalSelfAttn over frames(LN(x)),   x <- x + FF(LN(x))
+
+    Shape:
+        x (b f l c) -> (b f l c).
+    """
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm_frames, self.norm_ff = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = TextAttention(dim, num_heads, head_dim)
+        self.ff = FeedForward(dim, activation_fn="geglu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Go on from the frames before."""
+        b = len(x)
+        tokens = rearrange(self.norm_frames(x), "b f l c -> (b l) f c")
+        x = x + rearrange(self.attention(tokens, tokens, sequential=True), "(b l) f c -> b f l c", b=b)
+        read: torch.Tensor = x + self.ff(self.norm_ff(x))
+        return read
+
+
+class FrameSequentialText(nn.Module):
+    """One text matrix per frame, decomposed from the instruction's.
+
+        x_0 = q + pos,   x <- FrameSequential(TextSequential(x, c)) for every layer,   s = LN(x)
+
+    q and pos are learnt and 0 at first; pos is interpolated to the number of frames.
+
+    Args:
+        dim: Width of the text states.
+        num_tokens: l.
+        num_layers: Layers, each of both kinds.
+        num_heads: n.
+        head_dim: d.
+        max_frames: Frames that pos is learnt for.
+
+    Shape:
+        context (b l c) -> (b f l c).
+
+    Source: Seer (arXiv 2303.14897); departure: pos has as many tokens as the text, not 1,024.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_tokens: int,
+        *,
+        num_layers: int = 8,
+        num_heads: int = 8,
+        head_dim: int = 96,
+        max_frames: int = 16,
+    ) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(1, 1, 1, dim))
+        self.position = nn.Parameter(torch.zeros(1, max_frames, num_tokens, dim))
+        self.text = nn.ModuleList(TextSequentialBlock(dim, num_heads, head_dim) for _ in range(num_layers))
+        self.frames = nn.ModuleList(FrameSequentialBlock(dim, num_heads, head_dim) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """Decompose an instruction."""
+        x = repeat(self.query + self._positions(num_frames), "1 f l c -> b f l c", b=len(context))
+        for text, frames in zip(self.text, self.frames, strict=True):
+            x = frames(text(x, context))
+        states: torch.Tensor = self.norm(x)
+        return states
+
+    def _positions(self, num_frames: int) -> torch.Tensor:
+        learnt = self.position
+        if num_frames == learnt.shape[1]:
+            return learnt
+        flat = rearrange(learnt, "1 f l c -> 1 (l c) f")
+        resized = F.interpolate(flat, size=num_frames, mode="linear", align_corners=False)
+        return rearrange(resized, "1 (l c) f -> 1 f l c", l=learnt.shape[2])
+
+
+def identity_loss(states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """How far the frames' texts are, on average, from the instruction's: what the decomposer is warmed up with.
+
+        L_init = MSE(mean_f s_f, c)
+
+    Shape:
+        states (b f l c), context (b l c) -> ().
+    """
+    return F.mse_loss(states.mean(dim=1), context)
+
+
+def one_per(states: torch.Tensor, every: int) -> torch.Tensor:
+    """The mean text of every so many frames in place of each of theirs; a last group may be shorter.
+
+    Shape:
+        states (b f l c) -> (b f l c).
+    """
+    groups = torch.split(states, every, dim=1)
+    return torch.cat([group.mean(dim=1, keepdim=True).expand_as(group) for group in groups], dim=1)

@@ -26,7 +26,16 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as sweeps/quickstart.yaml")]
 Profile = Annotated[str | None, typer.Option(help="a profile of the study, laid over it")]
-Storage = Annotated[Path, typer.Option(metavar="DIR", help="folder of all studies")]
+
+
+def _folder(storage: Path) -> Path:
+    """Refuse a storage that is no folder; one that is not there yet has no results."""
+    if storage.exists() and not storage.is_dir():
+        _refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
+    return storage
+
+
+Storage = Annotated[Path, typer.Option(metavar="DIR", help="folder of all studies", callback=_folder)]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, and nothing else there")]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record, State, state
 from sweeps.plan import Cell, Plan
+from sweeps.status import listed
 
 if TYPE_CHECKING:
     from sweeps.proposals import ArmSearch
@@ -81,13 +82,8 @@ class Agenda:
     @property
     def total(self) -> int:
         """Cells to hand out, as far as they can be counted before a search has proposed them."""
-        due = sum(1 for _ in self._due(self.plan.cells))
-        search = self.plan.search
-        if search is None:
-            return due
-        proposed = sum(count for _, arm, count in search.proposed() if arm in self._only)
-        there = sum(r.search == search.identity and r.arm in self._only for r in self.records.values())
-        return due + max(0, proposed - there)
+        cells = [cell for cell in listed(self.plan, self.records) if cell["arm"] in self._only]
+        return sum(cell["state"] == "proposed" or cell["state"] in self._states for cell in cells)
 
     def _order(self) -> Iterator[Cell | None]:
         yield from self._due(self.plan.cells)

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.bases import base_hash, find_base
 from sweeps.agenda import Agenda
 from sweeps.book import Book
-from sweeps.ledger import Ledger, Record, state, study_folder
+from sweeps.ledger import Ledger, Record, study_folder
 from sweeps.lock import Locked, StudyLock
 from sweeps.plan import Plan, requirements
 from sweeps.progress import Progress, say
+from sweeps.status import listed
 from sweeps.words import not_among
 from trainables.files import write_atomically
 from trainables.provenance import code_hash, commit
@@ -82,6 +84,9 @@ class _Run:
         for sentence in self.ledger.recover():
             say(f"{self.plan.study.name}: {sentence}")
         records = self.ledger.records()
+        if changed := self._of_another_base(records):
+            say(changed)
+            return REFUSED
         if foreign := self._of_other_code(records):
             say(foreign)
             if not self.options.accept_code_change:
@@ -100,10 +105,7 @@ class _Run:
     def _of_other_code(self, records: Mapping[str, Record]) -> str:
         """That results of other code are there, and what can be done; empty where there are none."""
         here = code_hash()
-        cells = {cell.id for cell in self.plan.cells}
-        search = self.plan.search.identity if self.plan.search else None
-        used = [record for record in records.values() if record.cell_id in cells or record.search == search]
-        others = [record for record in used if record.code_hash != here]
+        others = [record for record in self._used(records) if record.code_hash != here]
         if not others:
             return ""
         hashes = ", ".join(sorted({record.code_hash for record in others}))
@@ -111,6 +113,25 @@ class _Run:
         if self.options.accept_code_change:
             return f"{what}: kept, and marked in the table"
         return f"{what} -> --accept-code-change keeps them beside new ones, marked; another --storage starts anew"
+
+    def _of_another_base(self, records: Mapping[str, Record]) -> str:
+        """That results are there which other weights of the base gave; empty where there are none."""
+        base = self.plan.study.base
+        try:
+            here = base_hash(find_base(base)) if records else ""
+        except ValueError:  # a hub id that is not on this machine yet
+            return ""
+        others = [record for record in self._used(records) if record.base_hash not in ("", here)]
+        if not others:
+            return ""
+        what = f"{self.plan.study.name}: {len(others)} results come from other weights of base {base}"
+        return f"{what} -> another --storage starts anew; the earlier weights go on with these"
+
+    def _used(self, records: Mapping[str, Record]) -> list[Record]:
+        """The results that the study's tables are made of."""
+        cells = {cell.id for cell in self.plan.cells}
+        search = self.plan.search.identity if self.plan.search else None
+        return [record for record in records.values() if record.cell_id in cells or record.search == search]
 
     def _say_changes(self) -> None:
         """How the study differs from the form in which it last ran."""
@@ -151,7 +172,7 @@ class _Run:
             say(f"Ray did not start: {reason} -> free some processor or memory, or name a cluster with RAY_ADDRESS")
             return False
         self.ledger.cells.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.resolved, self.plan.study.to_yaml().encode())
+        self._keep_resolved()
         agenda.slots = num_slots(self.plan)
         try:
             with Progress(agenda.total) as progress:
@@ -162,6 +183,15 @@ class _Run:
                 disconnect()
         return True
 
+    def _keep_resolved(self) -> bool:
+        """Keep the study as it runs now; True where it was kept in another form, or not at all."""
+        form = self.plan.study.to_yaml().encode()
+        if self.resolved.exists() and self.resolved.read_bytes() == form:
+            return False
+        self.resolved.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.resolved, form)
+        return True
+
     def _end(self, tracker: Tracker, worked: bool) -> int:
         """The report, the last uploads, and where everything is."""
         from sweeps.report import build, print_terminal, save
@@ -170,7 +200,8 @@ class _Run:
         report = build(self.plan, records)
         incomplete = self._incomplete(records)
         folder = self.ledger.folder / "report"
-        files = save(report, self.ledger, folder) if worked or self._behind(folder) else sorted(folder.iterdir())
+        stale = self._keep_resolved() or worked or self._behind(folder)
+        files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())
         tracker.finish([self.resolved, *files], incomplete, _show_uploads)
         for failure in tracker.failures:
             say(f"not uploaded, the next run tries again: {failure}")
@@ -186,11 +217,14 @@ class _Run:
         return not written or min(written) < self.ledger.index.stat().st_mtime
 
     def _incomplete(self, records: Mapping[str, Record]) -> bool:
-        """Whether a cell that was asked for failed, or is still to be done."""
+        """Whether a cell that was asked for failed, or is still to be done; a search's count like the plan's."""
         asked = self.options.only or [arm.id for arm in self.plan.arms]
-        cells = [cell for cell in self.plan.cells if cell.arm in asked]
-        failed = any(state(records.get(cell.id), self.plan) != "done" for cell in cells)
-        return failed or bool(Agenda(self.plan, records, only=self.options.only))
+        unfinished = any(
+            cell["state"] not in ("done", "pruned", "proposed")
+            for cell in listed(self.plan, records)
+            if cell["arm"] in asked
+        )
+        return unfinished or bool(Agenda(self.plan, records, only=self.options.only))
 
     def _say_where(self) -> None:
         """The lines that open what the study left."""

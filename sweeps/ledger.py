@@ -44,6 +44,7 @@ class Record:
     settings: dict[str, str]
     finished: str
     code_hash: str
+    base_hash: str
 
     @property
     def diverged(self) -> bool:
@@ -68,6 +69,7 @@ class Record:
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
+            base_hash=result.provenance.get("base_hash", ""),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import BaseRef, Card, Protocol, find_base, missing_files, read_card
+from models.bases import BaseRef, Card, Protocol, find_base, missing_files, pixels_per_latent, read_card
 from sweeps import words
 from sweeps.arms import Arm, Arms, expand_arms
 from sweeps.cells import Cell, Setting, specify
@@ -145,6 +145,8 @@ def _setting(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
     if ref is None or card is None:
         _families(study, wrong)
         return None
+    if protocol is not None:
+        wrong += _off_the_grid(study, ref, protocol)
     data = _data(study, card, wrong)
     metrics, notes = _metrics(study, card, data, protocol, wrong)
     if data is None or protocol is None:
@@ -180,6 +182,17 @@ def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> 
     found = words.problems(Protocol, {**defaults, **study.protocol})
     wrong += [(("protocol", *place), message) for place, message in found]
     return None if found else Protocol.model_validate({**defaults, **study.protocol})
+
+
+def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:
+    """Sizes that are no whole number of the base's latent cells."""
+    cell = pixels_per_latent(ref)
+    sizes = {"height": protocol.height, "width": protocol.width}
+    return [
+        (("protocol", name), f"{size} -> a multiple of {cell} on base {study.base}")
+        for name, size in sizes.items()
+        if size % cell
+    ]
 
 
 def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None:
@@ -233,6 +246,8 @@ def _metrics(
         metrics.append(metric)
         if data is not None and family.needs_references and not data.has_references:
             wrong.append((place, f"{name} compares with reference clips, which data {data.layout} has none of"))
+        if protocol is not None and family.least_clips > protocol.clips:
+            wrong.append((place, f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"))
         if protocol is not None and metric.least_frames > protocol.frames:
             wrong.append((place, f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"))
     return tuple(metrics), tuple(notes)

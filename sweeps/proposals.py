@@ -208,6 +208,14 @@ class ArmSearch:
         return _values_of(record, self._plan)
 
 
+def confirmation(plan: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
+    """The cells that confirm the winners as they stand now; none where none was asked for."""
+    if plan.confirm is None:
+        return []
+    top = plan.confirm.top
+    return plan.confirmation({space.arm.id: ArmSearch(plan, space, records).winners(top) for space in plan.arms})
+
+
 def importances(
     space: ArmSpace, plan: SearchPlan, records: Mapping[str, Record], objective: int = 0
 ) -> dict[str, float]:

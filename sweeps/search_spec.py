@@ -1,6 +1,7 @@
 """What a study asks of its search, checked and worked out into a plan of it."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
@@ -12,9 +13,12 @@ from sweeps.cells import Setting, specify
 from sweeps.document import Key
 from sweeps.searches import NUM_RANDOM, Objective, SearchPlan
 from sweeps.spaces import ArmSpace, lay
-from sweeps.study import MAX_SEED, Search, Study
+from sweeps.study import Search, Study
 from sweeps.words import not_among, written
 from trainables.metrics import FAMILIES, with_companions
+
+FIRST_FRESH = 10_000
+"""Where seeds begin that confirm winners: above all that ``seeds: N`` gives."""
 
 Wrong = tuple[Key, str]
 
@@ -109,18 +113,17 @@ def _wrong_numbers(study: Study, search: Search) -> Iterator[Wrong]:
         return
     if confirm.top > search.trials_per_arm:
         yield ("search", "confirm", "top"), f"{confirm.top} -> at most trials_per_arm, {search.trials_per_arm}"
-    first = _first_fresh(study, search)
-    if first + confirm.fresh_seeds - 1 > MAX_SEED:
-        above = f"fresh seeds are taken above all others, and above {first - 1} there are not {confirm.fresh_seeds}"
-        yield ("search", "confirm", "fresh_seeds"), f"{above} -> smaller seeds"
 
 
 def _seed(study: Study, search: Search) -> int:
     return study.seeds[0] if search.seed is None else search.seed
 
 
-def _first_fresh(study: Study, search: Search) -> int:
-    return max(*study.seeds, _seed(study, search)) + 1
+def _fresh_seeds(study: Study, search: Search) -> tuple[int, ...]:
+    """Seeds that neither study nor search uses, and that stay the same when the study is given more."""
+    used = {*study.seeds, _seed(study, search)}
+    number = search.confirm.fresh_seeds if search.confirm else 0
+    return tuple(itertools.islice((seed for seed in itertools.count(FIRST_FRESH) if seed not in used), number))
 
 
 def _plan(
@@ -133,8 +136,7 @@ def _plan(
         return None
     objectives = tuple(Objective(keys[family], direction) for family, direction in directions.items())
     searched = [arm_space for arm_space in laid if arm_space.space]
-    seed, first = _seed(study, search), _first_fresh(study, search)
-    num_fresh = search.confirm.fresh_seeds if search.confirm else 0
+    seed = _seed(study, search)
     specs = {arm.id: specify(study, arm, seed, setting) for arm in (laid[0].arm, *(found.arm for found in searched))}
     identity = [
         specs[laid[0].arm.id].cell_id,
@@ -153,7 +155,7 @@ def _plan(
         points=search.points,
         trial_scheduler=search.trial_scheduler,
         confirm=search.confirm,
-        confirm_seeds=tuple(range(first, first + num_fresh)),
+        confirm_seeds=_fresh_seeds(study, search),
         specs=specs,
         notes=(*_notes_on_arms(search, laid), *_notes_on_search(study, search, laid, seed)),
     )

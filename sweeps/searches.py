@@ -4,6 +4,7 @@ Nothing here proposes values (``sweeps.proposals`` does, by Optuna): this is wha
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +50,7 @@ class SearchPlan:
         points: Tried first in each arm, as far as its space knows their paths.
         trial_scheduler: How trials are stopped early, or None.
         confirm: How winners are confirmed, or None.
-        confirm_seeds: The fresh seeds: the smallest numbers above all seeds of study and search.
+        confirm_seeds: The fresh seeds: from 10,000 on, what neither study nor search uses.
         specs: The control and the searched arms as they stand, at the search's seed.
         notes: What a reader of the plan should know.
     """
@@ -73,14 +74,15 @@ class SearchPlan:
         return sum(count for _, _, count in self.proposed())
 
     def proposed(self) -> list[tuple[Stage, str, int]]:
-        """The cells that are still to be proposed: stage, arm, and at most how many."""
+        """The cells that are to be proposed: stage and arm, each pair once, and at most how many."""
         trials: list[tuple[Stage, str, int]] = [("search", space.arm.id, self.num_trials(space)) for space in self.arms]
         if self.confirm is None:
             return trials
         num_seeds, top = len(self.confirm_seeds), self.confirm.top
-        winners: list[tuple[Stage, str, int]] = [("confirm", arm, min(top, count)) for _, arm, count in trials]
-        confirmed: list[tuple[Stage, str, int]] = [("confirm", CONTROL, 1), *winners]
-        return trials + [(stage, arm, count * num_seeds) for stage, arm, count in confirmed]
+        confirmed = Counter({CONTROL: 1})  # as it stands, beside the winners
+        for _, arm, count in trials:
+            confirmed[arm] += min(top, count)
+        return trials + [("confirm", arm, count * num_seeds) for arm, count in confirmed.items()]
 
     def num_trials(self, space: ArmSpace) -> int:
         """Trials inside one arm: as many as asked, or as there are different samples."""

@@ -13,6 +13,8 @@ from sweeps.yaml_lines import read
 __all__ = ["Problem", "SpecError", "Study", "load"]
 
 PROFILES = "profiles"
+_INDEPENDENT = ("ablations", "arms", "metrics", "search", "margins", "extractors", "resources", "tracking")
+"""Maps and lists of which an entry can be taken out and leaves the others as they are."""
 S = TypeVar("S", bound=Study)
 
 
@@ -92,9 +94,11 @@ def _removable(place: Key) -> Key:
     """The smallest entry around a wrong place without which the rest of the study still makes sense."""
     if place[0] == "ablations" and len(place) > 3:  # one of several arms or values of an ablation
         return place[:4]
+    if place[0] == "ablations" and len(place) == 3 and place[2] not in ("part", "action", "with", "values"):
+        return place  # what the ablation asks does not hang on it
     if place[0] == "search" and place[1:2] in (("space",), ("points",), ("objectives",)):
         return place[:3]
-    return place[: 2 if place[0] in ("ablations", "arms", "metrics", "search", "margins") else 1]
+    return place[: 2 if place[0] in _INDEPENDENT else 1]
 
 
 def _study(model: type[S], document: Document) -> S:

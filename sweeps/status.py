@@ -12,6 +12,7 @@ from sweeps.progress import duration
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
+    from sweeps.searches import SearchPlan
 
 SHOWN_FAILURES = 5
 
@@ -28,16 +29,24 @@ def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
     search = plan.search
     if search is None:
         return cells
+    confirmed = _confirmations(search, records)
     for stage, arm, count in search.proposed():
-        there = search.trials_of(arm, records) if stage == "search" else _confirmations(search.identity, arm, records)
+        there = search.trials_of(arm, records) if stage == "search" else confirmed.get(arm, [])
         cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in there]
         cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(there))
     return cells
 
 
-def _confirmations(search: str, arm: str, records: Mapping[str, Record]) -> list[Record]:
-    found = [r for r in records.values() if (r.stage, r.search, r.arm) == ("confirm", search, arm)]
-    return sorted(found, key=lambda record: (record.trial or 0, record.seed))
+def _confirmations(search: "SearchPlan", records: Mapping[str, Record]) -> dict[str, list[Record]]:
+    """What is there of the confirmation of the winners as they stand now, by arm."""
+    found: dict[str, list[Record]] = {}
+    if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
+        from sweeps.proposals import confirmation
+
+        for cell in confirmation(search, records):
+            if cell.id in records:
+                found.setdefault(cell.arm, []).append(records[cell.id])
+    return found
 
 
 def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

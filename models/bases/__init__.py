@@ -132,8 +132,14 @@ def read_card(ref: BaseRef) -> Card:
     file = ref.path / "card.json"
     if file.is_file():
         return Card.model_validate_json(file.read_bytes())
-    side = _config(ref.path / "unet").get("sample_size", 64) * _pixels_per_latent(ref.path)
+    side = _config(ref.path / "unet").get("sample_size", 64) * pixels_per_latent(ref)
     return Card(name=ref.name, protocol=Protocol(height=side, width=side))
+
+
+def pixels_per_latent(ref: BaseRef) -> int:
+    """Pixels per latent cell along one side: the VAE halves at every level but the last; Stable Diffusion's is 8."""
+    config = _config(ref.path / "vae") if ref.path else {}
+    return int(2 ** (len(config.get("block_out_channels", range(4))) - 1))
 
 
 def missing_files(ref: BaseRef) -> list[str]:
@@ -176,11 +182,6 @@ def _weight_files(folder: Path) -> Iterator[Path]:
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     return dict(json.loads(file.read_bytes())) if file.is_file() else {}
-
-
-def _pixels_per_latent(folder: Path) -> int:
-    """Pixels per latent cell along one side: the VAE halves at every level but the last; Stable Diffusion's is 8."""
-    return int(2 ** (len(_config(folder / "vae").get("block_out_channels", range(4))) - 1))
 
 
 def _cached_snapshot(ref: BaseRef) -> Path | None:

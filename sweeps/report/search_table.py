@@ -72,12 +72,12 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
     search = plan.search
     if search is None:
         return None
-    from sweeps.proposals import importances
+    from sweeps.proposals import confirmation, importances
 
     shares = {space.arm.id: importances(space, search, records) for space in search.arms}
     of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms}
     trials = {arm: [_trial(plan, record) for record in found] for arm, found in of_trials.items()}
-    cells = _confirmation(search, records)
+    cells = confirmation(search, records)
     confirmed = _confirmed(plan, cells, records)
     of_search = [record for found in of_trials.values() for record in found]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
@@ -137,17 +137,6 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Object
 
 
 # -------------------------------------------------------------------------------------------------------- confirmation
-
-
-def _confirmation(search: "SearchPlan", records: Mapping[str, Record]) -> "list[Cell]":
-    """The cells that confirm the winners as they stand now; none where none was asked for."""
-    if search.confirm is None:
-        return []
-    from sweeps.proposals import ArmSearch
-
-    top = search.confirm.top
-    winners = {space.arm.id: ArmSearch(search, space, records).winners(top) for space in search.arms}
-    return search.confirmation(winners)
 
 
 def _confirmed(plan: "Plan", cells: "Sequence[Cell]", records: Mapping[str, Record]) -> tuple[ArmRow, ...]:

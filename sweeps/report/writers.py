@@ -78,4 +78,4 @@ def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> i
         print(WRITERS[format](report), end="")
     if save_to is not None:
         save(report, ledger, save_to)
-    return 1 if any(row.failed or row.diverged for row in report.rows) else 0
+    return 1 if report.errors else 0

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import launch
 from sweeps.agenda import Agenda, Over
 from sweeps.ledger import Record
+from sweeps.lock import StudyLock
 from sweeps.plan import Cell, Plan, expand
 from sweeps.spec import load
 from trainables.trial_spec import Result, Score
@@ -100,7 +102,7 @@ def test_a_search_is_shared_out_evenly_and_then_confirmed(searched: Plan) -> Non
     assert [cell.spec.stage for cell in cells] == ["plan"] * 4 + ["search"] * 6 + ["confirm"] * 6
     assert [cell.arm for cell in cells[4:10]] == ["control", "attention=removed"] * 3
     confirmed = cells[10:]
-    assert sorted({cell.seed for cell in confirmed}) == [2, 3]
+    assert sorted({cell.seed for cell in confirmed}) == [10_000, 10_001]
     best = max(cell.spec.sampled["noise.threshold"] for cell in cells[4:10] if cell.arm == "control")
     winners = {
         cell.spec.sampled["noise.threshold"] for cell in confirmed if cell.arm == "control" and cell.spec.sampled
@@ -153,7 +155,28 @@ def test_a_failed_trial_is_tried_again_when_asked(searched: Plan) -> None:
     failed = whole[5]
     records = {cell.id: record(searched, cell, "failed" if cell is failed else "done") for cell in whole}
     assert not Agenda(searched, records)
-    assert [cell.id for cell in drain(Agenda(searched, records, retry_failed=True), searched)][0] == failed.id
+    again = Agenda(searched, records, retry_failed=True)
+    assert again.total == 1
+    assert [cell.id for cell in drain(again, searched)][0] == failed.id
+
+
+def test_more_seeds_leave_trials_and_confirmations_as_they_are(write: Callable[[str], Path], searched: Plan) -> None:
+    records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
+    more = expand(load(write(STUDY.replace("seeds: 2", "seeds: 4") + SEARCH)))
+    agenda = Agenda(more, records)
+    assert agenda.total == 4
+    assert [(cell.seed, cell.spec.stage) for cell in drain(agenda, more)] == [(2, "plan")] * 2 + [(3, "plan")] * 2
+
+
+def test_the_count_is_of_the_winners_as_they_stand_now(write: Callable[[str], Path], searched: Plan) -> None:
+    records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
+    more = expand(load(write((STUDY + SEARCH).replace("trials_per_arm: 3", "trials_per_arm: 12"))))
+    agenda = Agenda(more, records)
+    before, cells = agenda.total, drain(agenda, more)
+    trials = [cell for cell in cells if cell.spec.stage == "search"]
+    assert len(trials) == 2 * 9
+    assert len(trials) <= before <= len(cells), "confirmations of winners that are beaten come on top"
+    assert Agenda(more, agenda.records).total == 0
 
 
 def test_a_new_metric_rescoring_comes_before_new_trials(searched: Plan) -> None:
@@ -162,3 +185,14 @@ def test_a_new_metric_rescoring_comes_before_new_trials(searched: Plan) -> None:
     rest = drain(Agenda(searched, records), searched)
     assert {cell.id for cell in rest[:5]} == {cell.id for cell in whole[4:9]}
     assert [cell.id for cell in rest[5:]] == [cell.id for cell in whole[9:]]
+
+
+@pytest.mark.parametrize("place", [0, 5, 12])
+def test_a_failure_anywhere_leaves_a_study_incomplete(searched: Plan, place: int, tmp_path: Path) -> None:
+    whole = drain(Agenda(searched, {}), searched)
+    run = launch._Run(searched, tmp_path, launch.Options(), StudyLock(tmp_path / "agenda"))
+    records = {cell.id: record(searched, cell) for cell in whole}
+    assert not run._incomplete(records)
+    failed = records | {whole[place].id: record(searched, whole[place], "failed")}
+    assert run._incomplete(failed), whole[place].spec.stage
+    assert run._incomplete({cell_id: found for cell_id, found in records.items() if cell_id != whole[place].id})

@@ -75,6 +75,13 @@ ONE_MISTAKE = {
     "unknown key inside": (SOUND + "protocol: {step: 3}\n", 8, "protocol.step", "(did you mean steps?)"),
     "protocol out of range": (SOUND + "protocol: {clips: 0}\n", 8, "protocol.clips", "0 -> at least 1"),
     "protocol wrong type": (SOUND + "protocol: {steps: many}\n", 8, "protocol.steps", "many -> a whole number"),
+    "a size between latent cells": (SOUND + "protocol: {height: 33}\n", 8, "protocol.height", "33 -> a multiple of 4"),
+    "fewer clips than a distance needs": (
+        changed("[clip_score]", "[fvd]") + "protocol: {clips: 1}\n",
+        4,
+        "metrics[0]",
+        "at least 2 clips, not 1",
+    ),
     "unknown data": (SOUND + "data: shape\n", 8, "data", "(did you mean shapes?)"),
     "unknown key of data": (SOUND + "data: {layout: shapes, splt: test}\n", 8, "data.splt", "(did you mean split?)"),
     "prompts file missing": (SOUND + "data: {layout: prompts, prompts: nope.txt}\n", 8, "data.prompts", "nope.txt"),
@@ -317,12 +324,6 @@ ONE_MISTAKE = {
         8,
         "search.confirm.top",
         "17 -> at most trials_per_arm, 16",
-    ),
-    "no fresh seeds left": (
-        search("confirm: {}\n  seed: 2147483640"),
-        8,
-        "search.confirm.fresh_seeds",
-        "above 2147483640 there are not 8 -> smaller seeds",
     ),
     "no arm differs, but for a search": (
         search("seed: 1", "ablations: [{part: attention.mu, action: VALUES, values: [0.98]}]\n"),
@@ -601,6 +602,30 @@ def test_ten_thousand_nodes_are_taken(problems: Problems) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ many mistakes
+
+SIDE_BY_SIDE = """\
+name: sound
+system: zs2
+base: shapes
+metrics: [clip_score]
+seeds: 2
+extractors: {foo: 1, clip: ./nope}
+ablations:
+  - {part: attention.mu, action: VALUES, values: [3], hypothesis: 3}
+  - {part: noise, action: REPLACE, with: [foo], extra: 1}
+"""
+
+
+def test_one_mistake_hides_none_beside_it(problems: Problems) -> None:
+    assert [place[:2] for place in problems(SIDE_BY_SIDE)] == [
+        (6, "extractors.foo"),
+        (6, "extractors.clip"),
+        (8, "ablations[0].hypothesis"),
+        (8, "ablations[0].values[0]"),
+        (9, "ablations[1].extra"),
+        (9, "ablations[1].with[0]"),
+    ]
+
 
 MANY = """\
 name: Bad Name

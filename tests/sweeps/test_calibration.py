@@ -88,6 +88,7 @@ def simulate(plan: Plan, world: World, rng: np.random.Generator) -> dict[str, Re
             settings={},
             finished="2025-01-01T00:00:00+00:00",
             code_hash="c0de",
+            base_hash="",
         )
         for cell, lost, scores in zip(plan.cells, failed, values.reshape(-1, num_metrics).tolist(), strict=True)
     }

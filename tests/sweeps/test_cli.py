@@ -148,6 +148,14 @@ def test_status_of_a_study_that_nobody_runs(study: Path, tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists(), "status leaves nothing behind"
 
 
+@pytest.mark.parametrize("command", ["plan", "status", "report", "run"])
+def test_a_storage_that_is_a_file_is_refused(command: str, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = runner.invoke(app, [command, str(study), "--storage", str(tmp_path / "file")])
+    assert refused.exit_code == 2
+    assert refused.stderr == f"{tmp_path / 'file'}: storage is a file -> a folder, with --storage DIR\n"
+
+
 def test_status_tells_a_killed_driver_from_a_living_one(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sound"
     command = ["status", str(study), "--storage", str(tmp_path)]

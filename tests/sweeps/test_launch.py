@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -221,6 +222,32 @@ def test_results_of_other_code_are_refused_or_marked(tiny_base_folder: Path, tmp
     accepted = sweeps("run", study, "--storage", storage, "--accept-code-change")
     assert accepted.returncode == 0, accepted.stderr
     assert f"{result['spec']['arm']} (1 of other code)" in accepted.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_other_weights_are_refused_and_a_changed_study_renews_its_report(
+    tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    study, storage, base = tmp_path / "study.yaml", tmp_path / "runs", tmp_path / "base"
+    shutil.copytree(tiny_base_folder, base)
+    study.write_text(STUDY.format(base=base, metrics="temporal_flickering", seeds=2))
+    assert sweeps("run", study, "--storage", storage).returncode == 0
+    table = storage / "tiny" / "report" / "table.md"
+    assert "Equivalent within" not in table.read_text()
+    study.write_text(study.read_text() + "margins: {temporal_flickering: 0.5}\n")
+    again = sweeps("run", study, "--storage", storage)
+    assert again.returncode == 0, again.stderr
+    assert "Equivalent within" in table.read_text()
+    assert "margins" in (storage / "tiny" / "study.yaml").read_text()
+    assert "has changed since" not in sweeps("run", study, "--storage", storage).stderr
+    (weights,) = (base / "vae").glob("*.safetensors")
+    tensors = load_file(weights)
+    tensors["decoder.conv_out.bias"] += 1
+    save_file(tensors, weights, metadata={"format": "pt"})
+    refused = sweeps("run", study, "--storage", storage)
+    assert refused.returncode == 2
+    assert f"6 results come from other weights of base {base}" in refused.stderr
 
 
 def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def result(cell: Cell, plan: SearchPlan, values: Iterable[float], status: Status
         settings={},
         finished="",
         code_hash="",
+        base_hash="",
     )
 
 

@@ -82,7 +82,7 @@ def test_every_key_of_a_search_is_read(planned: Planned) -> None:
     assert search.points == ({"attention.mu": 1}, {"attention": "removed"})
     assert search.trial_scheduler is not None
     assert search.trial_scheduler.model_dump() == {"kind": "asha", "grace": 2, "factor": 4}
-    assert search.confirm_seeds == (12, 13, 14), "above every seed of study and search"
+    assert search.confirm_seeds == (10_000, 10_001, 10_002)
 
 
 def test_objectives_in_a_list_have_their_own_directions(write: Write) -> None:
@@ -292,7 +292,7 @@ def test_winners_are_confirmed_seed_by_seed_beside_the_control(planned: Planned)
     cells = search.confirmation({"control": [best, second], "attention=removed": [{"noise.threshold": 0.1}]})
     assert [(cell.seed, cell.arm, cell.spec.trial, cell.spec.sampled) for cell in cells] == [
         found
-        for seed in (6, 7)
+        for seed in (10_000, 10_001)
         for found in (
             (seed, "control", None, {}),
             (seed, "control", 0, best),
@@ -302,7 +302,7 @@ def test_winners_are_confirmed_seed_by_seed_beside_the_control(planned: Planned)
     ]
     assert {(cell.spec.stage, cell.spec.search) for cell in cells} == {("confirm", search.identity)}
     assert len({cell.id for cell in cells} | {cell.id for cell in plan.cells}) == len(cells) + len(plan.cells)
-    as_it_stands = plan.cells[0].spec.model_copy(update={"seed": 6}).cell_id
+    as_it_stands = plan.cells[0].spec.model_copy(update={"seed": 10_000}).cell_id
     assert cells[0].id == as_it_stands, "what a plan with more seeds asks for is not done twice"
 
 
@@ -314,8 +314,7 @@ def test_what_is_to_be_proposed_is_counted(planned: Planned) -> None:
     assert search.proposed() == [
         ("search", "control", 5),
         ("search", "attention=removed", 3),
-        ("confirm", "control", 2),
-        ("confirm", "control", 8),
+        ("confirm", "control", 10),
         ("confirm", "attention=removed", 6),
     ]
     assert search.num_proposed == 24
@@ -371,6 +370,16 @@ def test_more_seeds_leave_a_search_as_it_is(write: Write) -> None:
     )
     assert few.identity == many.identity
     assert len(few.identity) == 16
+
+
+def test_fresh_seeds_are_nobody_elses_and_stay(write: Write) -> None:
+    text = SEARCH + "  confirm: {top: 1, fresh_seeds: 3}\n"
+    few, many, near = (
+        searched(expand(load(write(HEAD.replace("[3, 5]", seeds) + text)))).confirm_seeds
+        for seeds in ("[3]", "[3, 5, 9]", "[3, 10001]")
+    )
+    assert few == many == (10_000, 10_001, 10_002)
+    assert near == (10_000, 10_002, 10_003)
 
 
 # ----------------------------------------------------------------------------------------------------------- ranking

@@ -34,6 +34,7 @@ class Family:
         per: Whether each clip has a value (the set's is their mean) or only the set.
         companion: Family that must stand beside it, since this one alone misleads.
         least_frames: Fewest frames per clip it is defined for.
+        least_clips: Fewest clips per cell it is defined for.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Family:
     per: Literal["clip", "set"] = "clip"
     companion: str | None = None
     least_frames: int = 1
+    least_clips: int = 1
 
 
 def _between_frames(name: str, meaning: str, extractor: Role | None = None) -> Family:
@@ -53,7 +55,8 @@ def _between_frames(name: str, meaning: str, extractor: Role | None = None) -> F
 
 def _between_sets(name: str, extractor: Role, meaning: str) -> Family:
     """A distance to the reference clips."""
-    return Family(name, "min", meaning, extractor, needs_references=True, per="set")
+    clips = 2 if extractor == "i3d" else 1  # a row per clip there, a row per frame elsewhere
+    return Family(name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips)
 
 
 _MOTION = "motion_magnitude"
@@ -232,7 +235,7 @@ def _with_given(family: Family, role: Role, given: str) -> MetricKey:
     """The key of a family on a network the user supplies."""
     by_path = role != "clip" or is_path(given)
     if by_path and not Path(given).expanduser().exists():
-        raise ValueError(f"extractors.{role}: there is nothing at {given}; get {HOW_TO_GET[role]}")
+        raise ValueError(f"there is nothing at {given}; get {HOW_TO_GET[role]}")
     name = _FILE_NAMES.get(role) or _model_name(given)
     words = f"{family.meaning}, by {name}"
     least = I3D_FRAMES if role == "i3d" else family.least_frames

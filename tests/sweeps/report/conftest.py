@@ -86,6 +86,7 @@ def _record(cell: Cell, keys: list[str]) -> Record:
         settings=dict.fromkeys(keys, "a"),
         finished=f"2026-11-21T00:{cell.seed // 60:02}:{cell.seed % 60:02}+00:00",
         code_hash="c0de",
+        base_hash="",
     )
 
 

@@ -59,6 +59,7 @@ def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
         settings={FLICKERING: "a", MOTION: "a", FID: "a"},
         finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
         code_hash="c0de",
+        base_hash="",
     )
     return replace(found, **changed)  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import sweeps  # sets what ray reads when it is imported, so it comes first  # isort: skip  # noqa: F401
 import ray
 from ray import tune
 

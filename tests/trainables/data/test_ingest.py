@@ -135,11 +135,11 @@ def test_nothing_left_after_filtering(tmp_path: Path) -> None:
 
 def test_a_decoder_that_stops_or_dies_is_replaced(write_video: WriteVideo, tmp_path: Path) -> None:
     good = Entry(write_video(tmp_path / "a.mp4"), "")
-    with Decoder(limit_s=1.0) as decoder:
+    with Decoder(limit_s=3.0) as decoder:
         expected = decoder.read(good, Whole(), *SIZE)
         child = psutil.Process().children()[-1]
         child.suspend()
-        with pytest.raises(ClipError, match="took longer than 1 s"):
+        with pytest.raises(ClipError, match="took longer than 3 s"):
             decoder.read(good, Whole(), *SIZE)
         assert not child.is_running()
         assert np.array_equal(decoder.read(good, Whole(), *SIZE), expected)

@@ -12,7 +12,7 @@ import sys
 from trainables.trial import CellTrial
 worker = CellTrial.__new__(CellTrial)
 worker.setup({"storage": "nowhere", "warm": True})
-sys.exit(", ".join({"diffusers", "transformers", "cv2", "decord"} & set(sys.modules)))
+sys.exit(", ".join({"torch", "diffusers", "transformers", "cv2", "decord"} & set(sys.modules)) or 0)
 """
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)

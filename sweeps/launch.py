@@ -117,11 +117,12 @@ class _Run:
     def _of_another_base(self, records: Mapping[str, Record]) -> str:
         """That results are there which other weights of the base gave; empty where there are none."""
         base = self.plan.study.base
+        known = [record for record in self._used(records) if record.base_hash]
         try:
-            here = base_hash(find_base(base)) if records else ""
+            here = base_hash(find_base(base)) if known else ""  # reads all weights
         except ValueError:  # a hub id that is not on this machine yet
             return ""
-        others = [record for record in self._used(records) if record.base_hash not in ("", here)]
+        others = [record for record in known if record.base_hash != here]
         if not others:
             return ""
         what = f"{self.plan.study.name}: {len(others)} results come from other weights of base {base}"

@@ -102,14 +102,15 @@ def _by_av(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]
         length = sum(1 for _ in container.decode(video=0))
     if length < stated:
         raise ClipError(f"{path}: cut short, {length} of {stated} frames can be decoded; {REMEDY}")
-    wanted = numbers(length)
+    numbered = numbers(length)
+    wanted = set(numbered)
     with av.open(str(path)) as container:
         found = {
             number: frame.to_ndarray(format="rgb24")
             for number, frame in enumerate(container.decode(video=0))
-            if number in set(wanted)
+            if number in wanted
         }
-    return np.stack([found[number] for number in wanted])
+    return np.stack([found[number] for number in numbered])
 
 
 def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:

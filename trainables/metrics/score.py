@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from trainables.cache import Arrays
 from trainables.metrics import FAMILIES, ExtractorRef, MetricKey, distances, motion, similarity
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
 from trainables.trial_spec import Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
-Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Keep: TypeAlias = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 Networks: TypeAlias = Mapping[ExtractorRef, FrameExtractor | ClipExtractor]
 

@@ -62,7 +62,7 @@ def one_worker(folder: Path) -> Path:
     """The quickstart as a study that does one cell at a time, on one thread."""
     study = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
     path = folder / "one_worker.yaml"
-    path.write_text(yaml.safe_dump({**study, "resources": {"workers": 1, "cpus_per_worker": 1}}))
+    path.write_text(yaml.safe_dump({**study, "resources": {"max_concurrent": 1, "cpus_per_worker": 1}}))
     return path
 
 

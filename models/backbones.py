@@ -85,15 +85,20 @@ def load_base(ref: BaseRef, *, device: str = "auto", precision: Precision = "aut
     return Base(ref, **networks, tokenizer=tokenizer, noise_scheduler=noise_scheduler, device=place, dtype=dtype)
 
 
-def parameter_counts(ref: BaseRef) -> dict[str, int]:
-    """Parameters per network, from the configuration files alone (no weights are read, no memory is taken)."""
+def networks_on_meta(ref: BaseRef) -> dict[str, Any]:
+    """A base's networks by name, from the configuration files alone (no weights are read, no memory is taken)."""
     source, options = str(ref.path or ref.name), {"revision": ref.revision}
     with torch.device("meta"), _quiet():
         text_config = CLIPTextConfig.from_pretrained(source, subfolder="text_encoder", **options)
         networks = {part: NETWORKS[part].load_config(source, subfolder=part, **options) for part in ("unet", "vae")}
         built = {part: NETWORKS[part].from_config(config) for part, config in networks.items()}
         built["text_encoder"] = CLIPTextModel(text_config)
-    return {part: sum(weight.numel() for weight in network.parameters()) for part, network in built.items()}
+    return built
+
+
+def num_parameters(network: torch.nn.Module) -> int:
+    """Parameters of a network."""
+    return sum(weight.numel() for weight in network.parameters())
 
 
 @torch.inference_mode()
@@ -139,6 +144,28 @@ def decode_latents(base: Base, latents: torch.Tensor, *, micro_batch: int = 8) -
     video = rearrange(torch.cat(pixels), "(b f) c h w -> b f c h w", b=len(latents)).contiguous()
     check_finite(video, "while decoding")
     return video.clamp_(-1, 1)
+
+
+@torch.inference_mode()
+def encode_frames(base: Base, video: torch.Tensor, *, micro_batch: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the VAE's posterior of every frame, scaled as the U-Net takes them.
+
+    Args:
+        base: Whose VAE encodes.
+        video: Pixels in [-1, 1].
+        micro_batch: Frames per call.
+
+    Shape:
+        (b f 3 H W) -> two of (b f c h w), float32 on the base's device.
+    """
+    frames = torch.split(rearrange(video, "b f c h w -> (b f) c h w"), micro_batch)
+    posteriors = [base.vae.encode(as_input(part, base)).latent_dist for part in frames]
+    scale = base.vae.config.scaling_factor
+    mean, std = (
+        rearrange(torch.cat(parts).float() * scale, "(b f) c h w -> b f c h w", b=len(video)).contiguous()
+        for parts in ([p.mean for p in posteriors], [p.std for p in posteriors])
+    )
+    return mean, std
 
 
 @contextlib.contextmanager

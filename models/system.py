@@ -74,8 +74,12 @@ class Part(BaseModel):
         first_paragraph = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
         return re.split(r"(?<=\.)\s", first_paragraph)[0]
 
-    def num_parameters(self) -> int:
-        """Parameters that this part adds to the base's networks; a part that builds a module says how many."""
+    def num_parameters(self, networks: Mapping[str, Any]) -> int:
+        """Parameters that this part adds to a base's networks; a part that builds a module says how many.
+
+        Args:
+            networks: The base's, by name, on the meta device.
+        """
         return 0
 
     def notes(self) -> tuple[str, ...]:
@@ -107,16 +111,67 @@ class Sample:
 class VideoModel(typing.Protocol):
     """A built system: it draws videos."""
 
-    def sample(self, prompts: Sequence[str], streams: "Streams", protocol: "Protocol") -> Sample:
+    def sample(
+        self, prompts: Sequence[str], streams: "Streams", protocol: "Protocol", given: "torch.Tensor | None" = None
+    ) -> Sample:
         """Draw one clip per prompt.
 
         Args:
             prompts: One text per clip; it conditions all frames of its clip.
             streams: Where all randomness comes from.
             protocol: Frames, steps, guidance and size.
+            given: The first frames of the clips, where the system asks for them (``System.given_frames``).
+
+        Shape:
+            given (b r c h w), float32 on the CPU, in [-1, 1].
 
         Raises:
             NonFiniteError: A value became NaN or infinite on the way.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips to train on, with everything that is drawn for them.
+
+    Shape:
+        latents (b f c h w), clean and scaled; text (b l c); noise like latents; time (b,).
+    """
+
+    latents: "torch.Tensor"
+    text: "torch.Tensor"
+    noise: "torch.Tensor"
+    time: "torch.Tensor"
+
+
+class TrainedModel(VideoModel, typing.Protocol):
+    """A built system that is trained before it draws.
+
+    Attributes:
+        network: What is trained, in one module: called with the tensors of a ``Batch`` it gives the loss (), and what
+            of it is trained requires a gradient.
+    """
+
+    @property
+    def network(self) -> "torch.nn.Module": ...  # noqa: D102  # described above
+
+    def warm_up(self, text: "torch.Tensor") -> dict[str, float]:
+        """What comes once before the first training step, the same on every rank.
+
+        Args:
+            text: Text states of training clips (n l c).
+
+        Returns:
+            Figures about it, by name.
+        """
+        ...
+
+    def load(self, trained: "Mapping[str, torch.Tensor]") -> None:
+        """Put trained weights in, by their names in ``network``.
+
+        Raises:
+            ValueError: They are not exactly what this model trains.
         """
         ...
 
@@ -127,6 +182,15 @@ class System(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
+    is_trained: ClassVar[bool] = False
+    """Whether its model is a ``TrainedModel``."""
+    continues_clips: ClassVar[bool] = False
+    """Whether it is asked to continue real clips, under their texts, rather than to make clips of its own."""
+
+    @property
+    def given_frames(self) -> int:
+        """How many first frames of a clip its model is given."""
+        return 0
 
     @classmethod
     def slots(cls) -> dict[str, Slot]:
@@ -140,8 +204,13 @@ class System(BaseModel):
         return slots
 
     @abstractmethod
-    def build(self, base: "Base") -> VideoModel:
-        """Make the model that this tree describes on a loaded base, which stays as it is."""
+    def build(self, base: "Base", seed: int = 0) -> VideoModel:
+        """Make the model that this tree describes on a loaded base, which stays as it is.
+
+        Args:
+            base: Its networks.
+            seed: Of the cell; the weights of new parts are drawn from its streams.
+        """
 
     def notes(self) -> tuple[str, ...]:
         """What the parts' notes say, each with the slot it is about."""

@@ -69,8 +69,11 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
     An arm whose tree equals the control's, or an earlier arm's, is merged into that one with a note.
     """
     result = Arms()
-    places: dict[str, Key] = {path: ("control", path) for path in study.control}
-    control = _edited(system(), study.control, places, result) or system()
+    trained = study.training if system.is_trained else {}
+    changes = {**{f"training.{key}": value for key, value in trained.items()}, **study.control}
+    places: dict[str, Key] = {f"training.{key}": ("training", key) for key in trained}
+    places |= {path: ("control", path) for path in study.control}
+    control = _edited(system(), changes, places, result) or system()
     result.arms.append(Arm(CONTROL, "control", "", "", {}, control))
     lines: dict[str, Key] = {}
     first = {control.model_dump_json(): CONTROL}

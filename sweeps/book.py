@@ -9,7 +9,6 @@ from sweeps.plan import Cell
 from sweeps.progress import Progress
 from trainables.files import write_atomically
 from trainables.provenance import code_hash, commit
-from trainables.spool import Spool
 from trainables.tracking import Tracker
 from trainables.trial_spec import OBJECTIVE, RESULT, Result
 
@@ -45,11 +44,9 @@ class Book:
             self.progress.start()
             self._speak()
 
-    def reported(self, cell_id: str, step: int, metrics: dict[str, float]) -> None:
-        """A cell reported figures on its way: kept on disk first, then uploaded beside the work."""
-        folder = self.ledger.cell_folder(cell_id)
-        Spool(folder).append(step, metrics)
-        self.tracker.report(self._cells[cell_id].spec, folder)
+    def reported(self, cell_id: str) -> None:
+        """A cell has left figures of its way in its spool: they are uploaded beside the work."""
+        self.tracker.report(self._cells[cell_id].spec, self.ledger.cell_folder(cell_id))
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
         """A cell ended; its record, or None where its worker died each time.

@@ -50,6 +50,7 @@ def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
         base=study.base,
         data=setting.data,
         protocol=setting.protocol,
+        scaling=study.resources.scaling,
         precision=study.resources.precision,
         seed=seed,
         sampled={},

@@ -164,18 +164,21 @@ class _Run:
         say(f"{self.plan.study.name}: {len(cells)} cells{search}, {there} there already, {agenda.total} to do")
 
     def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
-        """Run the agenda's cells under Ray; False where Ray does not start."""
-        from sweeps.trials import connect, disconnect, num_slots, run_trials
+        """Run the agenda's cells under Ray; False where Ray does not start, or has no room for a cell."""
+        from sweeps.trials import connect, disconnect, is_trained, num_slots, run_trials, too_large
 
         try:
-            started = connect()
+            started = connect(dashboard=is_trained(self.plan))
         except Exception as reason:
             say(f"Ray did not start: {reason} -> free some processor or memory, or name a cluster with RAY_ADDRESS")
             return False
-        self.ledger.cells.mkdir(parents=True, exist_ok=True)
-        self._keep_resolved()
-        agenda.slots = num_slots(self.plan)
         try:
+            if message := too_large(self.plan):
+                say(message)
+                return False
+            self.ledger.cells.mkdir(parents=True, exist_ok=True)
+            self._keep_resolved()
+            agenda.slots = num_slots(self.plan)
             with Progress(agenda.total) as progress:
                 book = Book(self.ledger, tracker, progress, self.lock)
                 run_trials(agenda, book, self.storage, warm=self.options.warm)

@@ -25,14 +25,18 @@ from search_spaces.domains import DOMAINS
 from sweeps import words
 from sweeps.arms import REMOVED
 from sweeps.study import Ablation, Asha, Confirm, Median, Resources, Search, Study, Tracking
+from sweeps.training import GROUP
 from trainables.data import Data
 from trainables.metrics import FAMILIES, Extractors, resolve, with_companions
 
 WIDTH = 120
 NUM_METRICS = 2
+MOST_KINDS = 4
+NO_CLIPS = {"layout": "prompts", "prompts": ["a dog runs along a beach"]}
+CLIPS = {"layout": "captions", "path": "path/of/clips"}
 
-_BLOCKS = (Ablation, Asha, Confirm, Extractors, Median, Protocol, Resources, Search, Tracking)
-_DEFAULTS = (Asha(), Confirm(), Median(), Resources(), Tracking())
+_BLOCKS = (Ablation, Asha, Confirm, Extractors, Median, Protocol, Search, Tracking)
+_DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
 _NO_BREAK = "\u00a0"
 _TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")
 _SCHEMA = Path(__file__).with_name("study.schema.json")
@@ -72,7 +76,7 @@ def starting_study(system: str, base: str = "shapes", name: str | None = None, f
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
         domains={word: kind.arguments for word, kind in DOMAINS.items()},
         **_of_system(SYSTEMS[system]),
-        **_of_base(base, card),
+        **_of_base(base, card, SYSTEMS[system]),
     )
     return f"{text.rstrip()}\n"
 
@@ -95,14 +99,14 @@ def write(text: str, path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- base and its metrics
 
 
-def _of_base(base: str, card: Card) -> dict[str, Any]:
+def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
     """Data, metrics and protocol, as far as the base settles them."""
     layout: TypeAdapter[Data] = TypeAdapter(Data)
     try:
         data = layout.validate_python({"layout": card.data})
         written, by_default = data.model_dump(mode="json"), True
     except ValidationError:  # the base brings no data
-        written, by_default = {"layout": "prompts", "prompts": ["a dog runs along a beach"]}, False
+        written, by_default = NO_CLIPS if not system.continues_clips else CLIPS, False
         data = layout.validate_python(written)
     scorable = {}
     for family in FAMILIES.values():
@@ -159,9 +163,18 @@ def _of_system(system: type[System]) -> dict[str, Any]:
         "asked": [ablation for ablation in ablations if ablation["action"] == "REMOVE"] or ablations[:1],
         "control": next(({place.path: place.instead} for place in movable if place.may_be), None),
         "together": {place.path: place.instead for place in movable if place.kinds},
+        "training": {"steps": 400} if system.is_trained else {},
+        "resources": _resources(system),
         "space": {place.path: place.domain for place in places if place.domain},
         "spaces": [name for name in SPACES if name.startswith(f"{system.name}_")],
     }
+
+
+def _resources(system: type[System]) -> dict[str, Any]:
+    """The keys of ``resources`` that a system's cells read, with their defaults and what they are."""
+    read = [key for key in Resources.model_fields if system.is_trained or key not in GROUP]
+    defaults, says = Resources().model_dump(), _says(Resources)
+    return {"defaults": {key: defaults[key] for key in read}, "says": {key: says[key] for key in read}}
 
 
 def _places(system: type[System]) -> Iterator[Place]:
@@ -180,7 +193,7 @@ def _slot(slot: Slot) -> Place:
     removable = REMOVED in parts and slot.default.kind != REMOVED
     ablations: list[dict[str, Any]] = [{"part": slot.name, "action": "REMOVE"}] if removable else []
     action = "ADD" if slot.default.kind == REMOVED else "REPLACE"
-    for kinds in (others, next((edit for kind in others for edit in _edits(parts[kind])), None)):
+    for kinds in (others[:MOST_KINDS], next((edit for kind in others for edit in _edits(parts[kind])), None)):
         if kinds:
             ablations.append({"part": slot.name, "action": action, "with": kinds})
     instead = REMOVED if removable else next(iter(others), None)
@@ -304,7 +317,8 @@ def _flow(value: object) -> str:
 
 def _unbroken(values: dict[str, Any]) -> str:
     """Values that stay on one line where explanations are wrapped; nothing for none."""
-    return _flow(values).replace(" ", _NO_BREAK) if values else ""
+    text = _flow(values) if values else ""
+    return text.replace(" ", _NO_BREAK) if len(text) < WIDTH / 2 else text
 
 
 def _explained(text: str, hang: int = 0) -> str:

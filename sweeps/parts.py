@@ -24,18 +24,19 @@ def describe(system: str, base: str) -> dict[str, Any]:
     """
     if system not in SYSTEMS:
         raise ValueError(f"system: {not_among(system, SYSTEMS)}")
-    from models.backbones import parameter_counts
+    from models.backbones import networks_on_meta, num_parameters
 
     slots = SYSTEMS[system].slots()
-    networks = parameter_counts(find_base(base))
+    networks = networks_on_meta(find_base(base))
+    counts = {name: num_parameters(network) for name, network in networks.items()}
     return {
         "system": system,
-        "parameters": networks | {name: slot.default.num_parameters() for name, slot in slots.items()},
+        "parameters": counts | {name: slot.default.num_parameters(networks) for name, slot in slots.items()},
         "slots": {
             name: {
                 "default": slot.default.kind,
                 "kinds": {
-                    kind: {"meaning": part.meaning(), "parameters": part(kind=kind).num_parameters()}
+                    kind: {"meaning": part.meaning(), "parameters": part(kind=kind).num_parameters(networks)}
                     for kind, part in slot.kinds.items()
                 },
             }

@@ -15,6 +15,7 @@ from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
 from sweeps.study import Study
+from sweeps.training import training_problems
 from trainables.data import ClipsData, Data, PromptsData
 from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
 
@@ -70,7 +71,8 @@ def expand(study: Study) -> Plan:
     arms, setting, search = found.arms.arms, found.setting, found.search
     specs = [specify(study, arm, study.seeds[0], setting) for arm in arms]
     cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.seeds for spec in specs)
-    of_parts = (f"{arm.id}: {note}" for arm in arms for note in arm.system.notes())
+    said = ((arm, note) for arm in arms for note in arm.system.notes())
+    of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in said)
     notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
     lacking = _lacking(study, setting.ref) + _lacking_data(study)
     warnings = tuple(problem.message for problem in lacking)
@@ -110,7 +112,11 @@ def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
         wrong += _without_arms(study, arms) if complete else []
     elif study.system:
         wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
+    if arms is not None:
+        wrong += training_problems(study, [arm.system for arm in arms.arms])
     setting = _setting(study, wrong)
+    if setting is not None and arms is not None:
+        wrong += _given_frames(study, setting, arms)
     if study.search is not None and arms is not None:
         search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += problems
@@ -182,6 +188,19 @@ def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> 
     found = words.problems(Protocol, {**defaults, **study.protocol})
     wrong += [(("protocol", *place), message) for place, message in found]
     return None if found else Protocol.model_validate({**defaults, **study.protocol})
+
+
+def _given_frames(study: Study, setting: Setting, arms: Arms) -> list[tuple[Key, str]]:
+    """What keeps a system that continues clips from being given their first frames."""
+    if not SYSTEMS[study.system].continues_clips:
+        return []
+    if not setting.data.has_references:
+        needs = f"{study.system} continues real clips, which data {setting.data.layout} has none of"
+        return [(("data",), f"{needs} -> data: shapes, or a layout of clips")]
+    most, frames = max(arm.system.given_frames for arm in arms.arms), setting.protocol.frames
+    if most >= frames:
+        return [(("protocol", "frames"), f"{frames} frames, of which {most} are given -> more than {most}")]
+    return []
 
 
 def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:

@@ -19,11 +19,13 @@ from pydantic import (
 
 from models import SYSTEMS
 from models.bases import Protocol
+from models.training import AdamW
 from search_spaces import SPACES, Domain, domain
 from search_spaces.domains import DOMAINS
 from sweeps.document import Document, Mark
 from trainables.data import Data
 from trainables.metrics import FAMILIES, Extractors
+from trainables.scaling import Scaling
 from trainables.trial_spec import Precision
 
 MAX_SEEDS = 1000
@@ -34,7 +36,6 @@ RESERVED = ("cache", "mlartifacts", "mlflow.db", "references")
 """What lies beside the studies in a storage folder."""
 
 LATER = {
-    "training": "systems that are trained",
     "budget": "forecasts and caps",
 }
 """Keys of the study grammar that this version does not read yet, and what each would give."""
@@ -78,12 +79,6 @@ def _arm_name(name: str) -> str:
     if name == "control":
         raise ValueError("another name: control is the arm without changes")
     return name
-
-
-def _gpus(number: float) -> float:
-    if number > 1 and not number.is_integer():
-        raise ValueError("a fraction of one GPU, or whole GPUs")
-    return number
 
 
 def _name(name: str) -> str:
@@ -267,15 +262,18 @@ class Search(Block):
     confirm: Confirm | None = Field(None, description="re-runs winners on fresh seeds")
 
 
-class Resources(Block):
+class Resources(Scaling):
     """What one cell is given, and how many run at a time."""
 
-    workers: Annotated[int, Field(ge=1)] | None = Field(None, description="cells at a time; as many as fit by default")
-    cpus_per_worker: Annotated[int, Field(ge=1)] = Field(1, description="processor cores of one cell")
-    gpus_per_worker: Annotated[float, Field(ge=0), AfterValidator(_gpus)] | None = Field(
-        None, description="GPUs of one cell, a fraction to share one; 1 where there is a GPU by default"
+    max_concurrent: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="cells at a time; as many as fit by default"
     )
     precision: Precision = Field("auto", description="auto: fp32 on CPU, bf16 on GPU")
+
+    @property
+    def scaling(self) -> Scaling:
+        """The worker group of one cell."""
+        return Scaling.model_validate(self.model_dump(include=set(Scaling.model_fields)))
 
 
 class Tracking(Block):
@@ -296,6 +294,9 @@ class Study(Block):
     extractors: Extractors = Extractors()
     seeds: Annotated[Seeds, Field(description="how many, or a list; every arm sees the same ones")]
     protocol: Annotated[dict[str, Any], Field(description="how a cell samples; the base's card has the defaults")] = {}
+    training: Annotated[
+        dict[str, Change], Field(description="how the system is trained, such as steps, global_batch_size, lr")
+    ] = {}
     control: Annotated[dict[str, Change], Field(description="dotted path -> value: where the control starts from")] = {}
     ablations: tuple[Ablation, ...] = ()
     arms: Annotated[
@@ -333,8 +334,10 @@ def schema() -> dict[str, Any]:
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
     properties["metrics"]["items"] = {"enum": list(FAMILIES)}
     properties["system"]["enum"] = list(SYSTEMS)
-    protocol = Protocol.model_json_schema()
+    protocol, training = Protocol.model_json_schema(), AdamW.model_json_schema()["properties"]
     properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
+    plain = {key: value for key, value in training.items() if key != "kind"}
+    properties["training"] |= {"properties": plain, "additionalProperties": False}
     overlay = {key: value for key, value in properties.items() if key != "name"}
     properties["profiles"] = {
         "type": "object",

@@ -6,13 +6,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from models import SYSTEMS
 from sweeps.agenda import Agenda, Over
 from sweeps.book import Book
 from sweeps.plan import Cell, Plan
@@ -42,11 +43,12 @@ def run_trials(
     """
     plan = agenda.plan
     search = plan.search
+    scaling = plan.study.resources.scaling.model_copy(update={"gpus_per_worker": _gpus(plan)})
 
     def config(cell: Cell) -> dict[str, Any]:
         return {
             "cell_id": cell.id,
-            "spec": cell.spec.model_dump(mode="json"),
+            "spec": cell.spec.model_copy(update={"scaling": scaling}).model_dump(mode="json"),
             "storage": str(storage.resolve()),
             "warm": warm,
             "objective": search.objectives[0].key if search else "",
@@ -56,13 +58,13 @@ def run_trials(
     scratch = book.ledger.folder / ".tune"
     try:
         tune.Tuner(
-            tune.with_resources(trainable, worker_resources(plan)),
+            tune.with_resources(trainable, trial_resources(plan)),
             tune_config=tune.TuneConfig(
                 search_alg=CellSearcher(agenda, book, config),
-                scheduler=SearchTrialsOnly(stopping, search.objectives[0].direction) if search and stopping else None,
+                scheduler=SearchTrialsOnly(stopping, _mode(plan)) if search and stopping else None,
                 num_samples=-1,
                 reuse_actors=True,
-                max_concurrent_trials=plan.study.resources.workers,
+                max_concurrent_trials=num_slots(plan) if is_trained(plan) else plan.study.resources.max_concurrent,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -79,13 +81,17 @@ def run_trials(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def connect() -> bool:
-    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; True where this call did it."""
+def connect(*, dashboard: bool) -> bool:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; True where this call did it.
+
+    Args:
+        dashboard: Whether a Ray of our own gets one, which Ray Train asks before it frees what a lost group reserved.
+    """
     if ray.is_initialized():
         return False
     # The ledger and the progress line speak of what went wrong; Tune's own account is tracebacks of its loop.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": dashboard}
     ray.init(log_to_driver=False, logging_level="WARNING", **local)
     return True
 
@@ -95,20 +101,62 @@ def disconnect() -> None:
     ray.shutdown()
 
 
+def is_trained(plan: Plan) -> bool:
+    """Whether a cell has a worker group."""
+    return SYSTEMS[plan.study.system].is_trained
+
+
+def trial_resources(plan: Plan) -> dict[str, float]:
+    """What Ray reserves for a trial: its worker's share, or next to nothing where its worker group has its own.
+
+    A trial that held a processor beside its group's would keep another group from starting, each waiting for the other.
+    """
+    return {"memory": 1} if is_trained(plan) else worker_resources(plan)
+
+
 def worker_resources(plan: Plan) -> dict[str, float]:
-    """What Ray reserves for one worker: the study's request, else one processor, and one GPU where there are any."""
-    asked = plan.study.resources
-    gpus = asked.gpus_per_worker
-    if gpus is None:
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
-    return {"CPU": asked.cpus_per_worker, "GPU": gpus}
+    """What one worker of a cell is given."""
+    return {"CPU": plan.study.resources.cpus_per_worker, "GPU": _gpus(plan)}
+
+
+def _gpus(plan: Plan) -> float:
+    """GPUs of a worker: the study's request, else one where there are any."""
+    asked = plan.study.resources.gpus_per_worker
+    return asked if asked is not None else float(ray.cluster_resources().get("GPU", 0) >= 1)
 
 
 def num_slots(plan: Plan) -> int:
-    """How many cells the cluster holds at a time, as it is now."""
-    has = ray.cluster_resources()
-    fitting = [int(has.get(name, 0) / need) for name, need in worker_resources(plan).items() if need]
-    return max(1, min([*fitting, plan.study.resources.workers or sys.maxsize]))
+    """How many cells the cluster holds at a time, as it is now; a worker lies whole on one node."""
+    return max(1, min(_room(plan) // plan.study.resources.workers, plan.study.resources.max_concurrent or sys.maxsize))
+
+
+def too_large(plan: Plan) -> str:
+    """Why a cell's worker group never fits the cluster as it is, with the arithmetic; empty where it does."""
+    room, workers = _room(plan), plan.study.resources.workers
+    if room >= workers:
+        return ""
+    each = " and ".join(f"{need:g} {name}" for name, need in worker_resources(plan).items() if need)
+    nodes = "; ".join(
+        ", ".join(f"{node['Resources'].get(name, 0):g} {name}" for name in ("CPU", "GPU")) for node in _nodes()
+    )
+    asked = f"{plan.study.name}: a cell asks for {workers} workers with {each} each"
+    return f"{asked}, and the cluster's nodes ({nodes}) hold {room} -> fewer workers, or a larger cluster"
+
+
+def _room(plan: Plan) -> int:
+    """How many workers the cluster's nodes hold."""
+    needs = {name: need for name, need in worker_resources(plan).items() if need}
+    return sum(min(int(node["Resources"].get(name, 0) / need) for name, need in needs.items()) for node in _nodes())
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _mode(plan: Plan) -> Literal["max", "min"]:
+    """Which way is better of what a trial_scheduler compares: a training's validation loss, or the objective."""
+    assert plan.search is not None, "only a search's trials are stopped"
+    return "min" if is_trained(plan) else plan.search.objectives[0].direction
 
 
 def _trial_name(trial: Trial) -> str:
@@ -170,9 +218,9 @@ class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Keep the figures that a cell reports on its way."""
-        if metrics := result.get("metrics"):
-            self._book.reported(trial.config["cell_id"], int(result["training_iteration"]), dict(metrics))
+        """Have the figures uploaded that a cell left on its way."""
+        if not result.get("status"):
+            self._book.reported(trial.config["cell_id"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The worker died each time: the cell has no result and is started again by the next run."""

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,16 @@ from trainables.data.clips import write_clip
 from trainables.files import write_atomically
 from trainables.pictures import frame_strip
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 log = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts.jsonl"
 CLIPS = "clips.npz"
+TRAINED = "trained.safetensors"
+STOP = "stop"
+"""Name of the file that ends a cell's training before its time."""
 STRIP = "strip.png"
 PLAYABLE = "clip_*.mp4"
 NUM_PLAYABLE = 4
@@ -66,6 +73,14 @@ def read_clips(folder: Path) -> Drawn | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
         log.warning("%s cannot be read (%s): its clips are drawn again", path, reason)
         return None
+
+
+def trained_weights(folder: Path) -> "dict[str, Tensor] | None":
+    """The weights that a training left, by their names in the network; None where it has not come to its end."""
+    from safetensors.torch import load_file
+
+    path = folder / TRAINED
+    return load_file(path) if path.is_file() else None
 
 
 def save_clips(drawn: Drawn, folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,15 @@ from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, read_card
 from models.streams import Streams
-from trainables.cache import Arrays, Cache
-from trainables.cell_files import Drawn, begin_attempt, read_clips, save_clips
+from models.system import TrainedModel
+from trainables.cache import FOLDER, Arrays, Cache
+from trainables.cell_files import Drawn, begin_attempt, read_clips, save_clips, trained_weights
 from trainables.files import write_atomically
+from trainables.inputs import prompts, real_clips
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment
-from trainables.trial_spec import RESULT, Result, Score, TrialSpec
+from trainables.trial_spec import RESULT, LostWorkerError, Result, Score, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,16 @@ class Workbench:
         self._bases: dict[tuple[str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
         self._hashes: dict[str, str] = {}
+
+    @classmethod
+    def on(cls, storage: Path, *, shared: bool) -> Self:
+        """A workbench under the folder of all studies.
+
+        Args:
+            storage: The folder.
+            shared: Whether it takes part in the cache that workers share.
+        """
+        return cls(storage / "references", Cache(storage / FOLDER) if shared else None)
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""
@@ -72,23 +84,39 @@ class Workbench:
             card = read_card(find_base(spec.base))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
             references = functools.partial(spec.data.reference_clips, *size, self.references)
-            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._keep, spec, size))
+            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._features, spec, size))
         return self._scorers[key]
 
-    def _keep(
+    def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+        """Arrays by what they depend on, from the cache where there is one."""
+        return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
+
+    def _features(
         self, spec: TrialSpec, size: tuple[int, int, int], depends_on: Mapping[str, Any], compute: Callable[[], Arrays]
     ) -> Arrays:
-        """Features of reference clips, from the cache where there is one."""
-        if self.cache is None:
+        """Features of reference clips."""
+        if self.cache is None:  # to know the clips takes as long as to read them
             return compute()
         clips = {"clips": spec.data.reference_identity(), "size": size, "code": code_hash()}
-        return self.cache.arrays({"what": "reference features", **clips, **depends_on}, compute)
+        return self.keep({"what": "reference features", **clips, **depends_on}, compute)
 
 
-def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
+def run_cell(
+    spec: TrialSpec, folder: Path, bench: Workbench, train: Callable[[], bool] = lambda: True
+) -> Result | None:
     """Sample the cell's clips unless they are kept from before, score them, and leave the result in ``folder``.
 
     Whatever goes wrong becomes a failed result with its reason: the worker survives and other cells go on.
+
+    Args:
+        spec: The cell.
+        folder: Its folder.
+        bench: What is loaded already.
+        train: Comes first where the clips are to be drawn; False is a training that was stopped before its end, and
+            then there is no result.
+
+    Raises:
+        LostWorkerError: Another process of the worker group is gone, which is no result of the cell.
     """
     seconds: dict[str, float] = {}
     drawn: Drawn | None = None
@@ -96,12 +124,19 @@ def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
     error, attempt = "", 1
     try:
         attempt = begin_attempt(folder)
-        prompts = spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
+        asked = prompts(spec)
         with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
-        drawn = read_clips(folder) or _draw(spec, folder, bench, prompts, seconds)
+        drawn = read_clips(folder)
+        if drawn is None:
+            with _timed(seconds, "train"):
+                if not train():
+                    return None
+            drawn = _draw(spec, folder, bench, asked, seconds)
         with _timed(seconds, "score"):
-            scores = scorer.score(drawn.clips, prompts)
+            scores = scorer.score(drawn.clips, asked)
+    except LostWorkerError:
+        raise
     except Exception as reason:
         error = f"{type(reason).__name__}: {reason}"
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
@@ -122,23 +157,60 @@ def run_cell(spec: TrialSpec, folder: Path, bench: Workbench) -> Result:
     return result
 
 
-def _draw(spec: TrialSpec, folder: Path, bench: Workbench, prompts: Sequence[str], seconds: dict[str, float]) -> Drawn:
+def _draw(spec: TrialSpec, folder: Path, bench: Workbench, asked: Sequence[str], seconds: dict[str, float]) -> Drawn:
     """Sample the cell's clips and keep them."""
     with _timed(seconds, "load"):
         base = bench.base(spec)
+        real = real_clips(spec, bench.references)
+        trained = trained_weights(folder)
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, prompts)
+        drawn = sample(spec, base, asked, real, trained)
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn
 
 
-def sample(spec: TrialSpec, base: Base, prompts: Sequence[str]) -> Drawn:
-    """Build the cell's system on the base and draw its clips."""
-    model = SYSTEMS[spec.system].model_validate(spec.tree).build(base)
-    sampled = model.sample(prompts, Streams(spec.seed), spec.protocol)
+def sample(
+    spec: TrialSpec,
+    base: Base,
+    asked: Sequence[str],
+    real: NDArray[np.uint8] | None = None,
+    trained: Mapping[str, Tensor] | None = None,
+) -> Drawn:
+    """Build the cell's system on the base and draw its clips.
+
+    Args:
+        spec: The cell.
+        base: Loaded.
+        asked: One prompt per clip.
+        real: The clips whose first frames are given, for a system that continues clips; uint8 (b f h w 3).
+        trained: What a training left, for a system that is trained.
+    """
+    tree = SYSTEMS[spec.system].model_validate(spec.tree)
+    model = tree.build(base, spec.seed)
+    if trained is not None:
+        cast(TrainedModel, model).load(trained)
+    given = None if real is None else to_video(real[:, : tree.given_frames])
+    sampled = model.sample(asked, Streams(spec.seed), spec.protocol, given)
     statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
     return Drawn(to_pixels(sampled.video), statistics, code_hash())
+
+
+def fit_torch(threads: int) -> None:
+    """As many threads as this process has processors."""
+    import cv2
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+def to_video(pixels: NDArray[np.uint8]) -> Tensor:
+    """Pixels in [0, 255] as models take them; undoes ``to_pixels``.
+
+    Shape:
+        uint8 (b f h w c) -> (b f c h w) in [-1, 1].
+    """
+    return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
 def to_pixels(video: Tensor) -> NDArray[np.uint8]:

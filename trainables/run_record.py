@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from models.streams import Streams
-from trainables.data import known_prompts
+from trainables.inputs import known_prompts
 from trainables.trial_spec import Result, TrialSpec
 
 TABLE = "per_clip.json"
@@ -71,7 +70,6 @@ def table(result: Result) -> dict[str, bytes]:
     columns = {key: score.per_clip for key, score in result.scores.items() if score.per_clip}
     if not columns:
         return {}
-    spec, clips = result.spec, len(next(iter(columns.values())))
-    prompts = known_prompts(spec.data, Streams(spec.seed), clips)
+    prompts = known_prompts(result.spec)
     rows = [[clip, prompts[clip], *scores] for clip, scores in enumerate(zip(*columns.values(), strict=True))]
     return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}

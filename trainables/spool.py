@@ -48,6 +48,9 @@ class Point:
 class Spool:
     """The metric points of one cell, ``metrics.jsonl`` in its folder: one JSON line per report, only ever appended.
 
+    Attempts of a cell share it: one that goes on from a checkpoint repeats steps, and a step that is there is not
+    added once more.
+
     The time of a point is fixed when it is written, so that sending it twice is sending it once: MLflow keeps one row
     per (name, value, time, step). Lines reach the operating system at once and survive the death of the process; they
     are not forced to the disk, which a power cut may therefore rob of the last seconds.
@@ -61,9 +64,10 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / SPOOL
+        self._last: int | None = None  # the largest step that is there, once it is known
 
     def append(self, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
-        """Add one point; a line that a killed writer left cut is closed first.
+        """Add one point unless its step is there; a line that a killed writer left cut is closed first.
 
         Args:
             step: The cell's own step.
@@ -73,6 +77,11 @@ class Spool:
         Raises:
             OSError: The folder cannot be written.
         """
+        if self._last is None:
+            self._last = max((point.step for point in self.points()), default=-1)
+        if step <= self._last:
+            return
+        self._last = step
         at = time.time_ns() // 1_000_000 if time_ms is None else time_ms
         values = {name: float(value) for name, value in metrics.items()}
         line = json.dumps({"step": int(step), "time": at, "metrics": values}).encode() + b"\n"

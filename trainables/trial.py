@@ -1,18 +1,25 @@
-"""What Ray Tune calls: decode one TrialSpec, run its cell on a warm worker, report the outcome."""
+"""What Ray Tune calls: decode one TrialSpec, run its cell on a warm worker or a worker group, report the outcome."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from trainables.trial_spec import OBJECTIVE, TrialSpec
+from trainables.trial_spec import OBJECTIVE, RESULT, Result, TrialSpec
 
 if TYPE_CHECKING:
     from trainables.evaluate import Workbench
+    from trainables.group import Group
+
+FOLLOWED = "validation_loss"
+"""What a trial_scheduler compares of trainings on their way; lower is better."""
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     """A trial that is one cell; Tune reuses the actor, so that the base is loaded once per worker.
+
+    A cell without training runs here, in one step. A cell with training runs in a worker group beside this actor, which
+    then loads nothing and takes a step for each of the group's reports.
 
     The configuration is ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool, "objective":
     key}``. With ``warm`` off, everything is loaded and computed anew for every cell: the way to show that reuse changes
@@ -26,35 +33,61 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         worker that took longer to start than a cell takes would never get to live, and cells would run one at a time.
         """
         self._bench: Workbench | None = None
+        self._group: Group | None = None
+        self._followed: float | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run the cell to its end; a failed cell is a result, not an exception."""
+        """Run the cell to its end, or to its next report; a failed cell is a result, not an exception."""
+        spec = TrialSpec.model_validate(self.config["spec"])
+        return self._run(spec) if spec.training is None else self._follow(spec)
+
+    def _run(self, spec: TrialSpec) -> dict[str, Any]:
         from trainables.evaluate import run_cell
 
-        spec = TrialSpec.model_validate(self.config["spec"])
         if self._bench is None or not self.config["warm"]:
             self._bench = self._workbench()
-        folder = Path(self.config["storage"]) / spec.study / "cells" / spec.cell_id
-        result = run_cell(spec, folder, self._bench)
+        result = run_cell(spec, self._folder(spec), self._bench)
+        assert result is not None, "nothing is trained here that could be stopped"
+        return self._last(result)
+
+    def _follow(self, spec: TrialSpec) -> dict[str, Any]:
+        """The next report of the cell's worker group, or its end."""
+        from trainables.group import Group
+
+        if self._group is None:
+            self._group = Group(spec, Path(self.config["storage"]), warm=self.config["warm"])
+        point = self._group.next()
+        if point is not None:
+            self._followed = point.metrics.get(FOLLOWED, self._followed)
+            return {} if self._followed is None else {OBJECTIVE: self._followed}
+        self._group = None
+        result = Result.model_validate_json((self._folder(spec) / RESULT).read_bytes())
+        return self._last(result) | ({} if self._followed is None else {OBJECTIVE: self._followed})
+
+    def _last(self, result: Result) -> dict[str, Any]:
         report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
         if objective := result.scores.get(self.config["objective"]):
             report[OBJECTIVE] = objective.value
         return report
 
+    def _folder(self, spec: TrialSpec) -> Path:
+        return Path(self.config["storage"]) / spec.study / "cells" / spec.cell_id
+
     def _workbench(self) -> "Workbench":
         """An empty workbench, and torch fitted to this actor; a cold one shares nothing with other workers."""
-        import cv2
-        import torch
+        from trainables.evaluate import Workbench, fit_torch
 
-        from trainables.cache import FOLDER, Cache
-        from trainables.evaluate import Workbench
-
-        threads = max(1, int(self.trial_resources.required_resources.get("CPU", 1)))
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-        storage = Path(self.config["storage"])
-        return Workbench(storage / "references", Cache(storage / FOLDER) if self.config["warm"] else None)
+        fit_torch(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        return Workbench.on(Path(self.config["storage"]), shared=self.config["warm"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Accept the next cell on this actor."""
+        """Accept the next cell on this actor; a training that was stopped for it comes to its end first."""
+        self.cleanup()
+        self._followed = None
         return True
+
+    def cleanup(self) -> None:
+        """End a training that is still under way."""
+        if self._group is not None:
+            self._group.stop()
+            self._group = None

@@ -6,9 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from models import SYSTEMS
 from models.bases import Protocol
+from models.training import AdamW
 from trainables.data import Data
 from trainables.metrics import Extractors
+from trainables.scaling import Scaling
 
 RESULT = "result.json"
 """Name of the result in a cell's folder."""
@@ -21,12 +24,16 @@ Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]
 
 
+class LostWorkerError(RuntimeError):
+    """A process of a cell's worker group is gone: an accident of the machine, not a result of the cell."""
+
+
 class TrialSpec(BaseModel):
     """One cell, complete: everything a worker needs, and nothing it has to look up.
 
     ``study``, ``arm``, ``role``, ``part`` and ``action`` say where the cell stands in its study; ``stage``, ``trial``
-    and ``search`` say who asked for it; ``metrics`` and ``extractors`` say how its clips are scored. All else decides
-    what is sampled, and therefore the cell's id.
+    and ``search`` say who asked for it; ``metrics`` and ``extractors`` say how its clips are scored; ``scaling`` says
+    by what it is trained. All else decides what is sampled, and therefore the cell's id.
 
     Args:
         tree: The system, with the arm's changes and then the sampled values laid on it.
@@ -49,6 +56,7 @@ class TrialSpec(BaseModel):
     base: str
     data: Data
     protocol: Protocol
+    scaling: Scaling = Scaling()
     precision: Precision = "auto"
     seed: int = Field(ge=0)
     sampled: dict[str, Any] = {}
@@ -59,11 +67,16 @@ class TrialSpec(BaseModel):
     extractors: Extractors = Extractors()
 
     @property
+    def training(self) -> AdamW | None:
+        """How the system is trained; None for one that is not."""
+        return AdamW.model_validate(self.tree["training"]) if SYSTEMS[self.system].is_trained else None
+
+    @property
     def cell_id(self) -> str:
         """Stable identity of the cell: 16 hexadecimal digits of the hash of all that decides what is sampled.
 
-        Metrics are not part of it, since clips are kept and scored in a second step; nor is the micro-batch, which
-        changes no draw.
+        Metrics are not part of it, since clips are kept and scored in a second step; nor are micro-batch, workers and
+        how often a training reports, which change no draw.
         """
         identity = self.model_dump(
             mode="json",

@@ -52,18 +52,31 @@ class PooledGroupNorm(nn.Module):
         return normed if images.ndim == 5 else rearrange(normed, "b f c h w -> (b f) c h w")
 
 
-class FrameGroupNorm(nn.GroupNorm):
-    """Group norm of each frame alone.
+class FrameGroupNorm(nn.Module):
+    """Group norm of each frame alone, with the weights of an image's group norm.
+
+    Args:
+        norm: Of the image network; its parameters are shared and keep their names.
+        clips: Not needed: every frame is normalised alone.
 
     Shape:
-        (b f c h w) -> the same.
+        ((b f) c h w) or (b f c h w) -> the same.
     """
 
-    def forward(self, video: torch.Tensor) -> torch.Tensor:
+    def __init__(self, norm: nn.GroupNorm, clips: Clips) -> None:
+        super().__init__()
+        self.num_groups, self.eps = norm.num_groups, norm.eps
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise."""
         # Contiguous: torch 2.13 crashes on the backward of channels-last features that need no gradient themselves.
-        frames = super().forward(rearrange(video, "b f c h w -> (b f) c h w").contiguous())
-        return rearrange(frames, "(b f) c h w -> b f c h w", b=len(video))
+        frames = images.flatten(0, -4).contiguous()
+        return F.group_norm(frames, self.num_groups, self.weight, self.bias, self.eps).reshape(images.shape)
+
+
+ImageNorm = Callable[[nn.GroupNorm, Clips], nn.Module]
+"""What stands in the place of an image network's norm."""
 
 
 class SpatialThenTemporal(nn.Module):
@@ -92,7 +105,7 @@ class InflatedUNet(nn.Module):
     Args:
         unet: The image network; it becomes part of this one and is changed.
         temporal: Makes what stands behind each spatial transformer, from its channels; None leaves frames apart.
-        pooled: Whether a norm's statistics span a clip (see ``PooledGroupNorm``) or a frame.
+        norm: Makes the norm in place of each of the image network's.
 
     Shape:
         latents (b f c h w), time (b,) or (), text (b f l c) -> (b f c h w).
@@ -101,17 +114,15 @@ class InflatedUNet(nn.Module):
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, temporal: Callable[[int], nn.Module] | None, *, pooled: bool = True
+        self, unet: UNet2DConditionModel, temporal: Callable[[int], nn.Module] | None, norm: ImageNorm = PooledGroupNorm
     ) -> None:
         super().__init__()
         self.clips = Clips()
         if temporal is not None:
             for name, spatial in _of_type(unet, Transformer2DModel):
-                parts = SpatialThenTemporal(spatial, temporal(int(spatial.config.in_channels)), self.clips)
-                _put(unet, name, parts)
-        if pooled:
-            for name, norm in _of_type(unet, nn.GroupNorm):
-                _put(unet, name, PooledGroupNorm(norm, self.clips))
+                _put(unet, name, SpatialThenTemporal(spatial, temporal(channels(spatial)), self.clips))
+        for name, of_images in _of_type(unet, nn.GroupNorm):
+            _put(unet, name, norm(of_images, self.clips))
         self.unet = unet
 
     def forward(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
@@ -124,10 +135,24 @@ class InflatedUNet(nn.Module):
         predicted: torch.Tensor = rearrange(noise, "(b f) c h w -> b f c h w", f=f)
         return predicted
 
+    def temporal_parts(self) -> dict[str, nn.Module]:
+        """What the inflation has added, by name in this network."""
+        named = self.named_modules()
+        return {f"{name}.temporal": part.temporal for name, part in named if isinstance(part, SpatialThenTemporal)}
+
     def temporal_parameters(self) -> list[nn.Parameter]:
-        """What the inflation has added: the parameters of the temporal parts."""
-        parts = (module.temporal for module in self.unet.modules() if isinstance(module, SpatialThenTemporal))
-        return [parameter for part in parts for parameter in part.parameters()]
+        """The parameters of the temporal parts."""
+        return [parameter for part in self.temporal_parts().values() for parameter in part.parameters()]
+
+
+def channels(spatial: Transformer2DModel) -> int:
+    """Channels of the feature maps that a spatial transformer stands in."""
+    return int(spatial.config.in_channels)
+
+
+def attended_channels(unet: UNet2DConditionModel) -> list[int]:
+    """The channels of every spatial transformer of an image network."""
+    return [channels(spatial) for _, spatial in _of_type(unet, Transformer2DModel)]
 
 
 def _of_type(network: nn.Module, kind: type[nn.Module]) -> list[tuple[str, Any]]:

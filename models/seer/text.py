@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.seer.temporal import rotate
+from models.streams import Streams
 
 
 class TextAttention(nn.Module):
@@ -100,8 +101,7 @@ class FrameSequentialText(nn.Module):
         dim: Width of the text states.
         num_tokens: l.
         num_layers: Layers, each of both kinds.
-        num_heads: n.
-        head_dim: d.
+        num_heads: n, a divisor of ``dim``; head width d = dim / n.
         max_frames: Frames that pos is learnt for.
 
     Shape:
@@ -117,10 +117,12 @@ class FrameSequentialText(nn.Module):
         *,
         num_layers: int = 8,
         num_heads: int = 8,
-        head_dim: int = 96,
         max_frames: int = 16,
     ) -> None:
         super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide {dim} channels of text")
+        head_dim = dim // num_heads
         self.query = nn.Parameter(torch.zeros(1, 1, 1, dim))
         self.position = nn.Parameter(torch.zeros(1, max_frames, num_tokens, dim))
         self.text = nn.ModuleList(TextSequentialBlock(dim, num_heads, head_dim) for _ in range(num_layers))
@@ -155,11 +157,70 @@ def identity_loss(states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     return F.mse_loss(states.mean(dim=1), context)
 
 
-def one_per(states: torch.Tensor, every: int) -> torch.Tensor:
-    """The mean text of every so many frames in place of each of theirs; a last group may be shorter.
+class GroupedText(FrameSequentialText):
+    """The decomposer with one text for every so many frames: the mean of theirs; a last group may be shorter.
+
+    Args:
+        every: Frames that share a text; None is all of the clip.
 
     Shape:
-        states (b f l c) -> (b f l c).
+        context (b l c) -> (b f l c).
     """
-    groups = torch.split(states, every, dim=1)
-    return torch.cat([group.mean(dim=1, keepdim=True).expand_as(group) for group in groups], dim=1)
+
+    def __init__(
+        self,
+        dim: int,
+        num_tokens: int,
+        *,
+        every: int | None,
+        num_layers: int = 8,
+        num_heads: int = 8,
+        max_frames: int = 16,
+    ) -> None:
+        super().__init__(dim, num_tokens, num_layers=num_layers, num_heads=num_heads, max_frames=max_frames)
+        self.every = every
+
+    def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """Decompose an instruction, and average."""
+        groups = torch.split(super().forward(context, num_frames), self.every or num_frames, dim=1)
+        return torch.cat([group.mean(dim=1, keepdim=True).expand_as(group) for group in groups], dim=1)
+
+
+class GlobalText(nn.Module):
+    """The instruction itself for every frame.
+
+    Shape:
+        context (b l c) -> (b f l c).
+    """
+
+    def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """Repeat."""
+        return repeat(context, "b l c -> b f l c", f=num_frames)
+
+
+def warm_up(
+    text: nn.Module, context: torch.Tensor, streams: Streams, *, steps: int, lr: float, batch: int = 8, frames: int = 8
+) -> float:
+    """Train a decomposer to reproduce the instruction on average, before anything else; gives the loss it ends with.
+
+    Args:
+        text: The decomposer.
+        context: Text states of instructions.
+        streams: Which instructions a step sees.
+        steps: Steps of AdamW.
+        lr: Learning rate, constant.
+        batch: Instructions per step.
+        frames: Frames per instruction.
+
+    Shape:
+        context (n l c).
+    """
+    optimizer = torch.optim.AdamW(text.parameters(), lr=lr, weight_decay=0.0, foreach=False)
+    for step in range(steps):
+        chosen = streams.generator("warm_up", step).integers(len(context), size=batch)
+        loss = identity_loss(text(context[torch.from_numpy(chosen)], frames), context[torch.from_numpy(chosen)])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        return float(identity_loss(text(context[:batch], frames), context[:batch]))

@@ -310,7 +310,7 @@ class ZS2(System):
         Field(discriminator="kind"),
     ] = MomentumAttention()
 
-    def build(self, base: "Base") -> VideoModel:
+    def build(self, base: "Base", seed: int = 0) -> VideoModel:
         """Make the sampler on a loaded base; both parts are policies, so the base stays as it is."""
         from models.zs2.sampling import ZS2Sampler
 

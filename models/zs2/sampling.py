@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from einops import repeat
+
 from models.attention import FrameMix, FrameMixProcessor, self_attention_layers
 from models.backbones import Base, attached, decode_latents, encode_text
 from models.bases import Protocol
-from models.diffusion import denoise, micro_batch_rule
+from models.diffusion import denoise, image_unet, latent_shape, micro_batch_rule
 from models.streams import Streams
 from models.system import Sample
 from models.zs2.noise import NoiseModel
@@ -26,21 +29,24 @@ class ZS2Sampler:
     noise: NoiseModel
     mix: FrameMix | None
 
-    def sample(self, prompts: Sequence[str], streams: Streams, protocol: Protocol) -> Sample:
-        """Draw one clip per prompt; the statistics are those of its start noise.
+    def sample(
+        self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
+    ) -> Sample:
+        """Draw one clip per prompt; the statistics are those of its start noise, and no frames are given.
 
         Raises:
             ValueError: The size is no whole number of latent cells, or the U-Net has no self-attention to change.
             NonFiniteError: A latent became NaN or infinite.
         """
         base = self.base
-        start = self.noise.sample(streams, len(prompts), protocol.frames, _latent_shape(base, protocol))
+        start = self.noise.sample(streams, len(prompts), protocol.frames, latent_shape(base, protocol))
         micro_batch = protocol.micro_batch or micro_batch_rule(base, protocol.height, protocol.width)
         with attached(base.unet, self._processors(protocol.frames)):
             latents = denoise(
                 base,
+                image_unet(base),
                 start.latents,
-                encode_text(base, prompts),
+                repeat(encode_text(base, prompts), "b l c -> b f l c", f=protocol.frames),
                 steps=protocol.steps,
                 guidance=protocol.guidance,
                 micro_batch=micro_batch,
@@ -54,12 +60,3 @@ class ZS2Sampler:
         if not layers:
             raise ValueError(f"the U-Net of base {self.base.ref} has no self-attention: attention can only be removed")
         return dict.fromkeys(layers, FrameMixProcessor(self.mix(num_frames).to(self.base.device)))
-
-
-def _latent_shape(base: Base, protocol: Protocol) -> tuple[int, int, int]:
-    cell = base.pixels_per_latent
-    if protocol.height % cell or protocol.width % cell:
-        raise ValueError(
-            f"{protocol.height} x {protocol.width} pixels -> both must be multiples of {cell} on {base.ref}"
-        )
-    return base.unet.config.in_channels, protocol.height // cell, protocol.width // cell

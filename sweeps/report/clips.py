@@ -155,11 +155,8 @@ def _strip(frames: "NDArray[np.uint8]") -> bytes:
 
 def _prompts(report: Report, shown: Sequence[Film]) -> list[tuple[int, str]]:
     """Seed and prompt of each clip that all arms kept."""
-    from models.streams import Streams
-    from trainables.data import known_prompts
+    from trainables.inputs import known_prompts
 
     spec = report.plan.cells[0].spec
     number = min((len(film.clips) for film in shown), default=0)
-    return [
-        (spec.seed, prompt) for prompt in known_prompts(spec.data, Streams(spec.seed), spec.protocol.clips)[:number]
-    ]
+    return [(spec.seed, prompt) for prompt in known_prompts(spec)[:number]]

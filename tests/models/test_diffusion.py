@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.backbones import Base, encode_text
-from models.diffusion import denoise, micro_batch_rule
+from models.diffusion import denoise, image_unet, micro_batch_rule
 
 
 class PointUnet:
@@ -35,8 +35,8 @@ def test_ddim_ends_in_the_point_that_guidance_asks_for(
 ) -> None:
     base = dataclasses.replace(tiny_base, unet=PointUnet(tiny_base, (0.2, 0.8)))
     start = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    text = encode_text(base, ["a", "b"])
-    latents = denoise(base, start, text, steps=steps, guidance=guidance, micro_batch=100)
+    text = encode_text(base, ["a", "b"])[:, None].expand(-1, 3, -1, -1)
+    latents = denoise(base, image_unet(base), start, text, steps=steps, guidance=guidance, micro_batch=100)
     assert latents.shape == start.shape
     # The trajectory keeps the direction of the start noise: a_t x + s_t e with e constant along it.
     final = tiny_base.noise_scheduler.final_alpha_cumprod
@@ -48,8 +48,8 @@ def test_ddim_ends_in_the_point_that_guidance_asks_for(
 
 def test_the_bases_schedule_is_left_alone(tiny_base: Base) -> None:
     before = dict(tiny_base.noise_scheduler.__dict__)
-    start, text = torch.zeros(1, 2, 4, 4, 4), encode_text(tiny_base, ["a"])
-    denoise(tiny_base, start, text, steps=2, guidance=2.0, micro_batch=2)
+    start, text = torch.zeros(1, 2, 4, 4, 4), encode_text(tiny_base, ["a"])[:, None].expand(-1, 2, -1, -1)
+    denoise(tiny_base, image_unet(tiny_base), start, text, steps=2, guidance=2.0, micro_batch=2)
     assert tiny_base.noise_scheduler.num_inference_steps is None
     assert before.keys() == tiny_base.noise_scheduler.__dict__.keys()
 

@@ -45,10 +45,14 @@ def test_every_kind_says_what_it_means_and_stands_for_itself(system: type[System
     assert type(tree).model_validate_json(tree.model_dump_json()) == tree
 
 
+ALWAYS_THERE = ("training", "group_norm")  # to be without one of these has no meaning
+
+
 @pytest.mark.parametrize("system", SYSTEMS.values())
 def test_absence_has_a_part_in_every_slot(system: type[System]) -> None:
     for slot in system.slots().values():
-        assert slot.kinds["removed"].meaning().startswith("Absence: ")
+        if slot.name not in ALWAYS_THERE:
+            assert slot.kinds["removed"].meaning().startswith("Absence: ")
 
 
 def test_importing_models_needs_no_torch_and_no_time() -> None:

@@ -45,7 +45,7 @@ def changed(old: str, new: str) -> str:
 
 ONE_MISTAKE = {
     "unknown key": (SOUND + "sedes: 3\n", 8, "sedes", "(did you mean seeds?)"),
-    "unknown system": (changed("zs2", "zs3"), 2, "system", "zs3 -> zs2 (did you mean zs2?)"),
+    "unknown system": (changed("zs2", "zs3"), 2, "system", "zs3 -> zs2, seer (did you mean zs2?)"),
     "unknown base": (changed("shapes", "shape"), 3, "base", "(did you mean shapes?)"),
     "unknown metric": (changed("clip_score", "clip_scor"), 4, "metrics[0]", "(did you mean clip_score?)"),
     "metric twice": (changed("[clip_score]", "[clip_score, clip_score]"), 4, "metrics[1]", "there twice"),
@@ -87,7 +87,9 @@ ONE_MISTAKE = {
     "prompts file missing": (SOUND + "data: {layout: prompts, prompts: nope.txt}\n", 8, "data.prompts", "nope.txt"),
     "unknown precision": (SOUND + "resources: {precision: fp8}\n", 8, "resources.precision", "fp8 -> auto, fp32"),
     "design not there yet": (SOUND + "design: factorial\n", 8, "design", "factorial -> one_at_a_time"),
-    "training not there yet": (SOUND + "training: {}\n", 8, "training", "this version does not read it yet"),
+    "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
+    "training of what is not trained": (SOUND + "training: {steps: 3}\n", 8, "training", "zs2 is not trained"),
+    "workers for one process": (SOUND + "resources: {workers: 2}\n", 8, "resources.workers", "zs2 is not trained"),
     "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
     "fid without its network": (
         changed("[clip_score]", "[fid]").replace("base: shapes", "base: org/model\ndata: shapes"),
@@ -653,7 +655,7 @@ seeds: 3
 profiles:
   full:
     base: shape
-    resources: {workers: 0}
+    resources: {max_concurrent: 0}
 """
 
 
@@ -677,7 +679,7 @@ def test_all_mistakes_are_reported_together_in_the_order_of_lines(problems: Prob
         (21, "arms.y"),
         (22, "seeds"),
         (25, "profiles.full.base"),
-        (26, "profiles.full.resources.workers"),
+        (26, "profiles.full.resources.max_concurrent"),
     ]
 
 

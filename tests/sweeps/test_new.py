@@ -86,8 +86,8 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 each_case = pytest.mark.parametrize(
     ("system", "base"),
-    [("zs2", "shapes"), ("zs2", "org/model@v1"), ("toy", "shapes")],
-    ids=["zs2", "zs2 on a hub id", "toy"],
+    [("zs2", "shapes"), ("zs2", "org/model@v1"), ("toy", "shapes"), ("seer", "shapes"), ("seer", "org/model@v1")],
+    ids=["zs2", "zs2 on a hub id", "toy", "seer", "seer on a hub id"],
 )
 
 # --------------------------------------------------------------------------------------------------- blocks of a study
@@ -178,7 +178,7 @@ def test_a_line_explains_or_can_be_used(system: str, base: str) -> None:
 
 
 def test_every_key_of_a_study_is_there() -> None:
-    text = starting_study("zs2")
+    text = starting_study("seer")
     missing = [
         key for key in (*Study.model_fields, "profiles") if not re.search(rf"^(# )?{key}: ?", text, re.MULTILINE)
     ]
@@ -187,12 +187,12 @@ def test_every_key_of_a_study_is_there() -> None:
 
 @pytest.mark.parametrize("block", [Ablation, Asha, Confirm, Extractors, Median, Protocol, Resources, Search, Tracking])
 def test_every_key_of_a_block_is_there(block: type[BaseModel]) -> None:
-    text = starting_study("zs2")
+    text = starting_study("seer")
     keys = [info.alias or name for name, info in block.model_fields.items()]
     assert [key for key in keys if not re.search(rf"\b{key}\b", text)] == []
 
 
-@pytest.mark.parametrize("system", ["zs2", "toy"])
+@pytest.mark.parametrize("system", ["zs2", "toy", "seer"])
 def test_every_kind_and_value_of_a_system_is_there(system: str) -> None:
     text = " ".join(line.removeprefix("##").strip() for line in starting_study(system).splitlines())
     text = re.sub(r"\s+", " ", text)
@@ -247,7 +247,7 @@ def test_a_name_that_looks_like_something_else_is_kept(name: str, write: Write) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"system": "zs3"}, "system: zs3 -> zs2, toy (did you mean zs2?)"),
+        ({"system": "zs3"}, "system: zs3 -> zs2, seer, toy (did you mean zs2?)"),
         ({"system": "zs2", "base": "shape"}, "did you mean shapes?"),
         ({"system": "zs2", "base": "./nowhere"}, "no such folder"),
         ({"system": "zs2", "name": "A b"}, "name: A b -> it names a folder"),

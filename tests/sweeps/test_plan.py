@@ -10,7 +10,8 @@ from models.streams import Streams
 from models.zs2 import ZS2, CrossFrameAttention, IndependentNoise, MomentumAttention, SharedNoise, TwoStage
 from sweeps.plan import Plan, expand, requirements
 from sweeps.spec import SpecError, load
-from trainables.data import ClipsData, known_prompts
+from trainables.data import ClipsData
+from trainables.inputs import known_prompts
 
 Write = Callable[[str | bytes], Path]
 
@@ -139,7 +140,7 @@ def test_a_cell_carries_its_whole_specification(planned: Planned) -> None:
 def test_ids_depend_on_what_is_sampled_and_on_nothing_else(planned: Planned) -> None:
     text = "ablations: [{part: noise, action: REMOVE}]\n"
     cells = [cell.id for cell in planned(text).cells]
-    renamed = planned("arms: {other: {noise: removed}}\nquestion: why\nresources: {workers: 2}\ntracking: {uri: x}\n")
+    renamed = planned("arms: {other: {noise: removed}}\nquestion: why\nresources: {max_concurrent: 2}\ntracking: {uri: x}\n")
     assert [cell.id for cell in renamed.cells] == cells
     assert not {cell.id for cell in planned(text + "protocol: {clips: 3}\n").cells} & set(cells)
     assert not {cell.id for cell in planned(text + "resources: {precision: bf16}\n").cells} & set(cells)
@@ -265,7 +266,10 @@ def test_a_dataset_of_ones_own_has_references_and_prompts(write: Write, tmp_path
     assert few == many[:4]
     assert len(set(many)) == 20
     assert data.prompts(Streams(4), 20) != many
-    assert known_prompts(data.model_copy(update={"path": "/nowhere"}), Streams(3), 2) == ["", ""]
+    spec = plan.cells[0].spec
+    assert known_prompts(spec) == data.prompts(Streams(spec.seed), spec.protocol.clips)
+    gone = spec.model_copy(update={"data": data.model_copy(update={"path": "/nowhere"})})
+    assert known_prompts(gone) == [""] * spec.protocol.clips
 
 
 def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> None:

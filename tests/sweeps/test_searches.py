@@ -334,7 +334,7 @@ SAME = {
     "another order of lines": "search:\n  space: {noise.threshold: {log_uniform: [0.001, 1.5]}, "
     f"attention.mu: {{uniform: [0, 1]}}, {MOMENTUM}}}\n",
     "another arm": SEARCH + "arms: {x: {noise: removed}}\n",
-    "workers": SEARCH + "resources: {workers: 2}\n",
+    "cells at a time": SEARCH + "resources: {max_concurrent: 2}\n",
     "margins": SEARCH + "margins: {clip_score: 0.5}\n",
     "a question": SEARCH + "question: why\n",
 }

@@ -57,7 +57,7 @@ search:
   confirm: {fresh_seeds: 4}
 margins: {clip_score: 0.2}
 design: one_at_a_time
-resources: {workers: 2, cpus_per_worker: 1, gpus_per_worker: 0.5, precision: bf16}
+resources: {max_concurrent: 2, cpus_per_worker: 1, gpus_per_worker: 0.5, precision: bf16}
 tracking: {uri: "sqlite:///x.db"}
 """
 
@@ -69,7 +69,7 @@ def test_defaults(write: Write) -> None:
     assert study.data is None
     assert study.design == "one_at_a_time"
     assert study.resources.precision == "auto"
-    assert study.resources.workers is None
+    assert study.resources.max_concurrent is None
     assert study.search is None
     assert study.margins == {}
     assert study.tracking.uri is None

@@ -71,6 +71,7 @@ def compare_or_update(path: Path, text: str, update: bool) -> None:
 def test_the_studies_are_there() -> None:
     assert STUDIES == [
         "quickstart.yaml",
+        "seer/smoke.yaml",
         "zs2/component_search.yaml",
         "zs2/components.yaml",
         "zs2/kl_threshold.yaml",

@@ -31,7 +31,7 @@ system: zs2
 base: shapes
 metrics: [clip_score]
 seeds: 2
-resources: {{workers: 1}}
+resources: {{max_concurrent: 1}}
 ablations:
   - {{part: attention, action: REMOVE}}
 search:
@@ -76,7 +76,8 @@ def fake() -> type[tune.Trainable]:
                     os.kill(os.getpid(), signal.SIGKILL)
             self.done += 1
             value = spec.sampled.get("noise.threshold", 0.0) + 0.001 * self.done
-            report = {OBJECTIVE: value, "metrics": {"loss": 1 / self.done}}
+            Spool(folder).append(self.done, {"loss": 1 / self.done})
+            report = {OBJECTIVE: value}
             if self.done < 9:
                 return report
             score = Score(value=value, direction="max", surrogate=True, parameters={})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,8 +21,29 @@ if TYPE_CHECKING:
     from trainables.data.annotations import Entry
 
 
+@dataclass(frozen=True)
+class TrainingClips:
+    """Clips to train on, none of them decoded yet.
+
+    Args:
+        texts: One per clip.
+        identity: What each clip is known by, as plain values.
+        read: Decodes some of them, by number; uint8 (n f h w 3).
+    """
+
+    texts: Sequence[str]
+    identity: Sequence[Any]
+    read: Callable[[Sequence[int]], NDArray[np.uint8]]
+
+
 class _Layout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _examples(streams: Streams, clips: int, references: int) -> list[int]:
+    """Numbers of the reference clips that a cell's clips continue: without repeats as long as there are enough."""
+    order = streams.generator("examples").permutation(references).tolist()
+    return [order[k % references] for k in range(clips)]
 
 
 class ShapesData(_Layout):
@@ -89,6 +111,48 @@ class ShapesData(_Layout):
         clips, _ = read_dataset(write_dataset(folder / name, self.references, self.split, **size), frames)
         return clips
 
+    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+        """Captions of the reference clips that a cell's clips continue, for systems that are given first frames.
+
+        Clip k of a seed has the same one in every arm, however many clips there are.
+
+        Args:
+            streams: Of the cell's seed.
+            clips: How many.
+        """
+        from trainables.data.scenes import draw_scene
+
+        return [draw_scene(self.split, index).caption() for index in _examples(streams, clips, self.references)]
+
+    def example_clips(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> NDArray[np.uint8]:
+        """The reference clips of ``example_prompts`` themselves, as ``reference_clips`` gives them."""
+        return self.reference_clips(frames, height, width, folder)[_examples(streams, clips, self.references)]
+
+    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
+        """Scenes of the split that is not the references', rendered when they are asked for.
+
+        Args:
+            frames: Per clip.
+            height: Pixels.
+            width: Pixels.
+            most: How many; 4,096 by default, as many as the base was trained on.
+            folder: Not used: nothing is kept.
+        """
+        import numpy as np
+
+        from trainables.data.scenes import draw_scene
+        from trainables.data.shapes import WORLD, render
+
+        split: Literal["train", "test"] = "train" if self.split == "test" else "test"
+        scenes = [draw_scene(split, index) for index in range(most or 4096)]
+        return TrainingClips(
+            [scene.caption() for scene in scenes],
+            [["shapes", WORLD, split, index] for index in range(len(scenes))],
+            lambda numbers: np.stack([render(scenes[k], frames, height, width) for k in numbers]),
+        )
+
 
 class PromptsData(_Layout):
     """Prompts only, of one's own.
@@ -133,6 +197,32 @@ class PromptsData(_Layout):
             ValueError: Always; ``has_references`` says so beforehand.
         """
         raise ValueError("data layout prompts has no reference clips -> metrics without references, or data: shapes")
+
+    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+        """None there are.
+
+        Raises:
+            ValueError: Always; ``has_references`` says so beforehand.
+        """
+        raise ValueError("data layout prompts has no clips to continue -> data: shapes, or a layout of clips")
+
+    def example_clips(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> NDArray[np.uint8]:
+        """None there are.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("data layout prompts has no clips to continue -> data: shapes, or a layout of clips")
+
+    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
+        """None there are.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("data layout prompts has no clips to train on -> data: shapes, or a layout of clips")
 
 
 def _lines(path: Path) -> list[str]:
@@ -226,12 +316,70 @@ class ClipsData(_Layout):
         Raises:
             ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
         """
-        from trainables.data.ingest import ingest, read_all
+        from trainables.data.ingest import read_all
 
         size = (frames, height, width)
-        identity = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {frames}".encode()).hexdigest()
-        looked = ingest(self.entries()[: self.references], self.frames, size, folder / f"{self.layout}-{identity[:16]}")
-        return read_all(looked.good, self.frames, size)
+        return read_all(self._good(self.entries()[: self.references], size, folder), self.frames, size)
+
+    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+        """Texts of the reference clips that a cell's clips continue, for systems that are given first frames.
+
+        Clip k of a seed has the same one in every arm, however many clips there are.
+
+        Args:
+            streams: Of the cell's seed.
+            clips: How many.
+
+        Raises:
+            ValueError: The annotations are absent or wrong.
+        """
+        entries = self.entries()[: self.references]
+        return [entries[k].text for k in _examples(streams, clips, len(entries))]
+
+    def example_clips(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> NDArray[np.uint8]:
+        """The clips of ``example_prompts`` themselves.
+
+        Raises:
+            ClipError: One of them cannot be decoded.
+        """
+        from trainables.data.ingest import read_all
+
+        entries = self.entries()[: self.references]
+        chosen = [entries[k] for k in _examples(streams, clips, len(entries))]
+        return read_all(chosen, self.frames, (frames, height, width))
+
+    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
+        """Clips of the split that is not the references', looked at once and decoded when they are asked for.
+
+        Args:
+            frames: Per clip.
+            height: Pixels.
+            width: Pixels.
+            most: How many at most; all by default.
+            folder: Where the list of clips that cannot be used is kept.
+
+        Raises:
+            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
+        """
+        from trainables.data.ingest import read_all, stamp
+
+        size = (frames, height, width)
+        other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
+        good = other._good(other.entries()[:most], size, folder)
+        return TrainingClips(
+            [entry.text for entry in good],
+            [stamp(entry, self.frames) for entry in good],
+            lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
+        )
+
+    def _good(self, entries: Sequence[Entry], size: tuple[int, int, int], folder: Path) -> Sequence[Entry]:
+        """Those that can be used, looked at once."""
+        from trainables.data.ingest import ingest
+
+        name = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {size[0]}".encode()).hexdigest()[:16]
+        return ingest(entries, self.frames, size, folder / f"{self.layout}-{name}").good
 
 
 @functools.lru_cache(maxsize=8)
@@ -242,14 +390,6 @@ def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_ou
     if len(entries) < 2:
         raise AnnotationError([f"{folder}: {len(entries)} clips in split {split} -> at least 2"])
     return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())
-
-
-def known_prompts(data: Data, streams: Streams, clips: int) -> list[str]:
-    """The prompts of a cell that ran, for people; empty words where the file that held them is not here any more."""
-    try:
-        return data.prompts(streams, clips)
-    except ValueError:
-        return [""] * clips
 
 
 Data = Annotated[ShapesData | PromptsData | ClipsData, Field(discriminator="layout")]

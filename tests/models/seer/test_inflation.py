@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.backbones import Base
-from models.seer.inflation import FrameGroupNorm, InflatedUNet
+from models.seer.inflation import Clips, FrameGroupNorm, InflatedUNet, PooledGroupNorm
 from models.seer.temporal import FrameConcatenation, TemporalTransformer, WindowAttention, rotate
 from models.seer.windows import Mask, Side, everything, fixed_side, frame_causal, scaled_side, token_causal
 
@@ -31,13 +31,14 @@ def attention(dim: int, side: Side, mask: Mask) -> WindowAttention:
 
 
 def transformer(kind: str, dim: int) -> TemporalTransformer:
-    return TemporalTransformer(dim, KINDS[kind](dim), FrameGroupNorm(4, dim))
+    return TemporalTransformer(dim, KINDS[kind](dim), FrameGroupNorm(nn.GroupNorm(4, dim), Clips()))
 
 
 def inflated(base: Base, kind: str | None, *, pooled: bool = False, trained: bool = False) -> InflatedUNet:
     torch.manual_seed(0)
     unet = copy.deepcopy(base.unet)
-    model = InflatedUNet(unet, None if kind is None else partial(transformer, kind), pooled=pooled)
+    norm = PooledGroupNorm if pooled else FrameGroupNorm
+    model = InflatedUNet(unet, None if kind is None else partial(transformer, kind), norm)
     if trained:
         for parameter in model.temporal_parameters():
             nn.init.normal_(parameter, std=0.1)

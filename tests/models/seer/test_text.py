@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from models.seer.text import FrameSequentialText, identity_loss, one_per
+from models.seer.text import FrameSequentialText, GlobalText, GroupedText, identity_loss, warm_up
+from models.streams import Streams
 
 
 def decomposer(**changed: int) -> FrameSequentialText:
     torch.manual_seed(0)
-    return FrameSequentialText(16, 5, **{"num_layers": 2, "num_heads": 2, "head_dim": 8, "max_frames": 4, **changed})
+    return FrameSequentialText(16, 5, **{"num_layers": 2, "num_heads": 2, "max_frames": 4, **changed})
 
 
 def context() -> torch.Tensor:
@@ -44,20 +45,31 @@ def test_at_first_query_and_positions_are_zero_and_gradients_reach_them() -> Non
 
 
 def test_the_warm_up_brings_the_mean_text_to_the_instructions() -> None:
-    model, texts = decomposer(), context()
-    texts = torch.nn.functional.layer_norm(texts, (16,))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    model = decomposer()
+    texts = torch.nn.functional.layer_norm(torch.randn(20, 5, 16, generator=torch.Generator().manual_seed(1)), (16,))
     first = identity_loss(model(texts, 4), texts).item()
-    for _ in range(150):
-        optimizer.zero_grad()
-        loss = identity_loss(model(texts, 4), texts)
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.05 < first
+    last = warm_up(model, texts, Streams(3), steps=400, lr=5e-3, frames=4)
+    assert last < 0.1 * first
+    again = decomposer()
+    assert warm_up(again, texts, Streams(3), steps=400, lr=5e-3, frames=4) == last, "the same seed, the same weights"
 
 
-def test_one_text_for_several_frames() -> None:
-    states = torch.arange(5.0).reshape(1, 5, 1, 1)
-    assert one_per(states, 2).flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 4.0]
-    assert one_per(states, 5).flatten().tolist() == [2.0] * 5
-    assert torch.equal(one_per(states, 1), states)
+@pytest.mark.parametrize(("every", "groups"), [(1, [0, 1, 2, 3, 4]), (2, [0, 0, 1, 1, 2]), (None, [0] * 5)])
+def test_one_text_for_several_frames_is_the_mean_of_theirs(every: int | None, groups: list[int]) -> None:
+    torch.manual_seed(0)
+    grouped = GroupedText(16, 5, every=every, num_layers=1, num_heads=2)
+    torch.nn.init.normal_(grouped.position)
+    own = FrameSequentialText.forward(grouped, context(), 5)
+    states = grouped(context(), 5)
+    for frame, group in enumerate(groups):
+        members = [k for k, other in enumerate(groups) if other == group]
+        torch.testing.assert_close(states[:, frame], own[:, members].mean(dim=1))
+
+
+def test_without_a_decomposer_every_frame_reads_the_instruction() -> None:
+    assert torch.equal(GlobalText()(context(), 3)[:, 2], context())
+
+
+def test_heads_that_do_not_divide_the_text_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 heads do not divide 16 channels"):
+        decomposer(num_heads=3)

@@ -1,0 +1,125 @@
+"""Training clips as the U-Net takes them: posteriors of the VAE and text states, computed once and shared."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.backbones import Base, encode_frames, encode_text
+from models.streams import Streams
+from models.system import Batch
+from trainables.cache import Arrays
+from trainables.data import TrainingClips
+
+Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
+
+SHARD = 32
+"""Clips that are encoded, kept and read together."""
+_HELD_BYTES = 2**30
+
+
+class Latents:
+    """Posteriors and text states of a list of clips.
+
+    Mean and standard deviation are kept rather than a draw, so that every step still draws fresh noise.
+
+    Args:
+        base: Whose VAE and text tower encode.
+        clips: What is encoded, when it is asked for.
+        depends_on: What else decides the arrays: base, size, code.
+        keep: Gives the arrays that depend on some plain values, computed or kept from before.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        clips: TrainingClips,
+        depends_on: Mapping[str, Any],
+        keep: Keep = lambda depends_on, compute: compute(),
+    ) -> None:
+        self._base, self._clips, self._depends_on, self._keep = base, clips, dict(depends_on), keep
+        self._shard = functools.lru_cache(maxsize=None)(self._read)
+        self._held = 0
+
+    def __len__(self) -> int:
+        return len(self._clips.texts)
+
+    def text(self, clips: Sequence[int]) -> torch.Tensor:
+        """Text states of some clips (n l c)."""
+        return torch.stack([self._of(clip)["text"] for clip in clips]).to(self._base.device)
+
+    def posterior(self, clips: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of some clips' latents, each (n f c h w) on the CPU."""
+        found = [self._of(clip) for clip in clips]
+        return torch.stack([one["mean"] for one in found]), torch.stack([one["std"] for one in found])
+
+    def _of(self, clip: int) -> dict[str, torch.Tensor]:
+        shard = self._shard(clip // SHARD)
+        return {name: torch.from_numpy(values[clip % SHARD]).float() for name, values in shard.items()}
+
+    def _read(self, shard: int) -> Arrays:
+        numbers = range(shard * SHARD, min((shard + 1) * SHARD, len(self)))
+        identity = [self._clips.identity[k] for k in numbers]
+        about = {"what": "latents", "clips": identity, "texts": self._texts(numbers)}
+        arrays = self._keep({**about, **self._depends_on}, functools.partial(self._encode, numbers))
+        self._held += sum(values.nbytes for values in arrays.values())
+        if self._held > _HELD_BYTES:
+            self._shard.cache_clear()
+            self._held = 0
+        return arrays
+
+    def _texts(self, numbers: Sequence[int]) -> list[str]:
+        return [self._clips.texts[k] for k in numbers]
+
+    def _encode(self, numbers: Sequence[int]) -> Arrays:
+        video = torch.from_numpy(self._clips.read(numbers)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        mean, std = encode_frames(self._base, video)
+        text = encode_text(self._base, self._texts(numbers))
+        stored = np.float32 if self._base.dtype == torch.float32 else np.float16
+        arrays = {"mean": mean, "std": std, "text": text}
+        return {name: values.cpu().float().numpy().astype(stored) for name, values in arrays.items()}
+
+
+class Batches:
+    """What a training step sees: every draw keyed by the seed and the clip's position in the training, no more.
+
+    Neither arm nor number of workers nor micro-batch shifts a draw: position p is clip ``p mod n`` of a permutation,
+    which is drawn anew for each pass over the data.
+
+    Args:
+        latents: Training clips.
+        streams: Of the cell's seed.
+        num_timesteps: Of the noise schedule.
+        device: Where batches go.
+    """
+
+    def __init__(self, latents: Latents, streams: Streams, num_timesteps: int, device: torch.device) -> None:
+        self._latents, self._streams, self._num_timesteps, self._device = latents, streams, num_timesteps, device
+        self._order = functools.lru_cache(maxsize=2)(self._permutation)
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """The clips at some positions with their noise and timesteps."""
+        n, streams = len(self._latents), self._streams
+        clips = [int(self._order(p // n)[p % n]) for p in positions]
+        mean, std = self._latents.posterior(clips)
+        shape = tuple(mean.shape[2:])
+
+        def draws(stream: str) -> torch.Tensor:
+            frames = range(mean.shape[1])
+            return torch.from_numpy(
+                np.array([[streams.normal(stream, p, frame, shape=shape) for frame in frames] for p in positions])
+            )
+
+        time = [streams.integers("timestep", p, high=self._num_timesteps) for p in positions]
+        return Batch(
+            latents=(mean + std * draws("posterior")).to(self._device),
+            text=self._latents.text(clips),
+            noise=draws("training_noise").to(self._device),
+            time=torch.tensor(time, device=self._device),
+        )
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        return self._streams.generator("data_order", epoch).permutation(len(self._latents))

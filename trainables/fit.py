@@ -1,0 +1,195 @@
+"""One training, as every rank of a worker group runs it: batches, updates, reports, checkpoints."""
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save
+
+from models.system import Batch, NonFiniteError, TrainedModel
+from models.training import AdamW
+from trainables.cell_files import STOP, TRAINED
+from trainables.checkpoints import Checkpoints
+from trainables.data.latents import Batches
+from trainables.files import write_atomically
+from trainables.spool import Spool
+from trainables.trial_spec import LostWorkerError, Precision, TrialSpec
+from trainables.zero import deepspeed_config, full_weights, start_engine
+
+
+class OutOfMemoryError(RuntimeError):
+    """The device's memory does not hold a pass; the message says which micro-batch to try."""
+
+
+@dataclass
+class Ema:
+    """Moving average of the trained weights, in float32 on the CPU of the first rank.
+
+    a <- d a + (1 - d) w
+    """
+
+    decay: float
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def update(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take in the weights after an update."""
+        for name, weight in weights.items():
+            if name in self.weights:
+                self.weights[name].lerp_(weight, 1 - self.decay)
+            else:
+                self.weights[name] = weight.clone()
+
+
+class Fit:
+    """The training of one cell on one rank.
+
+    Args:
+        spec: The cell, with its training.
+        model: Built and warmed up, the same on every rank.
+        batches: Training clips.
+        held_out: Clips that no training sees, for the validation loss.
+        folder: The cell's folder.
+        precision: Of the passes; never "auto".
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        model: TrainedModel,
+        batches: Batches,
+        held_out: Batch,
+        folder: Path,
+        precision: Precision,
+    ) -> None:
+        assert spec.training is not None
+        self.training: AdamW = spec.training
+        self.scaling = spec.scaling
+        self.batches, self.held_out, self.folder = batches, held_out, folder
+        self.spool = Spool(folder)
+        self.checkpoints = Checkpoints(folder, spec.scaling, precision)
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        if spec.scaling.gradient_checkpointing:
+            _checkpoint_activations(model.network)
+        # DeepSpeed broadcasts weights byte by byte, which wants them in their own order in memory.
+        model.network.train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.engine = start_engine(
+            model.network, self.training, deepspeed_config(self.training, self.scaling, precision)
+        )
+        self.ema = Ema(self.training.ema) if self.training.ema else None
+
+    def run(self) -> bool:
+        """Train to the end and leave the weights; False where it was stopped before.
+
+        Raises:
+            NonFiniteError: The loss left the finite numbers.
+            OutOfMemoryError: A pass does not fit.
+            LostWorkerError: Another rank is gone.
+            CheckpointError: The checkpoint that is there cannot be gone on from.
+        """
+        try:
+            return self._run()
+        except RuntimeError as error:
+            raise _in_words(error, self.scaling.micro_batch(self.training)) from error
+
+    def _run(self) -> bool:
+        training, scaling = self.training, self.scaling
+        step, own = self.checkpoints.load(self.engine)
+        if self.ema and self.rank == 0 and "ema" in own:
+            self.ema.weights = own["ema"]
+        began, since = time.perf_counter(), step
+        while step < training.steps:
+            loss, stopped = self._update(step)
+            step += 1
+            if self.ema:
+                weights = full_weights(self.engine)
+                if self.rank == 0:
+                    self.ema.update(weights)
+            if not math.isfinite(loss):
+                raise NonFiniteError(f"the loss became {loss} at step {step} of {training.steps}")
+            if stopped:
+                return False
+            if step % scaling.report_every == 0 or step == training.steps:
+                seconds = (time.perf_counter() - began) / max(1, step - since)
+                self._report(step, loss, seconds)
+                began, since = time.perf_counter(), step
+            if step % scaling.checkpoint_every == 0 and step < training.steps:
+                kept = {"ema": self.ema.weights} if self.ema and self.rank == 0 else {}
+                self.checkpoints.save(self.engine, step, kept)
+        self._leave_weights()
+        return True
+
+    def _update(self, step: int) -> tuple[float, bool]:
+        """One update; the loss of the global batch, and whether the training is to end."""
+        micro, accumulation = self.scaling.micro_batch(self.training), self.scaling.accumulation(self.training)
+        total = 0.0
+        for k in range(accumulation):
+            first = step * self.training.global_batch_size + (k * self.world + self.rank) * micro
+            batch = self.batches.batch(range(first, first + micro))
+            loss = self._loss(batch)
+            self.engine.backward(loss)
+            self.engine.step()
+            total += float(loss.detach())
+        figures = torch.tensor([total / accumulation / self.world, float((self.folder / STOP).exists())])
+        figures = figures.to(self.engine.device)
+        dist.all_reduce(figures)
+        return float(figures[0]), bool(figures[1] > 0)
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        dtype = next(self.engine.module.parameters()).dtype
+        tensors = (batch.latents.to(dtype), batch.text.to(dtype), batch.noise.to(dtype), batch.time)
+        loss: torch.Tensor = self.engine(*tensors)
+        return loss
+
+    def _report(self, step: int, loss: float, seconds: float) -> None:
+        validation = self._validation_loss()
+        if self.rank == 0:
+            norm = self.engine.get_global_grad_norm()
+            rates = {"lr": self.engine.get_lr()[0], "seconds_per_step": seconds}
+            found = {"loss": loss, "validation_loss": validation, **rates}
+            self.spool.append(step, found if norm is None else {**found, "grad_norm": float(norm)})
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        """Mean loss of held-out clips, their noise and timesteps being the same at every report, in every arm."""
+        clips = len(self.held_out.time)
+        share = clips // self.world if clips % self.world == 0 else 0  # else each rank does them all
+        own = slice(self.rank * share, (self.rank + 1) * share or None)
+        batch = Batch(*(values[own] for values in vars(self.held_out).values()))
+        self.engine.eval()
+        loss = self._loss(batch).float()
+        self.engine.train()
+        dist.all_reduce(loss)
+        return float(loss) / self.world
+
+    def _leave_weights(self) -> None:
+        weights = full_weights(self.engine)
+        if self.rank == 0:
+            kept = self.ema.weights if self.ema else weights
+            write_atomically(self.folder / TRAINED, save({name: weight.contiguous() for name, weight in kept.items()}))
+            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        dist.barrier()
+
+
+def _in_words(error: RuntimeError, micro: int) -> RuntimeError:
+    """An error of a pass in words that help, where it is about memory or a rank that is gone; else itself."""
+    first_line = str(error).partition("\n")[0]
+    if isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in first_line:
+        return LostWorkerError(first_line)
+    if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in first_line:
+        return error
+    smaller = next((size for size in range(micro // 2, 0, -1) if micro % size == 0), None)
+    advice = f"resources: {{micro_batch_size: {smaller}}}" if smaller else "ZeRO stage 3, or offload"
+    return OutOfMemoryError(f"micro-batch {micro} does not fit the memory ({first_line}) -> {advice}")
+
+
+def _checkpoint_activations(network: Any) -> None:
+    """Compute activations again in the backward pass, where the network's blocks know how."""
+    for module in network.modules():
+        if hasattr(module, "enable_gradient_checkpointing"):
+            module.enable_gradient_checkpointing()

@@ -1,0 +1,154 @@
+"""A cell's worker group, started inside its Tune trial: Ray Train's TorchTrainer, followed from outside."""
+
+import os
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainables.cell_files import CLIPS, STOP, TRAINED
+from trainables.files import write_atomically
+from trainables.provenance import code_hash, commit
+from trainables.scaling import Scaling
+from trainables.spool import Point, Spool
+from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
+
+MAX_LOST = 2
+"""How often a group that lost a worker is started again within one trial."""
+POLL_S = 0.1
+STOP_S = 120.0
+"""Seconds that a group is given to come to its end when it is told to."""
+
+
+def resources_per_worker(scaling: Scaling) -> dict[str, float]:
+    """What Ray reserves for one worker of a group, which may use GPUs of the cluster."""
+    return {"CPU": scaling.cpus_per_worker, "GPU": scaling.gpus_per_worker or 0}
+
+
+class Group:
+    """The worker group of one cell, from its start to its end.
+
+    It runs in a thread, since Tune wants to hear from a trial on its way. What its first rank reports is read from the
+    cell's spool, which outlives every process.
+
+    Args:
+        spec: The cell; ``scaling.gpus_per_worker`` is decided.
+        storage: Folder of all studies.
+        warm: Whether results that cells share are kept.
+    """
+
+    def __init__(self, spec: TrialSpec, storage: Path, *, warm: bool) -> None:
+        self.spec = spec
+        self.folder = storage / spec.study / "cells" / spec.cell_id
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / STOP).unlink(missing_ok=True)
+        self._storage, self._warm = storage, warm
+        self._spool = Spool(self.folder)
+        self._line = sum(1 for _ in self._spool.points())
+        self._before = _modified(self.folder / RESULT)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._follow, name="worker group", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Point | None:
+        """The next report, waiting for it; None when the group has come to its end.
+
+        Raises:
+            LostWorkerError: It lost a worker again and again.
+        """
+        while True:
+            alive = self._thread.is_alive()
+            for point in self._spool.points(self._line):
+                self._line = point.line + 1
+                return point
+            if not alive:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._thread.join(POLL_S)
+
+    def stop(self) -> None:
+        """Have the group end before its time, and wait for it: a group that is torn down leaves its reservation."""
+        if self._thread.is_alive():
+            (self.folder / STOP).touch()
+            self._thread.join(STOP_S)
+        (self.folder / STOP).unlink(missing_ok=True)
+
+    def _follow(self) -> None:
+        try:
+            for _ in range(MAX_LOST + 1):
+                if self._run():
+                    return
+            raise LostWorkerError(f"its worker group lost a worker {MAX_LOST + 1} times")
+        except Exception as error:
+            self._error = error
+
+    def _run(self) -> bool:
+        """Run the group once; False where it lost a worker."""
+        from ray.train import TrainingFailedError
+
+        try:
+            self._trainer().fit()
+        except TrainingFailedError as error:
+            if _modified(self.folder / RESULT) != self._before:
+                return True
+            failures = getattr(error, "worker_failures", {})
+            own = [_own(failure) for failure in failures.values()]
+            if not own or any(isinstance(failure, LostWorkerError) for failure in own):
+                return False
+            self._leave_failure(own[0])
+        return True
+
+    def _trainer(self) -> Any:
+        # The controller looks at its workers this often; its 2 s would be most of a short training's overhead.
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from trainables.worker import train_loop_per_worker
+
+        scaling = self.spec.scaling
+        resources = resources_per_worker(scaling)
+        done = (self.folder / TRAINED).is_file() or (self.folder / CLIPS).is_file()
+        return TorchTrainer(
+            train_loop_per_worker,
+            train_loop_config={
+                "spec": self.spec.model_dump(mode="json"),
+                "storage": str(self._storage),
+                "warm": self._warm,
+                "train": not done,
+            },
+            scaling_config=ScalingConfig(
+                num_workers=scaling.workers, use_gpu=resources["GPU"] > 0, resources_per_worker=resources
+            ),
+            torch_config=TorchConfig(backend="nccl" if resources["GPU"] > 0 else "gloo"),
+            run_config=RunConfig(
+                name=f"{self.spec.cell_id}-{time.time_ns()}",
+                storage_path=str(self._storage / self.spec.study / ".tune" / "groups"),
+                failure_config=FailureConfig(max_failures=0),
+            ),
+        )
+
+    def _leave_failure(self, error: BaseException) -> None:
+        """The result of a cell that failed on a rank other than the first."""
+        result = Result(
+            cell_id=self.spec.cell_id,
+            spec=self.spec,
+            status="failed",
+            error=f"{type(error).__name__}: {error}",
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            provenance={"code_hash": code_hash(), "commit": commit()},
+        )
+        write_atomically(self.folder / RESULT, result.model_dump_json(indent=1).encode())
+
+
+def _own(failure: Exception) -> BaseException:
+    """The exception that a rank's own code raised, or that the rank itself is gone."""
+    from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+
+    return failure._base_exc if isinstance(failure, UserExceptionWithTraceback) else LostWorkerError(str(failure))
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0

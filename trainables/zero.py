@@ -1,0 +1,96 @@
+"""Typed settings to one DeepSpeed engine, and what of a model's state lies on a rank."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.training import AdamW
+from trainables.scaling import Scaling
+from trainables.trial_spec import Precision
+
+
+def deepspeed_config(training: AdamW, scaling: Scaling, precision: Precision) -> dict[str, Any]:
+    """DeepSpeed's configuration, with everything written out that it would otherwise choose by itself.
+
+    Args:
+        training: Batch and largest gradient norm.
+        scaling: Workers and ZeRO.
+        precision: Of the forward and backward pass; never "auto".
+    """
+    zero = scaling.zero
+    sharding: dict[str, Any] = {"stage": zero.stage, "contiguous_gradients": True, "overlap_comm": False}
+    if zero.stage == 3:
+        sharding |= {"stage3_param_persistence_threshold": 0, "stage3_gather_16bit_weights_on_model_save": False}
+    if zero.offload != "none":
+        sharding["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    if zero.offload == "optimizer_and_parameters":
+        sharding["offload_param"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {
+        "train_batch_size": training.global_batch_size,
+        "train_micro_batch_size_per_gpu": scaling.micro_batch(training),
+        "gradient_accumulation_steps": scaling.accumulation(training),
+        "gradient_clipping": training.max_grad_norm,  # 1.0 unless written out, unlike plain data parallelism
+        "zero_optimization": sharding,
+        "zero_allow_untested_optimizer": True,  # our own AdamW, and no silent fused build in its place
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": precision == "bf16"},
+        "fp16": {"enabled": precision == "fp16"},
+        "checkpoint": {"load_universal": False},
+        "steps_per_print": 2**31,
+        "wall_clock_breakdown": False,
+    }
+
+
+def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) -> Any:
+    """A DeepSpeed engine on the process group that is there, with AdamW and a cosine after a warm-up.
+
+    Args:
+        network: What of it is trained requires a gradient; at least one parameter does.
+        training: Optimizer and schedule.
+        config: From ``deepspeed_config``.
+    """
+    import deepspeed
+    from diffusers.optimization import get_cosine_schedule_with_warmup
+
+    if not torch.cuda.is_available():
+        # DeepSpeed would compile its shared-memory collectives (half a minute and a compiler) where gloo's do.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        lr=training.lr,
+        betas=(training.beta1, training.beta2),
+        eps=training.eps,
+        weight_decay=training.weight_decay,
+        foreach=False,
+        fused=False,
+    )
+    engine, *_ = deepspeed.initialize(
+        model=network,
+        optimizer=optimizer,
+        lr_scheduler=lambda own: get_cosine_schedule_with_warmup(own, training.warm_up_steps, training.steps),
+        config=config,
+        dist_init_required=False,
+    )
+    return engine
+
+
+def full_weights(engine: Any) -> dict[str, torch.Tensor]:
+    """What is trained, whole and in float32 on the CPU, by name; a collective call, on every rank.
+
+    Args:
+        engine: From ``start_engine``.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    weights = {}
+    for name, parameter in engine.module.named_parameters():
+        if parameter.requires_grad:
+            whole = safe_get_full_fp32_param(parameter) if _has_master(parameter) else parameter
+            weights[name] = whole.detach().float().cpu().clone()
+    return weights
+
+
+def _has_master(parameter: nn.Parameter) -> bool:
+    return hasattr(parameter, "ds_id") or getattr(parameter, "_hp_mapping", None) is not None

@@ -73,7 +73,7 @@ class Record:
         )
 
 
-_BESIDE = ("libraries", "warning")
+_BESIDE = ("libraries", "warning", "self_test")
 """What is recorded with a score and does not decide whether it compares: versions are part of the code hash."""
 
 

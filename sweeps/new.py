@@ -162,7 +162,7 @@ def _of_system(system: type[System]) -> dict[str, Any]:
         "places": places,
         "asked": [ablation for ablation in ablations if ablation["action"] == "REMOVE"] or ablations[:1],
         "control": next(({place.path: place.instead} for place in movable if place.may_be), None),
-        "together": {place.path: place.instead for place in movable if place.kinds},
+        "together": {place.path: place.instead for place in [place for place in movable if place.kinds][:3]},
         "training": {"steps": 400} if system.is_trained else {},
         "resources": _resources(system),
         "space": {place.path: place.domain for place in places if place.domain},
@@ -209,7 +209,7 @@ def _edits(part: Part) -> Iterator[dict[str, Any]]:
     """Arms by their names: for each value of a part, the part at another value."""
     for name in _values(part):
         for value in _nearby(part, name)[:1]:
-            yield {f"{part.kind}_{name}": {"kind": part.kind, name: value}}
+            yield {f"{name}_{_flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str) -> Place:

@@ -17,7 +17,7 @@ from sweeps.searches import SearchPlan
 from sweeps.study import Study
 from sweeps.training import training_problems
 from trainables.data import ClipsData, Data, PromptsData
-from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
+from trainables.metrics import FAMILIES, MetricKey, absent, resolve, with_companions
 
 __all__ = ["Arm", "Cell", "Plan", "expand", "requirements", "wrong"]
 
@@ -74,7 +74,7 @@ def expand(study: Study) -> Plan:
     said = ((arm, note) for arm in arms for note in arm.system.notes())
     of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in said)
     notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
-    lacking = _lacking(study, setting.ref) + _lacking_data(study)
+    lacking = _lacking(study, setting.ref) + _lacking_data(study) + _lacking_extractors(study)
     warnings = tuple(problem.message for problem in lacking)
     return Plan(study, tuple(arms), cells, setting.metrics, notes, warnings, search)
 
@@ -99,7 +99,7 @@ def requirements(plan: Plan) -> list[Problem]:
     ref = find_base(study.base)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
-    return lacking + (_lacking_data(study) or _wrong_annotations(study))
+    return lacking + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
 
 
 def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
@@ -294,6 +294,11 @@ def _lacking_data(study: Study) -> list[Problem]:
         return []
     message = f"{data.path} is not on this machine -> the folder of {data.layout} clips"
     return [study.document.problem(("data", "path"), message)]
+
+
+def _lacking_extractors(study: Study) -> list[Problem]:
+    """Networks of one's own for metrics that are not on this machine."""
+    return [study.document.problem(("extractors", role), message) for role, message in absent(study.extractors).items()]
 
 
 def _wrong_annotations(study: Study) -> list[Problem]:

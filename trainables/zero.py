@@ -93,4 +93,5 @@ def full_weights(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _has_master(parameter: nn.Parameter) -> bool:
-    return hasattr(parameter, "ds_id") or getattr(parameter, "_hp_mapping", None) is not None
+    # The attribute is there on every rank, also where its value says that none of the parameter lies on this one.
+    return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")

@@ -99,7 +99,7 @@ class SeerModel:
         self.network.eval()
         latents = denoise(
             self.base,
-            self.network.unet,
+            self._predict,
             torch.from_numpy(noise),
             self.network.text(encode_text(self.base, prompts), f),
             steps=protocol.steps,
@@ -108,6 +108,10 @@ class SeerModel:
             given=encode_frames(self.base, before, micro_batch=micro_batch)[0] if r else None,
         )
         return Sample(torch.cat([before, decode_latents(self.base, latents, micro_batch=micro_batch)], dim=1))
+
+    def _predict(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        predicted: torch.Tensor = self.network.unet(latents.to(self.base.dtype), time, text)
+        return predicted
 
 
 class LastFrame:

@@ -222,5 +222,6 @@ def warm_up(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+    optimizer.zero_grad()  # what trains next must not start with these gradients
     with torch.no_grad():
         return float(identity_loss(text(context[:batch], frames), context[:batch]))

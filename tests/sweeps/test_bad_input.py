@@ -103,12 +103,6 @@ ONE_MISTAKE = {
         "metrics[0]",
         "compares with reference clips",
     ),
-    "extractor path to nothing": (
-        SOUND.replace("[clip_score]", "[fvd]") + "extractors: {i3d: ./nothing.pt}\n",
-        8,
-        "extractors.i3d",
-        "nothing.pt",
-    ),
     "control out of range": (SOUND + "control: {noise.threshold: 2}\n", 8, "control.noise.threshold", "sqrt(e)"),
     "control removes the ablated": (SOUND + "control: {noise: removed}\n", 7, "ablations[0].action", "removed already"),
     # --- search
@@ -611,7 +605,7 @@ system: zs2
 base: shapes
 metrics: [clip_score]
 seeds: 2
-extractors: {foo: 1, clip: ./nope}
+extractors: {foo: 1, clip: 2}
 ablations:
   - {part: attention.mu, action: VALUES, values: [3], hypothesis: 3}
   - {part: noise, action: REPLACE, with: [foo], extra: 1}

@@ -140,7 +140,9 @@ def test_a_cell_carries_its_whole_specification(planned: Planned) -> None:
 def test_ids_depend_on_what_is_sampled_and_on_nothing_else(planned: Planned) -> None:
     text = "ablations: [{part: noise, action: REMOVE}]\n"
     cells = [cell.id for cell in planned(text).cells]
-    renamed = planned("arms: {other: {noise: removed}}\nquestion: why\nresources: {max_concurrent: 2}\ntracking: {uri: x}\n")
+    renamed = planned(
+        "arms: {other: {noise: removed}}\nquestion: why\nresources: {max_concurrent: 2}\ntracking: {uri: x}\n"
+    )
     assert [cell.id for cell in renamed.cells] == cells
     assert not {cell.id for cell in planned(text + "protocol: {clips: 3}\n").cells} & set(cells)
     assert not {cell.id for cell in planned(text + "resources: {precision: bf16}\n").cells} & set(cells)
@@ -280,3 +282,12 @@ def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> N
     (warning,) = plan.warnings
     assert "ships without weights, to plan with -> base: stable-diffusion-v1-5/stable-diffusion-v1-5" in warning
     assert [problem.path for problem in requirements(plan)] == ["base"]
+
+
+def test_a_network_that_is_absent_is_a_warning_and_keeps_a_run_from_starting(write: Write) -> None:
+    text = HEAD.replace("clip_score", "fvd") + "protocol: {frames: 16}\nextractors: {i3d: ./nothing.pt}\n"
+    plan = expand(load(write(text + "ablations: [{part: noise, action: REMOVE}]\n")))
+    (warning,) = plan.warnings
+    assert warning.startswith("there is nothing at ./nothing.pt; get I3D")
+    assert [(problem.path, problem.message) for problem in requirements(plan)] == [("extractors.i3d", warning)]
+    assert plan.metrics[0].key == "fvd/i3d_k400"

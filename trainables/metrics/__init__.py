@@ -176,8 +176,8 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
         base: The base as the study names it.
 
     Raises:
-        ValueError: An unknown family, a family whose network is neither given nor part of the base, or a path at which
-            there is nothing. The message says what to add.
+        ValueError: An unknown family, or a family whose network is neither given nor part of the base. The message
+            says what to add.
     """
     known = _known(family)
     if known.extractor is None:
@@ -220,6 +220,16 @@ def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:
     return complete, notes
 
 
+def absent(extractors: Extractors) -> dict[Role, str]:
+    """The networks whose path leads nowhere on this machine: role -> what is missing, and where to get it."""
+    given: dict[Role, str | None] = {"clip": extractors.clip, "inception": extractors.inception, "i3d": extractors.i3d}
+    return {
+        role: f"there is nothing at {source}; get {HOW_TO_GET[role]}"
+        for role, source in given.items()
+        if source is not None and (role != "clip" or is_path(source)) and not Path(source).expanduser().exists()
+    }
+
+
 def is_path(source: str) -> bool:
     """Whether a CLIP model is named by a path rather than by a hub id: by its look, or because a folder is there."""
     return source.startswith((".", "/", "~")) or Path(source).is_dir()
@@ -233,9 +243,6 @@ def _known(family: str) -> Family:
 
 def _with_given(family: Family, role: Role, given: str) -> MetricKey:
     """The key of a family on a network the user supplies."""
-    by_path = role != "clip" or is_path(given)
-    if by_path and not Path(given).expanduser().exists():
-        raise ValueError(f"there is nothing at {given}; get {HOW_TO_GET[role]}")
     name = _FILE_NAMES.get(role) or _model_name(given)
     words = f"{family.meaning}, by {name}"
     least = I3D_FRAMES if role == "i3d" else family.least_frames

@@ -50,6 +50,7 @@ def test_the_warm_up_brings_the_mean_text_to_the_instructions() -> None:
     first = identity_loss(model(texts, 4), texts).item()
     last = warm_up(model, texts, Streams(3), steps=400, lr=5e-3, frames=4)
     assert last < 0.1 * first
+    assert all(parameter.grad is None for parameter in model.parameters()), "the next training starts clean"
     again = decomposer()
     assert warm_up(again, texts, Streams(3), steps=400, lr=5e-3, frames=4) == last, "the same seed, the same weights"
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from models.bases import find_base, read_card
 from trainables.metrics import ExtractorRef, Extractors, MetricKey, extractors, resolve
+from trainables.metrics.distances import frechet_distance
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -194,6 +195,17 @@ def test_i3d_sees_clips_as_a_whole(i3d_file: str, clips: Pixels) -> None:
 def test_i3d_is_asked_to_resize_and_rescale(i3d_file: str, clips: Pixels) -> None:
     features = load_extractor(key("i3d", i3d_file), "cpu").embed_clips(clips)  # type: ignore[union-attr]
     assert np.abs(features[:, 3:]).max() < 10  # on unscaled pixels they are in the tens and hundreds
+
+
+def test_i3d_records_how_far_it_sees_black_from_white(i3d_file: str) -> None:
+    network = load_extractor(key("i3d", i3d_file), "cpu")
+    assert isinstance(network, ClipExtractor)
+    clips = np.zeros((16, 30, 64, 64, 3), np.uint8)
+    clips[8:] = 255
+    features = network.embed_clips(clips)
+    measured = frechet_distance(features[:8], features[8:])
+    assert network.parameters["self_test"]["black_to_white"] == pytest.approx(measured, rel=1e-3)
+    assert network.parameters["self_test"]["published"] == 151.3
 
 
 def test_i3d_refuses_short_clips(i3d_file: str, clips: Pixels) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.bases import Card
-from trainables.metrics import FAMILIES, HOW_TO_GET, Extractors, resolve, with_companions
+from trainables.metrics import FAMILIES, HOW_TO_GET, Extractors, absent, resolve, with_companions
 
 SHAPES = Card(name="shapes", extractors={"clip": "clip", "clips": "classifier"}, surrogate=True, data="shapes")
 BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
@@ -92,12 +92,13 @@ def test_a_base_without_networks_says_what_to_add(family: str) -> None:
         ("clip_score", Extractors(clip="./nowhere")),
     ],
 )
-def test_a_path_to_nothing_is_refused_with_a_source(family: str, given: Extractors) -> None:
+def test_a_path_to_nothing_is_told_with_a_source_and_has_a_key_all_the_same(family: str, given: Extractors) -> None:
     role = FAMILIES[family].extractor
     assert role is not None
-    with pytest.raises(ValueError, match="there is nothing at") as error:
-        resolve(family, SHAPES, given, "shapes")
-    assert HOW_TO_GET[role] in str(error.value)
+    assert resolve(family, SHAPES, given, "shapes").key.startswith(f"{family}/")
+    assert list(absent(given)) == [role]
+    assert absent(given)[role].startswith("there is nothing at")
+    assert HOW_TO_GET[role] in absent(given)[role]
 
 
 def test_an_unknown_family_gets_a_hint() -> None:

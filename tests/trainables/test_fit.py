@@ -1,0 +1,255 @@
+"""Trainings on one and two ranks: the ZeRO stages agree, checkpoints go on exactly, what fails says how."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranks import free_port, run_ranks, start_ranks
+from safetensors.torch import load_file
+
+from models.seer import Seer
+from trainables.cell_files import STOP, TRAINED
+from trainables.checkpoints import FOLDER
+from trainables.trial_spec import RESULT, Result, TrialSpec
+
+pytestmark = pytest.mark.slow
+
+EDIT: dict[str, object] = {
+    "training.steps": 20,
+    "training.global_batch_size": 4,
+    "training.lr": 1e-3,
+    "training.clips": 64,
+    "text_decomposer.num_layers": 1,
+    "text_decomposer.num_heads": 2,
+    "text_decomposer.identity_steps": 2,
+    "temporal_attention.num_heads": 2,
+}
+
+
+def spec(base: Path, *, edit: dict[str, object] | None = None, precision: str = "fp32", **scaling: Any) -> TrialSpec:
+    values: dict[str, Any] = {
+        "study": "s",
+        "arm": "control",
+        "role": "control",
+        "system": "seer",
+        "tree": Seer().edit({**EDIT, **(edit or {})}).model_dump(mode="json"),
+        "base": str(base),
+        "data": {"layout": "shapes", "references": 16},
+        "protocol": {"clips": 2, "frames": 4, "steps": 2, "guidance": 1.0, "height": 32, "width": 32},
+        "precision": precision,
+        "seed": 0,
+        "metrics": ["motion_magnitude"],
+        "scaling": {"report_every": 1, "checkpoint_every": 5, **scaling},
+    }
+    return TrialSpec.model_validate(values)
+
+
+def config(cell: TrialSpec, storage: Path, *, warm: bool = True) -> dict[str, Any]:
+    return {"spec": cell.model_dump(mode="json"), "storage": str(storage), "warm": warm, "train": True}
+
+
+def folder_of(cell: TrialSpec, storage: Path) -> Path:
+    return storage / cell.study / "cells" / cell.cell_id
+
+
+def fit(cell: TrialSpec, storage: Path, before: str = "", *, warm: bool = True) -> Path:
+    run_ranks(config(cell, storage, warm=warm), cell.scaling.workers, free_port(), before)
+    return folder_of(cell, storage)
+
+
+def losses(folder: Path, name: str = "loss") -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["metrics"][name] for line in lines]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / TRAINED)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(spec(tiny_base_folder), tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_training_leaves_weights_clips_scores_and_no_checkpoint(undisturbed: Path) -> None:
+    result = Result.model_validate_json((undisturbed / RESULT).read_bytes())
+    assert (result.status, result.error, result.attempt) == ("done", "", 1)
+    assert "motion_magnitude/farneback" in result.scores
+    assert len(losses(undisturbed)) == 20
+    assert losses(undisturbed, "validation_loss")[-1] < losses(undisturbed, "validation_loss")[0]
+    assert losses(undisturbed, "lr")[0] == pytest.approx(1e-3, rel=0.01), "the warm-up is one step of twenty"
+    assert losses(undisturbed, "lr")[-1] == pytest.approx(0, abs=1e-5)
+    assert not (undisturbed / FOLDER).exists()
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_all_stages_on_two_workers_have_the_losses_of_one_worker(
+    stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    folder = fit(spec(tiny_base_folder, workers=2, zero={"stage": stage}), tmp_path)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    for name, weight in weights(undisturbed).items():
+        torch.testing.assert_close(weights(folder)[name], weight, rtol=0, atol=2e-3)
+
+
+def test_accumulation_and_checkpointed_activations_change_no_loss(
+    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    folder = fit(spec(tiny_base_folder, micro_batch_size=1, gradient_checkpointing=True), tmp_path)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+
+
+def test_without_the_cache_the_losses_are_the_same(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
+    folder = fit(spec(tiny_base_folder, cache=False), tmp_path)
+    assert not (tmp_path / "cache").exists()
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_bf16_trains_near_fp32(stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
+    folder = fit(spec(tiny_base_folder, precision="bf16", workers=2, zero={"stage": stage}), tmp_path)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0.03, atol=0)
+    assert all(weight.dtype == torch.float32 for weight in weights(folder).values())
+
+
+# ------------------------------------------------------------------------------------------------------------ going on
+
+KILLED = """
+from trainables import fit
+own = fit.Fit._update
+def update(self, step):
+    if step == {step}:
+        os.kill(os.getpid(), 9)
+    return own(self, step)
+if int(os.environ["RANK"]) == {rank}:
+    fit.Fit._update = update
+"""
+
+
+def kill_at(cell: TrialSpec, storage: Path, step: int, rank: int = 0) -> Path:
+    """Run until a rank kills itself at a step; the others are given a while and then killed too."""
+    processes = start_ranks(
+        config(cell, storage), cell.scaling.workers, free_port(), KILLED.format(step=step, rank=rank)
+    )
+    assert processes[rank].wait(timeout=200) == -signal.SIGKILL
+    time.sleep(1)
+    for process in processes:
+        process.kill()
+        process.communicate()
+    return folder_of(cell, storage)
+
+
+def test_after_a_kill_the_training_goes_on_and_ends_bitwise_the_same(
+    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    cell = spec(tiny_base_folder)
+    folder = kill_at(cell, tmp_path, step=13)
+    assert [path.name for path in sorted((folder / FOLDER).glob("step-*"))] == ["step-00000005", "step-00000010"]
+    fit(cell, tmp_path)
+    assert Result.model_validate_json((folder / RESULT).read_bytes()).attempt == 2
+    assert losses(folder) == losses(undisturbed)
+    mine, theirs = weights(folder), weights(undisturbed)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_after_a_kill_of_one_of_two_ranks_it_ends_the_same(
+    stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    cell = spec(tiny_base_folder, workers=2, zero={"stage": stage})
+    folder = kill_at(cell, tmp_path, step=7, rank=1)
+    fit(cell, tmp_path)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+
+
+def test_moving_average_goes_on_from_the_checkpoint(tiny_base_folder: Path, tmp_path: Path) -> None:
+    cell = spec(tiny_base_folder, edit={"training.ema": 0.9})
+    whole = fit(cell, tmp_path / "whole")
+    kill_at(cell, tmp_path / "killed", step=13)
+    again = fit(cell, tmp_path / "killed")
+    mine, theirs = weights(again), weights(whole)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    last = weights(fit(spec(tiny_base_folder), tmp_path / "last"))
+    assert any(not torch.equal(mine[name], last[name]) for name in mine), "the average is not the last"
+
+
+def test_half_a_checkpoint_is_not_seen(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
+    cell = spec(tiny_base_folder)
+    folder = kill_at(cell, tmp_path, step=13)
+    newest = folder / FOLDER / "step-00000010"
+    newest.rename(folder / FOLDER / ".step-00000015")
+    (folder / FOLDER / "step-00000016").mkdir()
+    fit(cell, tmp_path)
+    assert losses(folder) == losses(undisturbed)
+
+
+def test_another_number_of_workers_is_refused_unless_universal(
+    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    killed = kill_at(spec(tiny_base_folder, workers=2, zero={"stage": 2}), tmp_path, step=13)
+    shutil.copytree(tmp_path, tmp_path.with_name("copy"))
+    fit(spec(tiny_base_folder, workers=1, zero={"stage": 2}), tmp_path)
+    refused = Result.model_validate_json((killed / RESULT).read_bytes())
+    assert refused.status == "failed"
+    assert "stage 2, workers 2; this group is precision fp32, stage 2, workers 1" in refused.error
+    assert "zero: {resume: universal}" in refused.error
+    universal = spec(tiny_base_folder, workers=1, zero={"stage": 2, "resume": "universal"})
+    folder = fit(universal, tmp_path.with_name("copy"))
+    assert Result.model_validate_json((folder / RESULT).read_bytes()).error == ""
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------ what goes wrong
+
+
+def test_a_training_that_is_told_to_stop_leaves_no_result(tiny_base_folder: Path, tmp_path: Path) -> None:
+    cell = spec(tiny_base_folder, edit={"training.steps": 2000})
+    folder = folder_of(cell, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / STOP).touch()
+    fit(cell, tmp_path)
+    assert not (folder / RESULT).exists()
+
+
+def test_a_loss_that_leaves_the_numbers_is_the_cells_result(tiny_base_folder: Path, tmp_path: Path) -> None:
+    before = "from trainables import fit; fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float('nan')"
+    folder = fit(spec(tiny_base_folder, workers=2), tmp_path, before)
+    result = Result.model_validate_json((folder / RESULT).read_bytes())
+    assert result.status == "failed"
+    assert result.error == "NonFiniteError: the loss became nan at step 1 of 20"
+
+
+def test_memory_that_does_not_suffice_says_which_micro_batch_to_try(tiny_base_folder: Path, tmp_path: Path) -> None:
+    before = "from trainables import fit\ndef loss(self, batch): return torch.empty(2**60)\nfit.Fit._loss = loss"
+    folder = fit(spec(tiny_base_folder), tmp_path, before)
+    result = Result.model_validate_json((folder / RESULT).read_bytes())
+    assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit the memory")
+    assert result.error.endswith("-> resources: {micro_batch_size: 2}")
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
+    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    before = """
+import errno, deepspeed
+own = deepspeed.DeepSpeedEngine.save_checkpoint
+def save(self, folder, **options):
+    if self.global_steps == 10:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return own(self, folder, **options)
+deepspeed.DeepSpeedEngine.save_checkpoint = save
+""" + KILLED.format(step=12, rank=0)
+    cell = spec(tiny_base_folder)
+    (process,) = start_ranks(config(cell, tmp_path), 1, free_port(), before)
+    output, _ = process.communicate(timeout=200)
+    folder = folder_of(cell, tmp_path)
+    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in output
+    assert [path.name for path in (folder / FOLDER).iterdir()] == ["step-00000005"]
+    fit(cell, tmp_path)
+    assert losses(folder) == losses(undisturbed)

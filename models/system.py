@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
 
@@ -172,6 +174,14 @@ class TrainedModel(VideoModel, typing.Protocol):
 
         Raises:
             ValueError: They are not exactly what this model trains.
+        """
+        ...
+
+    def save(self, folder: "Path") -> None:
+        """Save the whole model in diffusers' layout, a folder per network, for its ``from_pretrained``.
+
+        Raises:
+            ValueError: There is no model.
         """
         ...
 

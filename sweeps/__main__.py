@@ -1,4 +1,4 @@
-"""The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,schema}``.
+"""The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,export,schema}``.
 
 What a command needs is imported when it runs, so that help and checks answer at once.
 """
@@ -184,6 +184,21 @@ def new(
     except (ValueError, OSError) as error:
         _refuse(str(error))
     print(text if output is None else f"{output}: python -m sweeps check {output}", end="" if output is None else "\n")
+
+
+@app.command()
+def export(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="a trained cell's id, or its beginning")],
+    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="a new folder")],
+    storage: Storage = Path("runs"),
+) -> None:
+    """Write the model of a trained cell in diffusers' layout, for from_pretrained."""
+    from sweeps.export import export as write
+
+    try:
+        print(write(cell, storage, output))
+    except (ValueError, OSError) as error:
+        _refuse(str(error))
 
 
 @app.command()

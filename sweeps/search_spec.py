@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from models import SYSTEMS
 from models.system import did_you_mean
 from search_spaces import SPACES, Domain
 from sweeps.arms import Arm
@@ -193,7 +194,10 @@ def _notes_on_search(study: Study, search: Search, laid: Sequence[ArmSpace], see
         path.partition(".")[0] in space.space for space in laid for path in space.space if "." in path
     ):
         yield "nsga2 draws values inside a searched slot at random: it learns what all trials have (tpe learns both)"
-    if search.trial_scheduler is not None:
+    if search.trial_scheduler is not None and SYSTEMS[study.system].is_trained:
+        compared = "trials are stopped by their loss on held-out clips, as it is on the way"
+        yield f"trial_scheduler {search.trial_scheduler.kind}: {compared}, whatever the objective"
+    elif search.trial_scheduler is not None:
         reports = f"a cell of {study.system} reports once, at its end"
         yield f"trial_scheduler {search.trial_scheduler.kind}: no trial can be stopped early, since {reports}"
     if search.confirm is None:

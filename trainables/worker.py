@@ -50,7 +50,9 @@ def train_loop_per_worker(config: Mapping[str, Any]) -> None:
 
     if dist.get_rank() == 0:
         result = run_cell(spec, folder, bench, training)
-        if result is not None and result.status == "failed" and dist.get_world_size() > 1:
+        seen_by_all = result is None or result.status != "failed" or result.error.startswith(NonFiniteError.__name__)
+        if not seen_by_all and dist.get_world_size() > 1:
+            assert result is not None
             raise FailedCellError(result.error)  # the other ranks may wait for this one: its error ends them
         return
     with contextlib.suppress(NonFiniteError):  # all ranks see it, and the first writes it down

@@ -1,11 +1,15 @@
 """The built Seer system: what is trained in one module with its loss, and what draws with it."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from diffusers import ConfigMixin, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,7 +75,11 @@ class SeerModel:
         self.base = base
         self._tree = tree
         self._streams = streams
-        self.network = build_network(tree, base, streams)
+        unet = copy.deepcopy(base.unet)
+        network = build_network(tree, unet, _text_shape(base), base.noise_scheduler.alphas_cumprod)
+        new = {f"unet.{name}": part for name, part in network.unet.temporal_parts().items()} | {"text": network.text}
+        initialise(new, streams)
+        self.network = network.to(base.device, base.dtype)
 
     def warm_up(self, text: torch.Tensor) -> dict[str, float]:
         """Bring the decomposer near the instruction's own text."""
@@ -83,6 +91,21 @@ class SeerModel:
         if wrong := own ^ trained.keys():
             raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
         self.network.load_state_dict(trained, strict=False)
+
+    def save(self, folder: Path) -> None:
+        """Save the base's other networks in diffusers' layout, and the trained one beside them as ``seer``."""
+        base = self.base
+        others = {"vae": base.vae, "text_encoder": base.text_encoder, "tokenizer": base.tokenizer}
+        for name, part in {**others, "scheduler": base.noise_scheduler}.items():
+            part.save_pretrained(folder / name)
+        pretrained = PretrainedSeer(
+            tree=self._tree.model_dump(mode="json"),
+            unet=_own(base.unet.config),
+            text=_text_shape(base),
+            schedule=_own(base.noise_scheduler.config),
+        )
+        pretrained.network.load_state_dict(self.network.state_dict())
+        pretrained.save_pretrained(folder / "seer")
 
     @torch.inference_mode()
     def sample(
@@ -114,6 +137,29 @@ class SeerModel:
         return predicted
 
 
+class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types
+    """A trained Seer as diffusers saves and loads its models: ``PretrainedSeer.from_pretrained(folder)``.
+
+    Args:
+        tree: The parts, as plain data.
+        unet: Configuration of the image U-Net.
+        text: Width and number of the text states.
+        schedule: Configuration of the noise schedule.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self, tree: dict[str, Any], unet: dict[str, Any], text: Sequence[int], schedule: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        from models.seer import Seer
+
+        image_unet = UNet2DConditionModel.from_config(unet)
+        alphas = DDIMScheduler.from_config(schedule).alphas_cumprod
+        width, length = text
+        self.network = build_network(Seer.model_validate_json(json.dumps(tree)), image_unet, (width, length), alphas)
+
+
 class LastFrame:
     """The last given frame, repeated: what a prediction has to be better than.
 
@@ -132,6 +178,14 @@ class LastFrame:
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
         """Nothing."""
 
+    def save(self, folder: Path) -> None:
+        """Nothing there is.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("the last frame is repeated, there is no model to export -> a cell with prediction: denoising")
+
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
@@ -140,24 +194,39 @@ class LastFrame:
         return Sample(torch.cat([before, before[:, -1:].expand(-1, protocol.frames - before.shape[1], -1, -1, -1)], 1))
 
 
-def build_network(tree: "Seer", base: Base, streams: Streams) -> SeerNetwork:
-    """Make what is trained: the base's U-Net copied and inflated, new parts drawn by name, the rest frozen."""
+def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int], alphas: torch.Tensor) -> SeerNetwork:
+    """Make what is trained: an image U-Net inflated, new parts as torch initialises them, the rest frozen.
+
+    Args:
+        tree: The parts.
+        unet: It becomes part of the network and is changed.
+        text: Width and number of the text states.
+        alphas: Cumulative products of the noise schedule.
+    """
     mixer, norms = tree.temporal_attention.build(), tree.group_norm.build()
-    groups = int(base.unet.config.norm_num_groups)
+    groups = int(unet.config.norm_num_groups)
 
     def temporal(dim: int) -> nn.Module:
         assert mixer is not None
         return TemporalTransformer(dim, mixer(dim), norms(nn.GroupNorm(groups, dim, eps=1e-6), Clips()))
 
-    unet = InflatedUNet(copy.deepcopy(base.unet), temporal if mixer else None, norms)
-    width, length = int(base.text_encoder.config.hidden_size), int(base.text_encoder.config.max_position_embeddings)
-    text = tree.text_decomposer.build(width, length)
-    network = SeerNetwork(unet, text, tree.references, base.noise_scheduler.alphas_cumprod)
-    initialise({f"unet.{name}": part for name, part in unet.temporal_parts().items()} | {"text": text}, streams)
+    inflated = InflatedUNet(unet, temporal if mixer else None, norms)
+    network = SeerNetwork(inflated, tree.text_decomposer.build(*text), tree.references, alphas)
     network.requires_grad_(False)
     for parameter in tree.trainable.build(network):
         parameter.requires_grad_(True)
-    return network.to(base.device, base.dtype)
+    return network
+
+
+def _own(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A diffusers configuration without what it says of where it came from."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def _text_shape(base: Base) -> tuple[int, int]:
+    """Width and number of a base's text states."""
+    config = base.text_encoder.config
+    return int(config.hidden_size), int(config.max_position_embeddings)
 
 
 def _checked(given: torch.Tensor | None, references: int, frames: int, clips: int) -> torch.Tensor:

@@ -614,8 +614,8 @@ ablations:
 
 def test_one_mistake_hides_none_beside_it(problems: Problems) -> None:
     assert [place[:2] for place in problems(SIDE_BY_SIDE)] == [
-        (6, "extractors.foo"),
         (6, "extractors.clip"),
+        (6, "extractors.foo"),
         (8, "ablations[0].hypothesis"),
         (8, "ablations[0].values[0]"),
         (9, "ablations[1].extra"),

@@ -71,7 +71,14 @@ def compare_or_update(path: Path, text: str, update: bool) -> None:
 def test_the_studies_are_there() -> None:
     assert STUDIES == [
         "quickstart.yaml",
+        "seer/attention_kinds.yaml",
+        "seer/decomposer_granularity.yaml",
+        "seer/fine_tuning.yaml",
+        "seer/references.yaml",
         "seer/smoke.yaml",
+        "seer/spatial_temporal_attention.yaml",
+        "seer/text_decomposer.yaml",
+        "seer/training_search.yaml",
         "zs2/component_search.yaml",
         "zs2/components.yaml",
         "zs2/kl_threshold.yaml",

@@ -56,14 +56,14 @@ def run_ranks(config: dict[str, Any], world: int, port: int, before: str = "", t
     """
     processes = start_ranks(config, world, port, before)
     try:
-        for process in processes:
-            output, _ = process.communicate(timeout=timeout)
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+        for process, output in zip(processes, outputs, strict=True):
             assert process.returncode == 0, output[-3000:]
     finally:
         for process in processes:
             if process.poll() is None:
                 process.kill()
-                process.wait()
+                process.communicate()
 
 
 def free_port() -> int:

@@ -218,7 +218,10 @@ def test_a_training_that_is_told_to_stop_leaves_no_result(tiny_base_folder: Path
 
 
 def test_a_loss_that_leaves_the_numbers_is_the_cells_result(tiny_base_folder: Path, tmp_path: Path) -> None:
-    before = "from trainables import fit; fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float('nan')"
+    before = """
+from trainables import fit
+fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float("nan")
+"""
     folder = fit(spec(tiny_base_folder, workers=2), tmp_path, before)
     result = Result.model_validate_json((folder / RESULT).read_bytes())
     assert result.status == "failed"
@@ -238,11 +241,11 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
 ) -> None:
     before = """
 import errno, deepspeed
-own = deepspeed.DeepSpeedEngine.save_checkpoint
+write = deepspeed.DeepSpeedEngine.save_checkpoint
 def save(self, folder, **options):
     if self.global_steps == 10:
         raise OSError(errno.ENOSPC, "No space left on device")
-    return own(self, folder, **options)
+    return write(self, folder, **options)
 deepspeed.DeepSpeedEngine.save_checkpoint = save
 """ + KILLED.format(step=12, rank=0)
     cell = spec(tiny_base_folder)

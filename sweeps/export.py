@@ -1,0 +1,52 @@
+"""A trained cell's model as diffusers lays it out: consolidated safetensors that ``from_pretrained`` loads."""
+
+from pathlib import Path
+from typing import cast
+
+from models import SYSTEMS
+from models.system import TrainedModel, did_you_mean
+from trainables.trial_spec import RESULT, Result
+
+
+def export(cell: str, storage: Path, output: Path) -> Path:
+    """Write the model of a cell, base and trained weights together.
+
+    Args:
+        cell: Its id, or the beginning of one.
+        storage: Folder of all studies.
+        output: A new or empty folder.
+
+    Raises:
+        ValueError: No such cell, or one without trained weights, or an output that is not empty.
+    """
+    folder = _find(cell, storage)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} is there already -> a new folder with -o")
+    from models.backbones import load_base
+    from models.bases import find_base
+    from trainables.cell_files import trained_weights
+
+    spec = Result.model_validate_json((folder / RESULT).read_bytes()).spec
+    trained = trained_weights(folder)
+    if trained is None:
+        raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
+    base = load_base(find_base(spec.base), device="cpu", precision="fp32")
+    model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
+    model.load(trained)
+    output.mkdir(parents=True, exist_ok=True)
+    model.save(output)
+    return output
+
+
+def _find(cell: str, storage: Path) -> Path:
+    """The folder of the one cell whose id begins so."""
+    cells = [path.parent for path in storage.glob(f"*/cells/*/{RESULT}")]
+    found = [path for path in cells if cell and path.name.startswith(cell)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{cell}: {len(found)} cells begin so -> more of the id: {', '.join(p.name for p in found[:4])}"
+        )
+    hint = did_you_mean(cell, (path.name for path in cells)) or f" ({len(cells)} cells are there)"
+    raise ValueError(f"{cell}: no cell of this id under {storage} -> an id of `status --json`{hint}")

@@ -90,7 +90,6 @@ ONE_MISTAKE = {
     "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
     "training of what is not trained": (SOUND + "training: {steps: 3}\n", 8, "training", "zs2 is not trained"),
     "workers for one process": (SOUND + "resources: {workers: 2}\n", 8, "resources.workers", "zs2 is not trained"),
-    "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
     "fid without its network": (
         changed("[clip_score]", "[fid]").replace("base: shapes", "base: org/model\ndata: shapes"),
         5,

@@ -1,13 +1,16 @@
 """How a system is trained: one more part of its tree, which a study can move, search and compare like any other."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from models.system import Part, System, TrainedModel
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from models.backbones import Base
 
 Count = Annotated[int, Field(ge=1)]
@@ -58,6 +61,14 @@ class TrainedSystem(System):
     is_trained: ClassVar[bool] = True
 
     training: AdamW = AdamW()
+
+    @abstractmethod
+    def network_on_meta(self, networks: Mapping[str, Any]) -> "nn.Module":
+        """What would be trained, on the meta device; what of it is trained requires a gradient.
+
+        Args:
+            networks: The base's, by name, on the meta device.
+        """
 
     @abstractmethod
     def build(self, base: "Base", seed: int = 0) -> TrainedModel:

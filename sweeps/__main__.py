@@ -64,12 +64,22 @@ def check(study: StudyFile, profile: Profile = None) -> None:
 
 
 @app.command()
-def plan(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
-    """Show the arms and cells of a study, and which cells are done."""
+def plan(
+    study: StudyFile,
+    storage: Storage = Path("runs"),
+    profile: Profile = None,
+    as_json: Json = False,
+    memory: Annotated[bool, typer.Option("--memory", help="model state per worker, and whether it fits")] = False,
+    gpu_gib: Annotated[float | None, typer.Option(help="memory of one GPU; this machine's by default")] = None,
+) -> None:
+    """Show the arms and cells of a study, and which cells are done; with --memory what its trainings take."""
     from sweeps.ledger import Ledger, study_folder
     from sweeps.status import listed
 
     planned = _plan(study, profile)
+    if memory:
+        _print_memory(planned, gpu_gib, as_json=as_json)
+        return
     records = Ledger(study_folder(storage, planned.study.name)).records()
     cells = listed(planned, records)
     if as_json:
@@ -218,6 +228,32 @@ def _plan(study: Path, profile: str | None) -> "Plan":
         return expand(load(study, profile))
     except SpecError as error:
         _refuse(str(error))
+
+
+def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
+    """Model state per worker of each arm, and what does not fit."""
+    from models import SYSTEMS
+
+    if not SYSTEMS[plan.study.system].is_trained:
+        _refuse(f"{plan.study.system} is not trained: --memory counts the state of a training")
+    from dataclasses import asdict
+
+    from sweeps.memory import Device, arm_memories, too_much
+
+    device = Device.of(plan, gpu_gib)
+    try:
+        found = arm_memories(plan, gpu=device.gpu)
+    except OSError as error:
+        _refuse(str(error))
+    if as_json:
+        _print_json([asdict(one) | {"on_device": one.state.on_device} for one in found])
+        return
+    from sweeps.tables import memory_table, show
+
+    show(memory_table(found, plan.study.resources, device.name))
+    print("  activations, buckets and the libraries' own memory come on top")
+    for sentence in too_much(found, device):
+        print(f"  warning: {sentence}")
 
 
 def _print_remarks(plan: "Plan") -> None:

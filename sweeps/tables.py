@@ -2,14 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from sweeps.plan import Plan
 from sweeps.status import Status
+from sweeps.study import Resources
 from sweeps.words import written
+
+if TYPE_CHECKING:
+    from sweeps.memory import ArmMemory
 
 WIDTH_IN_FILES = 200
 STATES = ("done", "running", "failed", "pruned", "rescore", "pending", "proposed")
@@ -50,6 +54,28 @@ def status_table(status: Status) -> Table:
         table.add_column(state, justify="right")
     for arm, counts in status.by_arm.items():
         table.add_row(arm, *(str(counts[state] or "") for state in states))
+    return table
+
+
+def memory_table(memories: "Iterable[ArmMemory]", resources: Resources, device: str) -> Table:
+    """One line per arm: parameters, and the bytes of its model state on one worker.
+
+    Args:
+        memories: As ``sweeps.memory.arm_memories`` gives them.
+        resources: The study's.
+        device: What a worker's state lies on, in words.
+    """
+    group = f"{resources.workers} workers, ZeRO {resources.zero.stage}, {resources.precision}"
+    table = Table(title=f"model state per worker on {device}, in GiB ({group})", title_justify="left")
+    table.add_column("arm")
+    headings = ("parameters", "trained", "weights", "gradients", "master", "moments", "others", "offloaded", "together")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for one in memories:
+        state = one.state
+        sizes = [state.weights, state.gradients, state.master, state.moments, state.others, state.offloaded]
+        gib = [f"{size / 2**30:.2f}" for size in (*sizes, state.on_device)]
+        table.add_row(one.arm, f"{one.parameters:,}", f"{one.trained:,}", *gib)
     return table
 
 

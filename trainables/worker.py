@@ -1,11 +1,12 @@
 """What every rank of a worker group runs: the training of one cell, then, on the first rank, its clips and scores."""
 
 import contextlib
+import gc
 import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -72,10 +73,16 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
     """
     assert spec.training is not None
     base = load_base(find_base(spec.base), precision="fp32")  # DeepSpeed takes a master copy and casts
-    model = SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed)
-    if not any(parameter.requires_grad for parameter in model.network.parameters()):  # type: ignore[attr-defined]
+    model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
+    if not any(parameter.requires_grad for parameter in model.network.parameters()):
         return True
-    return _train(spec, model, base, folder, bench)  # type: ignore[arg-type]
+    base.unet.to("meta")  # the model has a copy of its own, and this base serves one training only
+    try:
+        return _train(spec, model, base, folder, bench)
+    finally:
+        del model, base  # room for what draws the clips
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench: Workbench) -> bool:

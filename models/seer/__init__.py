@@ -487,6 +487,19 @@ class Seer(TrainedSystem):
         """The reference frames."""
         return self.references
 
+    def network_on_meta(self, networks: "Mapping[str, Any]") -> "nn.Module":
+        """U-Net and text decomposer, without weights."""
+        import copy
+
+        import torch
+
+        from models.seer.network import build_network
+
+        config = networks["text_encoder"].config
+        text = (config.hidden_size, config.max_position_embeddings)
+        with torch.device("meta"):
+            return build_network(self, copy.deepcopy(networks["unet"]), text, torch.empty(0))
+
     def build(self, base: "Base", seed: int = 0) -> TrainedModel:
         """Make the model on a loaded base, of which what is changed is copied."""
         from models.streams import Streams

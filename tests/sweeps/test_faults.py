@@ -37,6 +37,26 @@ search:
   trials_per_arm: 2
   confirm: {{top: 1, fresh_seeds: 2}}
 """
+TRAINED = """
+name: tiny
+system: seer
+base: {base}
+data: {{layout: shapes, references: 16}}
+metrics: [motion_magnitude]
+seeds: 2
+protocol: {{clips: 2, frames: 4, steps: 2, guidance: 1.0, height: 32, width: 32}}
+training: {{steps: 60, global_batch_size: 4, lr: 1.0e-3, clips: 32}}
+control:
+  text_decomposer.num_layers: 1
+  text_decomposer.num_heads: 2
+  text_decomposer.identity_steps: 2
+  temporal_attention.num_heads: 2
+ablations:
+  - {{part: text_decomposer, action: REMOVE}}
+resources: {{workers: 2, zero: {{stage: 2}}, report_every: 5, checkpoint_every: 10}}
+"""
+PROCESSES = {"worker": "ray::ResourceTr", "rank": "ray::RayTrainWork"}
+"""How Ray names the process of a trial, and that of a rank of its worker group (as much as the kernel keeps)."""
 pytestmark = pytest.mark.slow
 
 
@@ -56,12 +76,22 @@ def finished(study: Path, storage: Path) -> tuple[subprocess.CompletedProcess[st
     return done, time.monotonic() - began
 
 
-def workers(driver: psutil.Process) -> list[psutil.Process]:
+def workers(driver: psutil.Process, kind: str = "worker") -> list[psutil.Process]:
     try:
-        # The name that Tune gives the actors of a trainable with resources.
-        return [child for child in driver.children(recursive=True) if child.name().startswith("ray::ResourceTr")]
+        return [child for child in driver.children(recursive=True) if child.name().startswith(PROCESSES[kind][:15])]
     except psutil.NoSuchProcess:
         return []
+
+
+def await_workers(driver: psutil.Process, kind: str, seconds: float = 120) -> list[psutil.Process]:
+    """The processes of a kind as soon as there are any; none where the driver ended before."""
+    end = time.monotonic() + seconds
+    while driver.is_running() and time.monotonic() < end:
+        if found := workers(driver, kind):
+            return found
+        with contextlib.suppress(psutil.TimeoutExpired):
+            driver.wait(0.1)
+    return []
 
 
 def begin(study: Path, storage: Path) -> psutil.Process:
@@ -81,9 +111,7 @@ def kill(driver: psutil.Process, how: str, rng: random.Random, seconds: float) -
     """
     kills: Counter[str] = Counter()
     if how == "worker":
-        while driver.is_running() and not workers(driver):
-            with contextlib.suppress(psutil.TimeoutExpired):
-                driver.wait(0.1)
+        await_workers(driver, "worker")
         time.sleep(rng.uniform(0, 2))
         for worker in workers(driver):
             worker.send_signal(signal.SIGKILL)
@@ -91,7 +119,32 @@ def kill(driver: psutil.Process, how: str, rng: random.Random, seconds: float) -
     with contextlib.suppress(psutil.TimeoutExpired):
         driver.wait(rng.uniform(0.3, 4.0 if kills else 0.7 * seconds))
         return kills
-    family, at_work = driver.children(recursive=True), workers(driver)
+    return kills + end(driver, how)
+
+
+def kill_within(driver: psutil.Process, rng: random.Random) -> Counter[str]:
+    """Kill a rank or a trial of a trained study, once or twice, and then perhaps its driver."""
+    kills: Counter[str] = Counter()
+    for kind in rng.choices(["rank", "rank", "worker"], k=rng.choice([1, 2])):
+        if not await_workers(driver, "rank"):
+            return kills
+        time.sleep(rng.uniform(0, 10))
+        for process in workers(driver, kind)[:1]:
+            process.send_signal(signal.SIGKILL)
+            kills[kind] += 1
+        time.sleep(2)  # what was killed is gone, and what comes in its place is not there yet
+    if rng.random() < 0.3:
+        return kills
+    with contextlib.suppress(psutil.TimeoutExpired):
+        driver.wait(rng.uniform(0, 20))
+        return kills
+    return kills + end(driver, "driver")
+
+
+def end(driver: psutil.Process, how: str) -> Counter[str]:
+    """Kill or interrupt a driver, and see that its workers go with it."""
+    family = driver.children(recursive=True)
+    at_work = workers(driver) + workers(driver, "rank")
     driver.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGKILL)
     driver.wait(60)
     _, alive = psutil.wait_procs(at_work, timeout=30)
@@ -99,7 +152,7 @@ def kill(driver: psutil.Process, how: str, rng: random.Random, seconds: float) -
     for process in family:  # Ray's agents look for their raylet only now and then
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    return kills + Counter({how if how == "interrupt" else "driver": 1})
+    return Counter({how if how == "interrupt" else "driver": 1})
 
 
 def stamps(storage: Path) -> dict[str, int]:
@@ -174,6 +227,40 @@ def test_killed_at_random_moments_the_table_is_the_same(tiny_base_folder: Path, 
         assert_same(table(study, storage), expected)
         assert_one_run_per_cell(storage)
     print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
+
+
+@pytest.mark.timeout(1500)
+def test_a_training_killed_at_random_moments_ends_in_the_same_table(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, undisturbed, storage = tmp_path / "study.yaml", tmp_path / "undisturbed", tmp_path / "killed"
+    study.write_text(TRAINED.format(base=tiny_base_folder))
+    done, _ = finished(study, undisturbed)
+    assert done.returncode == 0, done.stderr
+    expected = table(study, undisturbed)
+
+    rng = random.Random(20261125)
+    kills: Counter[str] = Counter()
+    rounds = 0
+    while kills.total() < KILLS:
+        storage = tmp_path / f"round{rounds}"
+        rounds += 1
+        for _ in range(KILLS_IN_A_ROUND):
+            before = stamps(storage)
+            driver = begin(study, storage)
+            kills += kill_within(driver, rng)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                assert driver.wait(400) in (0, -signal.SIGKILL, None), (
+                    "a killed rank or trial is an accident, no failure"
+                )
+            assert before.items() <= stamps(storage).items(), "a finished cell was done again"
+            if len(stamps(storage)) == 4 or kills.total() >= KILLS:
+                break
+        done, _ = finished(study, storage)
+        assert done.returncode == 0, done.stderr
+        assert_same(table(study, storage), expected)
+        assert_one_run_per_cell(storage)
+        assert not list(storage.glob("tiny/cells/*/checkpoints/*")), "a cell that ended keeps no checkpoint"
+    print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
+    assert kills.keys() == {"rank", "worker", "driver"}
 
 
 @pytest.mark.timeout(300)

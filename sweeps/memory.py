@@ -1,0 +1,94 @@
+"""What the trainings of a plan take on each worker, and whether that can fit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from models.backbones import networks_on_meta, num_parameters
+from models.bases import find_base
+from models.training import TrainedSystem
+from sweeps.plan import Plan
+from trainables.memory import ModelState, model_state
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class ArmMemory:
+    """The model state of an arm on one worker."""
+
+    arm: str
+    parameters: int
+    trained: int
+    state: ModelState
+
+
+def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
+    """The model state of every arm, from configuration files alone.
+
+    Args:
+        plan: Of a system that is trained.
+        gpu: Whether workers have a GPU.
+
+    Raises:
+        OSError: The base's configuration files cannot be read.
+    """
+    networks = networks_on_meta(find_base(plan.study.base))
+    others = sum(num_parameters(network) for name, network in networks.items() if name != "unet")
+    return [_of_arm(plan, arm.id, arm.system, networks, others, gpu) for arm in plan.arms]
+
+
+def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], others: int, gpu: bool) -> ArmMemory:
+    assert isinstance(system, TrainedSystem), f"{plan.study.system} is not trained"
+    weights = list(system.network_on_meta(networks).parameters())
+    total, trained = (sum(w.numel() for w in weights if w.requires_grad or not only) for only in (False, True))
+    resources = plan.study.resources
+    state = model_state(total, trained, others, resources.scaling, resources.precision, gpu=gpu)
+    return ArmMemory(arm, total, trained, state)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a worker's state has to fit.
+
+    Args:
+        name: In words.
+        gpu: Whether it is a GPU.
+        size: Its memory in bytes; None where it is not known.
+        workers: How many workers share it.
+    """
+
+    name: str
+    gpu: bool
+    size: int | None
+    workers: float
+
+    @classmethod
+    def of(cls, plan: Plan, gpu_gib: float | None) -> Self:
+        """The device that a plan's workers have: a GPU of a given size, this machine's, or no GPU at all."""
+        import psutil
+        import torch
+
+        asked = plan.study.resources
+        share = 1 / min(asked.gpus_per_worker or 1, 1)
+        if gpu_gib is not None:
+            return cls(f"a GPU of {gpu_gib:g} GiB", True, int(gpu_gib * GIB), share)
+        if torch.cuda.is_available():
+            about = torch.cuda.get_device_properties(0)
+            return cls(str(about.name), True, int(about.total_memory), share)
+        if asked.gpus_per_worker:
+            return cls("a GPU", True, None, share)
+        return cls("this machine", False, int(psutil.virtual_memory().total), asked.workers)
+
+
+def too_much(memories: Sequence[ArmMemory], device: Device) -> list[str]:
+    """A sentence for each arm whose state alone does not fit its device."""
+    if device.size is None:
+        return ["whether it fits depends on the GPU -> --gpu-gib SIZE"]
+    needs = {one.arm: device.workers * one.state.on_device for one in memories}
+    return [
+        f"{arm}: {need / GIB:.1f} GiB of model state, and {device.name} has {device.size / GIB:.1f} GiB "
+        "-> a higher ZeRO stage, more workers, or offload"
+        for arm, need in needs.items()
+        if need > device.size
+    ]

@@ -1,0 +1,67 @@
+"""What a training's state takes on each worker, by arithmetic: weights, gradients, master copy, moments."""
+
+from dataclasses import dataclass
+
+from trainables.scaling import Scaling
+from trainables.trial_spec import Precision
+
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """Bytes on one worker; activations, buckets and the libraries' own come on top.
+
+    Args:
+        weights: Of the network that is trained, frozen ones included.
+        gradients: Of what is trained.
+        master: Its float32 copy, which the optimizer steps.
+        moments: AdamW's two.
+        others: The base's other networks, which encode while it is trained.
+        offloaded: Of all these, what lies in the processor's memory.
+    """
+
+    weights: int
+    gradients: int
+    master: int
+    moments: int
+    others: int
+    offloaded: int
+
+    @property
+    def on_device(self) -> int:
+        """What has to fit the device."""
+        return self.weights + self.gradients + self.master + self.moments + self.others - self.offloaded
+
+
+def model_state(
+    parameters: int, trained: int, others: int, scaling: Scaling, precision: Precision, *, gpu: bool
+) -> ModelState:
+    """The state of a training on one of its workers.
+
+        stage 0: w p + w t + m + 8 t,   stage 1: m, moments / W,   stage 2: gradients / W,   stage 3: weights / W
+
+    w is the width of the precision and W the number of workers; the master copy m = 4 t is there in half precision and
+    from stage 1 on.
+
+    Args:
+        parameters: Of the network that is trained.
+        trained: Of these, how many are.
+        others: Parameters of the base's other networks, kept in float32.
+        scaling: Workers and ZeRO.
+        precision: "auto" is bf16 on a GPU, else fp32.
+        gpu: Whether the workers have one.
+
+    Source: ZeRO (arXiv 1910.02054), section 3; DeepSpeed 0.19 keeps a master copy from stage 1 on in float32 too.
+    """
+    width = BYTES[("bf16" if gpu else "fp32") if precision == "auto" else precision]
+    stage, workers = scaling.zero.stage, scaling.workers
+
+    def share(number: int, sharded_from: int) -> int:
+        return -(-number // workers) if stage >= sharded_from else number
+
+    weights = width * share(parameters, 3)
+    master = 4 * share(trained, 1) if stage or width < 4 else 0
+    moments = 8 * share(trained, 1)
+    offloaded = {"none": 0, "optimizer": master + moments, "optimizer_and_parameters": master + moments + weights}
+    return ModelState(weights, width * share(trained, 2), master, moments, 4 * others, offloaded[scaling.zero.offload])

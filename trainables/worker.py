@@ -1,34 +1,7 @@
-"""What every rank of a worker group runs: the training of one cell, then, on the first rank, its clips and scores."""
+"""What Ray Train calls on every rank; light, since the trial that starts a worker group imports it too."""
 
-import contextlib
-import gc
-import logging
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
-
-import torch
-import torch.distributed as dist
-
-from models import SYSTEMS
-from models.backbones import Base, load_base
-from models.bases import base_hash, find_base
-from models.streams import Streams
-from models.system import Batch, NonFiniteError, TrainedModel
-from trainables.data import TrainingClips
-from trainables.data.latents import Batches, Latents
-from trainables.evaluate import Workbench, fit_torch, run_cell
-from trainables.fit import Fit
-from trainables.provenance import code_hash
-from trainables.trial_spec import Precision, TrialSpec
-
-log = logging.getLogger(__name__)
-
-HELD_OUT = 16
-"""Clips of the validation loss."""
-WARM_UP_TEXTS = 256
-"""Texts of training clips that a model is warmed up with."""
+from typing import Any
 
 
 def train_loop_per_worker(config: Mapping[str, Any]) -> None:
@@ -38,89 +11,10 @@ def train_loop_per_worker(config: Mapping[str, Any]) -> None:
         config: ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool, "train": bool}``;
             ``train`` is off where an earlier attempt came to the training's end.
     """
-    # DeepSpeed calls collectives by names that torch 2.13 warns of at every step.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
+    from pathlib import Path
+
+    from trainables.train import run_rank
+    from trainables.trial_spec import TrialSpec
+
     spec = TrialSpec.model_validate(config["spec"])
-    fit_torch(spec.scaling.cpus_per_worker)
-    storage = Path(config["storage"])
-    bench = Workbench.on(storage, shared=config["warm"] and spec.scaling.cache)
-    folder = storage / spec.study / "cells" / spec.cell_id
-
-    def training() -> bool:
-        return not config["train"] or train(spec, folder, bench)
-
-    if dist.get_rank() == 0:
-        result = run_cell(spec, folder, bench, training)
-        seen_by_all = result is None or result.status != "failed" or result.error.startswith(NonFiniteError.__name__)
-        if not seen_by_all and dist.get_world_size() > 1:
-            assert result is not None
-            raise FailedCellError(result.error)  # the other ranks may wait for this one: its error ends them
-        return
-    with contextlib.suppress(NonFiniteError):  # all ranks see it, and the first writes it down
-        training()
-
-
-class FailedCellError(RuntimeError):
-    """The cell failed on the first rank, which has written the result."""
-
-
-def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
-    """Train a cell's model and leave its weights in ``folder``; False where it was stopped before its end.
-
-    Raises:
-        NonFiniteError: The loss left the finite numbers.
-        OutOfMemoryError: A pass does not fit.
-    """
-    assert spec.training is not None
-    base = load_base(find_base(spec.base), precision="fp32")  # DeepSpeed takes a master copy and casts
-    model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
-    if not any(parameter.requires_grad for parameter in model.network.parameters()):
-        return True
-    base.unet.to("meta")  # the model has a copy of its own, and this base serves one training only
-    try:
-        return _train(spec, model, base, folder, bench)
-    finally:
-        del model, base  # room for what draws the clips
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench: Workbench) -> bool:
-    assert spec.training is not None
-    protocol = spec.protocol
-    size = (protocol.frames, protocol.height, protocol.width)
-    clips = spec.data.training_clips(*size, spec.training.clips or None, bench.references)
-    latents = _latents(spec, base, clips, bench)
-    model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
-    streams, timesteps = Streams(spec.seed), int(base.noise_scheduler.config.num_train_timesteps)
-    held_out = _held_out(spec, base, size, bench)
-    batches = Batches(latents, streams, timesteps, base.device)
-    return Fit(spec, model, batches, held_out, folder, _precision(spec, base.device)).run()
-
-
-def _latents(spec: TrialSpec, base: Base, clips: TrainingClips, bench: Workbench) -> Latents:
-    protocol = spec.protocol
-    about = {
-        "base": base_hash(base.ref),
-        "size": [protocol.frames, protocol.height, protocol.width],
-        "dtype": str(base.dtype),
-        "code": code_hash(),
-    }
-    return Latents(base, clips, about, bench.keep)
-
-
-def _held_out(spec: TrialSpec, base: Base, size: tuple[int, int, int], bench: Workbench) -> Batch:
-    """Clips of the references with noise and timesteps that no seed changes."""
-    data = spec.data
-    streams, numbers = Streams(0), range(HELD_OUT)
-    real = data.example_clips(streams, HELD_OUT, *size, bench.references)
-    clips = TrainingClips(data.example_prompts(streams, HELD_OUT), list(numbers), lambda some: real[list(some)])
-    timesteps = int(base.noise_scheduler.config.num_train_timesteps)
-    return Batches(Latents(base, clips, {}), streams, timesteps, base.device).batch(numbers)
-
-
-def _precision(spec: TrialSpec, device: torch.device) -> Precision:
-    """The precision of the passes: "auto" is fp32 on the CPU and bf16 on a GPU."""
-    if spec.precision != "auto":
-        return spec.precision
-    return "fp32" if device.type == "cpu" else "bf16"
+    run_rank(spec, Path(config["storage"]), warm=config["warm"], needs_training=config["train"])

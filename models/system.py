@@ -333,8 +333,10 @@ class _Edit:
         """Note a value that pydantic refused, in the study's own words; inner is the kind and the value's name."""
         info = system.model_fields[name]
         if inner:
-            info = _kinds(info)[inner[0]].model_fields[inner[1]]
-        self._refuse(".".join([name, *inner[1:2]]), f"{_written(written)} -> {allowed_in_words(info)}")
+            *kind, value = inner  # of a slot with one kind, pydantic does not say which
+            part = _kinds(info)[kind[0] if kind else self.tree[name]["kind"]]
+            info, name = part.model_fields[value], f"{name}.{value}"
+        self._refuse(name, f"{_written(written)} -> {allowed_in_words(info)}")
 
     def _position(self, problem: EditProblem) -> int:
         """Where the change that a problem is about stands among the changes."""

@@ -35,7 +35,8 @@ def _untrained(study: Study) -> Iterator[tuple[Key, str]]:
 
 def _trained(study: Study) -> Iterator[tuple[Key, str]]:
     if "steps" not in study.training:
-        yield ("training",), f"{study.system} is trained, and nothing says for how long -> training: {{steps: 400}}"
+        place: Key = ("training",) if study.training else ("system",)
+        yield place, f"{study.system} is trained, and nothing says for how long -> training: {{steps: 400}}"
     if message := study.resources.zero.problem():
         yield ("resources", "zero"), message
     if study.resources.precision == "fp16" and study.resources.gpus_per_worker == 0:

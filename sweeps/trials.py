@@ -81,7 +81,7 @@ def run_trials(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def connect(*, dashboard: bool) -> bool:
+def connect(*, dashboard: bool = False) -> bool:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; True where this call did it.
 
     Args:

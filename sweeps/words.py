@@ -98,7 +98,8 @@ def _in_words(details: Any, model: type[BaseModel], value: object, more_keys: It
         allowed = [*_keys(holder), *(more_keys if len(path) == 1 else ())]
         return path, f"unknown key -> {', '.join(allowed)}{_hint(loc[-1], allowed)}"
     context = {"message": details["msg"], **details.get("ctx", {})}
-    choices = re.findall("'([^']+)'", str(context.get("expected", context.get("expected_tags", ""))))
+    expected = str(context.get("expected", context.get("expected_tags", "")))
+    choices = re.findall("'([^']+)'", expected) or re.findall(r"\d+", expected)
     context["choices"] = ", ".join(choices)
     allowed_words = _ALLOWED.get(kind, "{message}").format_map(context)
     if kind == "string_pattern_mismatch":

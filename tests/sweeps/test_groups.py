@@ -1,0 +1,113 @@
+"""Worker groups under Ray Tune: trials that are stopped, losses that diverge, groups that never fit, models exported."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from trainables.cell_files import TRAINED
+from trainables.trial_spec import RESULT, Result
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = """
+name: tiny
+system: seer
+base: {base}
+data: {{layout: shapes, references: 16}}
+metrics: [motion_magnitude]
+seeds: 1
+protocol: {{clips: 2, frames: 4, steps: 2, guidance: 1.0, height: 32, width: 32}}
+training: {{steps: 40, global_batch_size: 4, lr: 1.0e-3, clips: 32}}
+control:
+  text_decomposer.num_layers: 1
+  text_decomposer.num_heads: 2
+  text_decomposer.identity_steps: 2
+  temporal_attention.num_heads: 2
+"""
+
+
+def sweeps(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweeps", *map(str, arguments)],
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+
+
+def results(storage: Path) -> list[Result]:
+    return [Result.model_validate_json(path.read_bytes()) for path in storage.glob(f"tiny/cells/*/{RESULT}")]
+
+
+def test_a_group_that_never_fits_is_refused_with_the_arithmetic(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    asked = "ablations: [{part: text_decomposer, action: REMOVE}]\nresources: {workers: 4, cpus_per_worker: 500}\n"
+    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    done = sweeps("run", study, "--storage", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in done.stderr
+    assert "hold 0 -> fewer workers, or a larger cluster" in done.stderr
+    assert not (tmp_path / "runs" / "tiny" / "cells").exists()
+
+
+def test_hopeless_trials_are_stopped_and_a_loss_that_diverges_is_a_result(
+    tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    asked = """
+arms: {exploding: {training.lr: 1.0e+30, training.max_grad_norm: 0}}
+resources: {report_every: 4, max_concurrent: 1}
+search:
+  space: {training.weight_decay: {uniform: [0, 0.1]}, training.beta1: {choice: [0.5, 0.9]}}
+  points: [{training.weight_decay: 0.0, training.beta1: 0.9}]
+  search_sampler: random
+  trials_per_arm: 4
+  trial_scheduler: {kind: asha, grace: 1, factor: 4}
+"""
+    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    done = sweeps("run", study, "--storage", storage, "--only", "control")
+    assert done.returncode == 0, done.stderr
+    statuses = Counter((result.spec.stage, result.status) for result in results(storage))
+    assert statuses["plan", "done"] == 1, "a cell of the plan is never stopped"
+    assert statuses["search", "pruned"] >= 1
+    assert sum(statuses[stage, status] for stage, status in statuses if stage == "search") == 4
+    done_ones = [result for result in results(storage) if result.status == "done"]
+    assert all(len(points(storage, result)) == 10 for result in done_ones)
+    pruned = [result for result in results(storage) if result.status == "pruned"]
+    assert all(len(points(storage, result)) < 10 for result in pruned)
+    assert not list(storage.glob("tiny/cells/*/stop"))
+
+    done = sweeps("run", study, "--storage", storage, "--only", "exploding")
+    exploded = [result for result in results(storage) if result.spec.arm == "exploding"]
+    assert exploded
+    assert all(result.error.startswith("NonFiniteError: the loss became") for result in exploded)
+    assert "diverged" in done.stdout
+
+    (control,) = [result for result in done_ones if result.spec.stage == "plan"]
+    exported = sweeps("export", control.cell_id[:10], "-o", tmp_path / "model", "--storage", storage)
+    assert exported.returncode == 0, exported.stderr
+    assert (tmp_path / "model" / "seer" / "diffusion_pytorch_model.safetensors").is_file()
+    for wrong, message in (
+        ("", "no cell of this id"),
+        ("zzz", "no cell of this id"),
+        (exploded[0].cell_id, "no trained"),
+    ):
+        refused = sweeps("export", wrong, "-o", tmp_path / "other", "--storage", storage)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+    again = sweeps("export", control.cell_id, "-o", tmp_path / "model", "--storage", storage)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    assert (storage / "tiny" / "cells" / control.cell_id / TRAINED).is_file()
+
+
+def points(storage: Path, result: Result) -> list[dict[str, object]]:
+    lines = (storage / "tiny" / "cells" / result.cell_id / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]

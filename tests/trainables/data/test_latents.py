@@ -1,0 +1,141 @@
+"""Training clips as the U-Net takes them: what is kept, what every step draws, and what shifts no draw."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.backbones import Base, encode_frames, encode_text
+from models.streams import Streams
+from trainables.cache import Cache
+from trainables.data import ClipsData, PromptsData, ShapesData, TrainingClips
+from trainables.data.latents import SHARD, Batches, Latents
+from trainables.evaluate import to_video
+
+NUM = SHARD + 5
+WriteVideo = Callable[..., Path]
+
+
+class Clips:
+    """Random clips that count how often they are decoded."""
+
+    def __init__(self, num: int = NUM) -> None:
+        self.pixels = np.random.default_rng(0).integers(0, 256, (num, 3, 32, 32, 3), np.uint8)
+        self.read_numbers: list[int] = []
+
+    def read(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        self.read_numbers += numbers
+        return self.pixels[list(numbers)]
+
+    @property
+    def training(self) -> TrainingClips:
+        texts = [f"clip {k}" for k in range(len(self.pixels))]
+        return TrainingClips(texts, list(range(len(self.pixels))), self.read)
+
+
+def batches(base: Base, seed: int = 0, num: int = NUM) -> Batches:
+    return Batches(Latents(base, Clips(num).training, {}), Streams(seed), 1000, base.device)
+
+
+def test_posteriors_and_texts_are_the_bases_own(tiny_base: Base) -> None:
+    clips = Clips()
+    latents = Latents(tiny_base, clips.training, {})
+    mean, std = latents.posterior([SHARD + 1, 2])
+    expected = encode_frames(tiny_base, to_video(clips.pixels[[SHARD + 1, 2]]))
+    torch.testing.assert_close(mean, expected[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(std, expected[1], rtol=0, atol=1e-4)
+    text = encode_text(tiny_base, [f"clip {SHARD + 1}", "clip 2"])
+    torch.testing.assert_close(latents.text([SHARD + 1, 2]), text, rtol=0, atol=1e-4)
+
+
+def test_each_clip_is_decoded_once_for_all_that_share_a_cache(tiny_base: Base, tmp_path: Path) -> None:
+    clips, cache = Clips(), Cache(tmp_path)
+    kept = [Latents(tiny_base, clips.training, {"base": "b"}, cache.arrays) for _ in range(2)]
+    first, second = (latents.posterior(range(NUM)) for latents in kept)
+    assert sorted(clips.read_numbers) == list(range(NUM))
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    uncached = Latents(tiny_base, clips.training, {}).posterior(range(NUM))
+    assert all(torch.equal(*pair) for pair in zip(first, uncached, strict=True))
+    other = Latents(tiny_base, clips.training, {"base": "another"}, cache.arrays)
+    other.posterior([0])
+    assert len(clips.read_numbers) == 2 * NUM + SHARD
+
+
+def test_a_batch_in_parts_is_the_batch(tiny_base: Base) -> None:
+    whole = batches(tiny_base).batch(range(6, 12))
+    for parts in ([range(6, 8), range(8, 12)], [[p] for p in range(6, 12)]):
+        found = [batches(tiny_base).batch(part) for part in parts]
+        for name, values in vars(whole).items():
+            assert torch.equal(torch.cat([getattr(part, name) for part in found]), values)
+    assert not torch.equal(batches(tiny_base, seed=1).batch(range(6, 12)).noise, whole.noise)
+
+
+def test_fresh_noise_at_every_pass_over_the_clips_and_another_order(tiny_base: Base) -> None:
+    every = batches(tiny_base, num=8).batch(range(16))
+    assert every.noise.flatten(1).unique(dim=0).shape[0] == 16
+    assert every.latents.flatten(1).unique(dim=0).shape[0] == 16
+    texts = [tuple(row.flatten().tolist()) for row in every.text]
+    assert set(texts[:8]) == set(texts[8:])
+    assert len(set(texts[:8])) == 8
+    assert texts[:8] != texts[8:]
+
+
+def test_timesteps_are_uniform_and_noise_is_normal(tiny_base: Base) -> None:
+    drawn = batches(tiny_base, num=4).batch(range(600))
+    assert 0 <= drawn.time.min() < 20
+    assert 980 < drawn.time.max() < 1000
+    assert abs(drawn.time.float().mean() - 499.5) < 50
+    assert abs(drawn.noise.mean()) < 0.01
+    assert abs(drawn.noise.std() - 1) < 0.01
+
+
+# ----------------------------------------------------------------------------------------------------------- what is read
+
+
+def test_of_shapes_the_examples_are_references_and_training_clips_are_not(tmp_path: Path) -> None:
+    data, size = ShapesData(references=6), (4, 32, 32)
+    references = data.reference_clips(*size, tmp_path)
+    for streams in (Streams(0), Streams(1)):
+        clips, texts = data.example_clips(streams, 6, *size, tmp_path), data.example_prompts(streams, 6)
+        assert sorted(clip.tobytes() for clip in clips) == sorted(clip.tobytes() for clip in references)
+        assert data.example_prompts(streams, 3) == texts[:3], "more clips shift none"
+    assert data.example_prompts(Streams(0), 6) != data.example_prompts(Streams(1), 6)
+    training = data.training_clips(*size, 10, tmp_path)
+    assert len(training.texts) == len(training.identity) == 10
+    assert training.read([3, 7]).shape == (2, 4, 32, 32, 3)
+    assert np.array_equal(training.read([7]), training.read([3, 7])[1:])
+    assert len(data.training_clips(*size, None, tmp_path).texts) == 4096
+
+
+def test_prompts_alone_have_no_clips(tmp_path: Path) -> None:
+    data: Any = PromptsData(layout="prompts", prompts=["a cat"])
+    for ask in (
+        lambda: data.example_prompts(Streams(0), 1),
+        lambda: data.example_clips(Streams(0), 1, 4, 32, 32, tmp_path),
+        lambda: data.training_clips(4, 32, 32, None, tmp_path),
+    ):
+        with pytest.raises(ValueError, match="no clips to"):
+            ask()
+
+
+def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: WriteVideo, tmp_path: Path) -> None:
+    captions_folder = tmp_path / "clips"
+    for number in range(12):
+        write_video(captions_folder / f"{number}.mp4")
+    lines = "".join(f"{number}.mp4,text {number}\n" for number in range(12))
+    (captions_folder / "captions.csv").write_text(f"path,text\n{lines}")
+    data = ClipsData(layout="captions", path=str(captions_folder), held_out=0.5, references=4)
+    size = (4, 16, 16)
+    training = data.training_clips(*size, None, tmp_path)
+    held_out = {entry.text for entry in data.entries()}
+    assert training.texts
+    assert not held_out & set(training.texts)
+    assert training.read([0, 1]).shape == (2, 4, 16, 16, 3)
+    assert len(data.training_clips(*size, 2, tmp_path).texts) == 2
+    prompts, clips = data.example_prompts(Streams(0), 3), data.example_clips(Streams(0), 3, *size, tmp_path)
+    assert set(prompts) <= held_out
+    assert clips.shape == (3, 4, 16, 16, 3)

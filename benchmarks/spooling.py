@@ -1,7 +1,7 @@
 """How many metric points are spooled a second while the tracker is dead?
 
-Every point goes the way of a running study: from the book into the cell's spool, then to a tracker that tries in vain
-to reach its server beside it.
+Every point goes the way of a running study: from a training into the cell's spool, then by the book to a tracker that
+tries in vain to reach its server beside it.
 """
 
 import argparse
@@ -45,9 +45,12 @@ def spool(plan: Plan, storage: Path, points: int) -> tuple[float, float]:
     with open_book(plan, storage, NOWHERE) as book:
         for cell in plan.cells:
             book.handed_out(cell)
+        spools = [Spool(book.ledger.cell_folder(cell.id)) for cell in plan.cells]
         started, worked = time.perf_counter(), time.thread_time()
         for step in range(points):
-            book.reported(plan.cells[step % len(plan.cells)].id, step, {"loss": 1 / (step + 1)})
+            number = step % len(spools)
+            spools[number].append(step, {"loss": 1 / (step + 1)})
+            book.reported(plan.cells[number].id)
         seconds = time.perf_counter() - started, time.thread_time() - worked
         kept = sum(1 for cell in plan.cells for _ in Spool(book.ledger.cell_folder(cell.id)).points())
         book.tracker.finish([], failed=True)

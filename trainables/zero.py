@@ -95,3 +95,30 @@ def full_weights(engine: Any) -> dict[str, torch.Tensor]:
 def _has_master(parameter: nn.Parameter) -> bool:
     # The attribute is there on every rank, also where its value says that none of the parameter lies on this one.
     return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
+
+
+def state_bytes(engine: Any) -> dict[str, int]:
+    """What of the model's state lies on this rank, in bytes, as it is between a backward pass and its update.
+
+    Args:
+        engine: From ``start_engine``, after ``backward`` and before ``step``.
+
+    Returns:
+        "parameters", "gradients", "master" (float32 copies) and "moments" (of AdamW).
+    """
+    optimizer = engine.optimizer
+    parameters = [getattr(parameter, "ds_tensor", parameter) for parameter in engine.module.parameters()]
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    for groups in (getattr(optimizer, "averaged_gradients", None) or {}).values():
+        gradients += [gradient for gradient in groups or [] if gradient is not None]
+    masters: list[torch.Tensor] = []
+    for name in ("single_partition_of_fp32_groups", "fp32_partitioned_groups_flat", "fp32_groups_flat_partition"):
+        masters += getattr(optimizer, name, [])
+    states = getattr(optimizer, "optimizer", optimizer).state.values()
+    moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq") if key in state]
+    found = {"parameters": parameters, "gradients": gradients, "master": masters, "moments": moments}
+    return {name: sum(_bytes(tensor) for tensor in tensors) for name, tensors in found.items()}
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -112,7 +112,7 @@ ONE_MISTAKE = {
         SOUND + "search: {space: zs2_moton}\n",
         8,
         "search.space",
-        "zs2_moton -> zs2_motion, zs2_components (did you mean zs2_motion?)",
+        "zs2_moton -> zs2_motion, zs2_components, seer_training (did you mean zs2_motion?)",
     ),
     "a named space that does not fit": (
         SOUND + "control: {attention: removed}\nsearch: {space: zs2_motion}\n",

@@ -128,7 +128,7 @@ def kill_within(driver: psutil.Process, rng: random.Random) -> Counter[str]:
     for kind in rng.choices(["rank", "rank", "worker"], k=rng.choice([1, 2])):
         if not await_workers(driver, "rank"):
             return kills
-        time.sleep(rng.uniform(0, 10))
+        time.sleep(rng.uniform(0, 30))  # libraries are read, then it trains, draws and scores
         for process in workers(driver, kind)[:1]:
             process.send_signal(signal.SIGKILL)
             kills[kind] += 1
@@ -239,7 +239,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(tiny_base_fo
 
     rng = random.Random(20261125)
     kills: Counter[str] = Counter()
-    rounds = 0
+    rounds = attempts = cells = 0
     while kills.total() < KILLS:
         storage = tmp_path / f"round{rounds}"
         rounds += 1
@@ -259,8 +259,11 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(tiny_base_fo
         assert_same(table(study, storage), expected)
         assert_one_run_per_cell(storage)
         assert not list(storage.glob("tiny/cells/*/checkpoints/*")), "a cell that ended keeps no checkpoint"
+        attempts += sum(len(path.read_text().splitlines()) for path in storage.glob("tiny/cells/*/attempts.jsonl"))
+        cells += len(stamps(storage))
     print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
     assert kills.keys() == {"rank", "worker", "driver"}
+    assert attempts > cells, "no kill hit a cell at work"
 
 
 @pytest.mark.timeout(300)

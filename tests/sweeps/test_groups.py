@@ -1,4 +1,4 @@
-"""Worker groups under Ray Tune: trials that are stopped, losses that diverge, groups that never fit, models exported."""
+"""Worker groups under Ray Tune: trials that are stopped, losses that diverge, groups that never fit, exports."""
 
 import json
 import os

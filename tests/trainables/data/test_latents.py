@@ -93,7 +93,7 @@ def test_timesteps_are_uniform_and_noise_is_normal(tiny_base: Base) -> None:
     assert abs(drawn.noise.std() - 1) < 0.01
 
 
-# ----------------------------------------------------------------------------------------------------------- what is read
+# --------------------------------------------------------------------------------------------------------- what is read
 
 
 def test_of_shapes_the_examples_are_references_and_training_clips_are_not(tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""What does each ZeRO stage leave on a rank, and what does a step cost?
+
+Groups of gloo ranks with one thread each train all of Seer on the shapes base, by the engine that studies use. Bytes
+are counted between a backward pass and its update. DeepSpeed's own estimate is for half precision with its buffers.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from typing import Any
+
+from benchmarks.figures import ROOT, Figure, conclude, table
+
+STEPS = 20
+TIMED = 10  # the last of them
+BATCH = 4
+KINDS = ("parameters", "gradients", "master", "moments")
+
+
+def main() -> int:
+    """Measure, and keep the figures with the date and the machine; with --rank, be one rank of a group."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="sizes of the groups")
+    parser.add_argument("--rank", help="of this process; stage and precision follow", nargs=3, metavar="WORD")
+    arguments = parser.parse_args()
+    if arguments.rank:
+        rank, stage, precision = arguments.rank
+        print(json.dumps(measure(int(stage), precision)) if rank == "0" else measure(int(stage), precision) and "")
+        return 0
+    found = {
+        (precision, workers, stage): group(workers, stage, precision)
+        for precision in ("fp32", "bf16")
+        for workers in arguments.workers
+        for stage in range(4)
+    }
+    head = ("precision, workers, stage", *KINDS, "all but gradients, MiB", "DeepSpeed's estimate, MiB", "s per step")
+    rows = [
+        (
+            f"{precision}, {workers}, {stage}",
+            *(one["bytes"][kind] for kind in KINDS),
+            held(one) / 2**20,
+            estimate(one["trained"], workers, stage) / 2**20,
+            one["seconds"],
+        )
+        for (precision, workers, stage), one in found.items()
+    ]
+    setting = (
+        f"Seer on base shapes, everything trained: {next(iter(found.values()))['trained']:,} parameters, batch {BATCH}."
+    )
+    return conclude("zero", setting, table(head, rows), list(figures(found)))
+
+
+def figures(found: dict[tuple[str, int, int], dict[str, Any]]) -> list[Figure]:
+    """What is asked of the measurement."""
+    ratios = [("bf16", 0.55), ("fp32", 0.70)]
+    asked = [
+        Figure(
+            f"{precision}, 2 workers: parameters, master and moments of stage 3 over stage 0",
+            held(found[precision, 2, 3]) / held(found[precision, 2, 0]),
+            "at most",
+            mark,
+        )
+        for precision, mark in ratios
+        if (precision, 2, 3) in found
+    ]
+    for workers in sorted({workers for _, workers, _ in found}):
+        stages = [found["fp32", workers, stage]["losses"] for stage in range(4)]
+        largest = max(abs(a - b) for losses in stages for a, b in zip(losses, stages[0], strict=True))
+        asked.append(
+            Figure(f"fp32, {workers} workers: difference of losses over {STEPS} steps", largest, "at most", 1e-4)
+        )
+    return asked
+
+
+def held(one: dict[str, Any]) -> int:
+    """Bytes of parameters, master copy and moments on a rank."""
+    return sum(one["bytes"][kind] for kind in KINDS if kind != "gradients")
+
+
+def estimate(parameters: int, workers: int, stage: int) -> int:
+    """DeepSpeed's own estimate of bytes per GPU in half precision; it has none for stages 0 and 1, which get stage 2's."""
+    from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
+    from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+
+    if stage == 3:
+        _, bytes_per_gpu, _ = estimate_zero3_model_states_mem_needs(
+            parameters, 0, workers, cpu_offload=False, cpu_offload_params=False
+        )
+    else:
+        _, bytes_per_gpu = estimate_zero2_model_states_mem_needs(parameters, workers if stage else 1, cpu_offload=False)
+    return int(bytes_per_gpu)
+
+
+def group(workers: int, stage: int, precision: str) -> dict[str, Any]:
+    """Run a group and give what its first rank measured.
+
+    Raises:
+        RuntimeError: A rank failed.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(workers), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.zero", "--rank", str(rank), str(stage), precision],
+            env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(workers)
+    ]
+    try:
+        outputs = [process.communicate(timeout=600) for process in ranks]
+    finally:
+        for process in ranks:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+    if any(process.returncode for process in ranks):
+        raise RuntimeError("\n".join(errors[-2000:] for _, errors in outputs))
+    return dict(json.loads(outputs[0][0].strip().splitlines()[-1]))
+
+
+def measure(stage: int, precision: str) -> dict[str, Any]:
+    """Train on this rank, and count."""
+    warnings.filterwarnings("ignore")
+    import torch
+    import torch.distributed as dist
+
+    from models.backbones import load_base
+    from models.bases import find_base
+    from models.seer import Seer
+    from models.streams import Streams
+    from models.training import AdamW
+    from trainables.scaling import Scaling, Zero
+    from trainables.zero import deepspeed_config, start_engine, state_bytes
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    world, rank = dist.get_world_size(), dist.get_rank()
+    training = AdamW(steps=STEPS, global_batch_size=BATCH, lr=1e-3)
+    scaling = Scaling(workers=world, zero=Zero.model_validate({"stage": stage}))
+    tree = Seer().edit({"trainable": "all", "text_decomposer.num_layers": 2})
+    network = tree.build(load_base(find_base("shapes"), precision="fp32")).network.train()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    config = deepspeed_config(training, scaling, precision)  # type: ignore[arg-type]
+    engine = start_engine(network, training, config)
+    trained = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    streams, losses, times, counted = Streams(0), [], [], {}
+    own = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+    for step in range(STEPS):
+        latents, noise = (
+            torch.from_numpy(streams.normal(name, step, shape=(BATCH, 8, 4, 8, 8)))[own].to(dtype)
+            for name in ("latents", "noise")
+        )
+        text = torch.from_numpy(streams.normal("text", step, shape=(BATCH, 24, 96)))[own].to(dtype)
+        time_step = torch.tensor([streams.integers("time", step, k, high=1000) for k in range(BATCH)])[own]
+        began = time.perf_counter()
+        loss = engine(latents, text, noise, time_step)
+        engine.backward(loss)
+        if step == STEPS - 1:
+            counted = state_bytes(engine)
+        engine.step()
+        times.append(time.perf_counter() - began)
+        mean = loss.detach().float() / world
+        dist.all_reduce(mean)
+        losses.append(float(mean))
+    return {"bytes": counted, "losses": losses, "seconds": sum(times[-TIMED:]) / TIMED, "trained": trained}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,8 +32,8 @@ demo: venv  ## the quickstart study, end to end
 test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
-test-all: venv browser  ## the slow and fault tests as well
-	timeout 3000 $(PY) -m pytest -m "not gpu"
+test-all: test browser  ## the slow and fault tests as well, one at a time: they start clusters
+	timeout 3000 $(PY) -m pytest -m "slow and not gpu"
 
 browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
@@ -51,7 +51,7 @@ fix: venv
 	.venv/bin/ruff check --fix .
 
 bench: venv  ## the figures, each beside what was asked; into benchmarks/results
-	@failed=; for name in scale:240 spooling:60 cell_path:420 quickstart:1080; do \
+	@failed=; for name in scale:240 spooling:60 cell_path:420 quickstart:1080 zero:900; do \
 	  timeout $${name#*:} $(PY) -m benchmarks.$${name%:*} || failed="$$failed $${name%:*}"; echo; \
 	done; test -z "$$failed" || { echo "missed or broken:$$failed"; exit 1; }
 

@@ -83,7 +83,7 @@ def held(one: dict[str, Any]) -> int:
 
 
 def estimate(parameters: int, workers: int, stage: int) -> int:
-    """DeepSpeed's own estimate of bytes per GPU in half precision; it has none for stages 0 and 1, which get stage 2's."""
+    """DeepSpeed's own estimate of bytes per GPU in half precision; stages 0 and 1 have none, and get stage 2's."""
     from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
     from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 

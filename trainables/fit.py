@@ -1,7 +1,6 @@
 """One training, as every rank of a worker group runs it: batches, updates, reports, checkpoints."""
 
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,10 +109,11 @@ class Fit:
                 weights = full_weights(self.engine)
                 if self.rank == 0:
                     self.ema.update(weights)
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) or stopped:
+                self.checkpoints.remove()
+                if stopped:
+                    return False
                 raise NonFiniteError(f"the loss became {loss} at step {step} of {training.steps}")
-            if stopped:
-                return False
             if step % scaling.report_every == 0 or step == training.steps:
                 seconds = (time.perf_counter() - began) / max(1, step - since)
                 self._report(step, loss, seconds)
@@ -172,7 +172,7 @@ class Fit:
         if self.rank == 0:
             kept = self.ema.weights if self.ema else weights
             write_atomically(self.folder / TRAINED, save({name: weight.contiguous() for name, weight in kept.items()}))
-            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        self.checkpoints.remove()
         dist.barrier()
 
 

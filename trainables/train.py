@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import cast
@@ -20,6 +21,7 @@ from trainables.data.latents import Batches, Latents
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.fit import Fit
 from trainables.provenance import code_hash
+from trainables.spool import Spool
 from trainables.trial_spec import Precision, TrialSpec
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool
     # DeepSpeed calls collectives by names that torch 2.13 warns of at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
     fit_torch(spec.scaling.cpus_per_worker)
+    if torch.cuda.is_available():  # the ranks of a node see all its GPUs
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     bench = Workbench.on(storage, shared=warm and spec.scaling.cache)
     folder = storage / spec.study / "cells" / spec.cell_id
 
@@ -93,7 +97,9 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     size = (protocol.frames, protocol.height, protocol.width)
     clips = spec.data.training_clips(*size, spec.training.clips or None, bench.references)
     latents = _latents(spec, base, clips, bench)
-    model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
+    warmed_up = model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
+    if warmed_up and dist.get_rank() == 0:
+        Spool(folder).append(0, warmed_up)
     streams, timesteps = Streams(spec.seed), int(base.noise_scheduler.config.num_train_timesteps)
     held_out = _held_out(spec, base, size, bench)
     batches = Batches(latents, streams, timesteps, base.device)

@@ -79,9 +79,9 @@ search:
     assert statuses["search", "pruned"] >= 1
     assert sum(statuses[stage, status] for stage, status in statuses if stage == "search") == 4
     done_ones = [result for result in results(storage) if result.status == "done"]
-    assert all(len(points(storage, result)) == 10 for result in done_ones)
+    assert all(len(points(storage, result)) == 11 for result in done_ones), "the warm-up, then one in four steps"
     pruned = [result for result in results(storage) if result.status == "pruned"]
-    assert all(len(points(storage, result)) < 10 for result in pruned)
+    assert all(len(points(storage, result)) < 11 for result in pruned)
     assert not list(storage.glob("tiny/cells/*/stop"))
 
     done = sweeps("run", study, "--storage", storage, "--only", "exploding")

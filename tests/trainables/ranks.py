@@ -14,7 +14,7 @@ warnings.filterwarnings("ignore")
 from pathlib import Path
 import torch, torch.distributed as dist
 torch.set_num_threads(1)
-dist.init_process_group("gloo")
+dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 from trainables import worker
 job = json.loads(sys.argv[1])
 exec(job["before"])

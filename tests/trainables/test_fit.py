@@ -64,7 +64,8 @@ def fit(cell: TrialSpec, storage: Path, before: str = "", *, warm: bool = True) 
 
 def losses(folder: Path, name: str = "loss") -> list[float]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["metrics"][name] for line in lines]
+    found = [json.loads(line)["metrics"] for line in lines]
+    return [metrics[name] for metrics in found if name in metrics]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -81,6 +82,7 @@ def test_a_training_leaves_weights_clips_scores_and_no_checkpoint(undisturbed: P
     assert (result.status, result.error, result.attempt) == ("done", "", 1)
     assert "motion_magnitude/farneback" in result.scores
     assert len(losses(undisturbed)) == 20
+    assert len(losses(undisturbed, "identity_loss")) == 1
     assert losses(undisturbed, "validation_loss")[-1] < losses(undisturbed, "validation_loss")[0]
     assert losses(undisturbed, "lr")[0] == pytest.approx(1e-3, rel=0.01), "the warm-up is one step of twenty"
     assert losses(undisturbed, "lr")[-1] == pytest.approx(0, abs=1e-5)
@@ -226,6 +228,7 @@ fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float("
     result = Result.model_validate_json((folder / RESULT).read_bytes())
     assert result.status == "failed"
     assert result.error == "NonFiniteError: the loss became nan at step 1 of 20"
+    assert not (folder / FOLDER).exists()
 
 
 def test_memory_that_does_not_suffice_says_which_micro_batch_to_try(tiny_base_folder: Path, tmp_path: Path) -> None:
@@ -256,3 +259,29 @@ deepspeed.DeepSpeedEngine.save_checkpoint = save
     assert [path.name for path in (folder / FOLDER).iterdir()] == ["step-00000005"]
     fit(cell, tmp_path)
     assert losses(folder) == losses(undisturbed)
+
+
+# -------------------------------------------------------------------------------------------------------------- on GPUs
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "zero",
+    [
+        {"stage": 0},
+        {"stage": 2},
+        {"stage": 2, "offload": "optimizer"},
+        {"stage": 3},
+        {"stage": 3, "offload": "optimizer_and_parameters"},
+    ],
+    ids=str,
+)
+def test_on_a_gpu_every_precision_trains_at_every_stage(
+    zero: dict[str, Any], precision: str, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    cell = spec(tiny_base_folder, precision=precision, zero=zero, gpus_per_worker=1)
+    folder = fit(cell, tmp_path)
+    result = Result.model_validate_json((folder / RESULT).read_bytes())
+    assert result.error == ""
+    assert losses(folder, "validation_loss")[-1] < losses(folder, "validation_loss")[0]

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from trainables.cell_files import TRAINED
 from trainables.trial_spec import RESULT, Result
@@ -31,11 +32,11 @@ control:
 """
 
 
-def sweeps(*arguments: object) -> subprocess.CompletedProcess[str]:
+def sweeps(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sweeps", *map(str, arguments)],
         cwd=ROOT,
-        env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+        env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | environment,
         capture_output=True,
         text=True,
         timeout=800,
@@ -55,6 +56,27 @@ def test_a_group_that_never_fits_is_refused_with_the_arithmetic(tiny_base_folder
     assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in done.stderr
     assert "hold 0 -> fewer workers, or a larger cluster" in done.stderr
     assert not (tmp_path / "runs" / "tiny" / "cells").exists()
+
+
+def test_a_group_spans_nodes(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    asked = "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2, zero: {stage: 3}}\n"
+    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, num_gpus=0)  # a rank each: neither node holds two
+        done = sweeps("run", study, "--storage", storage, "--only", "control", RAY_ADDRESS=cluster.address)
+        assert done.returncode == 0, done.stderr
+        wider = tmp_path / "wider.yaml"
+        wider.write_text(study.read_text().replace("workers: 2", "workers: 4"))
+        refused = sweeps("run", wider, "--storage", tmp_path / "other", RAY_ADDRESS=cluster.address)
+        assert "4 workers with 1 CPU each" in refused.stderr
+        assert "hold 2 -> fewer workers" in refused.stderr
+    finally:
+        cluster.shutdown()
+    (result,) = results(storage)
+    assert (result.status, result.spec.scaling.workers) == ("done", 2)
 
 
 def test_hopeless_trials_are_stopped_and_a_loss_that_diverges_is_a_result(

@@ -17,6 +17,22 @@ ablations:
   - {part: noise, action: REMOVE}
 """
 
+TINY_TRAINING = """\
+name: tiny
+system: seer
+base: {base}
+data: {{layout: shapes, references: 16}}
+metrics: [motion_magnitude]
+seeds: 1
+protocol: {{clips: 2, frames: 4, steps: 2, guidance: 1.0, height: 32, width: 32}}
+training: {{steps: {steps}, global_batch_size: 4, lr: 1.0e-3, clips: 32}}
+control:
+  text_decomposer.num_layers: 1
+  text_decomposer.num_heads: 2
+  text_decomposer.identity_steps: 2
+  temporal_attention.num_heads: 2
+"""
+
 Write = Callable[[str | bytes], Path]
 
 
@@ -30,6 +46,12 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return put
+
+
+@pytest.fixture
+def tiny_training(tiny_base_folder: Path) -> Callable[[int], str]:
+    """The head of a study that trains Seer on the tiny base for so many steps, in seconds."""
+    return lambda steps: TINY_TRAINING.format(base=tiny_base_folder, steps=steps)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,22 +39,9 @@ search:
   confirm: {{top: 1, fresh_seeds: 2}}
 """
 TRAINED = """
-name: tiny
-system: seer
-base: {base}
-data: {{layout: shapes, references: 16}}
-metrics: [motion_magnitude]
-seeds: 1
-protocol: {{clips: 2, frames: 4, steps: 2, guidance: 1.0, height: 32, width: 32}}
-training: {{steps: 60, global_batch_size: 4, lr: 1.0e-3, clips: 32}}
-control:
-  text_decomposer.num_layers: 1
-  text_decomposer.num_heads: 2
-  text_decomposer.identity_steps: 2
-  temporal_attention.num_heads: 2
 ablations:
-  - {{part: text_decomposer, action: REMOVE}}
-resources: {{workers: 2, zero: {{stage: 2}}, report_every: 5, checkpoint_every: 10}}
+  - {part: text_decomposer, action: REMOVE}
+resources: {workers: 2, zero: {stage: 2}, report_every: 5, checkpoint_every: 10}
 """
 PROCESSES = {"worker": "ray::ResourceTr", "rank": "ray::RayTrainWork"}
 """How Ray names the process of a trial, and that of a rank of its worker group (as much as the kernel keeps)."""
@@ -230,9 +218,11 @@ def test_killed_at_random_moments_the_table_is_the_same(tiny_base_folder: Path, 
 
 
 @pytest.mark.timeout(1500)
-def test_a_training_killed_at_random_moments_ends_in_the_same_table(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_a_training_killed_at_random_moments_ends_in_the_same_table(
+    tiny_training: Callable[[int], str], tmp_path: Path
+) -> None:
     study, undisturbed, storage = tmp_path / "study.yaml", tmp_path / "undisturbed", tmp_path / "killed"
-    study.write_text(TRAINED.format(base=tiny_base_folder))
+    study.write_text(tiny_training(60) + TRAINED)
     done, _ = finished(study, undisturbed)
     assert done.returncode == 0, done.stderr
     expected = table(study, undisturbed)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,21 +16,6 @@ from trainables.trial_spec import RESULT, Result
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = """
-name: tiny
-system: seer
-base: {base}
-data: {{layout: shapes, references: 16}}
-metrics: [motion_magnitude]
-seeds: 1
-protocol: {{clips: 2, frames: 4, steps: 2, guidance: 1.0, height: 32, width: 32}}
-training: {{steps: 40, global_batch_size: 4, lr: 1.0e-3, clips: 32}}
-control:
-  text_decomposer.num_layers: 1
-  text_decomposer.num_heads: 2
-  text_decomposer.identity_steps: 2
-  temporal_attention.num_heads: 2
-"""
 
 
 def sweeps(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -47,10 +33,12 @@ def results(storage: Path) -> list[Result]:
     return [Result.model_validate_json(path.read_bytes()) for path in storage.glob(f"tiny/cells/*/{RESULT}")]
 
 
-def test_a_group_that_never_fits_is_refused_with_the_arithmetic(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_a_group_that_never_fits_is_refused_with_the_arithmetic(
+    tiny_training: Callable[[int], str], tmp_path: Path
+) -> None:
     study = tmp_path / "study.yaml"
     asked = "ablations: [{part: text_decomposer, action: REMOVE}]\nresources: {workers: 4, cpus_per_worker: 500}\n"
-    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    study.write_text(tiny_training(40) + asked)
     done = sweeps("run", study, "--storage", tmp_path / "runs")
     assert done.returncode == 2
     assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in done.stderr
@@ -58,10 +46,10 @@ def test_a_group_that_never_fits_is_refused_with_the_arithmetic(tiny_base_folder
     assert not (tmp_path / "runs" / "tiny" / "cells").exists()
 
 
-def test_a_group_spans_nodes(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_a_group_spans_nodes(tiny_training: Callable[[int], str], tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     asked = "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2, zero: {stage: 3}}\n"
-    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    study.write_text(tiny_training(40) + asked)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
     try:
         for _ in range(2):
@@ -80,7 +68,7 @@ def test_a_group_spans_nodes(tiny_base_folder: Path, tmp_path: Path) -> None:
 
 
 def test_hopeless_trials_are_stopped_and_a_loss_that_diverges_is_a_result(
-    tiny_base_folder: Path, tmp_path: Path
+    tiny_training: Callable[[int], str], tmp_path: Path
 ) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     asked = """
@@ -93,7 +81,7 @@ search:
   trials_per_arm: 4
   trial_scheduler: {kind: asha, grace: 1, factor: 4}
 """
-    study.write_text(HEAD.format(base=tiny_base_folder) + asked)
+    study.write_text(tiny_training(40) + asked)
     done = sweeps("run", study, "--storage", storage, "--only", "control")
     assert done.returncode == 0, done.stderr
     statuses = Counter((result.spec.stage, result.status) for result in results(storage))

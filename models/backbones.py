@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from models.bases import BaseRef, missing_files
+from models.bases import BaseRef, missing_files, precision_in_full
 from models.system import NonFiniteError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def load_base(ref: BaseRef, *, device: str = "auto", precision: Precision = "aut
     """
     folder = _folder(ref)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    dtype = DTYPES[("fp32" if place.type == "cpu" else "bf16") if precision == "auto" else precision]
+    dtype = DTYPES[precision_in_full(precision, gpu=place.type != "cpu")]
     with _quiet():
         networks = {part: _load_strictly(folder, part, dtype).to(place) for part in NETWORKS}
         tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)

@@ -7,10 +7,10 @@ from sweeps.ledger import Ledger, Record
 from sweeps.lock import StudyLock
 from sweeps.plan import Cell
 from sweeps.progress import Progress
-from trainables.files import write_atomically
+from trainables.cell_files import leave_result
 from trainables.provenance import code_hash, commit
 from trainables.tracking import Tracker
-from trainables.trial_spec import OBJECTIVE, RESULT, Result
+from trainables.trial_spec import OBJECTIVE, Result
 
 
 class Book:
@@ -81,7 +81,7 @@ class Book:
         )
         folder = self.ledger.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
+        leave_result(folder, result)
 
     def _speak(self) -> None:
         progress = self.progress

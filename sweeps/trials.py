@@ -19,6 +19,7 @@ from sweeps.book import Book
 from sweeps.plan import Cell, Plan
 from sweeps.progress import say
 from sweeps.trial_schedulers import SearchTrialsOnly
+from trainables.scaling import Scaling
 from trainables.trial import CellTrial
 
 MAX_WORKER_DEATHS = 2
@@ -43,7 +44,7 @@ def run_trials(
     """
     plan = agenda.plan
     search = plan.search
-    scaling = plan.study.resources.scaling.model_copy(update={"gpus_per_worker": _gpus(plan)})
+    scaling = _scaling(plan)
 
     def config(cell: Cell) -> dict[str, Any]:
         return {
@@ -116,13 +117,15 @@ def trial_resources(plan: Plan) -> dict[str, float]:
 
 def worker_resources(plan: Plan) -> dict[str, float]:
     """What one worker of a cell is given."""
-    return {"CPU": plan.study.resources.cpus_per_worker, "GPU": _gpus(plan)}
+    return _scaling(plan).per_worker
 
 
-def _gpus(plan: Plan) -> float:
-    """GPUs of a worker: the study's request, else one where there are any."""
-    asked = plan.study.resources.gpus_per_worker
-    return asked if asked is not None else float(ray.cluster_resources().get("GPU", 0) >= 1)
+def _scaling(plan: Plan) -> Scaling:
+    """The worker group of a cell on this cluster: where the study asks for no GPUs, one each if there are any."""
+    asked = plan.study.resources.scaling
+    if asked.gpus_per_worker is not None:
+        return asked
+    return asked.model_copy(update={"gpus_per_worker": float(ray.cluster_resources().get("GPU", 0) >= 1)})
 
 
 def num_slots(plan: Plan) -> int:

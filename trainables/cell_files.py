@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trainables.data.clips import write_clip
 from trainables.files import write_atomically
 from trainables.pictures import frame_strip
+from trainables.trial_spec import RESULT, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,11 @@ def begin_attempt(folder: Path) -> int:
         attempts.write(json.dumps(line) + "\n")
         attempts.seek(0)
         return sum(1 for _ in attempts)
+
+
+def leave_result(folder: Path, result: Result) -> None:
+    """Write a cell's result, by which it has ended."""
+    write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
 
 
 def read_clips(folder: Path) -> Drawn | None:

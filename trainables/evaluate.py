@@ -20,13 +20,13 @@ from models.bases import base_hash, find_base, read_card
 from models.streams import Streams
 from models.system import TrainedModel
 from trainables.cache import FOLDER, Arrays, Cache
-from trainables.cell_files import Drawn, begin_attempt, read_clips, save_clips, trained_weights
-from trainables.files import write_atomically
+from trainables.cell_files import Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
+from trainables.data.frames import to_video
 from trainables.inputs import prompts, real_clips
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment
-from trainables.trial_spec import RESULT, LostWorkerError, Result, Score, TrialSpec
+from trainables.trial_spec import LostWorkerError, Result, Score, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def run_cell(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
     )
-    write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
+    leave_result(folder, result)
     return result
 
 
@@ -202,15 +202,6 @@ def fit_torch(threads: int) -> None:
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-
-
-def to_video(pixels: NDArray[np.uint8]) -> Tensor:
-    """Pixels in [0, 255] as models take them; undoes ``to_pixels``.
-
-    Shape:
-        uint8 (b f h w c) -> (b f c h w) in [-1, 1].
-    """
-    return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
 def to_pixels(video: Tensor) -> NDArray[np.uint8]:

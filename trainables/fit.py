@@ -18,7 +18,7 @@ from trainables.checkpoints import Checkpoints
 from trainables.data.latents import Batches
 from trainables.files import write_atomically
 from trainables.spool import Spool
-from trainables.trial_spec import LostWorkerError, Precision, TrialSpec
+from trainables.trial_spec import LostWorkerError, TrialSpec
 from trainables.zero import deepspeed_config, full_weights, start_engine
 
 
@@ -64,7 +64,7 @@ class Fit:
         batches: Batches,
         held_out: Batch,
         folder: Path,
-        precision: Precision,
+        precision: str,
     ) -> None:
         assert spec.training is not None
         self.training: AdamW = spec.training
@@ -168,9 +168,8 @@ class Fit:
         return float(loss) / self.world
 
     def _leave_weights(self) -> None:
-        weights = full_weights(self.engine)
+        kept = self.ema.weights if self.ema else full_weights(self.engine)
         if self.rank == 0:
-            kept = self.ema.weights if self.ema else weights
             write_atomically(self.folder / TRAINED, save({name: weight.contiguous() for name, weight in kept.items()}))
         self.checkpoints.remove()
         dist.barrier()

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import CLIPS, STOP, TRAINED
-from trainables.files import write_atomically
+from trainables.cell_files import CLIPS, STOP, TRAINED, leave_result
 from trainables.provenance import code_hash, commit
-from trainables.scaling import Scaling
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
 
@@ -19,11 +17,6 @@ MAX_LOST = 2
 POLL_S = 0.1
 STOP_S = 120.0
 """Seconds that a group is given to come to its end when it is told to."""
-
-
-def resources_per_worker(scaling: Scaling) -> dict[str, float]:
-    """What Ray reserves for one worker of a group, which may use GPUs of the cluster."""
-    return {"CPU": scaling.cpus_per_worker, "GPU": scaling.gpus_per_worker or 0}
 
 
 class Group:
@@ -40,7 +33,7 @@ class Group:
 
     def __init__(self, spec: TrialSpec, storage: Path, *, warm: bool) -> None:
         self.spec = spec
-        self.folder = storage / spec.study / "cells" / spec.cell_id
+        self.folder = spec.folder(storage)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
         self._storage, self._warm = storage, warm
@@ -109,7 +102,7 @@ class Group:
         from trainables.worker import train_loop_per_worker
 
         scaling = self.spec.scaling
-        resources = resources_per_worker(scaling)
+        resources = scaling.per_worker
         done = (self.folder / TRAINED).is_file() or (self.folder / CLIPS).is_file()
         return TorchTrainer(
             train_loop_per_worker,
@@ -140,7 +133,7 @@ class Group:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={"code_hash": code_hash(), "commit": commit()},
         )
-        write_atomically(self.folder / RESULT, result.model_dump_json(indent=1).encode())
+        leave_result(self.folder, result)
 
 
 def _own(failure: Exception) -> BaseException:

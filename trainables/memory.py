@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from models.bases import precision_in_full
 from trainables.scaling import Scaling
 from trainables.trial_spec import Precision
 
@@ -54,7 +55,7 @@ def model_state(
 
     Source: ZeRO (arXiv 1910.02054), section 3; DeepSpeed 0.19 keeps a master copy from stage 1 on in float32 too.
     """
-    width = BYTES[("bf16" if gpu else "fp32") if precision == "auto" else precision]
+    width = BYTES[precision_in_full(precision, gpu=gpu)]
     stage, workers = scaling.zero.stage, scaling.workers
 
     def share(number: int, sharded_from: int) -> int:

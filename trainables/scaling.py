@@ -74,6 +74,11 @@ class Scaling(_Block):
     report_every: Count = Field(50, description="updates between two reports")
     checkpoint_every: Count = Field(500, description="updates between two checkpoints")
 
+    @property
+    def per_worker(self) -> dict[str, float]:
+        """What Ray reserves for one worker, once its GPUs are decided."""
+        return {"CPU": self.cpus_per_worker, "GPU": self.gpus_per_worker or 0}
+
     def micro_batch(self, training: AdamW) -> int:
         """Clips per worker and pass."""
         return self.micro_batch_size or max(1, training.global_batch_size // self.workers)

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import logging
 import os
 import warnings
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch.distributed as dist
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import base_hash, find_base
+from models.bases import base_hash, find_base, precision_in_full
 from models.streams import Streams
 from models.system import Batch, NonFiniteError, TrainedModel
 from trainables.data import TrainingClips
@@ -22,9 +21,7 @@ from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.fit import Fit
 from trainables.provenance import code_hash
 from trainables.spool import Spool
-from trainables.trial_spec import Precision, TrialSpec
-
-log = logging.getLogger(__name__)
+from trainables.trial_spec import TrialSpec
 
 HELD_OUT = 16
 """Clips of the validation loss."""
@@ -50,7 +47,7 @@ def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool
     if torch.cuda.is_available():  # the ranks of a node see all its GPUs
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     bench = Workbench.on(storage, shared=warm and spec.scaling.cache)
-    folder = storage / spec.study / "cells" / spec.cell_id
+    folder = spec.folder(storage)
 
     def training() -> bool:
         return not needs_training or train(spec, folder, bench)
@@ -100,10 +97,10 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     warmed_up = model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
     if warmed_up and dist.get_rank() == 0:
         Spool(folder).append(0, warmed_up)
-    streams, timesteps = Streams(spec.seed), int(base.noise_scheduler.config.num_train_timesteps)
     held_out = _held_out(spec, base, size, bench)
-    batches = Batches(latents, streams, timesteps, base.device)
-    return Fit(spec, model, batches, held_out, folder, _precision(spec, base.device)).run()
+    batches = Batches(latents, Streams(spec.seed))
+    precision = precision_in_full(spec.precision, gpu=base.device.type != "cpu")
+    return Fit(spec, model, batches, held_out, folder, precision).run()
 
 
 def _latents(spec: TrialSpec, base: Base, clips: TrainingClips, bench: Workbench) -> Latents:
@@ -123,12 +120,4 @@ def _held_out(spec: TrialSpec, base: Base, size: tuple[int, int, int], bench: Wo
     streams, numbers = Streams(0), range(HELD_OUT)
     real = data.example_clips(streams, HELD_OUT, *size, bench.references)
     clips = TrainingClips(data.example_prompts(streams, HELD_OUT), list(numbers), lambda some: real[list(some)])
-    timesteps = int(base.noise_scheduler.config.num_train_timesteps)
-    return Batches(Latents(base, clips, {}), streams, timesteps, base.device).batch(numbers)
-
-
-def _precision(spec: TrialSpec, device: torch.device) -> Precision:
-    """The precision of the passes: "auto" is fp32 on the CPU and bf16 on a GPU."""
-    if spec.precision != "auto":
-        return spec.precision
-    return "fp32" if device.type == "cpu" else "bf16"
+    return Batches(Latents(base, clips, {}), streams).batch(numbers)

@@ -46,7 +46,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 
         if self._bench is None or not self.config["warm"]:
             self._bench = self._workbench()
-        result = run_cell(spec, self._folder(spec), self._bench)
+        result = run_cell(spec, spec.folder(Path(self.config["storage"])), self._bench)
         assert result is not None, "nothing is trained here that could be stopped"
         return self._last(result)
 
@@ -61,7 +61,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             self._followed = point.metrics.get(FOLLOWED, self._followed)
             return {} if self._followed is None else {OBJECTIVE: self._followed}
         self._group = None
-        result = Result.model_validate_json((self._folder(spec) / RESULT).read_bytes())
+        result = Result.model_validate_json((spec.folder(Path(self.config["storage"])) / RESULT).read_bytes())
         return self._last(result) | ({} if self._followed is None else {OBJECTIVE: self._followed})
 
     def _last(self, result: Result) -> dict[str, Any]:
@@ -69,9 +69,6 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         if objective := result.scores.get(self.config["objective"]):
             report[OBJECTIVE] = objective.value
         return report
-
-    def _folder(self, spec: TrialSpec) -> Path:
-        return Path(self.config["storage"]) / spec.study / "cells" / spec.cell_id
 
     def _workbench(self) -> "Workbench":
         """An empty workbench, and torch fitted to this actor; a cold one shares nothing with other workers."""

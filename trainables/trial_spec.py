@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -65,6 +66,10 @@ class TrialSpec(BaseModel):
     search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()
+
+    def folder(self, storage: Path) -> Path:
+        """Where the cell keeps its files, under the folder of all studies."""
+        return storage / self.study / "cells" / self.cell_id
 
     @property
     def training(self) -> AdamW | None:

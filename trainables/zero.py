@@ -7,10 +7,9 @@ from torch import nn
 
 from models.training import AdamW
 from trainables.scaling import Scaling
-from trainables.trial_spec import Precision
 
 
-def deepspeed_config(training: AdamW, scaling: Scaling, precision: Precision) -> dict[str, Any]:
+def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[str, Any]:
     """DeepSpeed's configuration, with everything written out that it would otherwise choose by itself.
 
     Args:

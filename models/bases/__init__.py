@@ -136,6 +136,11 @@ def read_card(ref: BaseRef) -> Card:
     return Card(name=ref.name, protocol=Protocol(height=side, width=side))
 
 
+def precision_in_full(precision: str, *, gpu: bool) -> str:
+    """What "auto" means on a device: bf16 on a GPU, fp32 on the CPU; any other precision means itself."""
+    return ("bf16" if gpu else "fp32") if precision == "auto" else precision
+
+
 def pixels_per_latent(ref: BaseRef) -> int:
     """Pixels per latent cell along one side: the VAE halves at every level but the last; Stable Diffusion's is 8."""
     config = _config(ref.path / "vae") if ref.path else {}

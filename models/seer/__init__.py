@@ -192,12 +192,11 @@ class Seer(TrainedSystem):
 
         import torch
 
-        from models.seer.network import build_network
+        from models.seer.network import build_network, text_shape
 
-        config = networks["text_encoder"].config
-        text = (config.hidden_size, config.max_position_embeddings)
         with torch.device("meta"):
-            return build_network(self, copy.deepcopy(networks["unet"]), text, torch.empty(0))
+            unet, alphas = copy.deepcopy(networks["unet"]), torch.empty(0)
+            return build_network(self, unet, text_shape(networks["text_encoder"]), alphas)
 
     def build(self, base: "Base", seed: int = 0) -> TrainedModel:
         """Make the model on a loaded base, of which what is changed is copied."""

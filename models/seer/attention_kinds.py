@@ -33,6 +33,7 @@ class TemporalAttention(Part):
         import torch
         from torch import nn
 
+        from models.backbones import num_parameters
         from models.seer.inflation import attended_channels
         from models.seer.temporal import TemporalTransformer
 
@@ -44,7 +45,7 @@ class TemporalAttention(Part):
                 TemporalTransformer(dim, mixer(dim), nn.GroupNorm(unet.config.norm_num_groups, dim))
                 for dim in attended_channels(unet)
             ]
-        return sum(parameter.numel() for part in parts for parameter in part.parameters())
+        return sum(map(num_parameters, parts))
 
 
 def _attention(heads: int, side: "Callable[[], Side]", mask: "Callable[[], Mask]") -> "Callable[[int], nn.Module]":

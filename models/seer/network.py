@@ -12,6 +12,7 @@ from diffusers import ConfigMixin, DDIMScheduler, ModelMixin, UNet2DConditionMod
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
+from transformers import CLIPTextModel
 
 from models.backbones import Base, decode_latents, encode_frames, encode_text
 from models.bases import Protocol
@@ -76,7 +77,7 @@ class SeerModel:
         self._tree = tree
         self._streams = streams
         unet = copy.deepcopy(base.unet)
-        network = build_network(tree, unet, _text_shape(base), base.noise_scheduler.alphas_cumprod)
+        network = build_network(tree, unet, text_shape(base.text_encoder), base.noise_scheduler.alphas_cumprod)
         new = {f"unet.{name}": part for name, part in network.unet.temporal_parts().items()} | {"text": network.text}
         initialise(new, streams)
         self.network = network.to(base.device, base.dtype)
@@ -101,7 +102,7 @@ class SeerModel:
         pretrained = PretrainedSeer(
             tree=self._tree.model_dump(mode="json"),
             unet=_own(base.unet.config),
-            text=_text_shape(base),
+            text=text_shape(base.text_encoder),
             schedule=_own(base.noise_scheduler.config),
         )
         pretrained.network.load_state_dict(self.network.state_dict())
@@ -223,10 +224,9 @@ def _own(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _text_shape(base: Base) -> tuple[int, int]:
-    """Width and number of a base's text states."""
-    config = base.text_encoder.config
-    return int(config.hidden_size), int(config.max_position_embeddings)
+def text_shape(text_encoder: CLIPTextModel) -> tuple[int, int]:
+    """Width and number of the text states that a text tower gives."""
+    return int(text_encoder.config.hidden_size), int(text_encoder.config.max_position_embeddings)
 
 
 def _checked(given: torch.Tensor | None, references: int, frames: int, clips: int) -> torch.Tensor:

@@ -35,10 +35,11 @@ class TextDecomposer(Part):
         """Of the module for the base's text."""
         import torch
 
-        config = networks["text_encoder"].config
+        from models.backbones import num_parameters
+        from models.seer.network import text_shape
+
         with torch.device("meta"):
-            module = self.build(config.hidden_size, config.max_position_embeddings)
-        return sum(parameter.numel() for parameter in module.parameters())
+            return num_parameters(self.build(*text_shape(networks["text_encoder"])))
 
 
 class _Decomposed(TextDecomposer):

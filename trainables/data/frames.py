@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
 
@@ -60,6 +61,17 @@ class Consecutive(_Choice):
 
 
 Choice = Annotated[Whole | Consecutive, Field(discriminator="kind")]
+
+
+def to_video(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """Pixels in [0, 255] as models take them.
+
+    Shape:
+        uint8 (b f h w c) -> (b f c h w) in [-1, 1].
+    """
+    import torch
+
+    return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
 def fit(frames: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from models.streams import Streams
 from models.system import Batch
 from trainables.cache import Arrays
 from trainables.data import TrainingClips
+from trainables.data.frames import to_video
 
 Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 
@@ -40,7 +41,7 @@ class Latents:
         depends_on: Mapping[str, Any],
         keep: Keep = lambda depends_on, compute: compute(),
     ) -> None:
-        self._base, self._clips, self._depends_on, self._keep = base, clips, dict(depends_on), keep
+        self.base, self._clips, self._depends_on, self._keep = base, clips, dict(depends_on), keep
         self._shard = functools.lru_cache(maxsize=None)(self._read)
         self._held = 0
 
@@ -49,7 +50,7 @@ class Latents:
 
     def text(self, clips: Sequence[int]) -> torch.Tensor:
         """Text states of some clips (n l c)."""
-        return torch.stack([self._of(clip)["text"] for clip in clips]).to(self._base.device)
+        return torch.stack([self._of(clip)["text"] for clip in clips]).to(self.base.device)
 
     def posterior(self, clips: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of some clips' latents, each (n f c h w) on the CPU."""
@@ -75,10 +76,9 @@ class Latents:
         return [self._clips.texts[k] for k in numbers]
 
     def _encode(self, numbers: Sequence[int]) -> Arrays:
-        video = torch.from_numpy(self._clips.read(numbers)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-        mean, std = encode_frames(self._base, video)
-        text = encode_text(self._base, self._texts(numbers))
-        stored = np.float32 if self._base.dtype == torch.float32 else np.float16
+        mean, std = encode_frames(self.base, to_video(self._clips.read(numbers)))
+        text = encode_text(self.base, self._texts(numbers))
+        stored = np.float32 if self.base.dtype == torch.float32 else np.float16
         arrays = {"mean": mean, "std": std, "text": text}
         return {name: values.cpu().float().numpy().astype(stored) for name, values in arrays.items()}
 
@@ -92,12 +92,11 @@ class Batches:
     Args:
         latents: Training clips.
         streams: Of the cell's seed.
-        num_timesteps: Of the noise schedule.
-        device: Where batches go.
     """
 
-    def __init__(self, latents: Latents, streams: Streams, num_timesteps: int, device: torch.device) -> None:
-        self._latents, self._streams, self._num_timesteps, self._device = latents, streams, num_timesteps, device
+    def __init__(self, latents: Latents, streams: Streams) -> None:
+        self._latents, self._streams, self._device = latents, streams, latents.base.device
+        self._num_timesteps = int(latents.base.noise_scheduler.config.num_train_timesteps)
         self._order = functools.lru_cache(maxsize=2)(self._permutation)
 
     def batch(self, positions: Sequence[int]) -> Batch:

@@ -13,8 +13,8 @@ from models.backbones import Base, encode_frames, encode_text
 from models.streams import Streams
 from trainables.cache import Cache
 from trainables.data import ClipsData, PromptsData, ShapesData, TrainingClips
+from trainables.data.frames import to_video
 from trainables.data.latents import SHARD, Batches, Latents
-from trainables.evaluate import to_video
 
 NUM = SHARD + 5
 WriteVideo = Callable[..., Path]
@@ -38,7 +38,7 @@ class Clips:
 
 
 def batches(base: Base, seed: int = 0, num: int = NUM) -> Batches:
-    return Batches(Latents(base, Clips(num).training, {}), Streams(seed), 1000, base.device)
+    return Batches(Latents(base, Clips(num).training, {}), Streams(seed))
 
 
 def test_posteriors_and_texts_are_the_bases_own(tiny_base: Base) -> None:

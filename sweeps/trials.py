@@ -1,5 +1,6 @@
 """Cells as Ray Tune trials: one Tuner, one searcher that hands out the agenda, one book of what came of it."""
 
+import gc
 import logging
 import os
 import shutil
@@ -98,7 +99,12 @@ def connect(*, dashboard: bool = False) -> bool:
 
 
 def disconnect() -> None:
-    """Leave the cluster; what this driver started ends with it."""
+    """Leave the cluster; what this driver started ends with it.
+
+    Tune leaves references to remote objects in cycles. One that were collected by another thread while Ray shuts down
+    would end the whole process at once, before the report.
+    """
+    gc.collect()
     ray.shutdown()
 
 

@@ -96,8 +96,8 @@ carry names of their own (`clip_score/shapes_clip`, `fd/shapes_clip`, `fd/shapes
 ![Generated frames: a row per shape, three to a colour](samples.png)
 
 ## Data
-Procedural clips of {p.height} x {p.width} px and {p.frames} frames (`trainables/data/shapes.py`), rendered to H.264
-(yuv444p) and read back with decord. {num_shapes} shapes ({shapes}) in {num_colours} colours ({colours})
+Procedural clips of {p.height} x {p.width} px and {p.frames} frames (`trainables/data/shapes.py`), rendered to
+lossless H.264 (yuv444p) and read back with decord. {num_shapes} shapes ({shapes}) in {num_colours} colours ({colours})
 move, grow, turn or stay, in one or two phases ("a red circle moves right, then drops"). Background hue, brightness and
 texture, size and fill vary widely, and these captions leave them open. {t[training_clips]} clips train;
 {t[held_out_clips]} others measure (another random stream; seed {t[seed]}).

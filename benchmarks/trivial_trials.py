@@ -65,7 +65,7 @@ class TrivialCellWithClips(TrivialCell):
         super().setup(config)
         self._clips = Path(tempfile.mkdtemp())
         noise = np.random.default_rng(0).integers(0, 256, (8, 8, 32, 32, 3), dtype=np.uint8)
-        save_clips(Drawn(noise, {}, ""), self._clips)
+        save_clips(Drawn(noise, {}, "", ("noise",) * len(noise)), self._clips)
 
     def cleanup(self) -> None:
         """Remove what was copied from."""

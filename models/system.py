@@ -153,10 +153,14 @@ class TrainedModel(VideoModel, typing.Protocol):
     Attributes:
         network: What is trained, in one module: called with the tensors of a ``Batch`` it gives the loss (), and what
             of it is trained requires a gradient.
+        learnt: Names of its parameters that differ after warm-up and training from what a new model has.
     """
 
     @property
     def network(self) -> "torch.nn.Module": ...  # noqa: D102  # described above
+
+    @property
+    def learnt(self) -> "frozenset[str]": ...  # noqa: D102  # described above
 
     def warm_up(self, text: "torch.Tensor") -> dict[str, float]:
         """What comes once before the first training step, the same on every rank.
@@ -170,10 +174,10 @@ class TrainedModel(VideoModel, typing.Protocol):
         ...
 
     def load(self, trained: "Mapping[str, torch.Tensor]") -> None:
-        """Put trained weights in, by their names in ``network``.
+        """Put in what was learnt, by names in ``network``.
 
         Raises:
-            ValueError: They are not exactly what this model trains.
+            ValueError: They are not exactly ``learnt``.
         """
         ...
 
@@ -227,6 +231,10 @@ class System(BaseModel):
         parts = {name: getattr(self, name) for name in self.slots()}
         return tuple(f"{name}={part.kind}: {note}" for name, part in parts.items() for note in part.notes())
 
+    def conflicts(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """What cannot be together though each is allowed: the slots and values concerned, and why."""
+        return ()
+
     def edit(self, changes: Mapping[str, object]) -> Self:
         """This tree with some parts or values changed; the order of the changes does not matter.
 
@@ -274,6 +282,9 @@ class _Edit:
         except ValidationError as error:
             for details in error.errors():
                 self._refuse_value(system, *map(str, details["loc"]), written=details["input"])
+        else:
+            for paths, message in edited.conflicts():
+                self._refuse(next(path for path in self.changes if path.split(".")[0] in paths), message)
         if self.problems:
             raise EditError(sorted(dict.fromkeys(self.problems), key=self._position))
         return edited

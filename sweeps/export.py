@@ -5,6 +5,7 @@ from typing import cast
 
 from models import SYSTEMS
 from models.system import TrainedModel, did_you_mean
+from trainables.cell_files import TRAINED
 from trainables.trial_spec import RESULT, Result
 
 
@@ -27,9 +28,9 @@ def export(cell: str, storage: Path, output: Path) -> Path:
     from trainables.cell_files import trained_weights
 
     spec = Result.model_validate_json((folder / RESULT).read_bytes()).spec
-    trained = trained_weights(folder)
-    if trained is None:
+    if not (folder / TRAINED).is_file():
         raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
+    trained = trained_weights(folder)
     base = load_base(find_base(spec.base), device="cpu", precision="fp32")
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
     model.load(trained)
@@ -39,9 +40,10 @@ def export(cell: str, storage: Path, output: Path) -> Path:
 
 
 def _find(cell: str, storage: Path) -> Path:
-    """The folder of the one cell whose id begins so."""
-    cells = [path.parent for path in storage.glob(f"*/cells/*/{RESULT}")]
-    found = [path for path in cells if cell and path.name.startswith(cell)]
+    """The folder of the one cell whose id begins so; of a cell that several studies have, one with weights."""
+    cells = [path.parent for path in sorted(storage.glob(f"*/cells/*/{RESULT}"))]
+    cells.sort(key=lambda path: (path / TRAINED).is_file())
+    found = list({path.name: path for path in cells if cell and path.name.startswith(cell)}.values())
     if len(found) == 1:
         return found[0]
     if found:

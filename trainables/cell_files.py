@@ -4,8 +4,10 @@ import io
 import json
 import logging
 import os
+import shutil
 import socket
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from trainables.data.clips import write_clip
 from trainables.files import write_atomically
 from trainables.pictures import frame_strip
+from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ CLIPS = "clips.npz"
 TRAINED = "trained.safetensors"
 STOP = "stop"
 """Name of the file that ends a cell's training before its time."""
+CHECKPOINTS = "checkpoints"
+"""Name of the folder of a training's checkpoints."""
+ORIGIN = "training.json"
+"""Name of the file that says which code and which weights of the base a training began with."""
 STRIP = "strip.png"
 PLAYABLE = "clip_*.mp4"
 NUM_PLAYABLE = 4
@@ -37,7 +44,7 @@ PLAYABLE_PX = 256
 
 @dataclass(frozen=True)
 class Drawn:
-    """The clips of a cell, the method's own statistics (means over clips), and the code that drew them.
+    """The clips of a cell, the method's own statistics (means over clips), the code that drew them, and their prompts.
 
     Shape:
         clips (b f h w c) uint8.
@@ -46,6 +53,7 @@ class Drawn:
     clips: NDArray[np.uint8]
     statistics: dict[str, float]
     code_hash: str
+    prompts: tuple[str, ...]
 
 
 def begin_attempt(folder: Path) -> int:
@@ -73,7 +81,7 @@ def read_clips(folder: Path) -> Drawn | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             notes = json.loads(str(kept["notes"]))
-            return Drawn(kept["clips"], notes["statistics"], notes["code_hash"])
+            return Drawn(kept["clips"], notes["statistics"], notes["code_hash"], tuple(notes["prompts"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
@@ -81,18 +89,55 @@ def read_clips(folder: Path) -> Drawn | None:
         return None
 
 
-def trained_weights(folder: Path) -> "dict[str, Tensor] | None":
-    """The weights that a training left, by their names in the network; None where it has not come to its end."""
+def trained_weights(folder: Path) -> "dict[str, Tensor]":
+    """The weights that a training left, by their names in the network.
+
+    Raises:
+        ValueError: It has not come to its end, or the file cannot be read.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / TRAINED
-    return load_file(path) if path.is_file() else None
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is absent: the training did not come to its end, or they were removed") from error
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error}) -> delete it; --retry-failed trains once more") from error
+
+
+def keep_only_of(folder: Path, origin: Mapping[str, str]) -> None:
+    """Drop what an earlier attempt of a training left where it had other code or another base: half of each is neither.
+
+    Args:
+        folder: The cell's.
+        origin: Code and base as they are here; what is not known here is not compared.
+    """
+    try:
+        there = json.loads((folder / ORIGIN).read_bytes())
+    except (FileNotFoundError, ValueError):
+        there = None
+    if there is not None and all(there.get(key) == value for key, value in origin.items() if value):
+        return
+    if there is not None:
+        log.warning("%s: begun with %s, here are %s: the training starts anew", folder, there, origin)
+    for file in (TRAINED, SPOOL, ORIGIN):
+        (folder / file).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def leave_weights(folder: Path, weights: "Mapping[str, Tensor]") -> None:
+    """Keep what a training learnt, by names in the network; with it the training has come to its end."""
+    from safetensors.torch import save
+
+    write_atomically(folder / TRAINED, save({name: weight.contiguous() for name, weight in weights.items()}))
 
 
 def save_clips(drawn: Drawn, folder: Path) -> None:
     """Keep the clips, lossless, with a frame strip and a few clips that a browser plays."""
     content = io.BytesIO()
-    notes = json.dumps({"statistics": drawn.statistics, "code_hash": drawn.code_hash})
+    notes = json.dumps({"statistics": drawn.statistics, "code_hash": drawn.code_hash, "prompts": drawn.prompts})
     np.savez(content, clips=drawn.clips, notes=np.array(notes))
     picture = io.BytesIO()
     frame_strip(drawn.clips).save(picture, "PNG")

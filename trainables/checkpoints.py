@@ -5,22 +5,25 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
+from trainables.cell_files import CHECKPOINTS
 from trainables.files import write_atomically
 from trainables.scaling import Scaling
 
 log = logging.getLogger(__name__)
 
-FOLDER = "checkpoints"
-"""Name of their folder in a cell's folder."""
 KEPT = 2
 _ABOUT = "about.json"
 _TAG = "state"
 _UNIVERSAL = "universal"
+_CONVERT_S = 1500
+"""Seconds for a conversion; the other ranks wait for it, and a collective call of theirs gives up after 1,800."""
 
 
 class CheckpointError(ValueError):
@@ -40,8 +43,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, scaling: Scaling, precision: str) -> None:
-        self.folder = folder / FOLDER
-        self._group = {"workers": scaling.workers, "stage": scaling.zero.stage, "precision": precision}
+        self.folder = folder / CHECKPOINTS
+        self._group: dict[str, Any] = {"workers": scaling.workers, "stage": scaling.zero.stage, "precision": precision}
         self._universal = scaling.zero.resume == "universal"
 
     def save(self, engine: Any, step: int, own: dict[str, Any]) -> bool:
@@ -54,29 +57,24 @@ class Checkpoints:
         """
         part = self.folder / f".step-{step:08d}"
         first = dist.get_rank() == 0
-        reason = ""
-        try:
-            if first:
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir(parents=True)
-            dist.barrier()
-            engine.save_checkpoint(str(part), tag=_TAG, client_state=own, exclude_frozen_parameters=True)
-        except (OSError, RuntimeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        reasons: list[str] = [""] * dist.get_world_size()
-        dist.all_gather_object(reasons, reason)
-        written = not any(reasons)
-        if first and written:
+        if first:
+            shutil.rmtree(part, ignore_errors=True)
+        with _noted_failures(engine.checkpoint_engine) as failures:
+            engine.save_checkpoint(
+                str(part), tag=_TAG, client_state=own, save_latest=False, exclude_frozen_parameters=True
+            )
+        failed = _first_of_all("".join(failures[:1]))
+        if first and not failed:
             try:
                 write_atomically(part / _ABOUT, json.dumps({"step": step, **self._group}).encode())
                 self._put(part, step)
             except OSError as error:
-                written, reasons[0] = False, str(error)
-        if first and not written:
+                failed = str(error)
+        failed = _first_of_all(failed)
+        if first and failed:
             shutil.rmtree(part, ignore_errors=True)
-            log.warning("no checkpoint at step %d (%s): the last good one stays", step, next(filter(None, reasons)))
-        dist.barrier()
-        return written
+            log.warning("no checkpoint at step %d (%s): the last good one stays", step, failed)
+        return not failed
 
     def _put(self, part: Path, step: int) -> None:
         whole = self.folder / f"step-{step:08d}"
@@ -103,10 +101,10 @@ class Checkpoints:
         tag = _TAG
         if about != self._group:
             self._refuse(about)
+        if about != self._group and about["stage"] > 0:  # unsharded, it is whole for any number of workers
             tag = _UNIVERSAL
-            if dist.get_rank() == 0:
-                _convert(newest)
-            dist.barrier()
+            if failed := _first_of_all(_convert(newest) if dist.get_rank() == 0 else ""):
+                raise CheckpointError(failed)
         engine._config.load_universal_checkpoint = tag == _UNIVERSAL
         path, own = engine.load_checkpoint(str(newest), tag=tag, load_module_strict=False)
         if path is None:
@@ -116,7 +114,9 @@ class Checkpoints:
     def _refuse(self, about: dict[str, Any]) -> None:
         """Stop unless a checkpoint of another worker group can be converted, and that was asked for."""
         there, here = (", ".join(f"{key} {group[key]}" for key in sorted(group)) for group in (about, self._group))
-        if about["precision"] != self._group["precision"] or (about["stage"] == 3) != (self._group["stage"] == 3):
+        family = {0: "whole", 1: "sharded", 2: "sharded", 3: "scattered"}
+        there_kind, here_kind = ((group["precision"], family[group["stage"]]) for group in (about, self._group))
+        if there_kind != here_kind:
             raise CheckpointError(
                 f"the checkpoint was written by {there}; this group is {here} -> the same precision and stage "
                 f"(stages 1 and 2 may be exchanged), or delete {self.folder}"
@@ -133,10 +133,45 @@ class Checkpoints:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _convert(checkpoint: Path) -> None:
-    """Make the universal form of a checkpoint beside it, with DeepSpeed's own converter."""
+def _first_of_all(failure: str) -> str:
+    """The first rank's failure of those that any rank had, on every rank; empty where none had."""
+    failures: list[str] = [""] * dist.get_world_size()
+    dist.all_gather_object(failures, failure)
+    return next(filter(None, failures), "")
+
+
+@contextmanager
+def _noted_failures(writer: Any) -> Iterator[list[str]]:
+    """Have DeepSpeed's writer of files note what fails rather than raise it.
+
+    After writing, its ranks meet: one that had left by an exception would leave the others waiting for it.
+    """
+    failures: list[str] = []
+
+    def noting(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            try:
+                return write(*args, **options)
+            except (OSError, RuntimeError) as error:
+                failures.append(f"{type(error).__name__}: {error}")
+
+        return call
+
+    own = writer.save, writer.makedirs
+    writer.save, writer.makedirs = map(noting, own)
+    try:
+        yield failures
+    finally:
+        writer.save, writer.makedirs = own
+
+
+def _convert(checkpoint: Path) -> str:
+    """Make the universal form of a checkpoint beside it, with DeepSpeed's own converter; why not, where it fails."""
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     folders = ["--input_folder", str(checkpoint / _TAG), "--output_folder", str(checkpoint / _UNIVERSAL)]
-    done = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=3600)
-    if done.returncode:
-        raise CheckpointError(f"{checkpoint} cannot be converted: {done.stderr.strip().splitlines()[-1]}")
+    try:
+        done = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=_CONVERT_S)
+    except subprocess.TimeoutExpired:
+        return f"{checkpoint} was not converted within {_CONVERT_S} s -> the number of workers that wrote it"
+    last = (done.stderr.strip() or "no word").splitlines()[-1]
+    return f"{checkpoint} cannot be converted: {last}" if done.returncode else ""

@@ -22,7 +22,7 @@ from models.system import TrainedModel
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
 from trainables.data.frames import to_video
-from trainables.inputs import prompts, real_clips
+from trainables.inputs import prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment
@@ -77,27 +77,23 @@ class Workbench:
 
     def scorer(self, spec: TrialSpec) -> Scorer:
         """The extractors and reference features for the cell's metrics."""
-        protocol = spec.protocol
-        size = (protocol.frames, protocol.height, protocol.width)
-        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size}"
+        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size(spec)}"
         if key not in self._scorers:
             card = read_card(find_base(spec.base))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
-            references = functools.partial(spec.data.reference_clips, *size, self.references)
-            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._features, spec, size))
+            references = functools.partial(spec.data.reference_clips, *size(spec), self.references)
+            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._features, spec))
         return self._scorers[key]
 
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Arrays by what they depend on, from the cache where there is one."""
         return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
 
-    def _features(
-        self, spec: TrialSpec, size: tuple[int, int, int], depends_on: Mapping[str, Any], compute: Callable[[], Arrays]
-    ) -> Arrays:
+    def _features(self, spec: TrialSpec, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Features of reference clips."""
         if self.cache is None:  # to know the clips takes as long as to read them
             return compute()
-        clips = {"clips": spec.data.reference_identity(), "size": size, "code": code_hash()}
+        clips = {"clips": spec.data.reference_identity(), "size": size(spec), "code": code_hash()}
         return self.keep({"what": "reference features", **clips, **depends_on}, compute)
 
 
@@ -124,7 +120,7 @@ def run_cell(
     error, attempt = "", 1
     try:
         attempt = begin_attempt(folder)
-        asked = prompts(spec)
+        asked = prompts(spec, bench.references)  # before an hour of training, too: it looks at the clips
         with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
         drawn = read_clips(folder)
@@ -134,7 +130,7 @@ def run_cell(
                     return None
             drawn = _draw(spec, folder, bench, asked, seconds)
         with _timed(seconds, "score"):
-            scores = scorer.score(drawn.clips, asked)
+            scores = scorer.score(drawn.clips, drawn.prompts)
     except LostWorkerError:
         raise
     except Exception as reason:
@@ -147,6 +143,7 @@ def run_cell(
         status="failed" if error else "done",
         error=error,
         attempt=attempt,
+        prompts=drawn.prompts if drawn else (),
         scores=scores,
         statistics=drawn.statistics if drawn else {},
         seconds=seconds,
@@ -162,7 +159,7 @@ def _draw(spec: TrialSpec, folder: Path, bench: Workbench, asked: Sequence[str],
     with _timed(seconds, "load"):
         base = bench.base(spec)
         real = real_clips(spec, bench.references)
-        trained = trained_weights(folder)
+        trained = trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
     with _timed(seconds, "sample"):
         drawn = sample(spec, base, asked, real, trained)
     with _timed(seconds, "save"):
@@ -193,7 +190,7 @@ def sample(
     given = None if real is None else to_video(real[:, : tree.given_frames])
     sampled = model.sample(asked, Streams(spec.seed), spec.protocol, given)
     statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
-    return Drawn(to_pixels(sampled.video), statistics, code_hash())
+    return Drawn(to_pixels(sampled.video), statistics, code_hash(), tuple(asked))
 
 
 def fit_torch(threads: int) -> None:

@@ -9,14 +9,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save
 
 from models.system import Batch, NonFiniteError, TrainedModel
 from models.training import AdamW
-from trainables.cell_files import STOP, TRAINED
+from trainables.cell_files import STOP, leave_weights
 from trainables.checkpoints import Checkpoints
 from trainables.data.latents import Batches
-from trainables.files import write_atomically
 from trainables.spool import Spool
 from trainables.trial_spec import LostWorkerError, TrialSpec
 from trainables.zero import deepspeed_config, full_weights, start_engine
@@ -87,16 +85,9 @@ class Fit:
 
         Raises:
             NonFiniteError: The loss left the finite numbers.
-            OutOfMemoryError: A pass does not fit.
-            LostWorkerError: Another rank is gone.
+            RuntimeError: A pass failed, or another rank is gone; see ``in_words``.
             CheckpointError: The checkpoint that is there cannot be gone on from.
         """
-        try:
-            return self._run()
-        except RuntimeError as error:
-            raise _in_words(error, self.scaling.micro_batch(self.training)) from error
-
-    def _run(self) -> bool:
         training, scaling = self.training, self.scaling
         step, own = self.checkpoints.load(self.engine)
         if self.ema and self.rank == 0 and "ema" in own:
@@ -141,9 +132,7 @@ class Fit:
         return float(figures[0]), bool(figures[1] > 0)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        dtype = next(self.engine.module.parameters()).dtype
-        tensors = (batch.latents.to(dtype), batch.text.to(dtype), batch.noise.to(dtype), batch.time)
-        loss: torch.Tensor = self.engine(*tensors)
+        loss: torch.Tensor = self.engine(*vars(batch).values())
         return loss
 
     def _report(self, step: int, loss: float, seconds: float) -> None:
@@ -156,26 +145,32 @@ class Fit:
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
-        """Mean loss of held-out clips, their noise and timesteps being the same at every report, in every arm."""
+        """Mean loss of held-out clips, their noise and timesteps being the same at every report, in every arm.
+
+        In micro-batches, as many on each rank: what a training step fits, this fits too.
+        """
         clips = len(self.held_out.time)
-        share = clips // self.world if clips % self.world == 0 else 0  # else each rank does them all
-        own = slice(self.rank * share, (self.rank + 1) * share or None)
-        batch = Batch(*(values[own] for values in vars(self.held_out).values()))
+        share = clips // self.world if clips % self.world == 0 else clips  # else each rank does them all
+        first, micro = self.rank * share % clips, self.scaling.micro_batch(self.training)
+        total = torch.zeros((), device=self.engine.device)
         self.engine.eval()
-        loss = self._loss(batch).float()
+        for start in range(first, first + share, micro):
+            some = slice(start, min(start + micro, first + share))
+            batch = Batch(*(values[some] for values in vars(self.held_out).values()))
+            total += self._loss(batch).float() * len(batch.time)
         self.engine.train()
-        dist.all_reduce(loss)
-        return float(loss) / self.world
+        dist.all_reduce(total)
+        return float(total) / (self.world * share)
 
     def _leave_weights(self) -> None:
         kept = self.ema.weights if self.ema else full_weights(self.engine)
         if self.rank == 0:
-            write_atomically(self.folder / TRAINED, save({name: weight.contiguous() for name, weight in kept.items()}))
+            leave_weights(self.folder, kept)
         self.checkpoints.remove()
         dist.barrier()
 
 
-def _in_words(error: RuntimeError, micro: int) -> RuntimeError:
+def in_words(error: RuntimeError, micro: int) -> RuntimeError:
     """An error of a pass in words that help, where it is about memory or a rank that is gone; else itself."""
     first_line = str(error).partition("\n")[0]
     if isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in first_line:

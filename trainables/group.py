@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import CLIPS, STOP, TRAINED, leave_result
-from trainables.provenance import code_hash, commit
+from trainables.cell_files import STOP, TRAINED, keep_only_of, leave_result, read_clips
+from trainables.provenance import code_hash, commit, origin
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
 
@@ -36,9 +36,10 @@ class Group:
         self.folder = spec.folder(storage)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
+        keep_only_of(self.folder, origin(spec.base))
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
-        self._line = sum(1 for _ in self._spool.points())
+        self._line = max((point.line + 1 for point in self._spool.points()), default=0)
         self._before = _modified(self.folder / RESULT)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._follow, name="worker group", daemon=True)
@@ -66,7 +67,8 @@ class Group:
         if self._thread.is_alive():
             (self.folder / STOP).touch()
             self._thread.join(STOP_S)
-        (self.folder / STOP).unlink(missing_ok=True)
+        if not self._thread.is_alive():  # else it is still to read it
+            (self.folder / STOP).unlink(missing_ok=True)
 
     def _follow(self) -> None:
         try:
@@ -86,9 +88,9 @@ class Group:
         except TrainingFailedError as error:
             if _modified(self.folder / RESULT) != self._before:
                 return True
-            failures = getattr(error, "worker_failures", {})
-            own = [_own(failure) for failure in failures.values()]
-            if not own or any(isinstance(failure, LostWorkerError) for failure in own):
+            failures = [_unwrapped(failure) for failure in getattr(error, "worker_failures", {}).values()]
+            own = [failure for failure in failures if not _is_loss(failure)]
+            if not own:
                 return False
             self._leave_failure(own[0])
         return True
@@ -103,7 +105,7 @@ class Group:
 
         scaling = self.spec.scaling
         resources = scaling.per_worker
-        done = (self.folder / TRAINED).is_file() or (self.folder / CLIPS).is_file()
+        done = (self.folder / TRAINED).is_file() or read_clips(self.folder) is not None
         return TorchTrainer(
             train_loop_per_worker,
             train_loop_config={
@@ -136,11 +138,19 @@ class Group:
         leave_result(self.folder, result)
 
 
-def _own(failure: Exception) -> BaseException:
-    """The exception that a rank's own code raised, or that the rank itself is gone."""
+def _unwrapped(failure: BaseException) -> BaseException:
+    """The exception that a rank's own code raised, without what Ray may have put around it."""
     from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
-    return failure._base_exc if isinstance(failure, UserExceptionWithTraceback) else LostWorkerError(str(failure))
+    return failure._base_exc if isinstance(failure, UserExceptionWithTraceback) else failure
+
+
+def _is_loss(failure: BaseException) -> bool:
+    """Whether it says that a rank is gone, rather than what its code raised."""
+    from ray.exceptions import RayError
+    from ray.train.v2.api.exceptions import RayTrainError
+
+    return isinstance(failure, LostWorkerError | RayError | RayTrainError)
 
 
 def _modified(path: Path) -> int:

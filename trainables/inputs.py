@@ -10,23 +10,25 @@ from models.streams import Streams
 from trainables.trial_spec import TrialSpec
 
 
-def prompts(spec: TrialSpec) -> list[str]:
+def prompts(spec: TrialSpec, folder: Path) -> list[str]:
     """One prompt per clip, the same in every arm of a seed.
 
+    Args:
+        spec: The cell.
+        folder: For what is kept of the data.
+
     Raises:
-        ValueError: The data's prompts or annotations cannot be read.
+        ValueError: The data's prompts or annotations cannot be read, or too many of its clips.
     """
     streams, clips = Streams(spec.seed), spec.protocol.clips
-    continues = SYSTEMS[spec.system].continues_clips
-    return spec.data.example_prompts(streams, clips) if continues else spec.data.prompts(streams, clips)
+    if not SYSTEMS[spec.system].continues_clips:
+        return spec.data.prompts(streams, clips)
+    return spec.data.example_prompts(streams, clips, *size(spec), folder)
 
 
-def known_prompts(spec: TrialSpec) -> list[str]:
-    """The prompts of a cell that ran, for people; empty words where what held them is not here any more."""
-    try:
-        return prompts(spec)
-    except ValueError:
-        return [""] * spec.protocol.clips
+def size(spec: TrialSpec) -> tuple[int, int, int]:
+    """Frames, height and width of a cell's clips."""
+    return spec.protocol.frames, spec.protocol.height, spec.protocol.width
 
 
 def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
@@ -41,6 +43,4 @@ def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
     """
     if not SYSTEMS[spec.system].continues_clips:
         return None
-    protocol = spec.protocol
-    size = (protocol.frames, protocol.height, protocol.width)
-    return spec.data.example_clips(Streams(spec.seed), protocol.clips, *size, folder)
+    return spec.data.example_clips(Streams(spec.seed), spec.protocol.clips, *size(spec), folder)

@@ -7,6 +7,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from models.bases import base_hash, find_base
+
 ROOT = Path(__file__).resolve().parent.parent
 
 REPORTING = {"tracking.py", "spool.py", "run_record.py", "environment.py"}
@@ -31,6 +33,14 @@ def code_hash() -> str:
         # "2.13.0+cpu" and "2.13.0" are one release built twice.
         digest.update(f"{library}={version(library).partition('+')[0]}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def origin(base: str) -> dict[str, str]:
+    """Code and weights that a cell's training begins with; the base's hash is empty where it is not on this machine."""
+    try:
+        return {"code_hash": code_hash(), "base_hash": base_hash(find_base(base))}
+    except (OSError, ValueError):
+        return {"code_hash": code_hash(), "base_hash": ""}
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from trainables.inputs import known_prompts
 from trainables.trial_spec import Result, TrialSpec
 
 TABLE = "per_clip.json"
@@ -70,6 +69,6 @@ def table(result: Result) -> dict[str, bytes]:
     columns = {key: score.per_clip for key, score in result.scores.items() if score.per_clip}
     if not columns:
         return {}
-    prompts = known_prompts(result.spec)
-    rows = [[clip, prompts[clip], *scores] for clip, scores in enumerate(zip(*columns.values(), strict=True))]
+    scores = zip(*columns.values(), strict=True)
+    rows = [[clip, prompt, *row] for clip, (prompt, row) in enumerate(zip(result.prompts, scores, strict=True))]
     return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}

@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import json
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -15,11 +17,14 @@ from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, precision_in_full
 from models.streams import Streams
 from models.system import Batch, NonFiniteError, TrainedModel
+from trainables.cell_files import ORIGIN, leave_weights
 from trainables.data import TrainingClips
 from trainables.data.latents import Batches, Latents
 from trainables.evaluate import Workbench, fit_torch, run_cell
-from trainables.fit import Fit
-from trainables.provenance import code_hash
+from trainables.files import write_atomically
+from trainables.fit import Fit, in_words
+from trainables.inputs import size
+from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
 from trainables.trial_spec import TrialSpec
 
@@ -73,15 +78,18 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
     Raises:
         NonFiniteError: The loss left the finite numbers.
         OutOfMemoryError: A pass does not fit.
+        LostWorkerError: Another rank is gone.
     """
     assert spec.training is not None
     base = load_base(find_base(spec.base), precision="fp32")  # DeepSpeed takes a master copy and casts
+    if dist.get_rank() == 0:
+        write_atomically(folder / ORIGIN, json.dumps(origin(spec.base)).encode())
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
-    if not any(parameter.requires_grad for parameter in model.network.parameters()):
-        return True
     base.unet.to("meta")  # the model has a copy of its own, and this base serves one training only
     try:
         return _train(spec, model, base, folder, bench)
+    except RuntimeError as error:
+        raise in_words(error, spec.scaling.micro_batch(spec.training)) from error
     finally:
         del model, base  # room for what draws the clips
         gc.collect()
@@ -90,34 +98,42 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
 
 def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench: Workbench) -> bool:
     assert spec.training is not None
-    protocol = spec.protocol
-    size = (protocol.frames, protocol.height, protocol.width)
-    clips = spec.data.training_clips(*size, spec.training.clips or None, bench.references)
+    if not model.learnt:
+        return _leave(folder, {})
+    clips = spec.data.training_clips(*size(spec), spec.training.clips or None, bench.references)
     latents = _latents(spec, base, clips, bench)
     warmed_up = model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
     if warmed_up and dist.get_rank() == 0:
         Spool(folder).append(0, warmed_up)
-    held_out = _held_out(spec, base, size, bench)
+    if not any(parameter.requires_grad for parameter in model.network.parameters()):
+        return _leave(folder, {name: model.network.get_parameter(name).detach() for name in model.learnt})
+    held_out = _held_out(spec, base, bench)
     batches = Batches(latents, Streams(spec.seed))
     precision = precision_in_full(spec.precision, gpu=base.device.type != "cpu")
     return Fit(spec, model, batches, held_out, folder, precision).run()
 
 
+def _leave(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
+    """End without training."""
+    if dist.get_rank() == 0:
+        leave_weights(folder, weights)
+    return True
+
+
 def _latents(spec: TrialSpec, base: Base, clips: TrainingClips, bench: Workbench) -> Latents:
-    protocol = spec.protocol
     about = {
         "base": base_hash(base.ref),
-        "size": [protocol.frames, protocol.height, protocol.width],
+        "size": size(spec),
         "dtype": str(base.dtype),
         "code": code_hash(),
     }
     return Latents(base, clips, about, bench.keep)
 
 
-def _held_out(spec: TrialSpec, base: Base, size: tuple[int, int, int], bench: Workbench) -> Batch:
+def _held_out(spec: TrialSpec, base: Base, bench: Workbench) -> Batch:
     """Clips of the references with noise and timesteps that no seed changes."""
-    data = spec.data
-    streams, numbers = Streams(0), range(HELD_OUT)
-    real = data.example_clips(streams, HELD_OUT, *size, bench.references)
-    clips = TrainingClips(data.example_prompts(streams, HELD_OUT), list(numbers), lambda some: real[list(some)])
+    streams, numbers, where = Streams(0), range(HELD_OUT), (*size(spec), bench.references)
+    real = spec.data.example_clips(streams, HELD_OUT, *where)
+    texts = spec.data.example_prompts(streams, HELD_OUT, *where)
+    clips = TrainingClips(texts, list(numbers), lambda some: real[list(some)])
     return Batches(Latents(base, clips, {}), streams).batch(numbers)

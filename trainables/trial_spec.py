@@ -127,7 +127,8 @@ class Score(BaseModel):
 class Result(BaseModel):
     """What a worker leaves behind for one cell; written by atomic rename, as ``cells/<id>/result.json``.
 
-    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died.
+    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died. ``prompts`` are what its
+    clips were asked for, one each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,6 +138,7 @@ class Result(BaseModel):
     status: Status
     error: str = ""
     attempt: int = Field(default=1, ge=1)
+    prompts: tuple[str, ...] = ()
     scores: dict[str, Score] = {}
     statistics: dict[str, float] = {}
     seconds: dict[str, float] = {}

@@ -83,12 +83,22 @@ def full_weights(engine: Any) -> dict[str, torch.Tensor]:
     """
     from deepspeed.utils import safe_get_full_fp32_param
 
-    weights = {}
+    weights, masters = {}, _masters_at_stage_0(engine.optimizer)
     for name, parameter in engine.module.named_parameters():
         if parameter.requires_grad:
-            whole = safe_get_full_fp32_param(parameter) if _has_master(parameter) else parameter
+            linked = _has_master(parameter)
+            whole = safe_get_full_fp32_param(parameter) if linked else masters.get(parameter, parameter)
             weights[name] = whole.detach().float().cpu().clone()
     return weights
+
+
+def _masters_at_stage_0(optimizer: Any) -> dict[nn.Parameter, torch.Tensor]:
+    """Float32 copies by parameter, where DeepSpeed keeps them in two lists side by side: in half precision, unsharded.
+
+    Reading the parameters themselves would round what was trained.
+    """
+    halves, wholes = (getattr(optimizer, name, []) for name in ("fp16_groups", "fp32_groups"))
+    return {half: whole for group in zip(halves, wholes, strict=False) for half, whole in zip(*group, strict=True)}
 
 
 def _has_master(parameter: nn.Parameter) -> bool:
@@ -113,6 +123,7 @@ def state_bytes(engine: Any) -> dict[str, int]:
     masters: list[torch.Tensor] = []
     for name in ("single_partition_of_fp32_groups", "fp32_partitioned_groups_flat", "fp32_groups_flat_partition"):
         masters += getattr(optimizer, name, [])
+    masters += _masters_at_stage_0(optimizer).values()
     states = getattr(optimizer, "optimizer", optimizer).state.values()
     moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq") if key in state]
     found = {"parameters": parameters, "gradients": gradients, "master": masters, "moments": moments}

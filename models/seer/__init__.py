@@ -186,6 +186,12 @@ class Seer(TrainedSystem):
         """The reference frames."""
         return self.references
 
+    def conflicts(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Nothing can be repeated where no frame is given."""
+        if isinstance(self.prediction, Repetition) and self.references == 0:
+            message = "prediction=removed repeats the last given frame, and references is 0 -> references of 1 to 3"
+            yield ("prediction", "references"), message
+
     def network_on_meta(self, networks: "Mapping[str, Any]") -> "nn.Module":
         """U-Net and text decomposer, without weights."""
         import copy

@@ -39,27 +39,30 @@ class SeerNetwork(nn.Module):
         alphas: Cumulative products of the base's schedule.
 
     Shape:
-        latents and noise (b f c h w), text (b l c), time (b,) -> ().
+        latents and noise (b f c h w), float32; text (b l c), time (b,) -> ().
 
     Source: Seer (arXiv 2303.14897), section on training; departures: see ``TemporalTransformer``.
     """
 
-    alphas: torch.Tensor
-
     def __init__(self, unet: InflatedUNet, text: nn.Module, references: int, alphas: torch.Tensor) -> None:
         super().__init__()
         self.unet, self.text, self.references = unet, text, references
-        self.register_buffer("alphas", alphas.float(), persistent=False)
+        self.alphas = alphas.float()  # no buffer: it would be rounded with the weights
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the passes."""
+        return next(self.unet.parameters()).dtype
 
     def forward(
         self, latents: torch.Tensor, text: torch.Tensor, noise: torch.Tensor, time: torch.Tensor
     ) -> torch.Tensor:
-        """The loss of a batch."""
+        """The loss of a batch, whose noise is mixed in before anything is rounded to the precision of the passes."""
         r = self.references
-        alpha = self.alphas[time].view(-1, 1, 1, 1, 1).to(latents)
+        alpha = self.alphas.to(time.device)[time].view(-1, 1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        clips = torch.cat([latents[:, :r], noisy[:, r:]], dim=1)
-        predicted = self.unet(clips, time, self.text(text, latents.shape[1]))
+        clips = torch.cat([latents[:, :r], noisy[:, r:]], dim=1).to(self.dtype)
+        predicted = self.unet(clips, time, self.text(text.to(self.dtype), latents.shape[1]))
         return F.mse_loss(predicted[:, r:].float(), noise[:, r:].float())
 
 
@@ -86,10 +89,15 @@ class SeerModel:
         """Bring the decomposer near the instruction's own text."""
         return self._tree.text_decomposer.warm_up(self.network.text, text, self._streams)
 
+    @property
+    def learnt(self) -> frozenset[str]:
+        """What training changes, and the decomposer, which is warmed up also where nothing is trained."""
+        named = self.network.named_parameters()
+        return frozenset(name for name, weight in named if weight.requires_grad or name.startswith("text."))
+
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
         """Put trained weights in."""
-        own = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
-        if wrong := own ^ trained.keys():
+        if wrong := self.learnt ^ trained.keys():
             raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
         self.network.load_state_dict(trained, strict=False)
 
@@ -121,11 +129,13 @@ class SeerModel:
             [[streams.normal("noise", k, frame, shape=shape) for frame in range(r, f)] for k in range(len(prompts))]
         )
         self.network.eval()
+        # Whole clips at a time, as in the U-Net: a decomposer at full size widens each by f x l text states per layer.
+        asked = torch.split(encode_text(self.base, prompts), max(1, micro_batch // f))
         latents = denoise(
             self.base,
             self._predict,
             torch.from_numpy(noise),
-            self.network.text(encode_text(self.base, prompts), f),
+            torch.cat([self.network.text(some, f) for some in asked]),
             steps=protocol.steps,
             guidance=protocol.guidance,
             micro_batch=micro_batch,
@@ -171,6 +181,11 @@ class LastFrame:
     def __init__(self, references: int) -> None:
         self.network = nn.Module()
         self._references = references
+
+    @property
+    def learnt(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
 
     def warm_up(self, text: torch.Tensor) -> dict[str, float]:
         """Nothing: there is nothing to train."""

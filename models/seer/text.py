@@ -203,6 +203,8 @@ def warm_up(
 ) -> float:
     """Train a decomposer to reproduce the instruction on average, before anything else; gives the loss it ends with.
 
+    It is trained here also where what comes next leaves it as it is.
+
     Args:
         text: The decomposer.
         context: Text states of instructions.
@@ -215,6 +217,8 @@ def warm_up(
     Shape:
         context (n l c).
     """
+    stays = [weight for weight in text.parameters() if not weight.requires_grad]
+    text.requires_grad_(True)
     optimizer = torch.optim.AdamW(text.parameters(), lr=lr, weight_decay=0.0, foreach=False)
     for step in range(steps):
         chosen = streams.generator("warm_up", step).integers(len(context), size=batch)
@@ -223,5 +227,7 @@ def warm_up(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     optimizer.zero_grad()  # what trains next must not start with these gradients
+    for weight in stays:
+        weight.requires_grad_(False)
     with torch.no_grad():
         return float(identity_loss(text(context[:batch], frames), context[:batch]))

@@ -36,6 +36,7 @@ class Film:
     arm: str
     folder: Path
     clips: "NDArray[np.uint8]"
+    prompts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def films(report: Report, ledger: Ledger) -> list[Film]:
     for cell in [cell for cell in report.plan.cells if cell.seed == seed][:MOST_ARMS]:
         kept = read_clips(ledger.cell_folder(cell.id))
         if kept is not None:
-            found.append(Film(cell.arm, ledger.cell_folder(cell.id), _small(kept.clips[:MOST_CLIPS])))
+            clips = _small(kept.clips[:MOST_CLIPS])
+            found.append(Film(cell.arm, ledger.cell_folder(cell.id), clips, kept.prompts))
     return found
 
 
@@ -155,8 +157,5 @@ def _strip(frames: "NDArray[np.uint8]") -> bytes:
 
 def _prompts(report: Report, shown: Sequence[Film]) -> list[tuple[int, str]]:
     """Seed and prompt of each clip that all arms kept."""
-    from trainables.inputs import known_prompts
-
-    spec = report.plan.cells[0].spec
     number = min((len(film.clips) for film in shown), default=0)
-    return [(spec.seed, prompt) for prompt in known_prompts(spec)[:number]]
+    return [(report.plan.cells[0].seed, prompt) for film in shown[:1] for prompt in film.prompts[:number]]

@@ -76,7 +76,7 @@ def storage(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for cell in plan.cells:
         folder = ledger.cell_folder(cell.id)
         folder.mkdir(parents=True)
-        save_clips(Drawn(clips, {}, "c0de"), folder)
+        save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right",) * len(clips)), folder)
         value = 30 + cell.seed + effects[cell.arm]
         scores = {
             metric.key: Score(value=value, direction=metric.direction, surrogate=metric.surrogate, parameters={})

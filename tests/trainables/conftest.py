@@ -84,7 +84,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trainables.cell_files import Drawn, save_clips
 
     folder = tmp_path_factory.mktemp("pictures")
-    save_clips(Drawn(np.random.default_rng(0).integers(0, 255, (2, 3, 8, 8, 3), np.uint8), {}, "c0de"), folder)
+    clips = np.random.default_rng(0).integers(0, 255, (2, 3, 8, 8, 3), np.uint8)
+    save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right", "a blue cross drops")), folder)
     return folder
 
 

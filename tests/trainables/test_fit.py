@@ -13,8 +13,7 @@ from ranks import free_port, run_ranks, start_ranks
 from safetensors.torch import load_file
 
 from models.seer import Seer
-from trainables.cell_files import STOP, TRAINED
-from trainables.checkpoints import FOLDER
+from trainables.cell_files import CHECKPOINTS, STOP, TRAINED
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 pytestmark = pytest.mark.slow
@@ -86,7 +85,7 @@ def test_a_training_leaves_weights_clips_scores_and_no_checkpoint(undisturbed: P
     assert losses(undisturbed, "validation_loss")[-1] < losses(undisturbed, "validation_loss")[0]
     assert losses(undisturbed, "lr")[0] == pytest.approx(1e-3, rel=0.01), "the warm-up is one step of twenty"
     assert losses(undisturbed, "lr")[-1] == pytest.approx(0, abs=1e-5)
-    assert not (undisturbed / FOLDER).exists()
+    assert not (undisturbed / CHECKPOINTS).exists()
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -116,7 +115,9 @@ def test_without_the_cache_the_losses_are_the_same(undisturbed: Path, tiny_base_
 def test_bf16_trains_near_fp32(stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
     folder = fit(spec(tiny_base_folder, precision="bf16", workers=2, zero={"stage": stage}), tmp_path)
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0.03, atol=0)
-    assert all(weight.dtype == torch.float32 for weight in weights(folder).values())
+    found = torch.cat([weight.flatten() for weight in weights(folder).values()])
+    assert found.dtype == torch.float32
+    assert not torch.equal(found.bfloat16().float(), found), "the master copy is left, not what the passes rounded"
 
 
 # ------------------------------------------------------------------------------------------------------------ going on
@@ -151,7 +152,7 @@ def test_after_a_kill_the_training_goes_on_and_ends_bitwise_the_same(
 ) -> None:
     cell = spec(tiny_base_folder)
     folder = kill_at(cell, tmp_path, step=13)
-    assert [path.name for path in sorted((folder / FOLDER).glob("step-*"))] == ["step-00000005", "step-00000010"]
+    assert [path.name for path in sorted((folder / CHECKPOINTS).glob("step-*"))] == ["step-00000005", "step-00000010"]
     fit(cell, tmp_path)
     assert Result.model_validate_json((folder / RESULT).read_bytes()).attempt == 2
     assert losses(folder) == losses(undisturbed)
@@ -184,27 +185,41 @@ def test_moving_average_goes_on_from_the_checkpoint(tiny_base_folder: Path, tmp_
 def test_half_a_checkpoint_is_not_seen(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
     cell = spec(tiny_base_folder)
     folder = kill_at(cell, tmp_path, step=13)
-    newest = folder / FOLDER / "step-00000010"
-    newest.rename(folder / FOLDER / ".step-00000015")
-    (folder / FOLDER / "step-00000016").mkdir()
+    newest = folder / CHECKPOINTS / "step-00000010"
+    newest.rename(folder / CHECKPOINTS / ".step-00000015")
+    (folder / CHECKPOINTS / "step-00000016").mkdir()
     fit(cell, tmp_path)
     assert losses(folder) == losses(undisturbed)
 
 
+@pytest.mark.parametrize("stage", [0, 2])
 def test_another_number_of_workers_is_refused_unless_universal(
-    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+    stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
-    killed = kill_at(spec(tiny_base_folder, workers=2, zero={"stage": 2}), tmp_path, step=13)
-    shutil.copytree(tmp_path, tmp_path.with_name("copy"))
-    fit(spec(tiny_base_folder, workers=1, zero={"stage": 2}), tmp_path)
+    killed = kill_at(spec(tiny_base_folder, workers=2, zero={"stage": stage}), tmp_path, step=13)
+    shutil.copytree(tmp_path, tmp_path.with_name(f"copy{stage}"))
+    fit(spec(tiny_base_folder, workers=1, zero={"stage": stage}), tmp_path)
     refused = Result.model_validate_json((killed / RESULT).read_bytes())
     assert refused.status == "failed"
-    assert "stage 2, workers 2; this group is precision fp32, stage 2, workers 1" in refused.error
+    assert f"stage {stage}, workers 2; this group is precision fp32, stage {stage}, workers 1" in refused.error
     assert "zero: {resume: universal}" in refused.error
-    universal = spec(tiny_base_folder, workers=1, zero={"stage": 2, "resume": "universal"})
-    folder = fit(universal, tmp_path.with_name("copy"))
+    universal = spec(tiny_base_folder, workers=1, zero={"stage": stage, "resume": "universal"})
+    folder = fit(universal, tmp_path.with_name(f"copy{stage}"))
     assert Result.model_validate_json((folder / RESULT).read_bytes()).error == ""
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+
+
+def test_what_is_not_trained_is_warmed_up_all_the_same(
+    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    edit: dict[str, object] = {"trainable": "removed", "text_decomposer.identity_steps": 20}
+    folder = fit(spec(tiny_base_folder, edit=edit), tmp_path)
+    (warmed_up,) = losses(folder, "identity_loss")
+    assert warmed_up < losses(undisturbed, "identity_loss")[0], "20 steps of warm-up rather than 2"
+    assert losses(folder) == []
+    found = weights(folder)
+    assert found.keys() == {name for name in weights(undisturbed) if name.startswith("text.")}
+    assert found["text.query"].any(), "the learnt query is 0 in a new decomposer"
 
 
 # ------------------------------------------------------------------------------------------------------ what goes wrong
@@ -228,7 +243,7 @@ fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float("
     result = Result.model_validate_json((folder / RESULT).read_bytes())
     assert result.status == "failed"
     assert result.error == "NonFiniteError: the loss became nan at step 1 of 20"
-    assert not (folder / FOLDER).exists()
+    assert not (folder / CHECKPOINTS).exists()
 
 
 def test_memory_that_does_not_suffice_says_which_micro_batch_to_try(tiny_base_folder: Path, tmp_path: Path) -> None:
@@ -243,22 +258,23 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
     undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
     before = """
-import errno, deepspeed
-write = deepspeed.DeepSpeedEngine.save_checkpoint
-def save(self, folder, **options):
-    if self.global_steps == 10:
+import errno
+from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+write = TorchCheckpointEngine.save
+def save(self, state_dict, path):
+    if int(os.environ["RANK"]) == 1 and "step-00000010" in str(path):
         raise OSError(errno.ENOSPC, "No space left on device")
-    return write(self, folder, **options)
-deepspeed.DeepSpeedEngine.save_checkpoint = save
+    return write(self, state_dict, path)
+TorchCheckpointEngine.save = save
 """ + KILLED.format(step=12, rank=0)
-    cell = spec(tiny_base_folder)
-    (process,) = start_ranks(config(cell, tmp_path), 1, free_port(), before)
-    output, _ = process.communicate(timeout=200)
+    cell = spec(tiny_base_folder, workers=2, zero={"stage": 2})
+    processes = start_ranks(config(cell, tmp_path), 2, free_port(), before)
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
     folder = folder_of(cell, tmp_path)
-    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in output
-    assert [path.name for path in (folder / FOLDER).iterdir()] == ["step-00000005"]
+    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in outputs[0]
+    assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000005"]
     fit(cell, tmp_path)
-    assert losses(folder) == losses(undisturbed)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
 
 
 # -------------------------------------------------------------------------------------------------------------- on GPUs

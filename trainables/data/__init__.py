@@ -111,7 +111,9 @@ class ShapesData(_Layout):
         clips, _ = read_dataset(write_dataset(folder / name, self.references, self.split, **size), frames)
         return clips
 
-    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+    def example_prompts(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> list[str]:
         """Captions of the reference clips that a cell's clips continue, for systems that are given first frames.
 
         Clip k of a seed has the same one in every arm, however many clips there are.
@@ -119,6 +121,10 @@ class ShapesData(_Layout):
         Args:
             streams: Of the cell's seed.
             clips: How many.
+            frames: Per clip; like what follows, not used: any scene can be rendered.
+            height: Pixels.
+            width: Pixels.
+            folder: Where rendered clips are kept.
         """
         from trainables.data.scenes import draw_scene
 
@@ -198,7 +204,9 @@ class PromptsData(_Layout):
         """
         raise ValueError("data layout prompts has no reference clips -> metrics without references, or data: shapes")
 
-    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+    def example_prompts(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> list[str]:
         """None there are.
 
         Raises:
@@ -319,9 +327,11 @@ class ClipsData(_Layout):
         from trainables.data.ingest import read_all
 
         size = (frames, height, width)
-        return read_all(self._good(self.entries()[: self.references], size, folder), self.frames, size)
+        return read_all(self._references(size, folder), self.frames, size)
 
-    def example_prompts(self, streams: Streams, clips: int) -> list[str]:
+    def example_prompts(
+        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
+    ) -> list[str]:
         """Texts of the reference clips that a cell's clips continue, for systems that are given first frames.
 
         Clip k of a seed has the same one in every arm, however many clips there are.
@@ -329,12 +339,16 @@ class ClipsData(_Layout):
         Args:
             streams: Of the cell's seed.
             clips: How many.
+            frames: Per clip.
+            height: Pixels.
+            width: Pixels.
+            folder: Where the list of clips that cannot be used is kept.
 
         Raises:
-            ValueError: The annotations are absent or wrong.
+            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
         """
-        entries = self.entries()[: self.references]
-        return [entries[k].text for k in _examples(streams, clips, len(entries))]
+        good = self._references((frames, height, width), folder)
+        return [good[k].text for k in _examples(streams, clips, len(good))]
 
     def example_clips(
         self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
@@ -346,9 +360,9 @@ class ClipsData(_Layout):
         """
         from trainables.data.ingest import read_all
 
-        entries = self.entries()[: self.references]
-        chosen = [entries[k] for k in _examples(streams, clips, len(entries))]
-        return read_all(chosen, self.frames, (frames, height, width))
+        size = (frames, height, width)
+        good = self._references(size, folder)
+        return read_all([good[k] for k in _examples(streams, clips, len(good))], self.frames, size)
 
     def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
         """Clips of the split that is not the references', looked at once and decoded when they are asked for.
@@ -373,6 +387,10 @@ class ClipsData(_Layout):
             [stamp(entry, self.frames) for entry in good],
             lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
         )
+
+    def _references(self, size: tuple[int, int, int], folder: Path) -> Sequence[Entry]:
+        """The reference clips that can be used."""
+        return self._good(self.entries()[: self.references], size, folder)
 
     def _good(self, entries: Sequence[Entry], size: tuple[int, int, int], folder: Path) -> Sequence[Entry]:
         """Those that can be used, looked at once."""

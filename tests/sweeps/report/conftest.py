@@ -181,7 +181,7 @@ def ledger(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
         folder = ledger.cell_folder(cell.id)
         folder.mkdir(parents=True)
         clips = np.full((2, 3, 32, 32, 3), 30 * number, np.uint8) + np.arange(0, 60, 20, np.uint8)[:, None, None, None]
-        save_clips(Drawn(clips, {}, "c0de"), folder)
+        save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right",) * len(clips)), folder)
     return ledger
 
 

@@ -52,7 +52,8 @@ def test_large_and_long_clips_are_made_small(report: Report, tmp_path: Path) -> 
     folder = ledger.cell_folder(report.plan.cells[0].id)
     folder.mkdir(parents=True)
     frames = np.arange(40, dtype=np.uint8)[None, :, None, None, None]
-    save_clips(Drawn(np.broadcast_to(frames, (1, 40, 192, 320, 3)).copy(), {}, "c0de"), folder)
+    clip = np.broadcast_to(frames, (1, 40, 192, 320, 3)).copy()
+    save_clips(Drawn(clip, {}, "c0de", ("a red circle moves right",)), folder)
     (film,) = films(report, ledger)
     assert film.clips.shape == (1, clips.MOST_FRAMES, clips.FRAME_PX, 160, 3)
     assert film.clips[0, [0, -1], 0, 0, 0].tolist() == [0, 39], "first and last frame are kept"

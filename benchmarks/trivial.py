@@ -54,6 +54,7 @@ def trivial_result(spec: TrialSpec, metrics: Sequence[MetricKey]) -> Result:
         cell_id=spec.cell_id,
         spec=spec,
         status="done",
+        prompts=("nothing",) * PARAMETERS["clips"],
         scores={metric.key: _score(spec, metric) for metric in metrics},
         statistics={"divergence": 0.1, "frame_correlation": 0.9, "frames_without_root": 0.0},
         seconds={"load": 0.0, "sample": 0.0, "save": 0.0, "score": 0.0},

@@ -7,10 +7,10 @@ from sweeps.ledger import Ledger, Record
 from sweeps.lock import StudyLock
 from sweeps.plan import Cell
 from sweeps.progress import Progress
-from trainables.cell_files import leave_result
+from trainables.cell_files import STOP, leave_result
 from trainables.provenance import code_hash, commit
 from trainables.tracking import Tracker
-from trainables.trial_spec import OBJECTIVE, Result
+from trainables.trial_spec import OBJECTIVE, UPDATE, Result
 
 
 class Book:
@@ -74,13 +74,14 @@ class Book:
             cell_id=cell.id,
             spec=cell.spec,
             status="pruned",
-            error=f"stopped early, after report {last.get('training_iteration', 0)}",
+            error=f"stopped early, after update {last.get(UPDATE, 0):g}",
             statistics={OBJECTIVE: float(last[OBJECTIVE])} if OBJECTIVE in last else {},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={"code_hash": code_hash(), "commit": commit()},
         )
         folder = self.ledger.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / STOP).touch()  # Tune tells the trial's actor nothing: its worker group reads this at its next update
         leave_result(folder, result)
 
     def _speak(self) -> None:

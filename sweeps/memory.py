@@ -73,7 +73,7 @@ class Device:
         share = 1 / min(asked.gpus_per_worker or 1, 1)
         if gpu_gib is not None:
             return cls(f"a GPU of {gpu_gib:g} GiB", True, int(gpu_gib * GIB), share)
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and asked.gpus_per_worker != 0:
             about = torch.cuda.get_device_properties(0)
             return cls(str(about.name), True, int(about.total_memory), share)
         if asked.gpus_per_worker:

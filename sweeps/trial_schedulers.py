@@ -9,7 +9,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 
 from sweeps.study import Asha
 from sweeps.study import TrialScheduler as Asked
-from trainables.trial_spec import OBJECTIVE
+from trainables.trial_spec import OBJECTIVE, UPDATE
 
 _NO_END = 10**9  # a trial that is not stopped runs as long as every other cell
 
@@ -22,11 +22,12 @@ class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no typ
     Args:
         asked: What the study asks for.
         mode: Whether a larger or a smaller objective is better.
+        report_every: Updates between two reports.
     """
 
-    def __init__(self, asked: Asked, mode: Literal["max", "min"]) -> None:
+    def __init__(self, asked: Asked, mode: Literal["max", "min"], report_every: int) -> None:
         super().__init__()
-        self._make: Callable[[], TrialScheduler] = lambda: _trial_scheduler(asked, mode)
+        self._make: Callable[[], TrialScheduler] = lambda: _trial_scheduler(asked, mode, report_every)
         self._of_arm: dict[str, TrialScheduler] = {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -66,9 +67,10 @@ class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no typ
         return self._of_arm.setdefault(spec["arm"], self._make())
 
 
-def _trial_scheduler(asked: Asked, mode: Literal["max", "min"]) -> TrialScheduler:
-    settings = {"metric": OBJECTIVE, "mode": mode, "time_attr": "training_iteration"}
+def _trial_scheduler(asked: Asked, mode: Literal["max", "min"], report_every: int) -> TrialScheduler:
+    # By updates, not by reports to Tune: those are counted anew where a trial's actor was lost.
+    settings = {"metric": OBJECTIVE, "mode": mode, "time_attr": UPDATE, "grace_period": asked.grace * report_every}
     if isinstance(asked, Asha):
         rungs = {"reduction_factor": asked.factor, "max_t": _NO_END, "stop_last_trials": False}
-        return AsyncHyperBandScheduler(**settings, grace_period=asked.grace, **rungs)
-    return MedianStoppingRule(**settings, grace_period=asked.grace)
+        return AsyncHyperBandScheduler(**settings, **rungs)
+    return MedianStoppingRule(**settings)

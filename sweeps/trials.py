@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 from ray import tune
@@ -56,14 +56,13 @@ def run_trials(
             "objective": search.objectives[0].key if search else "",
         }
 
-    stopping = search.trial_scheduler if search else None
     scratch = book.ledger.folder / ".tune"
     try:
         tune.Tuner(
             tune.with_resources(trainable, trial_resources(plan)),
             tune_config=tune.TuneConfig(
                 search_alg=CellSearcher(agenda, book, config),
-                scheduler=SearchTrialsOnly(stopping, _mode(plan)) if search and stopping else None,
+                scheduler=_scheduler(plan),
                 num_samples=-1,
                 reuse_actors=True,
                 max_concurrent_trials=num_slots(plan) if is_trained(plan) else plan.study.resources.max_concurrent,
@@ -93,8 +92,14 @@ def connect(*, dashboard: bool = False) -> bool:
         return False
     # The ledger and the progress line speak of what went wrong; Tune's own account is tracebacks of its loop.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": dashboard}
-    ray.init(log_to_driver=False, logging_level="WARNING", **local)
+    # Ray hides a node's GPUs from workers that are given none only where their environment says so.
+    hidden = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+    if os.environ.get("RAY_ADDRESS"):
+        where: dict[str, Any] = {"runtime_env": {"env_vars": hidden}}
+    else:
+        os.environ.update(hidden)  # inherited, which costs no worker a start of its own
+        where = {"include_dashboard": dashboard}
+    ray.init(log_to_driver=False, logging_level="WARNING", **where)
     return True
 
 
@@ -162,10 +167,13 @@ def _nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _mode(plan: Plan) -> Literal["max", "min"]:
-    """Which way is better of what a trial_scheduler compares: a training's validation loss, or the objective."""
-    assert plan.search is not None, "only a search's trials are stopped"
-    return "min" if is_trained(plan) else plan.search.objectives[0].direction
+def _scheduler(plan: Plan) -> SearchTrialsOnly | None:
+    """What stops a search's hopeless trials: by a training's validation loss, or by the objective."""
+    search = plan.search
+    if search is None or search.trial_scheduler is None:
+        return None
+    mode = "min" if is_trained(plan) else search.objectives[0].direction
+    return SearchTrialsOnly(search.trial_scheduler, mode, plan.study.resources.report_every)
 
 
 def _trial_name(trial: Trial) -> str:

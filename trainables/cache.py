@@ -4,7 +4,6 @@ An entry is known by its content: the hash of everything that decides it. It can
 the time to compute it again.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -12,15 +11,14 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.files import write_atomically
+from trainables.files import locked, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ class Cache:
         if (found := _read(path)) is not None:
             return found
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / f".{key}.lock"):
+        with locked(self.folder / f".{key}.lock"):
             if (found := _read(path)) is not None:
                 return found
             computed = dict(compute())
@@ -108,14 +106,3 @@ def _read(path: Path) -> Arrays | None:
         log.warning("%s cannot be read (%s): it is computed again", path, reason)
         return None
     return arrays
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of an entry; its file stays, since removing it would let two hold it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

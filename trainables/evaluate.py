@@ -20,12 +20,13 @@ from models.bases import base_hash, find_base, read_card
 from models.streams import Streams
 from models.system import TrainedModel
 from trainables.cache import FOLDER, Arrays, Cache
-from trainables.cell_files import Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
+from trainables.cell_files import STOP, Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
 from trainables.data.frames import to_video
 from trainables.inputs import prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment
+from trainables.scaling import Scaling
 from trainables.trial_spec import LostWorkerError, Result, Score, TrialSpec
 
 log = logging.getLogger(__name__)
@@ -50,14 +51,16 @@ class Workbench:
         self._hashes: dict[str, str] = {}
 
     @classmethod
-    def on(cls, storage: Path, *, shared: bool) -> Self:
+    def on(cls, storage: Path, scaling: Scaling, *, shared: bool) -> Self:
         """A workbench under the folder of all studies.
 
         Args:
             storage: The folder.
+            scaling: How much the cache may hold.
             shared: Whether it takes part in the cache that workers share.
         """
-        return cls(storage / "references", Cache(storage / FOLDER) if shared else None)
+        cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
+        return cls(storage / "references", cache)
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""
@@ -108,8 +111,8 @@ def run_cell(
         spec: The cell.
         folder: Its folder.
         bench: What is loaded already.
-        train: Comes first where the clips are to be drawn; False is a training that was stopped before its end, and
-            then there is no result.
+        train: Comes first where the clips are to be drawn; False is a training that was stopped before its end. A
+            cell that was told to stop has no result from here.
 
     Raises:
         LostWorkerError: Another process of the worker group is gone, which is no result of the cell.
@@ -136,6 +139,8 @@ def run_cell(
     except Exception as reason:
         error = f"{type(reason).__name__}: {reason}"
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
+    if (folder / STOP).exists():  # told to stop after its training: what told it has left a result
+        return None
     provenance = {"commit": commit(), "base_hash": bench.base_hash(spec), **environment()}
     result = Result(
         cell_id=spec.cell_id,

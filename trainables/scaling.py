@@ -58,6 +58,7 @@ class Scaling(_Block):
         micro_batch_size: Clips per worker and pass; the whole share of the batch by default.
         gradient_checkpointing: Whether activations are computed again in the backward pass, to save memory.
         cache: Whether latents and text states of training clips are kept on the storage.
+        cache_gib: Bound on all that is kept; the files used longest ago go first.
         report_every: Updates between two reports.
         checkpoint_every: Updates between two checkpoints.
     """
@@ -71,6 +72,9 @@ class Scaling(_Block):
     micro_batch_size: Count | None = Field(None, description="clips per worker and pass")
     gradient_checkpointing: bool = Field(False, description="compute activations again, to save memory")
     cache: bool = Field(True, description="keep latents and text states of training clips")
+    cache_gib: Annotated[float, Field(gt=0)] = Field(
+        20.0, description="bound on all that is kept; training clips that take more are encoded anew at every step"
+    )
     report_every: Count = Field(50, description="updates between two reports")
     checkpoint_every: Count = Field(500, description="updates between two checkpoints")
 
@@ -88,7 +92,9 @@ class Scaling(_Block):
         return training.global_batch_size // (self.workers * self.micro_batch(training))
 
     def problem(self, training: AdamW) -> str:
-        """Why the batch cannot be shared out; empty where it can."""
+        """Why the group cannot train, or the batch not be shared out; empty where it can."""
+        if self.workers > 1 and not float(self.gpus_per_worker or 0).is_integer():
+            return f"{self.workers} workers with {self.gpus_per_worker:g} GPUs each -> whole GPUs: a group has one each"
         per_pass = self.workers * self.micro_batch(training)
         if training.global_batch_size % per_pass == 0:
             return ""

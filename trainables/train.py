@@ -51,7 +51,7 @@ def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool
     fit_torch(spec.scaling.cpus_per_worker)
     if torch.cuda.is_available():  # the ranks of a node see all its GPUs
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    bench = Workbench.on(storage, shared=warm and spec.scaling.cache)
+    bench = Workbench.on(storage, spec.scaling, shared=warm and spec.scaling.cache)
     folder = spec.folder(storage)
 
     def training() -> bool:
@@ -127,7 +127,8 @@ def _latents(spec: TrialSpec, base: Base, clips: TrainingClips, bench: Workbench
         "dtype": str(base.dtype),
         "code": code_hash(),
     }
-    return Latents(base, clips, about, bench.keep)
+    room = {} if bench.cache is None else {"room": bench.cache.max_bytes}
+    return Latents(base, clips, about, size(spec), bench.keep, **room)
 
 
 def _held_out(spec: TrialSpec, base: Base, bench: Workbench) -> Batch:
@@ -136,4 +137,4 @@ def _held_out(spec: TrialSpec, base: Base, bench: Workbench) -> Batch:
     real = spec.data.example_clips(streams, HELD_OUT, *where)
     texts = spec.data.example_prompts(streams, HELD_OUT, *where)
     clips = TrainingClips(texts, list(numbers), lambda some: real[list(some)])
-    return Batches(Latents(base, clips, {}), streams).batch(numbers)
+    return Batches(Latents(base, clips, {}, size(spec)), streams).batch(numbers)

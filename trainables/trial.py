@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from trainables.trial_spec import OBJECTIVE, RESULT, Result, TrialSpec
+from trainables.trial_spec import OBJECTIVE, RESULT, UPDATE, Result, TrialSpec
 
 if TYPE_CHECKING:
     from trainables.evaluate import Workbench
@@ -34,7 +34,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         """
         self._bench: Workbench | None = None
         self._group: Group | None = None
-        self._followed: float | None = None
+        self._followed: dict[str, float] = {}
 
     def step(self) -> dict[str, Any]:
         """Run the cell to its end, or to its next report; a failed cell is a result, not an exception."""
@@ -45,7 +45,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         from trainables.evaluate import run_cell
 
         if self._bench is None or not self.config["warm"]:
-            self._bench = self._workbench()
+            self._bench = self._workbench(spec)
         result = run_cell(spec, spec.folder(Path(self.config["storage"])), self._bench)
         assert result is not None, "nothing is trained here that could be stopped"
         return self._last(result)
@@ -58,11 +58,12 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             self._group = Group(spec, Path(self.config["storage"]), warm=self.config["warm"])
         point = self._group.next()
         if point is not None:
-            self._followed = point.metrics.get(FOLLOWED, self._followed)
-            return {} if self._followed is None else {OBJECTIVE: self._followed}
+            if FOLLOWED in point.metrics:
+                self._followed = {OBJECTIVE: point.metrics[FOLLOWED], UPDATE: point.step}
+            return dict(self._followed)
         self._group = None
         result = Result.model_validate_json((spec.folder(Path(self.config["storage"])) / RESULT).read_bytes())
-        return self._last(result) | ({} if self._followed is None else {OBJECTIVE: self._followed})
+        return self._last(result) | self._followed
 
     def _last(self, result: Result) -> dict[str, Any]:
         report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
@@ -70,17 +71,17 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             report[OBJECTIVE] = objective.value
         return report
 
-    def _workbench(self) -> "Workbench":
+    def _workbench(self, spec: TrialSpec) -> "Workbench":
         """An empty workbench, and torch fitted to this actor; a cold one shares nothing with other workers."""
         from trainables.evaluate import Workbench, fit_torch
 
         fit_torch(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
-        return Workbench.on(Path(self.config["storage"]), shared=self.config["warm"])
+        return Workbench.on(Path(self.config["storage"]), spec.scaling, shared=self.config["warm"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Accept the next cell on this actor; a training that was stopped for it comes to its end first."""
         self.cleanup()
-        self._followed = None
+        self._followed = {}
         return True
 
     def cleanup(self) -> None:

@@ -20,6 +20,9 @@ RESULT = "result.json"
 OBJECTIVE = "objective"
 """Name under which a trainable reports a search's first objective to its trial_scheduler."""
 
+UPDATE = "update"
+"""Name under which it reports how far a training is, in updates."""
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]

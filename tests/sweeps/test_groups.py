@@ -5,14 +5,20 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 
+from sweeps.plan import expand
+from sweeps.spec import load
+from sweeps.trials import connect, disconnect
+from trainables import group, worker
 from trainables.cell_files import TRAINED
-from trainables.trial_spec import RESULT, Result
+from trainables.group import Group
+from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +98,7 @@ search:
     assert all(len(points(storage, result)) == 11 for result in done_ones), "the warm-up, then one in four steps"
     pruned = [result for result in results(storage) if result.status == "pruned"]
     assert all(len(points(storage, result)) < 11 for result in pruned)
-    assert not list(storage.glob("tiny/cells/*/stop"))
+    assert {path.parent.name for path in storage.glob("tiny/cells/*/stop")} <= {one.cell_id for one in pruned}
 
     done = sweeps("run", study, "--storage", storage, "--only", "exploding")
     exploded = [result for result in results(storage) if result.spec.arm == "exploding"]
@@ -116,6 +122,59 @@ search:
     assert again.returncode == 2
     assert "is there already" in again.stderr
     assert (storage / "tiny" / "cells" / control.cell_id / TRAINED).is_file()
+
+
+@pytest.fixture
+def ray_here() -> Iterator[None]:
+    connect(dashboard=True)
+    yield
+    disconnect()
+
+
+def cell(tiny_training: Callable[[int], str], tmp_path: Path) -> TrialSpec:
+    study = tmp_path / "study.yaml"
+    study.write_text(tiny_training(40) + "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2}\n")
+    spec = expand(load(study)).cells[0].spec
+    return spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"workers": 2, "gpus_per_worker": 0.0})})
+
+
+def ending(how: str) -> Callable[[dict[str, Any]], None]:
+    """A training whose second rank fails, or dies, while the first waits for it."""
+
+    def train(config: dict[str, Any]) -> None:
+        import os
+        import time
+
+        from ray.train import get_context
+
+        if get_context().get_world_rank() == 1:
+            if how == "raises":
+                raise ValueError("frame 7 is torn")
+            os._exit(1)
+        time.sleep(60)
+
+    return train
+
+
+def test_an_error_of_any_rank_is_the_cells_result(
+    ray_here: None, monkeypatch: pytest.MonkeyPatch, tiny_training: Callable[[int], str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "train_loop_per_worker", ending("raises"))
+    spec = cell(tiny_training, tmp_path)
+    assert Group(spec, tmp_path, warm=True).next() is None
+    result = Result.model_validate_json((spec.folder(tmp_path) / RESULT).read_bytes())
+    assert (result.status, result.error) == ("failed", "ValueError: frame 7 is torn")
+
+
+def test_a_rank_that_is_gone_is_no_result(
+    ray_here: None, monkeypatch: pytest.MonkeyPatch, tiny_training: Callable[[int], str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "train_loop_per_worker", ending("dies"))
+    monkeypatch.setattr(group, "MAX_LOST", 1)
+    spec = cell(tiny_training, tmp_path)
+    with pytest.raises(LostWorkerError, match="lost a worker 2 times"):
+        Group(spec, tmp_path, warm=True).next()
+    assert not (spec.folder(tmp_path) / RESULT).exists()
 
 
 def points(storage: Path, result: Result) -> list[dict[str, object]]:

@@ -103,6 +103,24 @@ def test_a_search_moves_training_and_parts_together(planned: Callable[[str], Pla
             "protocol.frames",
             "2 frames, of which 2 are given -> more than 2",
         ),
+        (
+            HEAD + TRAINING + "arms:\n  nothing:\n    prediction: removed\n    references: 0\n",
+            9,
+            "arms.nothing.prediction",
+            "prediction=removed repeats the last given frame, and references is 0 -> references of 1 to 3",
+        ),
+        (
+            HEAD + TRAINING + "control: {references: 0}\nablations: [{part: prediction, action: REMOVE}]\n",
+            8,
+            "ablations[0].part",
+            "references is 0 -> references of 1 to 3",
+        ),
+        (
+            HEAD + TRAINING + ABLATIONS + "resources: {workers: 2, gpus_per_worker: 0.5}\n",
+            8,
+            "resources.workers",
+            "2 workers with 0.5 GPUs each -> whole GPUs",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_told_at_its_place(

@@ -57,7 +57,7 @@ def fake() -> type[tune.Trainable]:
 
     from trainables.cell_files import begin_attempt
     from trainables.files import write_atomically
-    from trainables.trial_spec import OBJECTIVE, RESULT, Result, Score, TrialSpec
+    from trainables.trial_spec import OBJECTIVE, RESULT, UPDATE, Result, Score, TrialSpec
 
     class Reporting(tune.Trainable):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def fake() -> type[tune.Trainable]:
             self.done += 1
             value = spec.sampled.get("noise.threshold", 0.0) + 0.001 * self.done
             Spool(folder).append(self.done, {"loss": 1 / self.done})
-            report = {OBJECTIVE: value}
+            report = {OBJECTIVE: value, UPDATE: 50 * self.done}
             if self.done < 9:
                 return report
             score = Score(value=value, direction="max", surrogate=True, parameters={})

@@ -54,6 +54,7 @@ class Cells:
             "cell_id": spec.cell_id,
             "spec": spec,
             "status": "done",
+            "prompts": ["a red circle moves right", "a blue cross drops"],
             "scores": {} if failed else {"clip_score/shapes_clip": score},
             "statistics": {"correlation": 0.9},
             "seconds": {"load": 0.5, "sample": 1.5},

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from models.bases import Protocol
 from trainables.cache import Cache
-from trainables.cell_files import read_clips
+from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, keep_only_of, read_clips
 from trainables.data import ShapesData
 from trainables.evaluate import Workbench, run_cell, to_pixels
+from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 PROTOCOL = Protocol(clips=3, frames=8, steps=1, guidance=1.0, height=32, width=32)
@@ -132,3 +134,39 @@ def test_features_of_references_are_shared_and_change_no_score(
     monkeypatch.undo()
     other = run_cell(more, tmp_path / "other", Workbench(tmp_path / "references", cache))
     assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5
+
+
+def test_a_cell_that_is_told_to_stop_leaves_what_is_there(
+    tiny_base_folder: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    folder = tmp_path / "cell"
+
+    def train() -> bool:
+        (folder / STOP).touch()
+        (folder / RESULT).write_text("pruned")
+        return True
+
+    assert run_cell(make_spec(tiny_base_folder), folder, bench, train) is None
+    assert (folder / RESULT).read_text() == "pruned"
+
+
+def test_what_was_begun_with_other_code_or_another_base_is_not_gone_on_from(tmp_path: Path) -> None:
+    here = {"code_hash": "a", "base_hash": "b"}
+    for there, stays in (
+        (here, True),
+        ({"code_hash": "a", "base_hash": "c"}, False),
+        ({"code_hash": "c", "base_hash": "b"}, False),
+        (None, False),
+    ):
+        shutil.rmtree(tmp_path / "cell", ignore_errors=True)
+        (tmp_path / "cell" / CHECKPOINTS).mkdir(parents=True)
+        names = {TRAINED, SPOOL, CLIPS}
+        for name in names:
+            (tmp_path / "cell" / name).touch()
+        if there is not None:
+            (tmp_path / "cell" / ORIGIN).write_text(json.dumps(there))
+        keep_only_of(tmp_path / "cell", here)
+        left = {path.name for path in (tmp_path / "cell").iterdir()}
+        assert left == (names | {CHECKPOINTS, ORIGIN} if stays else {CLIPS}), there
+        keep_only_of(tmp_path / "cell", {"code_hash": "a", "base_hash": ""})
+        assert (tmp_path / "cell" / TRAINED).exists() == stays, "a base that is not here is not compared"

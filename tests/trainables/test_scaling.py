@@ -27,6 +27,13 @@ def test_a_batch_that_cannot_be_shared_out_says_why() -> None:
     assert Scaling(workers=2, micro_batch_size=3).problem(AdamW(global_batch_size=8)).endswith("a multiple of 6")
 
 
+def test_a_part_of_a_gpu_is_for_one_worker_alone() -> None:
+    training = AdamW(global_batch_size=8)
+    assert Scaling(workers=1, gpus_per_worker=0.5).problem(training) == ""
+    assert Scaling(workers=2, gpus_per_worker=2).problem(training) == ""
+    assert Scaling(workers=2, gpus_per_worker=0.5).problem(training).startswith("2 workers with 0.5 GPUs each -> whole")
+
+
 @pytest.mark.parametrize(
     ("stage", "offload", "problem"),
     [

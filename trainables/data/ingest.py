@@ -18,7 +18,7 @@ from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError
 from trainables.data.decoder import LIMIT_S, Decoder
 from trainables.data.frames import Choice
-from trainables.files import write_atomically
+from trainables.files import locked, write_atomically
 
 QUARANTINE = "quarantine.csv"
 LOOKED_AT = "looked_at.jsonl"
@@ -72,15 +72,16 @@ def ingest(
     if not entries:
         raise IngestError("no clip is left after filtering -> another split, or another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    known = _known(folder / LOOKED_AT)
     # Height and width change nothing in what can be decoded.
     stamps = [json.dumps([*stamp(entry, choice), size[0]]) for entry in entries]
-    new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
-    for (_, mark), reason in zip(new, _look_at([entry for entry, _ in new], choice, size, limit_s, show), strict=True):
-        known[mark] = reason
-    if new:
-        lines = [json.dumps([mark, known[mark]]) for mark in dict.fromkeys(stamps)]
-        write_atomically(folder / LOOKED_AT, "\n".join([*lines, ""]).encode())
+    with locked(folder / ".lock"):  # one process looks, and all others take what it found
+        known = _known(folder / LOOKED_AT)
+        new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
+        reasons = _look_at([entry for entry, _ in new], choice, size, limit_s, show)
+        known |= {mark: reason for (_, mark), reason in zip(new, reasons, strict=True)}
+        if new:
+            lines = [json.dumps([mark, known[mark]]) for mark in dict.fromkeys(stamps)]
+            write_atomically(folder / LOOKED_AT, "\n".join([*lines, ""]).encode())
     bad = tuple(Bad(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True) if known[mark])
     good = tuple(entry for entry, mark in zip(entries, stamps, strict=True) if not known[mark])
     write_atomically(folder / QUARANTINE, _table(bad).encode())

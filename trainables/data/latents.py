@@ -25,13 +25,17 @@ _HELD_BYTES = 2**30
 class Latents:
     """Posteriors and text states of a list of clips.
 
-    Mean and standard deviation are kept rather than a draw, so that every step still draws fresh noise.
+    Mean and standard deviation are kept rather than a draw, so that every step still draws fresh noise. Where all of
+    them together would outgrow their room, each would be dropped before it is seen again: then nothing is kept, and
+    clips are encoded as they come.
 
     Args:
         base: Whose VAE and text tower encode.
         clips: What is encoded, when it is asked for.
         depends_on: What else decides the arrays: base, size, code.
+        size: Frames, height and width of a clip.
         keep: Gives the arrays that depend on some plain values, computed or kept from before.
+        room: Bytes that what is kept may take.
     """
 
     def __init__(
@@ -39,21 +43,29 @@ class Latents:
         base: Base,
         clips: TrainingClips,
         depends_on: Mapping[str, Any],
+        size: tuple[int, int, int],
         keep: Keep = lambda depends_on, compute: compute(),
+        room: int = _HELD_BYTES,
     ) -> None:
         self.base, self._clips, self._depends_on, self._keep = base, clips, dict(depends_on), keep
         self._shard = functools.lru_cache(maxsize=None)(self._read)
         self._held = 0
+        self.kept = len(self) * self._bytes_per_clip(*size) <= room
 
     def __len__(self) -> int:
         return len(self._clips.texts)
 
     def text(self, clips: Sequence[int]) -> torch.Tensor:
         """Text states of some clips (n l c)."""
+        if not self.kept:
+            return encode_text(self.base, self._texts(clips)).float()
         return torch.stack([self._of(clip)["text"] for clip in clips]).to(self.base.device)
 
     def posterior(self, clips: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of some clips' latents, each (n f c h w) on the CPU."""
+        if not self.kept:
+            mean, std = encode_frames(self.base, to_video(self._clips.read(clips)))
+            return mean.float().cpu(), std.float().cpu()
         found = [self._of(clip) for clip in clips]
         return torch.stack([one["mean"] for one in found]), torch.stack([one["std"] for one in found])
 
@@ -78,9 +90,20 @@ class Latents:
     def _encode(self, numbers: Sequence[int]) -> Arrays:
         mean, std = encode_frames(self.base, to_video(self._clips.read(numbers)))
         text = encode_text(self.base, self._texts(numbers))
-        stored = np.float32 if self.base.dtype == torch.float32 else np.float16
         arrays = {"mean": mean, "std": std, "text": text}
-        return {name: values.cpu().float().numpy().astype(stored) for name, values in arrays.items()}
+        return {name: values.cpu().float().numpy().astype(self._stored) for name, values in arrays.items()}
+
+    @property
+    def _stored(self) -> type[np.floating[Any]]:
+        return np.float32 if self.base.dtype == torch.float32 else np.float16
+
+    def _bytes_per_clip(self, frames: int, height: int, width: int) -> int:
+        base = self.base
+        cells = (height // base.pixels_per_latent) * (width // base.pixels_per_latent)
+        latents = 2 * frames * int(base.vae.config.latent_channels) * cells
+        text = base.text_encoder.config
+        values = latents + int(text.max_position_embeddings) * int(text.hidden_size)
+        return values * np.dtype(self._stored).itemsize
 
 
 class Batches:

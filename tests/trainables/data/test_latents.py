@@ -17,6 +17,7 @@ from trainables.data.frames import to_video
 from trainables.data.latents import SHARD, Batches, Latents
 
 NUM = SHARD + 5
+SIZE = (3, 32, 32)
 WriteVideo = Callable[..., Path]
 
 
@@ -38,12 +39,12 @@ class Clips:
 
 
 def batches(base: Base, seed: int = 0, num: int = NUM) -> Batches:
-    return Batches(Latents(base, Clips(num).training, {}), Streams(seed))
+    return Batches(Latents(base, Clips(num).training, {}, SIZE), Streams(seed))
 
 
 def test_posteriors_and_texts_are_the_bases_own(tiny_base: Base) -> None:
     clips = Clips()
-    latents = Latents(tiny_base, clips.training, {})
+    latents = Latents(tiny_base, clips.training, {}, SIZE)
     mean, std = latents.posterior([SHARD + 1, 2])
     expected = encode_frames(tiny_base, to_video(clips.pixels[[SHARD + 1, 2]]))
     torch.testing.assert_close(mean, expected[0], rtol=0, atol=1e-4)
@@ -54,15 +55,33 @@ def test_posteriors_and_texts_are_the_bases_own(tiny_base: Base) -> None:
 
 def test_each_clip_is_decoded_once_for_all_that_share_a_cache(tiny_base: Base, tmp_path: Path) -> None:
     clips, cache = Clips(), Cache(tmp_path)
-    kept = [Latents(tiny_base, clips.training, {"base": "b"}, cache.arrays) for _ in range(2)]
+    kept = [Latents(tiny_base, clips.training, {"base": "b"}, SIZE, cache.arrays) for _ in range(2)]
     first, second = (latents.posterior(range(NUM)) for latents in kept)
     assert sorted(clips.read_numbers) == list(range(NUM))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
-    uncached = Latents(tiny_base, clips.training, {}).posterior(range(NUM))
+    uncached = Latents(tiny_base, clips.training, {}, SIZE).posterior(range(NUM))
     assert all(torch.equal(*pair) for pair in zip(first, uncached, strict=True))
-    other = Latents(tiny_base, clips.training, {"base": "another"}, cache.arrays)
+    other = Latents(tiny_base, clips.training, {"base": "another"}, SIZE, cache.arrays)
     other.posterior([0])
     assert len(clips.read_numbers) == 2 * NUM + SHARD
+
+
+def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(tiny_base: Base, tmp_path: Path) -> None:
+    clips, cache = Clips(), Cache(tmp_path)
+    kept = Latents(tiny_base, clips.training, {}, SIZE)
+    kept.posterior(range(NUM))
+    arrays = kept._shard(0)
+    total = NUM * sum(values[0].nbytes for values in arrays.values())
+    assert Latents(tiny_base, clips.training, {}, SIZE, room=total).kept
+    direct = Latents(tiny_base, clips.training, {}, SIZE, cache.arrays, room=total - 1)
+    assert not direct.kept
+    clips.read_numbers.clear()
+    some = [SHARD + 1, 2]
+    for found, expected in zip(direct.posterior(some), kept.posterior(some), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(direct.text(some), kept.text(some), rtol=0, atol=1e-4)
+    assert clips.read_numbers == some, "no others are decoded for them"
+    assert not list(tmp_path.glob("*.npz"))
 
 
 def test_a_batch_in_parts_is_the_batch(tiny_base: Base) -> None:
@@ -100,10 +119,13 @@ def test_of_shapes_the_examples_are_references_and_training_clips_are_not(tmp_pa
     data, size = ShapesData(references=6), (4, 32, 32)
     references = data.reference_clips(*size, tmp_path)
     for streams in (Streams(0), Streams(1)):
-        clips, texts = data.example_clips(streams, 6, *size, tmp_path), data.example_prompts(streams, 6)
+        clips, texts = (
+            data.example_clips(streams, 6, *size, tmp_path),
+            data.example_prompts(streams, 6, *size, tmp_path),
+        )
         assert sorted(clip.tobytes() for clip in clips) == sorted(clip.tobytes() for clip in references)
-        assert data.example_prompts(streams, 3) == texts[:3], "more clips shift none"
-    assert data.example_prompts(Streams(0), 6) != data.example_prompts(Streams(1), 6)
+        assert data.example_prompts(streams, 3, *size, tmp_path) == texts[:3], "more clips shift none"
+    assert len({tuple(data.example_prompts(Streams(seed), 6, *size, tmp_path)) for seed in (0, 1)}) == 2
     training = data.training_clips(*size, 10, tmp_path)
     assert len(training.texts) == len(training.identity) == 10
     assert training.read([3, 7]).shape == (2, 4, 32, 32, 3)
@@ -114,7 +136,7 @@ def test_of_shapes_the_examples_are_references_and_training_clips_are_not(tmp_pa
 def test_prompts_alone_have_no_clips(tmp_path: Path) -> None:
     data: Any = PromptsData(layout="prompts", prompts=["a cat"])
     for ask in (
-        lambda: data.example_prompts(Streams(0), 1),
+        lambda: data.example_prompts(Streams(0), 1, 4, 32, 32, tmp_path),
         lambda: data.example_clips(Streams(0), 1, 4, 32, 32, tmp_path),
         lambda: data.training_clips(4, 32, 32, None, tmp_path),
     ):
@@ -136,6 +158,23 @@ def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: Wri
     assert not held_out & set(training.texts)
     assert training.read([0, 1]).shape == (2, 4, 16, 16, 3)
     assert len(data.training_clips(*size, 2, tmp_path).texts) == 2
-    prompts, clips = data.example_prompts(Streams(0), 3), data.example_clips(Streams(0), 3, *size, tmp_path)
+    where = (*size, tmp_path)
+    prompts, clips = data.example_prompts(Streams(0), 3, *where), data.example_clips(Streams(0), 3, *where)
     assert set(prompts) <= held_out
     assert clips.shape == (3, 4, 16, 16, 3)
+
+
+def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    for number in range(60):
+        write_video(folder / f"{number}.mp4")
+    (folder / "captions.csv").write_text("path,text\n" + "".join(f"{n}.mp4,text {n}\n" for n in range(60)))
+    data = ClipsData(layout="captions", path=str(folder), held_out=0.5, references=60)
+    bad = data.entries()[0]
+    bad.path.write_bytes(b"not a video")
+    where = (4, 16, 16, tmp_path)
+    num = len(data.entries()) - 1
+    prompts = data.example_prompts(Streams(0), num, *where)
+    assert bad.text not in prompts
+    assert len(set(prompts)) == num
+    assert len(data.example_clips(Streams(0), num, *where)) == num

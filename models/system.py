@@ -59,6 +59,22 @@ class NonFiniteError(ArithmeticError):
 # --------------------------------------------------------------------------------------------------- what a system is
 
 
+class Aliases:
+    """What papers call a slot or a value, beside its own name: an annotation of its field, for plans in prose.
+
+    A kind and a system have theirs in ``aliases``. Spelling does not matter: capitals, hyphens, Greek letters and
+    plurals are evened out.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+
+def aliases_of(info: FieldInfo) -> tuple[str, ...]:
+    """What else a slot or a value is called."""
+    return tuple(word for note in info.metadata if isinstance(note, Aliases) for word in note.words)
+
+
 class Part(BaseModel):
     """One filling of a slot: plain data until it is built.
 
@@ -67,6 +83,9 @@ class Part(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """What papers call this kind."""
 
     kind: str
 
@@ -196,6 +215,10 @@ class System(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """What papers call it, beside its name."""
+    components: ClassVar[tuple[str, ...]] = ()
+    """Slots that a paper means by its main components: what it adds to the model it starts from."""
     is_trained: ClassVar[bool] = False
     """Whether its model is a ``TrainedModel``."""
     continues_clips: ClassVar[bool] = False
@@ -230,10 +253,6 @@ class System(BaseModel):
         """What the parts' notes say, each with the slot it is about."""
         parts = {name: getattr(self, name) for name in self.slots()}
         return tuple(f"{name}={part.kind}: {note}" for name, part in parts.items() for note in part.notes())
-
-    def conflicts(self) -> Iterable[tuple[tuple[str, ...], str]]:
-        """What cannot be together though each is allowed: the slots and values concerned, and why."""
-        return ()
 
     def edit(self, changes: Mapping[str, object]) -> Self:
         """This tree with some parts or values changed; the order of the changes does not matter.
@@ -282,9 +301,6 @@ class _Edit:
         except ValidationError as error:
             for details in error.errors():
                 self._refuse_value(system, *map(str, details["loc"]), written=details["input"])
-        else:
-            for paths, message in edited.conflicts():
-                self._refuse(next(path for path in self.changes if path.split(".")[0] in paths), message)
         if self.problems:
             raise EditError(sorted(dict.fromkeys(self.problems), key=self._position))
         return edited

@@ -1,4 +1,4 @@
-"""The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,export,schema}``.
+"""The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,import,export,schema}``.
 
 What a command needs is imported when it runs, so that help and checks answer at once.
 """
@@ -194,6 +194,42 @@ def new(
     except (ValueError, OSError) as error:
         _refuse(str(error))
     print(text if output is None else f"{output}: python -m sweeps check {output}", end="" if output is None else "\n")
+
+
+@app.command("import")
+def import_(
+    plans: Annotated[list[Path], typer.Argument(metavar="PLAN...", help="Markdown, JSON lines, or folders of them")],
+    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="where the studies go")],
+    system: Annotated[str, typer.Option(help="the system that all plans are about; else their papers say it")] = "",
+    as_json: Json = False,
+) -> None:
+    """Turn ablation plans into draft studies, one for each question."""
+    from models import SYSTEMS
+    from sweeps import words
+
+    if system and system not in SYSTEMS:
+        _refuse(f"--system {words.not_among(system, SYSTEMS)}")
+    from sweeps.importer import read_plans
+    from sweeps.importer.draft import file_names, write
+
+    found = read_plans(plans, system)
+    names = file_names(found.questions)
+    try:
+        files = write(names, output)
+    except (ValueError, OSError) as error:
+        _refuse(str(error))
+    from sweeps.importer.summary import as_plain, tables
+
+    if as_json:
+        _print_json(as_plain(found, names))
+    else:
+        from sweeps.tables import show
+
+        show(*tables(found, names))
+        for file in files:
+            print(f"{file}: python -m sweeps check {file}")
+    if not files:
+        _refuse("no study came of it: what was said of each plan is above")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from sweeps.cells import Cell, Setting, specify
 from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
-from sweeps.study import Study
+from sweeps.study import Study, Todo
 from sweeps.training import training_problems
 from trainables.data import ClipsData, Data, PromptsData
 from trainables.metrics import FAMILIES, MetricKey, absent, resolve, with_companions
@@ -122,6 +122,7 @@ def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
         wrong += problems
     wrong += [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
     wrong += _too_many(study, arms, search)
+    wrong += [(("todo", place), _open(todo)) for place, todo in enumerate(study.todo)]
     return _WorkedOut(arms, setting, search, [study.document.problem(*found) for found in wrong])
 
 
@@ -132,6 +133,14 @@ def _without_arms(study: Study, arms: Arms) -> list[tuple[Key, str]]:
         return []
     place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
     return [(place, "no arm differs from the control -> at least one ablation or arm that changes it")]
+
+
+def _open(todo: Todo) -> str:
+    """What an imported plan left to be settled."""
+    near = ", ".join(f"{name} ({score:.2f})" for name, score in todo.candidates.items())
+    nearest = f"; nearest: {near}" if near else ""
+    reason = f": {todo.reason}" if todo.reason else ""
+    return f"{words.written(todo.asked)}{reason} -> ask it under ablations or arms, and delete this entry{nearest}"
 
 
 def _too_many(study: Study, arms: Arms | None, search: SearchPlan | None) -> list[tuple[Key, str]]:

@@ -13,7 +13,7 @@ from sweeps.yaml_lines import read
 __all__ = ["Problem", "SpecError", "Study", "load"]
 
 PROFILES = "profiles"
-_INDEPENDENT = ("ablations", "arms", "metrics", "search", "margins", "extractors", "resources", "tracking")
+_INDEPENDENT = ("ablations", "arms", "todo", "metrics", "search", "margins", "extractors", "resources", "tracking")
 """Maps and lists of which an entry can be taken out and leaves the others as they are."""
 S = TypeVar("S", bound=Study)
 

@@ -216,6 +216,14 @@ class Ablation(Block):
     hypothesis: Annotated[str, Field(description="what the author expects to see")] = ""
 
 
+class Todo(Block):
+    """What an imported plan asks and nobody has settled yet; a study with such an entry does not run."""
+
+    asked: Annotated[Text, Field(description="what the plan says")]
+    reason: Annotated[str, Field(description="why it is open")] = ""
+    candidates: Annotated[dict[str, float], Field(description="the nearest there are, and how near they are")] = {}
+
+
 class Asha(Block):
     """Early stopping by successive halving (ASHA): of the trials that reach a rung, the best go on."""
 
@@ -303,6 +311,7 @@ class Study(Block):
         dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
         Field(description="an arm's name -> any combination of changes"),
     ] = {}
+    todo: tuple[Todo, ...] = ()
     search: Search | None = None
     margins: Annotated[
         dict[Family, Annotated[float, Field(gt=0)]],

@@ -20,7 +20,7 @@ from models.seer.attention_kinds import (
     TemporalOnly,
 )
 from models.seer.text_kinds import ConstantText, FrameSequential, Grouped, NoDecomposer
-from models.system import Part, TrainedModel
+from models.system import Aliases, Part, TrainedModel
 from models.training import TrainedSystem
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class NewParts(Trainable):
 class WithCrossAttention(Trainable):
     """The new parts and the U-Net's attention to the text."""
 
+    aliases: ClassVar[tuple[str, ...]] = ("fine-tune cross-attention", "tune cross-attention")
+
     kind: Literal["with_cross_attention"] = "with_cross_attention"
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
@@ -101,6 +103,8 @@ class WithCrossAttention(Trainable):
 
 class Everything(Trainable):
     """All weights of U-Net and text decomposer."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("full fine-tuning", "fine-tune all", "fine-tune 2D layers")
 
     kind: Literal["all"] = "all"
 
@@ -143,7 +147,9 @@ class Denoising(Prediction):
 
 
 class Repetition(Prediction):
-    """Absence: the last given frame is repeated. No model at all, and what a model has to be better than."""
+    """Absence: the last given frame is repeated, or grey where none is given: what a model has to be better than."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("repeated frame", "copy of the last frame")
 
     kind: Literal["removed"] = "removed"
 
@@ -158,6 +164,8 @@ class Seer(TrainedSystem):
     """Language-instructed video prediction: a text-to-image model inflated along time, with new parts to train."""
 
     name: ClassVar[str] = "seer"
+    aliases: ClassVar[tuple[str, ...]] = ("Seer", "Language Instructed Video Prediction")
+    components: ClassVar[tuple[str, ...]] = ("temporal_attention", "text_decomposer")
     continues_clips: ClassVar[bool] = True
 
     temporal_attention: Annotated[
@@ -170,27 +178,30 @@ class Seer(TrainedSystem):
         | Concatenation
         | NoTemporalAttention,
         Field(discriminator="kind"),
+        Aliases("spatial-temporal attention", "spatiotemporal attention", "temporal attention", "SAWT"),
     ] = ScaledWindow()
-    text_decomposer: Annotated[FrameSequential | ConstantText | Grouped | NoDecomposer, Field(discriminator="kind")] = (
-        FrameSequential()
-    )
-    group_norm: Annotated[Pooled | PerFrame, Field(discriminator="kind")] = Pooled()
-    trainable: Annotated[NewParts | WithCrossAttention | Everything | Untrained, Field(discriminator="kind")] = (
-        NewParts()
-    )
+    text_decomposer: Annotated[
+        FrameSequential | ConstantText | Grouped | NoDecomposer,
+        Field(discriminator="kind"),
+        Aliases("text decomposer", "FSText", "FSTextFormer"),
+    ] = FrameSequential()
+    group_norm: Annotated[Pooled | PerFrame, Field(discriminator="kind"), Aliases("group normalization")] = Pooled()
+    trainable: Annotated[
+        NewParts | WithCrossAttention | Everything | Untrained,
+        Field(discriminator="kind"),
+        Aliases("frozen 2D layers", "freezing", "fine-tuning strategy", "trainable layers"),
+    ] = NewParts()
     prediction: Annotated[Denoising | Repetition, Field(discriminator="kind")] = Denoising()
-    references: Annotated[int, Field(ge=0, le=3, description="first frames that are given")] = 2
+    references: Annotated[
+        int,
+        Field(ge=0, le=3, description="first frames that are given"),
+        Aliases("reference frames", "conditioning frames"),
+    ] = 2
 
     @property
     def given_frames(self) -> int:
         """The reference frames."""
         return self.references
-
-    def conflicts(self) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Nothing can be repeated where no frame is given."""
-        if isinstance(self.prediction, Repetition) and self.references == 0:
-            message = "prediction=removed repeats the last given frame, and references is 0 -> references of 1 to 3"
-            yield ("prediction", "references"), message
 
     def network_on_meta(self, networks: "Mapping[str, Any]") -> "nn.Module":
         """U-Net and text decomposer, without weights."""

@@ -5,11 +5,11 @@ Source: Seer (arXiv 2303.14897), section 5.5 and its released code.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Part
+from models.system import Aliases, Part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from models.seer.windows import Mask, Side
 
 Heads = Annotated[int, Field(ge=1, description="it must divide every width that it attends in")]
-Window = Annotated[int, Field(ge=1, description="side of a window, in cells of the feature map")]
-Largest = Annotated[int, Field(ge=2, multiple_of=2, description="side of the largest window, even; half of it below")]
+Window = Annotated[
+    int, Field(ge=1, description="side of a window, in cells of the feature map"), Aliases("window size")
+]
+Largest = Annotated[
+    int,
+    Field(ge=2, multiple_of=2, description="side of the largest window, even; half of it below"),
+    Aliases("window size", "largest window"),
+]
 
 
 class TemporalAttention(Part):
@@ -66,6 +72,12 @@ class ScaledWindow(TemporalAttention):
     Source: Seer, SAWT attention; the released code's token-causal mask.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = (
+        "scaled autoregressive window",
+        "SAWT attention",
+        "autoregressive spatial-temporal attention",
+    )
+
     kind: Literal["scaled_window"] = "scaled_window"
     largest: Largest = 8
     num_heads: Heads = 8
@@ -87,6 +99,8 @@ class FrameCausalWindow(TemporalAttention):
     Source: the reading that Seer's figure suggests, where its code is token-causal.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("frame-causal window", "block-causal")
+
     kind: Literal["frame_causal_window"] = "frame_causal_window"
     largest: Largest = 8
     num_heads: Heads = 8
@@ -105,6 +119,12 @@ class FullWindow(TemporalAttention):
         largest: Side of the largest window.
         num_heads: Attention heads.
     """
+
+    aliases: ClassVar[tuple[str, ...]] = (
+        "full window",
+        "bidirectional spatial-temporal attention",
+        "full spatial-temporal attention",
+    )
 
     kind: Literal["full_window"] = "full_window"
     largest: Largest = 8
@@ -127,6 +147,8 @@ class FixedWindow(TemporalAttention):
     Source: Seer, its autoregressive window without scaling.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("fixed window", "autoregressive window without scaling")
+
     kind: Literal["fixed_window"] = "fixed_window"
     window: Window = 4
     num_heads: Heads = 8
@@ -147,6 +169,13 @@ class TemporalOnly(TemporalAttention):
     Source: Seer, its bi-directional temporal attention.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = (
+        "temporal attention only",
+        "temporal only",
+        "bidirectional temporal attention",
+        "simple temporal attention",
+    )
+
     kind: Literal["temporal"] = "temporal"
     num_heads: Heads = 8
 
@@ -166,6 +195,8 @@ class CausalTemporalOnly(TemporalAttention):
     Source: Seer, its directed temporal attention.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("causal temporal attention", "directed temporal attention")
+
     kind: Literal["causal_temporal"] = "causal_temporal"
     num_heads: Heads = 8
 
@@ -182,6 +213,12 @@ class Concatenation(TemporalAttention):
     Source: the replacement that ablation plan 000 names.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = (
+        "concatenation of spatial and temporal features",
+        "simple concatenation",
+        "feature concatenation",
+    )
+
     kind: Literal["concatenation"] = "concatenation"
 
     def build(self) -> "Callable[[int], nn.Module] | None":
@@ -193,6 +230,8 @@ class Concatenation(TemporalAttention):
 
 class NoTemporalAttention(TemporalAttention):
     """Absence: no temporal transformers, so that frames meet in the group norms' pooled statistics alone."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("no attention", "no temporal attention", "without temporal attention")
 
     kind: Literal["removed"] = "removed"
 

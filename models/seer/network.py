@@ -172,10 +172,10 @@ class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuser
 
 
 class LastFrame:
-    """The last given frame, repeated: what a prediction has to be better than.
+    """The last given frame, repeated, or grey where none is given: what a prediction has to be better than.
 
     Args:
-        references: First frames that are given, at least 1.
+        references: First frames that are given.
     """
 
     def __init__(self, references: int) -> None:
@@ -207,6 +207,8 @@ class LastFrame:
     ) -> Sample:
         """Repeat."""
         before = _checked(given, self._references, protocol.frames, len(prompts))
+        if self._references == 0:
+            return Sample(torch.zeros(len(prompts), protocol.frames, 3, protocol.height, protocol.width))
         return Sample(torch.cat([before, before[:, -1:].expand(-1, protocol.frames - before.shape[1], -1, -1, -1)], 1))
 
 

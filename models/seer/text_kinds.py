@@ -5,11 +5,11 @@ Source: Seer (arXiv 2303.14897), FSText, and its released code.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Part
+from models.system import Aliases, Part
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,8 @@ class FrameSequential(_Decomposed):
     published: here it is.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("frame sequential text decomposer", "FSText", "FSTextFormer")
+
     kind: Literal["frame_sequential"] = "frame_sequential"
 
     def build(self, dim: int, num_tokens: int) -> "nn.Module":
@@ -88,6 +90,8 @@ class ConstantText(_Decomposed):
         identity_steps: Steps of the identity warm-up.
         identity_lr: Its learning rate.
     """
+
+    aliases: ClassVar[tuple[str, ...]] = ("constant text", "one sub-instruction for all frames")
 
     kind: Literal["constant"] = "constant"
 
@@ -109,8 +113,10 @@ class Grouped(_Decomposed):
         identity_lr: Its learning rate.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("grouped text", "one text for every few frames")
+
     kind: Literal["grouped"] = "grouped"
-    every: Annotated[int, Field(ge=1)] = 2
+    every: Annotated[int, Field(ge=1), Aliases("granularity", "frames per text")] = 2
 
     def build(self, dim: int, num_tokens: int) -> "nn.Module":
         """Make the decomposer."""
@@ -125,6 +131,13 @@ class Grouped(_Decomposed):
 
 class NoDecomposer(TextDecomposer):
     """Absence: the whole instruction for every frame."""
+
+    aliases: ClassVar[tuple[str, ...]] = (
+        "global instruction",
+        "global text embedding",
+        "global CLIP embedding",
+        "whole instruction",
+    )
 
     kind: Literal["removed"] = "removed"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Part, System, VideoModel
+from models.system import Aliases, Part, System, VideoModel
 
 if TYPE_CHECKING:
     from models.attention import FrameMix
@@ -28,13 +28,16 @@ Threshold = Annotated[
         le=MAX_THRESHOLD,
         description="independent noise has a divergence of sqrt(e) = 1.6487 on average, so more is out of reach",
     ),
+    Aliases("lambda", "KL divergence threshold", "KL threshold", "divergence threshold"),
 ]
-Candidates = Annotated[int, Field(ge=1)]
-Iterations = Annotated[int, Field(ge=1)]
+Candidates = Annotated[int, Field(ge=1), Aliases("number of candidates", "random candidates")]
+Iterations = Annotated[int, Field(ge=1), Aliases("number of iterations", "search steps")]
 Momentum01 = Annotated[
-    float, Field(ge=0, le=1, description="it is the weight of the past: 0 is plain self-attention, 1 the past alone")
+    float,
+    Field(ge=0, le=1, description="it is the weight of the past: 0 is plain self-attention, 1 the past alone"),
+    Aliases("mu", "momentum coefficient", "momentum parameter", "momentum weight", "momentum factor"),
 ]
-MixWeight = Annotated[float, Field(ge=0)]
+MixWeight = Annotated[float, Field(ge=0), Aliases("mixing weight")]
 
 _NO_SEARCH = "random draws never come near a threshold this low, so the frames are independent in effect, like removed"
 
@@ -63,6 +66,8 @@ class TwoStage(Noise):
     [0, 1] (see ``PublishedClimb``), so that stage 2 is a bisection here.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("two-stage", "dependency noise")
+
     kind: Literal["two_stage"] = "two_stage"
     threshold: Threshold = 0.01
     candidates: Candidates = 10
@@ -84,6 +89,8 @@ class RandomSearch(Noise):
 
     Source: ZS2, stage 1. Its divergence stays near sqrt(e) whatever lambda.
     """
+
+    aliases: ClassVar[tuple[str, ...]] = ("single-stage", "random search", "pure random sampling")
 
     kind: Literal["random_search"] = "random_search"
     threshold: Threshold = 0.01
@@ -110,6 +117,8 @@ class Analytic(Noise):
 
     Source: derived, since E[D] = sqrt(e) (1 - rho) for standard normal noise.
     """
+
+    aliases: ClassVar[tuple[str, ...]] = ("analytical", "analytic", "closed form")
 
     kind: Literal["analytic"] = "analytic"
     threshold: Threshold = 0.01
@@ -156,6 +165,8 @@ class Mixed(Noise):
     Source: PYoCo (arXiv 2305.10474); departure: eps_shared is drawn given frame 0, which is the same in all kinds.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("mixed noise",)
+
     kind: Literal["mixed"] = "mixed"
     a: MixWeight = 12.8
 
@@ -177,6 +188,8 @@ class Progressive(Noise):
     Source: PYoCo (arXiv 2305.10474); departures: none.
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("progressive noise",)
+
     kind: Literal["progressive"] = "progressive"
     a: MixWeight = 9.04
 
@@ -190,6 +203,8 @@ class Progressive(Noise):
 class SharedNoise(Noise):
     """The same noise in every frame."""
 
+    aliases: ClassVar[tuple[str, ...]] = ("shared noise", "same noise", "identical noise")
+
     kind: Literal["shared"] = "shared"
 
     def build(self) -> "NoiseModel":
@@ -201,6 +216,8 @@ class SharedNoise(Noise):
 
 class IndependentNoise(Noise):
     """Absence: independent noise in every frame."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("independent noise", "iid noise", "i.i.d. noise")
 
     kind: Literal["removed"] = "removed"
 
@@ -229,6 +246,8 @@ class MomentumAttention(Attention):
 
     Source: ZS2 (arXiv 2407.21475), authors' pseudocode, matrix form.
     """
+
+    aliases: ClassVar[tuple[str, ...]] = ("momentum attention", "TMA")
 
     kind: Literal["momentum"] = "momentum"
     mu: Momentum01 = 0.98
@@ -277,6 +296,8 @@ class CrossFrameAttention(Attention):
     Source: Text2Video-Zero (arXiv 2303.13439).
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("cross-frame", "first-frame attention")
+
     kind: Literal["cross_frame"] = "cross_frame"
 
     def build(self) -> "FrameMix | None":
@@ -289,6 +310,8 @@ class CrossFrameAttention(Attention):
 class SelfAttention(Attention):
     """Absence: every frame attends to itself, as the base does."""
 
+    aliases: ClassVar[tuple[str, ...]] = ("self-attention",)
+
     kind: Literal["removed"] = "removed"
 
     def build(self) -> "FrameMix | None":
@@ -300,14 +323,18 @@ class ZS2(System):
     """Zero-shot video sampling: dependency noise and momentum attention on a frozen text-to-image model."""
 
     name: ClassVar[str] = "zs2"
+    aliases: ClassVar[tuple[str, ...]] = ("ZS^2", "Zero-Shot Video Sampling")
+    components: ClassVar[tuple[str, ...]] = ("noise", "attention")
 
     noise: Annotated[
         TwoStage | RandomSearch | Analytic | PublishedClimb | Mixed | Progressive | SharedNoise | IndependentNoise,
         Field(discriminator="kind"),
+        Aliases("dependency noise", "DNM", "noise model", "noise search", "two-stage search"),
     ] = TwoStage()
     attention: Annotated[
         MomentumAttention | PreviousFrameAttention | CrossFrameAttention | SelfAttention,
         Field(discriminator="kind"),
+        Aliases("momentum attention", "TMA", "temporal momentum"),
     ] = MomentumAttention()
 
     def build(self, base: "Base", seed: int = 0) -> VideoModel:

@@ -104,18 +104,6 @@ def test_a_search_moves_training_and_parts_together(planned: Callable[[str], Pla
             "2 frames, of which 2 are given -> more than 2",
         ),
         (
-            HEAD + TRAINING + "arms:\n  nothing:\n    prediction: removed\n    references: 0\n",
-            9,
-            "arms.nothing.prediction",
-            "prediction=removed repeats the last given frame, and references is 0 -> references of 1 to 3",
-        ),
-        (
-            HEAD + TRAINING + "control: {references: 0}\nablations: [{part: prediction, action: REMOVE}]\n",
-            8,
-            "ablations[0].part",
-            "references is 0 -> references of 1 to 3",
-        ),
-        (
             HEAD + TRAINING + ABLATIONS + "resources: {workers: 2, gpus_per_worker: 0.5}\n",
             8,
             "resources.workers",

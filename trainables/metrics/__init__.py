@@ -35,6 +35,7 @@ class Family:
         companion: Family that must stand beside it, since this one alone misleads.
         least_frames: Fewest frames per clip it is defined for.
         least_clips: Fewest clips per cell it is defined for.
+        aliases: What papers call it, beside its name.
     """
 
     name: str
@@ -46,40 +47,55 @@ class Family:
     companion: str | None = None
     least_frames: int = 1
     least_clips: int = 1
+    aliases: tuple[str, ...] = ()
 
 
-def _between_frames(name: str, meaning: str, extractor: Role | None = None) -> Family:
+def _between_frames(name: str, meaning: str, extractor: Role | None = None, aliases: tuple[str, ...] = ()) -> Family:
     """A score that a frozen clip would win."""
-    return Family(name, "max", meaning, extractor, companion=_MOTION, least_frames=2)
+    return Family(name, "max", meaning, extractor, companion=_MOTION, least_frames=2, aliases=aliases)
 
 
-def _between_sets(name: str, extractor: Role, meaning: str) -> Family:
+def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> Family:
     """A distance to the reference clips."""
     clips = 2 if extractor == "i3d" else 1  # a row per clip there, a row per frame elsewhere
-    return Family(name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips)
+    return Family(
+        name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
+    )
 
 
 _MOTION = "motion_magnitude"
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("clip_score", "max", "100 times the mean cosine of frames and prompt", "clip"),
-        _between_frames("temporal_consistency", "mean cosine of consecutive frames", "clip"),
+        Family(
+            "clip_score",
+            "max",
+            "100 times the mean cosine of frames and prompt",
+            "clip",
+            aliases=("CLIPScore", "CLIP similarity", "CLIPSIM"),
+        ),
+        _between_frames("temporal_consistency", "mean cosine of consecutive frames", "clip", ("frame consistency",)),
         _between_frames("video_coherence", "mean cosine of all pairs of frames", "clip"),
         _between_frames(
             "temporal_flickering",
             "1 minus the mean change of a pixel between frames: VBench's formula, without its filter for static clips",
+            aliases=("flickering", "temporal flicker"),
         ),
         Family(
             _MOTION,
             "max",
             "mean Farneback flow between frames, over the frame's diagonal: 0 when frozen; context, not a goal",
             least_frames=2,
+            aliases=("optical flow magnitude", "amount of motion"),
         ),
-        _between_sets("fid", "inception", "Frechet distance of frames to reference frames"),
-        _between_sets("kid", "inception", "unbiased cubic-kernel MMD of frames to reference frames"),
-        _between_sets("fvd", "i3d", "Frechet distance of clips to reference clips"),
-        _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips"),
+        _between_sets(
+            "fid", "inception", "Frechet distance of frames to reference frames", "Frechet inception distance"
+        ),
+        _between_sets(
+            "kid", "inception", "unbiased cubic-kernel MMD of frames to reference frames", "kernel inception distance"
+        ),
+        _between_sets("fvd", "i3d", "Frechet distance of clips to reference clips", "Frechet video distance"),
+        _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips", "kernel video distance"),
     )
 }
 """Every family a study may name, in the order tables list them."""

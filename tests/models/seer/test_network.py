@@ -10,7 +10,7 @@ from models.backbones import Base, decode_latents, encode_text
 from models.bases import Protocol
 from models.diffusion import denoise, image_unet
 from models.seer import Seer
-from models.seer.network import PretrainedSeer, SeerModel
+from models.seer.network import LastFrame, PretrainedSeer, SeerModel
 from models.streams import Streams
 
 PROTOCOL = Protocol(clips=2, frames=4, steps=2, guidance=2.0, height=32, width=32)
@@ -137,3 +137,14 @@ def test_parameters_on_the_meta_device_are_those_that_are_built(tiny_base: Base)
         built = tree.build(tiny_base).network
         count = [(n, p.shape, p.requires_grad) for n, p in built.named_parameters()]
         assert [(n, p.shape, p.requires_grad) for n, p in meta.named_parameters()] == count
+
+
+def test_what_repeats_the_last_frame_is_grey_where_none_is_given() -> None:
+    protocol = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=8, width=8)
+    nothing = LastFrame(0).sample(["a", "b"], Streams(0), protocol).video
+    assert nothing.shape == (2, 4, 3, 8, 8)
+    assert not nothing.any()
+    given = torch.rand(2, 2, 3, 8, 8)
+    video = LastFrame(2).sample(["a", "b"], Streams(0), protocol, given).video
+    assert torch.equal(video[:, :2], given)
+    assert all(torch.equal(video[:, frame], given[:, 1]) for frame in (2, 3))

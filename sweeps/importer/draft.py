@@ -1,0 +1,162 @@
+"""A question as a study file: what is settled as the study's own keys, what is open under ``todo``, and who asked."""
+
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models import SYSTEMS
+from sweeps.importer.questions import PARTS, Question, Source
+
+WIDTH = 120
+_SCHEMA = Path(__file__).parents[1] / "study.schema.json"
+_ASKS = {
+    "REMOVE": "What is {} worth?",
+    "REPLACE": "What do other choices for {} give?",
+    "ADD": "What does {} add?",
+}
+
+
+def file_names(questions: Iterable[Question]) -> dict[str, Question]:
+    """A name for each question, which is its study's and its file's."""
+    named: dict[str, Question] = {}
+    for question in questions:
+        name, number = _name(question), 2
+        unused = name
+        while unused in named:
+            unused, number = f"{name}-{number}", number + 1
+        named[unused] = question
+    return named
+
+
+def _name(question: Question) -> str:
+    if question.system:
+        return _slug(f"{question.system}-{question.topic}")
+    document = question.sources[0].document
+    paper = re.split(r"__|:|_with_|_for_", document.paper)[0] or document.file.stem
+    return _slug(paper)
+
+
+def _slug(text: str, longest: int = 60) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-")
+    return slug or "plan"
+
+
+def draft(name: str, question: Question, folder: Path) -> str:
+    """The text of a study file.
+
+    Args:
+        name: Of the study.
+        question: What it asks.
+        folder: Where the file will stand, so that its first line leads editors to the schema.
+    """
+    schema = Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix()
+    lines = [f"# yaml-language-server: $schema={schema}", *_header(question)]
+    for key, value in _study(name, question).items():
+        lines += _entry(key, value)
+    return "\n".join([*lines, ""])
+
+
+def write(named: Mapping[str, Question], folder: Path) -> list[Path]:
+    """Write a file for each question; one that is there with the same content is left as it is.
+
+    Raises:
+        ValueError: Files are there that say something else; then nothing is written.
+        OSError: The folder cannot be written.
+    """
+    texts = {folder / f"{name}.yaml": draft(name, question, folder) for name, question in named.items()}
+    others = [file for file, text in texts.items() if file.exists() and file.read_text(encoding="utf-8") != text]
+    if others:
+        there = "\n".join(f"{file} is there already, and says something else" for file in others)
+        raise ValueError(f"{there}\n-> another folder, or take them away first; nothing was written")
+    if texts:
+        folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def _study(name: str, question: Question) -> dict[str, Any]:
+    """The study's keys; those that are open are left out, or say TODO."""
+    system = question.system
+    trained = bool(system) and SYSTEMS[system].is_trained
+    whole = question.topic in ("components", PARTS)
+    topic = "each of its parts" if whole else f"{f'{system} ' if system else ''}{question.topic.replace('_', ' ')}"
+    asks = _ASKS.get(question.action, "What of {}?").format(topic)
+    study: dict[str, Any] = {
+        "name": name,
+        "question": asks,
+        "system": system or "TODO",
+        "base": "shapes",
+        "metrics": question.metrics or ["TODO"],
+        "seeds": 4 if trained else 16,
+    }
+    if trained:
+        study["training"] = {"steps": 400}
+    optional = {"ablations": question.ablations, "arms": question.arms, "todo": _todo(question)}
+    return study | {key: value for key, value in optional.items() if value}
+
+
+def _todo(question: Question) -> list[dict[str, Any]]:
+    todos = [
+        {"asked": todo.asked, "reason": todo.reason, "candidates": dict(todo.candidates)} for todo in question.todos
+    ]
+    return [{key: value for key, value in todo.items() if value} for todo in todos]
+
+
+def _entry(key: str, value: Any) -> list[str]:
+    """A key of the study, lists and maps of maps with one entry to a line."""
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [f"{key}:", *(line for item in value for line in _item(item))]
+    if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
+        return [f"{key}:", *(f"  {name}: {_flow(inner)}" for name, inner in value.items())]
+    return [f"{key}: {_flow(value)}"]
+
+
+def _item(item: Mapping[str, Any]) -> list[str]:
+    """An entry of a list: on one line where it fits, else a key to a line."""
+    flat = f"  - {_flow(dict(item))}"
+    if len(flat) <= WIDTH:
+        return [flat]
+    return [f"  {' ' if place else '-'} {key}: {_flow(inner)}" for place, (key, inner) in enumerate(item.items())]
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, as YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
+    return text.removesuffix("...\n").strip()
+
+
+# -------------------------------------------------------------------------------------------------------- who asked it
+
+
+def _header(question: Question) -> list[str]:
+    """Where it comes from, and what a reader should know."""
+    votes = f"asked by {question.votes} planner{'s' if question.votes > 1 else ''}"
+    lines = [f"Imported; {votes}:", *(line for source in question.sources for line in _source(source))]
+    lines += question.remarks
+    lines += [f"not measured: {metric} (no metric here is called so)" for metric in question.unmeasured]
+    return [line for text in lines for line in _comment(text)]
+
+
+def _source(source: Source) -> list[str]:
+    document, suggestion = source.document, source.suggestion
+    where = f"{document.file.name}, line {suggestion.line}, sha256 {document.digest[:16]}"
+    repaired = f" ({'; '.join(document.notes)})" if document.notes else ""
+    part = f'"{suggestion.ablated_part}"' if suggestion.ablated_part else "no part"
+    return [
+        f"  {source.planner}: {suggestion.name}: {suggestion.action or 'no action'} {part}",
+        f"    {where}{repaired}",
+    ]
+
+
+def _comment(text: str) -> list[str]:
+    indent = len(text) - len(text.lstrip())
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.wrap(
+        printable, WIDTH, initial_indent="# ", subsequent_indent="# " + " " * (indent + 2), break_long_words=True
+    )

@@ -1,0 +1,72 @@
+"""What came of an import: for people as tables, for programs as plain values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from sweeps.importer import Imported
+from sweeps.importer.questions import Question
+from sweeps.words import written
+
+
+def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
+    """What was read in each plan, and which study each question became.
+
+    Args:
+        found: Of ``read_plans``.
+        names: The questions by the names of their studies.
+    """
+    plans = Table(title=f"{len(found.documents)} plans", title_justify="left")
+    for heading in ("plan", "planner", "paper", "entries", "said of it"):
+        plans.add_column(heading, overflow="fold")
+    for document in found.documents:
+        said = "; ".join([*document.notes, *document.problems])
+        plans.add_row(document.file.name, document.planner, document.paper, str(len(document.suggestions)), said)
+    studies = Table(title=f"{len(names)} studies", title_justify="left")
+    for heading in ("study", "asked by", "arms", "to settle", "not measured", "remarks"):
+        studies.add_column(heading, overflow="fold")
+    for name, question in names.items():
+        planners = ", ".join(dict.fromkeys(source.planner for source in question.sources))
+        arms = ", ".join(question.changes)
+        todos = "\n".join(written(todo.asked) for todo in question.todos)
+        studies.add_row(name, planners, arms, todos, ", ".join(question.unmeasured), "\n".join(question.remarks))
+    return [plans, studies]
+
+
+def as_plain(found: Imported, names: Mapping[str, Question]) -> dict[str, Any]:
+    """The same as plain values.
+
+    Args:
+        found: Of ``read_plans``.
+        names: The questions by the names of their studies.
+    """
+    plans = [
+        {
+            "file": str(document.file),
+            "sha256": document.digest,
+            "planner": document.planner,
+            "paper": document.paper,
+            "entries": len(document.suggestions),
+            "notes": document.notes,
+            "problems": document.problems,
+        }
+        for document in found.documents
+    ]
+    studies = {
+        name: {
+            "system": question.system,
+            "votes": question.votes,
+            "planners": list(dict.fromkeys(source.planner for source in question.sources)),
+            "arms": question.changes,
+            "metrics": question.metrics,
+            "not_measured": question.unmeasured,
+            "to_settle": [
+                {"asked": todo.asked, "reason": todo.reason, "candidates": dict(todo.candidates)}
+                for todo in question.todos
+            ],
+            "remarks": question.remarks,
+        }
+        for name, question in names.items()
+    }
+    return {"plans": plans, "studies": studies}

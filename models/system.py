@@ -11,7 +11,7 @@ import json
 import re
 import typing
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -86,6 +86,13 @@ class Part(BaseModel):
 
     aliases: ClassVar[tuple[str, ...]] = ()
     """What papers call this kind."""
+    calls: ClassVar[tuple[str, ...]] = ()
+    """What runs of ``models`` when this kind is in place, as ``seer.temporal.WindowAttention.forward``.
+
+    By it a proof sees that a part is used, and that it is not where it was removed. A kind ``removed`` has none.
+    """
+    in_training: ClassVar[tuple[str, ...]] = ()
+    """Values that act while training alone, so that a model that was just built is the same whatever they are."""
 
     kind: str
 
@@ -150,6 +157,19 @@ class VideoModel(typing.Protocol):
             NonFiniteError: A value became NaN or infinite on the way.
         """
         ...
+
+
+@dataclass(frozen=True)
+class MetaDenoiser:
+    """A denoiser without weights.
+
+    Args:
+        modules: What it is made of, by name.
+        call: Latents (b f c h w), time (b,), text states of the prompts (b l c) -> noise (b f c h w).
+    """
+
+    modules: "Mapping[str, torch.nn.Module]"
+    call: "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]"
 
 
 @dataclass(frozen=True)
@@ -247,6 +267,18 @@ class System(BaseModel):
         Args:
             base: Its networks.
             seed: Of the cell; the weights of new parts are drawn from its streams.
+        """
+
+    @abstractmethod
+    def denoiser_on_meta(self, networks: Mapping[str, Any], frames: int) -> "MetaDenoiser | None":
+        """One denoising pass of a clip on the meta device, to count what it is made of and what it takes.
+
+        Args:
+            networks: The base's, by name, on the meta device; they may be changed.
+            frames: Of the clip.
+
+        Returns:
+            None where nothing is denoised.
         """
 
     def notes(self) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def plan(
     as_json: Json = False,
     memory: Annotated[bool, typer.Option("--memory", help="model state per worker, and whether it fits")] = False,
     gpu_gib: Annotated[float | None, typer.Option(help="memory of one GPU; this machine's by default")] = None,
+    proof: Annotated[bool, typer.Option("--proof", help="build control and arms, and show what each changes")] = False,
 ) -> None:
     """Show the arms and cells of a study, and which cells are done; with --memory what its trainings take."""
     from sweeps.ledger import Ledger, study_folder
@@ -79,6 +80,9 @@ def plan(
     planned = _plan(study, profile)
     if memory:
         _print_memory(planned, gpu_gib, as_json=as_json)
+        return
+    if proof:
+        _print_proof(planned, storage, as_json=as_json)
         return
     records = Ledger(study_folder(storage, planned.study.name)).records()
     cells = listed(planned, records)
@@ -290,6 +294,25 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     print("  activations, buckets and the libraries' own memory come on top")
     for sentence in too_much(found, device):
         print(f"  warning: {sentence}")
+
+
+def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
+    """What each arm changes, and exit code 2 where one does not do what it says."""
+    from sweeps.ledger import study_folder
+    from sweeps.proof import proved
+
+    try:
+        found = proved(plan, study_folder(storage, plan.study.name))
+    except OSError as error:
+        _refuse(str(error))
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        from sweeps.tables import proof_table, show
+
+        show(proof_table(found))
+    if found.problems:
+        _refuse("\n".join(found.problems))
 
 
 def _print_remarks(plan: "Plan") -> None:

@@ -14,6 +14,7 @@ from sweeps.ledger import Ledger, Record, study_folder
 from sweeps.lock import Locked, StudyLock
 from sweeps.plan import Plan, requirements
 from sweeps.progress import Progress, say
+from sweeps.proof import PROOF, proved, read_proof
 from sweeps.status import listed
 from sweeps.words import not_among
 from trainables.files import write_atomically
@@ -98,6 +99,9 @@ class _Run:
         tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
         self._say_what_is_to_do(agenda, records)
         worked = bool(agenda)
+        if worked and (wrong := self._disproved()):
+            say(wrong)
+            return REFUSED
         if worked and not self._work(agenda, tracker):
             return REFUSED
         return self._end(tracker, worked)
@@ -163,6 +167,16 @@ class _Run:
         search = f" and a search of {self.plan.search.num_proposed}" if self.plan.search else ""
         say(f"{self.plan.study.name}: {len(cells)} cells{search}, {there} there already, {agenda.total} to do")
 
+    def _disproved(self) -> str:
+        """Why an arm does not do what it says, before it costs anything; empty where all do."""
+        if read_proof(self.lock.folder) is None:
+            say(f"{self.plan.study.name}: building control and arms, to see what each changes")
+        proof = proved(self.plan, self.lock.folder)
+        if not proof.problems:
+            return ""
+        found = "\n".join(f"  {problem}" for problem in proof.problems)
+        return f"{self.plan.study.name}: nothing was run, since an arm does not do what it says:\n{found}"
+
     def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
         """Run the agenda's cells under Ray; False where Ray does not start, or has no room for a cell."""
         from sweeps.trials import connect, disconnect, is_trained, num_slots, run_trials, too_large
@@ -201,12 +215,13 @@ class _Run:
         from sweeps.report import build, print_terminal, save
 
         records = self.ledger.records()
-        report = build(self.plan, records)
+        report = build(self.plan, records, read_proof(self.lock.folder))
         incomplete = self._incomplete(records)
         folder = self.ledger.folder / "report"
         stale = self._keep_resolved() or worked or self._behind(folder)
         files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())
-        tracker.finish([self.resolved, *files], incomplete, _show_uploads)
+        proof = self.lock.folder / PROOF
+        tracker.finish([self.resolved, *[proof] * proof.exists(), *files], incomplete, _show_uploads)
         for failure in tracker.failures:
             say(f"not uploaded, the next run tries again: {failure}")
         print_terminal(report)

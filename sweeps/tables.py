@@ -14,6 +14,7 @@ from sweeps.words import written
 
 if TYPE_CHECKING:
     from sweeps.memory import ArmMemory
+    from sweeps.proof import Proof
 
 WIDTH_IN_FILES = 200
 STATES = ("done", "running", "failed", "pruned", "rescore", "pending", "proposed")
@@ -54,6 +55,28 @@ def status_table(status: Status) -> Table:
         table.add_column(state, justify="right")
     for arm, counts in status.by_arm.items():
         table.add_row(arm, *(str(counts[state] or "") for state in states))
+    return table
+
+
+def proof_table(proof: "Proof") -> Table:
+    """One line per arm: what it changes of the control.
+
+    Args:
+        proof: As ``sweeps.proof.proved`` gives it.
+    """
+    table = Table(title="what each arm changes of the control", title_justify="left")
+    table.add_column("arm")
+    for heading in ("parameters", "FLOPs of a pass"):
+        table.add_column(heading, justify="right")
+    for heading in ("outputs differ by", "gone", "added", "found"):
+        table.add_column(heading, overflow="fold")
+    for place, one in enumerate(proof.arms):
+        sign = "" if place == 0 else "+"
+        counts = (one.delta_parameters, one.delta_flops) if place else (one.parameters, one.flops)
+        difference = "" if place == 0 else "not run" if one.difference is None else f"{one.difference:.2g}"
+        paths = [f"{len(group)} places, {sum(group.values()):,}" if group else "" for group in (one.gone, one.added)]
+        found = [f"PROBLEM: {problem}" for problem in one.problems] + list(one.remarks)
+        table.add_row(one.arm, *(f"{count:{sign},}" for count in counts), difference, *paths, "\n".join(found))
     return table
 
 

@@ -1,9 +1,8 @@
 """Shared fixtures: a random, tiny base in the shape of Stable Diffusion v1.5."""
 
 import shutil
-import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,57 +15,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="renew golden files instead of comparing with them")
 
 
-def _tiny_tokenizer() -> Any:
-    """A CLIP tokenizer that knows letters only: a word is spelt out."""
-    from transformers import CLIPTokenizer
-
-    letters = [*string.ascii_lowercase, *string.digits, *",.-"]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    return CLIPTokenizer({word: i for i, word in enumerate(words)}, [], model_max_length=77)
-
-
 def save_tiny_pipeline(folder: Path, *, seed: int = 0) -> Path:
-    """Save a random Stable Diffusion pipeline of v1.5's shape: four levels, CLIP text tower, VAE with f = 8."""
-    import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    """Save the tiny random base as a Stable Diffusion pipeline."""
+    from diffusers import StableDiffusionPipeline
 
-    torch.manual_seed(seed)
-    tokenizer = _tiny_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    levels = {
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "block_out_channels": (4, 8, 8, 8),
-    }
+    from models.bases.tiny import tiny_networks
+
     StableDiffusionPipeline(
-        vae=AutoencoderKL(**levels, latent_channels=4, norm_num_groups=4, sample_size=32),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        unet=UNet2DConditionModel(
-            sample_size=4,
-            block_out_channels=(8, 8, 16, 16),
-            layers_per_block=1,
-            norm_num_groups=4,
-            cross_attention_dim=16,
-            attention_head_dim=2,
-        ),
-        scheduler=PNDMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **tiny_networks(seed), safety_checker=None, feature_extractor=None, requires_safety_checker=False
     ).save_pretrained(folder)
     return folder
 

@@ -20,7 +20,7 @@ from models.seer.attention_kinds import (
     TemporalOnly,
 )
 from models.seer.text_kinds import ConstantText, FrameSequential, Grouped, NoDecomposer
-from models.system import Aliases, Part, TrainedModel
+from models.system import Aliases, MetaDenoiser, Part, TrainedModel
 from models.training import TrainedSystem
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Pooled(VideoGroupNorm):
     Source: Seer, its released code.
     """
 
+    calls: ClassVar[tuple[str, ...]] = ("seer.inflation.PooledGroupNorm.forward",)
+
     kind: Literal["pooled"] = "pooled"
 
     def build(self) -> "ImageNorm":
@@ -57,6 +59,8 @@ class Pooled(VideoGroupNorm):
 
 class PerFrame(VideoGroupNorm):
     """Each frame alone, as in the image model."""
+
+    calls: ClassVar[tuple[str, ...]] = ("seer.inflation.FrameGroupNorm.forward",)
 
     kind: Literal["per_frame"] = "per_frame"
 
@@ -130,12 +134,18 @@ class Prediction(Part):
     def build(self, tree: "Seer", base: "Base", streams: "Streams") -> TrainedModel:
         """Make the model."""
 
+    @abstractmethod
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+        """A denoising pass on the meta device; None where nothing is denoised."""
+
 
 class Denoising(Prediction):
     """Denoising by the trained model.
 
     Source: Seer.
     """
+
+    calls: ClassVar[tuple[str, ...]] = ("seer.network.SeerModel.sample",)
 
     kind: Literal["denoising"] = "denoising"
 
@@ -144,6 +154,14 @@ class Denoising(Prediction):
         from models.seer.network import SeerModel
 
         return SeerModel(tree, base, streams)
+
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+        """U-Net and text decomposer."""
+        network: Any = tree.network_on_meta(networks)
+        modules = {"unet": network.unet, "text": network.text}
+        return MetaDenoiser(
+            modules, lambda latents, time, text: network.unet(latents, time, network.text(text, frames))
+        )
 
 
 class Repetition(Prediction):
@@ -158,6 +176,10 @@ class Repetition(Prediction):
         from models.seer.network import LastFrame
 
         return LastFrame(tree.references)
+
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+        """None."""
+        return None
 
 
 class Seer(TrainedSystem):
@@ -214,6 +236,10 @@ class Seer(TrainedSystem):
         with torch.device("meta"):
             unet, alphas = copy.deepcopy(networks["unet"]), torch.empty(0)
             return build_network(self, unet, text_shape(networks["text_encoder"]), alphas)
+
+    def denoiser_on_meta(self, networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+        """U-Net and text decomposer, as far as frames are denoised at all."""
+        return self.prediction.on_meta(self, networks, frames)
 
     def build(self, base: "Base", seed: int = 0) -> TrainedModel:
         """Make the model on a loaded base, of which what is changed is copied."""

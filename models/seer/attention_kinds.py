@@ -77,6 +77,11 @@ class ScaledWindow(TemporalAttention):
         "SAWT attention",
         "autoregressive spatial-temporal attention",
     )
+    calls: ClassVar[tuple[str, ...]] = (
+        "seer.temporal.WindowAttention.forward",
+        "seer.windows.scaled_side.<locals>.side",
+        "seer.windows.token_causal",
+    )
 
     kind: Literal["scaled_window"] = "scaled_window"
     largest: Largest = 8
@@ -100,6 +105,11 @@ class FrameCausalWindow(TemporalAttention):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("frame-causal window", "block-causal")
+    calls: ClassVar[tuple[str, ...]] = (
+        "seer.temporal.WindowAttention.forward",
+        "seer.windows.scaled_side.<locals>.side",
+        "seer.windows.frame_causal",
+    )
 
     kind: Literal["frame_causal_window"] = "frame_causal_window"
     largest: Largest = 8
@@ -125,6 +135,11 @@ class FullWindow(TemporalAttention):
         "bidirectional spatial-temporal attention",
         "full spatial-temporal attention",
     )
+    calls: ClassVar[tuple[str, ...]] = (
+        "seer.temporal.WindowAttention.forward",
+        "seer.windows.scaled_side.<locals>.side",
+        "seer.windows.everything",
+    )
 
     kind: Literal["full_window"] = "full_window"
     largest: Largest = 8
@@ -148,6 +163,7 @@ class FixedWindow(TemporalAttention):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("fixed window", "autoregressive window without scaling")
+    calls: ClassVar[tuple[str, ...]] = ("seer.temporal.WindowAttention.forward", "seer.windows.token_causal")
 
     kind: Literal["fixed_window"] = "fixed_window"
     window: Window = 4
@@ -175,6 +191,7 @@ class TemporalOnly(TemporalAttention):
         "bidirectional temporal attention",
         "simple temporal attention",
     )
+    calls: ClassVar[tuple[str, ...]] = ("seer.temporal.WindowAttention.forward", "seer.windows.everything")
 
     kind: Literal["temporal"] = "temporal"
     num_heads: Heads = 8
@@ -196,6 +213,7 @@ class CausalTemporalOnly(TemporalAttention):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("causal temporal attention", "directed temporal attention")
+    calls: ClassVar[tuple[str, ...]] = ("seer.temporal.WindowAttention.forward", "seer.windows.token_causal")
 
     kind: Literal["causal_temporal"] = "causal_temporal"
     num_heads: Heads = 8
@@ -218,6 +236,7 @@ class Concatenation(TemporalAttention):
         "simple concatenation",
         "feature concatenation",
     )
+    calls: ClassVar[tuple[str, ...]] = ("seer.temporal.FrameConcatenation.forward",)
 
     kind: Literal["concatenation"] = "concatenation"
 

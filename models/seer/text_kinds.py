@@ -45,6 +45,8 @@ class TextDecomposer(Part):
 class _Decomposed(TextDecomposer):
     """The frame-sequential decomposer, whatever is then done with its texts."""
 
+    in_training: ClassVar[tuple[str, ...]] = ("identity_steps", "identity_lr")
+
     num_layers: Annotated[int, Field(ge=1)] = 8
     num_heads: Heads = 8
     identity_steps: Annotated[int, Field(ge=0, description="0 is a random start")] = 1000
@@ -71,6 +73,7 @@ class FrameSequential(_Decomposed):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("frame sequential text decomposer", "FSText", "FSTextFormer")
+    calls: ClassVar[tuple[str, ...]] = ("seer.text.FrameSequentialText.forward",)
 
     kind: Literal["frame_sequential"] = "frame_sequential"
 
@@ -92,6 +95,7 @@ class ConstantText(_Decomposed):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("constant text", "one sub-instruction for all frames")
+    calls: ClassVar[tuple[str, ...]] = ("seer.text.FrameSequentialText.forward", "seer.text.GroupedText.forward")
 
     kind: Literal["constant"] = "constant"
 
@@ -114,6 +118,7 @@ class Grouped(_Decomposed):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("grouped text", "one text for every few frames")
+    calls: ClassVar[tuple[str, ...]] = ("seer.text.FrameSequentialText.forward", "seer.text.GroupedText.forward")
 
     kind: Literal["grouped"] = "grouped"
     every: Annotated[int, Field(ge=1), Aliases("granularity", "frames per text")] = 2

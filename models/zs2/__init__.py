@@ -7,11 +7,12 @@ L ``iterations``, D the divergence of a frame's noise from the one before (``mod
 import functools
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Aliases, Part, System, VideoModel
+from models.system import Aliases, MetaDenoiser, Part, System, VideoModel
 
 if TYPE_CHECKING:
     from models.attention import FrameMix
@@ -67,6 +68,7 @@ class TwoStage(Noise):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("two-stage", "dependency noise")
+    calls: ClassVar[tuple[str, ...]] = ("zs2.noise.two_stage.<locals>.search",)
 
     kind: Literal["two_stage"] = "two_stage"
     threshold: Threshold = 0.01
@@ -91,6 +93,7 @@ class RandomSearch(Noise):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("single-stage", "random search", "pure random sampling")
+    calls: ClassVar[tuple[str, ...]] = ("zs2.noise.random_search.<locals>.search",)
 
     kind: Literal["random_search"] = "random_search"
     threshold: Threshold = 0.01
@@ -142,6 +145,8 @@ class PublishedClimb(Noise):
     default threshold), and each clip has its own alpha. The climb still stops short of lambda or overshoots it.
     """
 
+    calls: ClassVar[tuple[str, ...]] = ("zs2.noise.published_climb.<locals>.search",)
+
     kind: Literal["published_climb"] = "published_climb"
     threshold: Threshold = 0.01
     candidates: Candidates = 10
@@ -166,6 +171,7 @@ class Mixed(Noise):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("mixed noise",)
+    calls: ClassVar[tuple[str, ...]] = ("zs2.noise.Mixture.sample",)
 
     kind: Literal["mixed"] = "mixed"
     a: MixWeight = 12.8
@@ -248,6 +254,7 @@ class MomentumAttention(Attention):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("momentum attention", "TMA")
+    calls: ClassVar[tuple[str, ...]] = ("attention.moving_average",)
 
     kind: Literal["momentum"] = "momentum"
     mu: Momentum01 = 0.98
@@ -278,6 +285,8 @@ class PreviousFrameAttention(Attention):
     Source: ZS2, authors' pseudocode, loop form (which differs from its matrix form).
     """
 
+    calls: ClassVar[tuple[str, ...]] = ("attention.previous_frame",)
+
     kind: Literal["previous_frame"] = "previous_frame"
     mu: Momentum01 = 0.98
 
@@ -297,6 +306,7 @@ class CrossFrameAttention(Attention):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("cross-frame", "first-frame attention")
+    calls: ClassVar[tuple[str, ...]] = ("attention.first_frame",)
 
     kind: Literal["cross_frame"] = "cross_frame"
 
@@ -342,3 +352,9 @@ class ZS2(System):
         from models.zs2.sampling import ZS2Sampler
 
         return ZS2Sampler(base, self.noise.build(), self.attention.build())
+
+    def denoiser_on_meta(self, networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+        """The base's U-Net with its self-attention changed; start noise takes no pass."""
+        from models.zs2.sampling import meta_denoiser
+
+        return meta_denoiser(networks["unet"], self.attention.build(), frames)

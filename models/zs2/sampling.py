@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from diffusers import UNet2DConditionModel
 from einops import repeat
 
 from models.attention import FrameMix, FrameMixProcessor, self_attention_layers
@@ -11,7 +12,7 @@ from models.backbones import Base, attached, decode_latents, encode_text
 from models.bases import Protocol
 from models.diffusion import denoise, image_unet, latent_shape, micro_batch_rule
 from models.streams import Streams
-from models.system import Sample
+from models.system import MetaDenoiser, Sample
 from models.zs2.noise import NoiseModel
 
 
@@ -54,9 +55,33 @@ class ZS2Sampler:
         return Sample(decode_latents(base, latents, micro_batch=micro_batch), start.statistics)
 
     def _processors(self, num_frames: int) -> dict[str, FrameMixProcessor]:
-        if self.mix is None:
-            return {}
-        layers = self_attention_layers(self.base.unet)
-        if not layers:
+        processors = _processors(self.base.unet, self.mix, num_frames)
+        if self.mix is not None and not processors:
             raise ValueError(f"the U-Net of base {self.base.ref} has no self-attention: attention can only be removed")
-        return dict.fromkeys(layers, FrameMixProcessor(self.mix(num_frames).to(self.base.device)))
+        return processors
+
+
+def _processors(unet: UNet2DConditionModel, mix: FrameMix | None, num_frames: int) -> dict[str, FrameMixProcessor]:
+    if mix is None:
+        return {}
+    return dict.fromkeys(self_attention_layers(unet), FrameMixProcessor(mix(num_frames).to(unet.device)))
+
+
+def meta_denoiser(unet: UNet2DConditionModel, mix: FrameMix | None, num_frames: int) -> MetaDenoiser:
+    """A denoising pass on the meta device.
+
+    Args:
+        unet: On the meta device; its processors are changed.
+        mix: How frames are mixed in self-attention; None leaves the base's own attention.
+        num_frames: Of a clip.
+    """
+    unet.set_attn_processor({**unet.attn_processors, **_processors(unet, mix, num_frames)})
+
+    def call(latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        b, f = latents.shape[:2]
+        states = repeat(text, "b l c -> (b f) l c", f=f)
+        noise = unet(latents.flatten(0, 1), repeat(time, "b -> (b f)", f=f), states, return_dict=False)[0]
+        clips: torch.Tensor = noise.unflatten(0, (b, f))
+        return clips
+
+    return MetaDenoiser({"unet": unet}, call)

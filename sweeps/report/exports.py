@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report.rows import ArmRow, Summary
+from sweeps.report.rows import ArmRow, Size, Summary
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
 
+SIZES = tuple(field.name for field in fields(Size))
 LOST = ("failed", "diverged", "pruned", "missing", "other_code")
 
 
@@ -33,7 +34,8 @@ def to_json(report: Report) -> str:
 
 def _arm(row: ArmRow) -> dict[str, Any]:
     metrics = {key: asdict(summary) for key, summary in row.metrics.items()}
-    return {"id": row.id, "metrics": metrics, **{count: getattr(row, count) for count in LOST}}
+    size = {} if row.size is None else {"size": asdict(row.size)}
+    return {"id": row.id, "metrics": metrics, **{count: getattr(row, count) for count in LOST}, **size}
 
 
 def _search(search: SearchReport) -> dict[str, Any]:
@@ -56,13 +58,14 @@ def _name(trial: TrialRow) -> dict[str, Any]:
 def to_csv(report: Report) -> str:
     """The table in long form: one line per arm and metric, with all its numbers; empty where there is none."""
     numbers = [field.name for field in fields(Summary)]
-    lines: list[Sequence[object]] = [("arm", "role", "changes", "metric", "direction", *numbers, *LOST)]
+    lines: list[Sequence[object]] = [("arm", "role", "changes", "metric", "direction", *numbers, *LOST, *SIZES)]
     for row in report.rows:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
             found = [getattr(summary, number) for number in numbers]
-            lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *found, *counts))
+            sizes = [getattr(row.size, name, None) for name in SIZES]
+            lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *found, *counts, *sizes))
     return _csv(lines)
 
 

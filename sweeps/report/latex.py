@@ -79,6 +79,8 @@ def _floats(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", caption: str
         yield from (r"\begin{tabular}{@{}lrrrr@{}}", r"\toprule", _line(*COLUMNS))
         for metric in metrics[start : start + together]:
             yield from _block(rows, metric)
+        if start + together >= len(metrics):
+            yield from _sizes(rows)
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
 
@@ -89,6 +91,16 @@ def _block(rows: Sequence[ArmRow], metric: "MetricKey") -> Iterator[str]:
         summary = row.metrics[metric.key]
         numbers = (entry.mean, entry.change, texts.p_text(summary.p_corrected), str(summary.n))
         yield _line(row.id, *map(texts.typeset, numbers))
+
+
+def _sizes(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """What the proof counted, a block of its own below the metrics."""
+    if not (sizes := texts.sizes(rows)):
+        return
+    yield r"\midrule"
+    yield _line("", *texts.SIZES, "", "")
+    for row, cells in zip(rows, sizes, strict=True):
+        yield _line(row.id, *map(texts.typeset, cells), "", "")
 
 
 def _line(*cells: str) -> str:

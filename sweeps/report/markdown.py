@@ -30,12 +30,14 @@ def to_markdown(report: Report) -> str:
 
 def _arms(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[str]:
     heads = [text for metric in metrics for text in (texts.head(metric), texts.DIFFERENCE)]
+    sizes = texts.sizes(rows)
+    heads += [*texts.SIZES] if sizes else []
     yield _line("arm", *heads, "n")
     yield "|---|" + "---:|" * (len(heads) + 1)
     columns = [texts.entries(rows, metric.key) for metric in metrics]
     for number, row in enumerate(rows):
         cells = [text for column in columns for text in (column[number].mean, column[number].change)]
-        yield _line(texts.marked(row), *cells, texts.pairs(row))
+        yield _line(texts.marked(row), *cells, *(sizes[number] if sizes else ()), texts.pairs(row))
 
 
 def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[str]:

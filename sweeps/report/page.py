@@ -24,6 +24,7 @@ class Line:
     hypothesis: str
     lost: str
     n: str
+    sizes: tuple[str, ...]
     entries: tuple[texts.Entry, ...]
 
 
@@ -72,6 +73,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
 def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
     columns = [texts.entries(rows, metric.key) for metric in report.metrics]
     hypotheses = {arm.id: arm.hypothesis for arm in report.plan.arms}
+    sizes = texts.sizes(rows)
     expected = [hypotheses.get(row.id, "") for row in rows]
     return [
         Line(
@@ -80,6 +82,7 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
             hypothesis="" if place and expected[place] == expected[place - 1] else expected[place],
             lost=texts.lost(row),
             n=texts.pairs(row),
+            sizes=sizes[place] if sizes else (),
             entries=tuple(column[place] for column in columns),
         )
         for place, row in enumerate(rows)

@@ -58,6 +58,23 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Size:
+    """What an arm denoises with, as the proof counted it.
+
+    Args:
+        parameters: All of them.
+        flops: Of one denoising pass of a clip.
+        delta_parameters: Arm minus control.
+        delta_flops: Arm minus control.
+    """
+
+    parameters: int
+    flops: int
+    delta_parameters: int
+    delta_flops: int
+
+
+@dataclass(frozen=True)
 class ArmRow:
     """One line of the table.
 
@@ -71,6 +88,7 @@ class ArmRow:
         pruned: Cells that were stopped early.
         missing: Cells without a result.
         other_code: Cells done by other code than the newest result was.
+        size: What was counted of it before it ran; None where that was not done.
     """
 
     id: str
@@ -82,6 +100,7 @@ class ArmRow:
     pruned: int
     missing: int
     other_code: int
+    size: Size | None = None
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ Built from a plan and the ledger's records alone, without Ray or MLflow.
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record
+from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
-from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
+from sweeps.report.rows import ArmRow, Found, Size, compare, newest_code, settings_of
 from sweeps.report.search_table import SearchReport, build_search, failure
 from sweeps.words import written
 
@@ -44,7 +45,7 @@ class Report:
     plan: "Plan"
 
 
-def build(plan: "Plan", records: Mapping[str, Record]) -> Report:
+def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = None) -> Report:
     """Summarise the ledger's records for a plan.
 
     A metric that a cell was not scored with yet is a missing number of that cell, not an error.
@@ -52,11 +53,13 @@ def build(plan: "Plan", records: Mapping[str, Record]) -> Report:
     Args:
         plan: What was asked; of the records only those of its cells and of its search count.
         records: By cell id.
+        proof: What was counted of the arms before they ran.
     """
     found = _found(plan, records)
     of_plan = [record for arm in found for record in arm.records.values()]
     code = newest_code(of_plan)
     rows = compare(found, plan.metrics, plan.study.margins, code)
+    rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = build_search(plan, records)
     errors = [failure(record) for record in of_plan if record.status == "failed"]
     return Report(
@@ -71,6 +74,11 @@ def build(plan: "Plan", records: Mapping[str, Record]) -> Report:
         search=search,
         plan=plan,
     )
+
+
+def _size(arm: str, proof: Proof | None) -> Size | None:
+    one = proof.of(arm) if proof else None
+    return Size(one.parameters, one.flops, one.delta_parameters, one.delta_flops) if one else None
 
 
 def _found(plan: "Plan", records: Mapping[str, Record]) -> list[Found]:

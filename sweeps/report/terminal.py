@@ -32,6 +32,11 @@ def print_terminal(report: Report) -> None:
 
 def _tables(report: Report) -> Iterator[Table]:
     yield from _blocks(report.rows, report.metrics)
+    if sizes := texts.sizes(report.rows):
+        table = _table("what each arm is made of", "arm", *texts.SIZES)
+        for row, cells in zip(report.rows, sizes, strict=True):
+            table.add_row(row.id, *cells)
+        yield table
     if report.search is not None:
         if report.search.pareto:
             yield _found(report.search)

@@ -22,6 +22,8 @@ WORDS = {"max": "higher is better", "min": "lower is better"}
 DIFFERENCE = f"Δ [{CONFIDENCE:.0%}]"
 MEAN = f"mean ± {CONFIDENCE:.0%}"
 NOTHING = "–"
+SIZES = ("Δ parameters", "Δ FLOPs")
+"""Columns of what the proof counted."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,37 @@ def head(metric: "MetricKey") -> str:
 def aim(metric: "MetricKey") -> str:
     """Which side of a metric is better, in words."""
     return "context, no goal" if is_context(metric) else WORDS[metric.direction]
+
+
+def sizes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
+    """Parameters and operations: the control's, then what the others have more or less; empty where none is known."""
+    if not any(row.size for row in rows):
+        return []
+    return [_size(row) for row in rows]
+
+
+def _size(row: ArmRow) -> tuple[str, str]:
+    size = row.size
+    if size is None:
+        return NOTHING, NOTHING
+    if row.role == "control":
+        return _short(size.parameters), _short(size.flops)
+    return _change(size.delta_parameters, size.parameters), _change(size.delta_flops, size.flops)
+
+
+def _change(delta: int, of_arm: int) -> str:
+    """A difference with its share of the control's."""
+    of_control = of_arm - delta
+    share = f" ({delta / of_control:+.1%})" if of_control and delta else ""
+    return f"{'+' if delta > 0 else ''}{_short(delta)}{share}"
+
+
+def _short(number: int) -> str:
+    """A count in three digits, such as ``3.58 M``."""
+    for power, unit in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if abs(number) >= 10**power:
+            return f"{number / 10**power:.3g} {unit}"
+    return str(number)
 
 
 def pairs(row: ArmRow) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.ledger import Ledger, study_folder
+from sweeps.proof import read_proof
 from sweeps.report.clips import films, strips
 from sweeps.report.exports import to_csv, to_json, to_values_csv
 from sweeps.report.figures import to_pdf
@@ -69,7 +70,7 @@ def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> i
     if not records:
         print(f"{ledger.folder}: no results of this study -> run it first, or name its --storage", file=sys.stderr)
         return 2
-    report = build(plan, records)
+    report = build(plan, records, read_proof(ledger.folder))
     if format == "terminal":
         print_terminal(report)
     elif format == "html":

@@ -1,12 +1,26 @@
 """From what a study asks to its arms: each a named set of changes and the system tree they give."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel
 
 from models.system import EditError, Slot, System
+from sweeps.designs import (
+    MOST_ARMS,
+    NONE,
+    AddOneIn,
+    Combination,
+    Design,
+    Factorial,
+    Level,
+    OneAtATime,
+    Shapley,
+    crossed,
+    effects,
+)
 from sweeps.document import Key
 from sweeps.study import Ablation, Study
 from sweeps.words import not_among, written
@@ -54,11 +68,27 @@ class _Draft:
     hypothesis: str = ""
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of arms' values, the same in every seed: what a design computes besides differences.
+
+    Args:
+        name: What it is of.
+        kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
+        weights: By arm; they sum to 0.
+    """
+
+    name: str
+    kind: str
+    weights: Mapping[str, float]
+
+
 @dataclass
 class Arms:
     """The arms of a study, control first, with notes on those that fell together and all that is wrong."""
 
     arms: list[Arm] = field(default_factory=list)
+    contrasts: list[Contrast] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[tuple[Key, str]] = field(default_factory=list)
 
@@ -77,7 +107,9 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
     result.arms.append(Arm(CONTROL, "control", "", "", {}, control))
     lines: dict[str, Key] = {}
     first = {control.model_dump_json(): CONTROL}
-    for draft in _drafts(study, control, result):
+    same_as: dict[str, str] = {CONTROL: CONTROL}
+    drafts, contrasts = _designed(study, control, result)
+    for draft in drafts:
         if draft.id in lines:
             other = study.document.problem(lines[draft.id], "").line
             result.problems.append((draft.place, f"{draft.id} -> another name: the arm of line {other} has this one"))
@@ -86,14 +118,24 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
         edited = _edited(control, draft.changes, draft.places, result)
         if edited is None:
             continue
-        same = first.setdefault(edited.model_dump_json(), draft.id)
+        same = same_as[draft.id] = first.setdefault(edited.model_dump_json(), draft.id)
         if same != draft.id:
             result.notes.append(f"{draft.id} is the same as {same}: merged into it, not run twice")
             continue
         result.arms.append(
             Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, draft.hypothesis)
         )
+    if not result.problems:
+        result.contrasts = [_on_arms(contrast, same_as) for contrast in contrasts]
     return result
+
+
+def _on_arms(contrast: Contrast, same_as: Mapping[str, str]) -> Contrast:
+    """The same sum over the arms that run, of which one may stand for several."""
+    weights: dict[str, float] = {}
+    for arm, weight in contrast.weights.items():
+        weights[same_as[arm]] = weights.get(same_as[arm], 0.0) + weight
+    return replace(contrast, weights={arm: weight for arm, weight in weights.items() if abs(weight) > 1e-12})
 
 
 def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, Key], result: Arms) -> System | None:
@@ -114,18 +156,87 @@ def _place(path: str, places: Mapping[str, Key]) -> Key:
     return (*places[above], *path.removeprefix(f"{above}.").split("."))
 
 
-def _drafts(study: Study, control: System, result: Arms) -> Iterator[_Draft]:
-    """The arms as written, in order; an ablation that asks for none says why among the problems."""
+def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft], list[Contrast]]:
+    """The arms that the design makes of the ablations, then those written out; and what it computes from them.
+
+    An ablation that asks for no arm says why among the problems.
+    """
+    factors: list[list[_Draft]] = []
     for position, ablation in enumerate(study.ablations):
         place: Key = ("ablations", position)
         wrong = _misfits(ablation, control)
         result.problems += [((*place, *key), message) for key, message in wrong]
-        if not wrong:
-            yield from _asked(ablation, control, place)
-    for name, changes in study.arms.items():
-        place = ("arms", name)
-        places: dict[str, Key] = {path: (*place, path) for path in changes}
-        yield _Draft(name, " + ".join(changes), "ARMS", changes, place, places)
+        factors += [] if wrong else [list(_asked(ablation, control, place))]
+    written_out = [_written_out(name, changes) for name, changes in study.arms.items()]
+    parts = [drafts[0].part for drafts in factors]
+    impossible = _impossible(study.design, factors, parts)
+    result.problems += impossible
+    if impossible or isinstance(study.design, OneAtATime):
+        return [*(draft for drafts in factors for draft in drafts), *written_out], []
+    levels = [[Level(k, draft.id) for draft in drafts] for k, drafts in enumerate(factors)]
+    of_level = dict(zip(sum(levels, []), sum(factors, []), strict=True))
+    names = {one: _name(study.design, one, len(factors), parts) for one in crossed(study.design, levels, parts)}
+    contrasts = [
+        Contrast(effect.name, effect.kind, {names.get(one, CONTROL): weight for one, weight in effect.weights.items()})
+        for effect in effects(study.design, levels, parts)
+    ]
+    combined = [_together(name, [of_level[level] for level in sorted(one, key=_order)]) for one, name in names.items()]
+    return [*combined, *written_out], contrasts
+
+
+def _written_out(name: str, changes: Mapping[str, object]) -> _Draft:
+    place: Key = ("arms", name)
+    places: dict[str, Key] = {path: (*place, path) for path in changes}
+    return _Draft(name, " + ".join(changes), "ARMS", changes, place, places)
+
+
+def _order(level: Level) -> int:
+    return level.factor
+
+
+def _name(design: Design, combination: Combination, num_factors: int, parts: Sequence[str]) -> str:
+    """An arm's name: its changes, or what is left where a design starts from nothing."""
+    changed = {level.factor for level in combination}
+    if isinstance(design, AddOneIn) and len(changed) == num_factors:
+        return NONE
+    if isinstance(design, AddOneIn) and num_factors > 1:
+        return f"only {next(part for factor, part in enumerate(parts) if factor not in changed)}"
+    return " + ".join(level.name for level in sorted(combination, key=_order))
+
+
+def _together(name: str, drafts: Sequence[_Draft]) -> _Draft:
+    """One arm with the changes of several."""
+    if len(drafts) == 1:
+        return replace(drafts[0], id=name)
+    changes = {path: value for draft in drafts for path, value in draft.changes.items()}
+    places = {path: place for draft in drafts for path, place in draft.places.items()}
+    return _Draft(name, " + ".join(draft.part for draft in drafts), "DESIGN", changes, drafts[0].place, places)
+
+
+def _impossible(design: Design, factors: Sequence[Sequence[_Draft]], parts: Sequence[str]) -> list[tuple[Key, str]]:
+    """Why a design cannot be made of the ablations; empty if it can."""
+    if isinstance(design, OneAtATime):
+        return []
+    found: list[tuple[Key, str]] = []
+    for k, part in enumerate(parts):
+        clash = next((other for other in parts[:k] if other.partition(".")[0] == part.partition(".")[0]), None)
+        if clash is not None:
+            message = f"{design.kind}: {part} and {clash} change one slot, and cannot be combined -> one ablation of it"
+            found.append((factors[k][0].place, message))
+        if isinstance(design, AddOneIn | Shapley) and len(factors[k]) > 1:
+            message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change of each part"
+            found.append((factors[k][0].place, message))
+    if isinstance(design, Factorial):
+        unknown = [part for pair in design.pairs for part in pair if part not in parts]
+        allowed = f"a part that an ablation changes: {', '.join(parts)}"
+        found += [(("design", "pairs"), f"{part} -> {allowed}") for part in unknown]
+        found += [(("design", "pairs"), f"{pair[0]} twice -> two parts") for pair in design.pairs if pair[0] == pair[1]]
+    if not factors:
+        found.append((("design",), f"{design.kind} without ablations -> at least one"))
+    num_arms = math.prod(len(drafts) + 1 for drafts in factors)
+    if isinstance(design, Factorial) and not design.pairs and num_arms > MOST_ARMS:
+        found.append((("design",), f"factorial of {num_arms:,} arms -> at most {MOST_ARMS:,}, or named pairs"))
+    return found
 
 
 def _asked(ablation: Ablation, control: System, place: Key) -> Iterator[_Draft]:

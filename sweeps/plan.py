@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from models import SYSTEMS
 from models.bases import BaseRef, Card, Protocol, find_base, missing_files, pixels_per_latent, read_card
 from sweeps import words
-from sweeps.arms import Arm, Arms, expand_arms
+from sweeps.arms import Arm, Arms, Contrast, expand_arms
 from sweeps.cells import Cell, Setting, specify
 from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
@@ -45,6 +45,7 @@ class Plan:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     search: SearchPlan | None = None
+    contrasts: tuple[Contrast, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def expand(study: Study) -> Plan:
     notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
     lacking = _lacking(study, setting.ref) + _lacking_data(study) + _lacking_extractors(study)
     warnings = tuple(problem.message for problem in lacking)
-    return Plan(study, tuple(arms), cells, setting.metrics, notes, warnings, search)
+    contrasts = tuple(found.arms.contrasts)
+    return Plan(study, tuple(arms), cells, setting.metrics, notes, warnings, search, contrasts)
 
 
 def wrong(study: Study, *, complete: bool = True) -> list[Problem]:

@@ -1,6 +1,7 @@
 """The types of a study file: what may be written, and the JSON schema that editors check it with."""
 
 import re
+import typing
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,6 +23,7 @@ from models.bases import Protocol
 from models.training import AdamW
 from search_spaces import SPACES, Domain, domain
 from search_spaces.domains import DOMAINS
+from sweeps.designs import Design, OneAtATime
 from sweeps.document import Document, Mark
 from trainables.data import Data
 from trainables.metrics import FAMILIES, Extractors
@@ -88,9 +90,7 @@ def _name(name: str) -> str:
 
 
 def _design(value: object) -> object:
-    if value in ("add_one_in", "factorial"):
-        raise ValueError("one_at_a_time, the only one that this version reads; for combinations, write them under arms")
-    return value
+    return {"kind": value} if isinstance(value, str) else value
 
 
 def _data(value: object) -> object:
@@ -317,7 +317,7 @@ class Study(Block):
         dict[Family, Annotated[float, Field(gt=0)]],
         Field(description="a metric -> the smallest difference that matters, in its own units"),
     ] = {}
-    design: Annotated[Literal["one_at_a_time"], BeforeValidator(_design)] = "one_at_a_time"
+    design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(_design)] = OneAtATime()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
 
@@ -341,6 +341,8 @@ def schema() -> dict[str, Any]:
     whole = Study.model_json_schema(by_alias=True)
     properties = whole["properties"]
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
+    designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
+    properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
     properties["metrics"]["items"] = {"enum": list(FAMILIES)}
     properties["system"]["enum"] = list(SYSTEMS)
     protocol, training = Protocol.model_json_schema(), AdamW.model_json_schema()["properties"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.report import texts
+from sweeps.report.contrasts import ContrastRow
 from sweeps.report.rows import ArmRow
 from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
@@ -20,6 +21,7 @@ def to_markdown(report: Report) -> str:
     lines = [f"# {escape(report.study)}", ""]
     lines += [escape(report.question), ""] if report.question else []
     lines += _arms(report.rows, report.metrics)
+    lines += _contrasts(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
     lines += ["", *(f"- {escape(line)}" for line in texts.remarks(report))]
@@ -38,6 +40,33 @@ def _arms(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[st
     for number, row in enumerate(rows):
         cells = [text for column in columns for text in (column[number].mean, column[number].change)]
         yield _line(texts.marked(row), *cells, *(sizes[number] if sizes else ()), texts.pairs(row))
+
+
+def _contrasts(report: Report) -> Iterator[str]:
+    """A table for each sort of effect that the design computes."""
+    for heading, rows in texts.contrast_kinds(report.contrasts):
+        yield from ("", f"## {heading}", "")
+        yield _line(
+            "of",
+            *(
+                text
+                for metric in report.metrics
+                for text in (f"{texts.head(metric)} {texts.DIFFERENCE}", "corrected p")
+            ),
+        )
+        yield "|---|" + "---:|" * (2 * len(report.metrics))
+        columns = {metric.key: texts.contrast_entries(rows, metric.key) for metric in report.metrics}
+        for place, row in enumerate(rows):
+            cells = [
+                text
+                for key, column in columns.items()
+                for text in (column[place].change or column[place].mean, _corrected(row, key))
+            ]
+            yield _line(row.name, *cells)
+
+
+def _corrected(row: ContrastRow, key: str) -> str:
+    return texts.p_text(row.metrics[key].p_corrected) if key in row.metrics else ""
 
 
 def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sweeps.ledger import Record
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
+from sweeps.report.contrasts import ContrastRow, estimate
 from sweeps.report.rows import ArmRow, Found, Size, compare, newest_code, settings_of
 from sweeps.report.search_table import SearchReport, build_search, failure
 from sweeps.words import written
@@ -31,6 +32,7 @@ class Report:
         errors: Failed cells, each with its reason.
         values: Arm -> metric key -> seed -> value: what the rows were computed from.
         search: What the study's search found; None without a search.
+        contrasts: What the study's design computes from the arms; empty for one change at a time.
     """
 
     study: str
@@ -43,6 +45,7 @@ class Report:
     values: dict[str, dict[str, dict[int, float]]]
     search: SearchReport | None
     plan: "Plan"
+    contrasts: tuple[ContrastRow, ...] = ()
 
 
 def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = None) -> Report:
@@ -61,6 +64,7 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
     rows = compare(found, plan.metrics, plan.study.margins, code)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = build_search(plan, records)
+    values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found}
     errors = [failure(record) for record in of_plan if record.status == "failed"]
     return Report(
         study=plan.study.name,
@@ -70,9 +74,10 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(found)),
         caption=caption(plan, rows, code),
         errors=(*errors, *(search.errors if search else ())),
-        values={arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found},
+        values=values,
         search=search,
         plan=plan,
+        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics]),
     )
 
 

@@ -37,6 +37,7 @@ def _tables(report: Report) -> Iterator[Table]:
         for row, cells in zip(report.rows, sizes, strict=True):
             table.add_row(row.id, *cells)
         yield table
+    yield from _contrasts(report)
     if report.search is not None:
         if report.search.pareto:
             yield _found(report.search)
@@ -52,6 +53,18 @@ def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str 
             cells = (entry.mean, entry.change, texts.p_text(summary.p_corrected), entry.verdict, str(summary.n))
             table.add_row(texts.marked(row), *cells, style=STYLES.get(entry.verdict, ""))
         yield table
+
+
+def _contrasts(report: Report) -> Iterator[Table]:
+    """One table for each sort of effect and metric."""
+    for heading, rows in texts.contrast_kinds(report.contrasts):
+        for metric in report.metrics:
+            table = _table(f"{heading}: {texts.head(metric)}", "arm", texts.DIFFERENCE, "corrected p", "n")
+            for row, entry in zip(rows, texts.contrast_entries(rows, metric.key), strict=True):
+                one = row.metrics.get(metric.key)
+                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                table.add_row(row.name, entry.change or entry.mean, *numbers)
+            yield table
 
 
 def _found(search: SearchReport) -> Table:

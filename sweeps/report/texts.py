@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from sweeps.report.contrasts import HEADINGS, ContrastRow, Estimate
 from sweeps.report.rows import ArmRow, Summary, is_context
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
@@ -78,6 +79,33 @@ def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
     return Entry(mean, f"{summary.difference:+z.{of_differences}f}", interval, mark, summary.verdict)
 
 
+def contrast_kinds(rows: Sequence[ContrastRow]) -> list[tuple[str, list[ContrastRow]]]:
+    """Effects by sort, in the order of their headings."""
+    groups = [(heading, [row for row in rows if row.kind == kind]) for kind, heading in HEADINGS.items()]
+    return [(heading, group) for heading, group in groups if group]
+
+
+def contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
+    """One metric of all effects of a sort, with decimals that suit the column."""
+    found = [row.metrics.get(key) for row in rows]
+    halves = [_half(_finite(one.found.low), _finite(one.found.high)) for one in found if one]
+    decimals = _decimals(halves, [one.found.difference for one in found if one])
+    return [_contrast(one, decimals) for one in found]
+
+
+def _contrast(one: Estimate | None, decimals: int) -> Entry:
+    if one is None:
+        return Entry(NOTHING)
+    low, high = _finite(one.found.low), _finite(one.found.high)
+    interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
+    mark = MARK if one.p_corrected <= ALPHA else ""
+    return Entry("", f"{one.found.difference:+z.{decimals}f}", interval, mark)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def is_marked(summary: Summary) -> bool:
     """Whether the difference stands after the correction for the number of arms."""
     return summary.p_corrected is not None and summary.p_corrected <= ALPHA
@@ -87,7 +115,9 @@ def legend(report: Report) -> list[str]:
     """What the mark means, where there is one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
-    return [LEGEND] if any(map(is_marked, summaries)) else []
+    effects = (one for row in report.contrasts for one in row.metrics.values())
+    marked_ones = [*map(is_marked, summaries), *(one.p_corrected <= ALPHA for one in effects)]
+    return [LEGEND] if any(marked_ones) else []
 
 
 def _half(low: float | None, high: float | None) -> float | None:

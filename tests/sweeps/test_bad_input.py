@@ -86,7 +86,6 @@ ONE_MISTAKE = {
     "unknown key of data": (SOUND + "data: {layout: shapes, splt: test}\n", 8, "data.splt", "(did you mean split?)"),
     "prompts file missing": (SOUND + "data: {layout: prompts, prompts: nope.txt}\n", 8, "data.prompts", "nope.txt"),
     "unknown precision": (SOUND + "resources: {precision: fp8}\n", 8, "resources.precision", "fp8 -> auto, fp32"),
-    "design not there yet": (SOUND + "design: factorial\n", 8, "design", "factorial -> one_at_a_time"),
     "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
     "training of what is not trained": (SOUND + "training: {steps: 3}\n", 8, "training", "zs2 is not trained"),
     "workers for one process": (SOUND + "resources: {workers: 2}\n", 8, "resources.workers", "zs2 is not trained"),

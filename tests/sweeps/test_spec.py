@@ -67,7 +67,7 @@ def test_defaults(write: Write) -> None:
     assert study.seeds == (0, 1)
     assert study.question == ""
     assert study.data is None
-    assert study.design == "one_at_a_time"
+    assert study.design.kind == "one_at_a_time"
     assert study.resources.precision == "auto"
     assert study.resources.max_concurrent is None
     assert study.search is None

@@ -1,0 +1,214 @@
+"""Which arms a study's ablations make together, and what is then computed from them.
+
+An ablation is a factor, and each of its arms a level of it beside the control's. A design crosses levels into arms; an
+effect is a weighted sum of arms' values, the same in every seed, so that it has an interval and a test like any
+difference from the control.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_EXACT = 6
+"""Parts up to which Shapley values are computed over all subsets."""
+MOST_ARMS = 1024
+NONE = "none of them"
+
+
+class _Design(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class OneAtATime(_Design):
+    """Each change alone, against the control."""
+
+    kind: Literal["one_at_a_time"] = "one_at_a_time"
+
+
+class AddOneIn(_Design):
+    """All changes at once, and from there each part put back alone: what it is worth without the others."""
+
+    kind: Literal["add_one_in"] = "add_one_in"
+
+
+class Factorial(_Design):
+    """Every combination of the changes, or of those of named pairs: effects and how they depend on one another."""
+
+    kind: Literal["factorial"] = "factorial"
+    pairs: tuple[tuple[str, str], ...] = Field((), description="pairs of parts to cross; all parts by default")
+
+
+class Shapley(_Design):
+    """Each part's mean worth over all orders in which parts can be added: exact up to 6 parts, sampled above."""
+
+    kind: Literal["shapley"] = "shapley"
+    orders: Annotated[int, Field(ge=2)] = Field(16, description="orders that are drawn above 6 parts")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the drawn orders")
+
+
+Design = OneAtATime | AddOneIn | Factorial | Shapley
+
+
+@dataclass(frozen=True)
+class Level:
+    """One change of one factor: its name, and its place among the factor's levels."""
+
+    factor: int
+    name: str
+
+
+Combination = frozenset[Level]
+"""Levels of different factors, laid on the control together; empty is the control."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A weighted sum of arms' values.
+
+    Args:
+        name: What it is of.
+        kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
+        weights: By combination; they sum to 0.
+    """
+
+    name: str
+    kind: str
+    weights: Mapping[Combination, float]
+
+
+def crossed(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Combination]:
+    """The combinations that a design runs beside the control, singles first, each once.
+
+    Args:
+        design: Which.
+        factors: The levels of each.
+        parts: What each factor changes, for naming pairs.
+    """
+    singles = [frozenset({level}) for levels in factors for level in levels]
+    together = [frozenset(levels) for levels in itertools.product(*factors)] if factors else []
+    match design:
+        case OneAtATime():
+            found = singles
+        case AddOneIn():
+            found = [
+                *together,
+                *(_without(all_changed, factor) for all_changed in together for factor in _factors(all_changed)),
+            ]
+        case Factorial():
+            groups = _pairs(design, parts) or [tuple(range(len(factors)))]
+            found = [*singles, *(c for group in groups for c in _product([factors[k] for k in group]))]
+        case Shapley():
+            found = [*singles, *(prefix for order in _orders(design, factors) for prefix in _coalitions(order))]
+    return [one for one in dict.fromkeys(found) if one]
+
+
+def effects(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+    """What a design computes besides each arm's difference from the control."""
+    match design:
+        case AddOneIn():
+            return _added(factors, parts)
+        case Factorial():
+            groups = _pairs(design, parts) or [tuple(range(len(factors)))]
+            return [effect for group in groups for effect in _factorial([factors[k] for k in group])]
+        case Shapley():
+            return _shapley(design, factors, parts)
+    return []
+
+
+# ------------------------------------------------------------------------------------------------------- combinations
+
+
+def _factors(combination: Combination) -> list[int]:
+    return sorted(level.factor for level in combination)
+
+
+def _without(combination: Combination, factor: int) -> Combination:
+    return frozenset(level for level in combination if level.factor != factor)
+
+
+def _product(factors: Sequence[Sequence[Level]]) -> list[Combination]:
+    """All combinations of the factors' levels, the control's among them, fewest changes first."""
+    choices = itertools.product(*([None, *levels] for levels in factors))
+    found = [frozenset(level for level in choice if level is not None) for choice in choices]
+    return sorted(found, key=len)
+
+
+def _pairs(design: Factorial, parts: Sequence[str]) -> list[tuple[int, ...]]:
+    return [tuple(parts.index(part) for part in pair) for pair in design.pairs]
+
+
+# ------------------------------------------------------------------------------------------------------------- effects
+
+
+def _added(factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+    """Each part alone less none of them; and all of them less none."""
+    (nothing,) = [frozenset(levels) for levels in itertools.product(*factors)]
+    alone = [
+        Effect(part, "added to nothing", {_without(nothing, factor): 1.0, nothing: -1.0})
+        for factor, part in enumerate(parts)
+    ]
+    return [*alone, Effect("all of them", "added to nothing", {frozenset(): 1.0, nothing: -1.0})]
+
+
+def _factorial(factors: Sequence[Sequence[Level]]) -> list[Effect]:
+    """Effects of each level, averaged over the other factors' levels; then of each pair, how far they do not add up.
+
+    A(a) = mean_r [y(a, r) - y(0, r)],   AB(a, b) = mean_r [y(a, b, r) - y(a, 0, r) - y(0, b, r) + y(0, 0, r)]
+    """
+    found = []
+    for size, kind in ((1, "effect"), (2, "interaction")):
+        for chosen in itertools.combinations(range(len(factors)), size):
+            rest = _product([factors[k] for k in range(len(factors)) if k not in chosen])
+            for levels in itertools.product(*(factors[k] for k in chosen)):
+                weights: dict[Combination, float] = {}
+                for some in itertools.product((True, False), repeat=size):
+                    sign = math.prod(1 if there else -1 for there in some)
+                    own = frozenset(level for level, there in zip(levels, some, strict=True) if there)
+                    for others in rest:
+                        weights[own | others] = weights.get(own | others, 0.0) + sign / len(rest)
+                found.append(Effect(" x ".join(level.name for level in levels), kind, weights))
+    return found
+
+
+def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+    """Each part's worth, averaged over orders: what adding it changes, given the parts that were added before it.
+
+        phi_i = mean over orders of [v(before_i + i) - v(before_i)],   sum_i phi_i = v(all) - v(none)
+
+    Source: Shapley (1953); sampled orders: Castro, Gomez and Tejada (2009).
+    """
+    orders = _orders(design, factors)
+    everything = frozenset(levels[0] for levels in factors)
+    weights: list[dict[Combination, float]] = [{} for _ in factors]
+    for order in orders:
+        for place, level in enumerate(order):
+            changed = everything - frozenset(order[:place])
+            for combination, sign in ((changed - {level}, 1.0), (changed, -1.0)):
+                known = weights[level.factor]
+                known[combination] = known.get(combination, 0.0) + sign / len(orders)
+    return [Effect(part, "shapley", _tidy(own)) for part, own in zip(parts, weights, strict=True)]
+
+
+def _tidy(weights: Mapping[Combination, float]) -> dict[Combination, float]:
+    return {combination: weight for combination, weight in weights.items() if abs(weight) > 1e-12}
+
+
+def _orders(design: Shapley, factors: Sequence[Sequence[Level]]) -> list[tuple[Level, ...]]:
+    """Orders in which parts are added: all of them up to 6 parts, else some, each with its reverse."""
+    levels = [one[0] for one in factors]
+    if len(levels) <= MOST_EXACT:
+        return list(itertools.permutations(levels))
+    import numpy as np
+
+    rng = np.random.default_rng(design.seed)
+    drawn = [tuple(levels[k] for k in rng.permutation(len(levels))) for _ in range((design.orders + 1) // 2)]
+    return [order for one in drawn for order in (one, one[::-1])][: design.orders]
+
+
+def _coalitions(order: Sequence[Level]) -> Iterable[Combination]:
+    """What is changed while parts are added in an order, from all of them to none."""
+    return (frozenset(order[place:]) for place in range(len(order) + 1))

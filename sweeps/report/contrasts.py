@@ -1,0 +1,79 @@
+"""What a design computes from arms: effects, interactions, worths; each with its interval and corrected test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sweeps.statistics import Difference, holm, paired_difference
+
+if TYPE_CHECKING:
+    from sweeps.arms import Contrast
+
+HEADINGS = {
+    "effect": "Effects, averaged over the other changes",
+    "interaction": "Interactions: what two changes do together beyond what each does alone",
+    "added to nothing": "Worth of each part where the others are not there",
+    "shapley": "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+}
+Values = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""Arm -> metric key -> seed -> value."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A weighted sum of arms' values, over the seeds at which all of them have one."""
+
+    found: Difference
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class ContrastRow:
+    """One effect.
+
+    Args:
+        name: What it is of.
+        kind: Which sort of effect.
+        metrics: Metric key -> its estimate; those without a seed at which all arms have a value are left out.
+    """
+
+    name: str
+    kind: str
+    metrics: Mapping[str, Estimate]
+
+
+def estimate(contrasts: "Sequence[Contrast]", values: Values, keys: Sequence[str]) -> tuple[ContrastRow, ...]:
+    """Work effects out.
+
+        e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
+
+    The test is corrected after Holm over the effects of one sort and metric.
+
+    Args:
+        contrasts: Which sums.
+        values: What the arms scored.
+        keys: Of the metrics.
+    """
+    rows = [ContrastRow(one.name, one.kind, {}) for one in contrasts]
+    for key in keys:
+        found = {place: one for place, contrast in enumerate(contrasts) if (one := _difference(contrast, values, key))}
+        for kind in {contrast.kind for contrast in contrasts}:
+            places = [place for place in found if contrasts[place].kind == kind]
+            corrected = holm([found[place].p_value for place in places])
+            for place, p in zip(places, corrected, strict=True):
+                rows[place] = replace(rows[place], metrics={**rows[place].metrics, key: Estimate(found[place], p)})
+    return tuple(rows)
+
+
+def _difference(contrast: "Contrast", values: Values, key: str) -> Difference | None:
+    """The sum in each seed, as what is added less what is taken away."""
+    of_arms = {arm: values[arm][key] for arm in contrast.weights}
+    seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
+    if not seeds:
+        return None
+
+    def side(sign: int) -> list[float]:
+        weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
+        return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
+
+    return paired_difference(side(1), side(-1))

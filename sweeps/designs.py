@@ -11,12 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MOST_EXACT = 6
 """Parts up to which Shapley values are computed over all subsets."""
 MOST_ARMS = 1024
 NONE = "none of them"
+
+
+def _tuples(value: object) -> object:
+    """Lists as the tuples that strict types want: what a file holds has lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_tuples)]
 
 
 class _Design(BaseModel):
@@ -39,7 +47,7 @@ class Factorial(_Design):
     """Every combination of the changes, or of those of named pairs: effects and how they depend on one another."""
 
     kind: Literal["factorial"] = "factorial"
-    pairs: tuple[tuple[str, str], ...] = Field((), description="pairs of parts to cross; all parts by default")
+    pairs: Pairs = Field((), description="pairs of parts to cross; all parts by default")
 
 
 class Shapley(_Design):

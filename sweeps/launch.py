@@ -171,7 +171,10 @@ class _Run:
         """Why an arm does not do what it says, before it costs anything; empty where all do."""
         if read_proof(self.lock.folder) is None:
             say(f"{self.plan.study.name}: building control and arms, to see what each changes")
-        proof = proved(self.plan, self.lock.folder)
+        try:
+            proof = proved(self.plan, self.lock.folder)
+        except OSError as error:
+            return f"{self.plan.study.name}: base {self.plan.study.base} cannot be built without weights ({error})"
         if not proof.problems:
             return ""
         found = "\n".join(f"  {problem}" for problem in proof.problems)

@@ -13,12 +13,12 @@ from models.backbones import Base, encode_text, networks_on_meta
 from models.bases import Protocol, find_base
 from models.bases.tiny import tiny_base
 from models.streams import Streams
-from models.system import Batch, Part, System, TrainedModel
+from models.system import Batch, MetaDenoiser, Part, System, TrainedModel
 from sweeps.plan import Plan
 from sweeps.proof import ArmProof, grouped
 from sweeps.proof.tracing import traced
 
-TINY = Protocol(clips=2, frames=4, steps=2, guidance=1.5, height=32, width=32)
+TINY = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=32, width=32)
 _PROMPTS = ("a red circle moves right, then drops", "a blue cross")
 _SEED = 0
 _AWAY_FROM_ZERO = 0.05
@@ -56,19 +56,21 @@ def prove(plan: Plan) -> tuple[ArmProof, ...]:
     networks, base = networks_on_meta(find_base(plan.study.base)), tiny_base()
     protocol = plan.cells[0].spec.protocol
     control = plan.arms[0].system
-    size, behaviour, reason = size_of(control, networks, protocol), *behaviour_of(control, base)
-    proofs = [_proof(plan.arms[0].id, control, control, size, size, behaviour, behaviour, reason)]
+    size, wrong = size_of(control, networks, protocol)
+    behaviour, reason = behaviour_of(control, base)
+    proofs = [_proof(plan.arms[0].id, control, control, size, size, behaviour, behaviour, wrong, reason)]
     for arm in plan.arms[1:]:
-        own, did, why = size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base)
-        proofs.append(_proof(arm.id, control, arm.system, size, own, behaviour, did, reason or why))
+        own, wrong = size_of(arm.system, networks, protocol)
+        did, why = behaviour_of(arm.system, base)
+        proofs.append(_proof(arm.id, control, arm.system, size, own, behaviour, did, wrong, reason or why))
     return tuple(proofs)
 
 
 # --------------------------------------------------------------------------------------------- what it is, what it does
 
 
-def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> Size:
-    """Parameters and operations on the meta device.
+def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tuple[Size, str]:
+    """Parameters and operations on the meta device; or why it cannot be built on the base.
 
     Args:
         tree: Built on copies of the networks.
@@ -77,9 +79,14 @@ def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> Si
     """
     networks = dict(networks)
     networks["unet"] = copy.deepcopy(networks["unet"])
-    denoiser = tree.denoiser_on_meta(networks, protocol.frames)
-    if denoiser is None:
-        return Size()
+    try:
+        denoiser = tree.denoiser_on_meta(networks, protocol.frames)
+        return (Size(), "") if denoiser is None else (_counted(denoiser, networks, protocol), "")
+    except ValueError as error:
+        return Size(), str(error)
+
+
+def _counted(denoiser: MetaDenoiser, networks: Mapping[str, Any], protocol: Protocol) -> Size:
     counted = {
         f"{name}.{inner}": weight.numel()
         for name, module in denoiser.modules.items()
@@ -155,7 +162,9 @@ def _gradients(network: torch.nn.Module, base: Base) -> tuple[float | None, tupl
         loss = network(*vars(batch).values())
     if trained:
         loss.backward()
-    return float(loss), tuple(name for name, weight in trained.items() if weight.grad is None or not weight.grad.any())
+    return float(loss.detach()), tuple(
+        name for name, weight in trained.items() if weight.grad is None or not weight.grad.any()
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- verdicts
@@ -169,14 +178,15 @@ def _proof(
     own: Size,
     before: Behaviour | None,
     after: Behaviour | None,
+    wrong: str,
     reason: str,
 ) -> ArmProof:
     """One arm's proof, from what it and the control are and do."""
-    problems: list[str] = []
+    problems = [f"it cannot be built on the base: {wrong}"] if wrong else []
     remarks: list[str] = []
     difference = None
     if before is None or after is None:
-        remarks.append(f"not run at tiny width: {reason}")
+        remarks += [] if wrong else [f"not run at tiny width: {reason}"]
     else:
         difference = _difference(before.video, after.video)
         problems += _nothing_changes(control, tree, before, after, difference, remarks) if tree != control else []

@@ -78,6 +78,9 @@ class Toy(System):
     def build(self, base: object) -> VideoModel:
         raise AssertionError("a study is planned without building anything")
 
+    def denoiser_on_meta(self, networks: object, frames: int) -> None:
+        raise AssertionError("a study is planned without building anything")
+
 
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:

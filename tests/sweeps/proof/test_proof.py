@@ -123,10 +123,12 @@ def test_how_a_model_is_trained_is_no_part_of_the_model(planned: Callable[[str],
 
 
 def test_what_cannot_be_run_at_tiny_width_is_said(planned: Callable[[str], Plan]) -> None:
-    plan = planned(SEER_STUDY + "  - {part: text_decomposer.num_heads, action: VALUES, values: [64]}\n")
-    one = proofs(plan)["text_decomposer.num_heads=64"]
+    plan = planned(SEER_STUDY + "  - {part: text_decomposer.num_heads, action: VALUES, values: [3, 64]}\n")
+    found = proofs(plan)
+    one, other = found["text_decomposer.num_heads=3"], found["text_decomposer.num_heads=64"]
     assert (one.difference, one.problems) == (None, ())
-    assert one.remarks == ("not run at tiny width: 64 heads do not divide 16 channels of text",)
+    assert one.remarks == ("not run at tiny width: 3 heads do not divide 16 channels of text",)
+    assert other.problems == ("it cannot be built on the base: 64 heads do not divide 96 channels of text",)
 
 
 # ---------------------------------------------------------------------------------------------------- what is not sound

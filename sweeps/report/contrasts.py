@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HEADINGS = {
     "effect": "Effects, averaged over the other changes",
     "interaction": "Interactions: what two changes do together beyond what each does alone",
-    "added to nothing": "Worth of each part where the others are not there",
+    "added to nothing": "Worth where the others are not there",
     "shapley": "Shapley values: worth of each part, averaged over the orders in which parts can be added",
 }
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]

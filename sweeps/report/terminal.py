@@ -59,7 +59,8 @@ def _contrasts(report: Report) -> Iterator[Table]:
     """One table for each sort of effect and metric."""
     for heading, rows in texts.contrast_kinds(report.contrasts):
         for metric in report.metrics:
-            table = _table(f"{heading}: {texts.head(metric)}", "arm", texts.DIFFERENCE, "corrected p", "n")
+            title = f"{heading.partition(':')[0].partition(',')[0].lower()}: {texts.head(metric)}"
+            table = _table(title, "arm", texts.DIFFERENCE, "corrected p", "n")
             for row, entry in zip(rows, texts.contrast_entries(rows, metric.key), strict=True):
                 one = row.metrics.get(metric.key)
                 numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from sweeps.report.contrasts import ContrastRow
+from sweeps.report.robustness import examine
 from sweeps.report.rows import ArmRow, Size, Summary
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
@@ -26,6 +27,7 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
+        "robustness": [asdict(one) for one in examine(report.rows, report.metrics, report.values)],
         "contrasts": [_contrast(row) for row in report.contrasts],
         "search": None if report.search is None else _search(report.search),
         "caption": report.caption,

@@ -4,12 +4,17 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps.report import texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
+from sweeps.report.robustness import Robustness, examine
 from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
 
 FOLDER = Path(__file__).parent
 MOST_TRIALS = 1000
@@ -63,6 +68,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         lines=_lines(report, report.rows),
         confirmed=_lines(report, search.confirmed) if search else [],
         trials=search.trials[:MOST_TRIALS] if search else [],
+        examined=_examined(report),
         texts=texts,
         figures=[(plot, Markup(to_inline_svg(plot))) for plot in plots],
         scenes=shown,
@@ -87,6 +93,13 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
         )
         for place, row in enumerate(rows)
     ]
+
+
+def _examined(report: Report) -> "list[tuple[MetricKey, list[Robustness]]]":
+    """What a reviewer asks of each difference, metric by metric."""
+    found = examine(report.rows, report.metrics, report.values)
+    groups = [(metric, [one for one in found if one.metric == metric.key]) for metric in report.metrics]
+    return [(metric, group) for metric, group in groups if group]
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,160 @@
+"""What a reviewer asks of a difference: whether one seed or the choice of test decides it, and how many seeds would."""
+
+import bisect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.report.rows import ArmRow, is_context
+from sweeps.statistics import ALPHA, mean_interval, paired_difference, smallest_p, standard_deviation
+
+if TYPE_CHECKING:
+    from trainables.metrics import MetricKey
+
+POWER = 0.8
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """One metric of one arm, looked at from other sides; p-values are two-sided and not corrected.
+
+    Args:
+        arm: Which.
+        metric: Its key.
+        p_value: Sign-flip test, as in the table.
+        p_corrected: The same after Holm's correction.
+        p_t: Paired t test.
+        p_wilcoxon: Wilcoxon's signed-rank test.
+        excludes_zero: Whether the 95 % interval excludes zero.
+        without_any: Whether it does, on the same side, with any one seed left out.
+        seed: The seed without which it comes nearest to zero, or farthest beyond; None for fewer than 3 seeds.
+        seeds_needed: Seeds at which such a difference would be found with a chance of 80 %; None above 1,000.
+        verdict: All this in a few words.
+    """
+
+    arm: str
+    metric: str
+    p_value: float
+    p_corrected: float
+    p_t: float
+    p_wilcoxon: float
+    excludes_zero: bool
+    without_any: bool
+    seed: int | None
+    seeds_needed: int | None
+    verdict: str
+
+
+def examine(
+    rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", values: Mapping[str, Mapping[str, Mapping[int, float]]]
+) -> tuple[Robustness, ...]:
+    """Look at every difference of a table that has at least two pairs; measures that only give context are left out.
+
+    Args:
+        rows: The control, then the arms.
+        metrics: The table's.
+        values: Arm -> metric key -> seed -> value.
+    """
+    found = []
+    for metric in metrics:
+        control = values.get(rows[0].id, {}).get(metric.key, {}) if rows and not is_context(metric) else {}
+        compared = [row for row in rows[1:] if row.metrics[metric.key].difference is not None]
+        for row in compared if control else ():
+            arm = values.get(row.id, {}).get(metric.key, {})
+            seeds = [seed for seed in arm if seed in control]
+            if len(seeds) >= 2:
+                pairs = {seed: (arm[seed], control[seed]) for seed in seeds}
+                p_corrected = row.metrics[metric.key].p_corrected
+                found.append(_examined(row.id, metric.key, pairs, p_corrected or 1.0, len(compared)))
+    return tuple(found)
+
+
+def _examined(
+    arm: str, metric: str, pairs: Mapping[int, tuple[float, float]], p_corrected: float, num_arms: int
+) -> Robustness:
+    from scipy import stats
+
+    whole = paired_difference([one for one, _ in pairs.values()], [other for _, other in pairs.values()])
+    by_seed = {seed: one - other for seed, (one, other) in pairs.items()}
+    differences = list(by_seed.values())
+    same = all(difference == differences[0] for difference in differences)
+    p_t = (0.0 if differences[0] else 1.0) if same else float(stats.ttest_1samp(differences, 0.0).pvalue)
+    p_wilcoxon = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
+    side = math.copysign(1, whole.difference)
+    # How far the interval is from zero, on the side of the difference, without each seed.
+    distances = {seed: _distance([side * d for other, d in by_seed.items() if other != seed]) for seed in by_seed}
+    seed = min(distances, key=lambda left: distances[left]) if len(pairs) > 2 else None
+    excludes = _distance([side * d for d in differences]) > 0
+    stays = excludes and seed is not None and distances[seed] > 0
+    needed = seeds_for(abs(whole.difference), standard_deviation(differences), num_arms)
+    return Robustness(
+        arm=arm,
+        metric=metric,
+        p_value=whole.p_value,
+        p_corrected=p_corrected,
+        p_t=p_t,
+        p_wilcoxon=p_wilcoxon,
+        excludes_zero=excludes,
+        without_any=stays,
+        seed=seed,
+        seeds_needed=needed,
+        verdict=_verdict(p_corrected, excludes, stays, max(p_t, p_wilcoxon), seed, needed, len(pairs)),
+    )
+
+
+def _distance(differences: Sequence[float]) -> float:
+    """Lower bound of the mean's interval; minus infinity where there is none."""
+    low = mean_interval(differences).low
+    return low if math.isfinite(low) else -math.inf
+
+
+def _verdict(
+    p_corrected: float,
+    excludes: bool,
+    stays: bool,
+    p_others: float,
+    seed: int | None,
+    needed: int | None,
+    num_seeds: int,
+) -> str:
+    more = f"about {needed} seeds would" if needed else f"more than {MOST_SEEDS:,} seeds would"
+    if p_corrected > ALPHA:
+        if excludes and smallest_p(num_seeds) > ALPHA:
+            return f"the interval excludes zero, but {num_seeds} seeds cannot make the test say so: {more}"
+        return f"not shown; if it is what it seems, {more}"
+    if not stays:
+        return f"hangs on one seed (worst without seed {seed})"
+    if p_others > ALPHA:
+        return f"hangs on the test: another has p = {p_others:.2g}"
+    return "stands: without any one seed, and by each test"
+
+
+def seeds_for(difference: float, sd: float, num_arms: int) -> int | None:
+    """Seeds at which a paired t test finds a difference with a chance of 80 %, at the level that is left for one arm.
+
+        power(n) = P(T' > t_{1 - a / 2, n - 1}),   a = 0.05 / arms,   T' noncentral t, shift d sqrt(n) / sd
+
+    and the sign-flip test of so many pairs can reach that level. It is what one would need if the difference and its
+    spread were exactly what they seem, which they are not.
+
+    Args:
+        difference: Its absolute value.
+        sd: Of the paired differences.
+        num_arms: Arms that the test is corrected for.
+    """
+    from scipy import stats
+
+    level = ALPHA / max(1, num_arms)
+    if difference == 0 or not math.isfinite(sd):
+        return None
+
+    def suffices(n: int) -> bool:
+        if smallest_p(n) > level:
+            return False
+        bound, shift = float(stats.t.ppf(1 - level / 2, n - 1)), difference * math.sqrt(n) / sd if sd else math.inf
+        return shift > bound + 10 or float(stats.nct.sf(bound, n - 1, shift)) >= POWER
+
+    n = bisect.bisect_left(range(2, MOST_SEEDS + 1), True, key=suffices) + 2  # more seeds have more power
+    return n if n <= MOST_SEEDS else None

@@ -98,7 +98,8 @@ def connect(*, dashboard: bool = False) -> bool:
         where: dict[str, Any] = {"runtime_env": {"env_vars": hidden}}
     else:
         os.environ.update(hidden)  # inherited, which costs no worker a start of its own
-        where = {"include_dashboard": dashboard}
+        # Left to itself, Ray joins any cluster that runs here, and ends with it.
+        where = {"address": "local", "include_dashboard": dashboard}
     ray.init(log_to_driver=False, logging_level="WARNING", **where)
     return True
 

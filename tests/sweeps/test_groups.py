@@ -124,6 +124,18 @@ search:
     assert (storage / "tiny" / "cells" / control.cell_id / TRAINED).is_file()
 
 
+def test_without_an_address_no_cluster_is_joined_that_happens_to_run_here() -> None:
+    import ray
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
+    try:
+        assert connect()
+        assert ray.get_runtime_context().gcs_address != cluster.address
+        disconnect()
+    finally:
+        cluster.shutdown()
+
+
 @pytest.fixture
 def ray_here() -> Iterator[None]:
     connect(dashboard=True)

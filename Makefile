@@ -33,7 +33,7 @@ test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
 test-all: test browser  ## the slow and fault tests as well, one at a time: they start clusters
-	timeout 3000 $(PY) -m pytest -m "slow and not gpu"
+	timeout 3200 $(PY) -m pytest -m "slow and not gpu"
 
 browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

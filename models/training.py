@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Part, System, TrainedModel
+from models.built import TrainedModel
+from models.system import Part, System
 
 if TYPE_CHECKING:
     from torch import nn

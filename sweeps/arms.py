@@ -13,6 +13,7 @@ from sweeps.designs import (
     NONE,
     AddOneIn,
     Combination,
+    Contrast,
     Design,
     Factorial,
     Level,
@@ -68,27 +69,12 @@ class _Draft:
     hypothesis: str = ""
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A weighted sum of arms' values, the same in every seed: what a design computes besides differences.
-
-    Args:
-        name: What it is of.
-        kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
-        weights: By arm; they sum to 0.
-    """
-
-    name: str
-    kind: str
-    weights: Mapping[str, float]
-
-
 @dataclass
 class Arms:
     """The arms of a study, control first, with notes on those that fell together and all that is wrong."""
 
     arms: list[Arm] = field(default_factory=list)
-    contrasts: list[Contrast] = field(default_factory=list)
+    contrasts: list[Contrast[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[tuple[Key, str]] = field(default_factory=list)
 
@@ -126,16 +112,8 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
             Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, draft.hypothesis)
         )
     if not result.problems:
-        result.contrasts = [_on_arms(contrast, same_as) for contrast in contrasts]
+        result.contrasts = [contrast.over(same_as.__getitem__) for contrast in contrasts]
     return result
-
-
-def _on_arms(contrast: Contrast, same_as: Mapping[str, str]) -> Contrast:
-    """The same sum over the arms that run, of which one may stand for several."""
-    weights: dict[str, float] = {}
-    for arm, weight in contrast.weights.items():
-        weights[same_as[arm]] = weights.get(same_as[arm], 0.0) + weight
-    return replace(contrast, weights={arm: weight for arm, weight in weights.items() if abs(weight) > 1e-12})
 
 
 def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, Key], result: Arms) -> System | None:
@@ -156,7 +134,7 @@ def _place(path: str, places: Mapping[str, Key]) -> Key:
     return (*places[above], *path.removeprefix(f"{above}.").split("."))
 
 
-def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft], list[Contrast]]:
+def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft], list[Contrast[str]]]:
     """The arms that the design makes of the ablations, then those written out; and what it computes from them.
 
     An ablation that asks for no arm says why among the problems.
@@ -177,8 +155,7 @@ def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft]
     of_level = dict(zip(sum(levels, []), sum(factors, []), strict=True))
     names = {one: _name(study.design, one, len(factors), parts) for one in crossed(study.design, levels, parts)}
     contrasts = [
-        Contrast(effect.name, effect.kind, {names.get(one, CONTROL): weight for one, weight in effect.weights.items()})
-        for effect in effects(study.design, levels, parts)
+        contrast.over(lambda one: names.get(one, CONTROL)) for contrast in effects(study.design, levels, parts)
     ]
     combined = [_together(name, [of_level[level] for level in sorted(one, key=_order)]) for one, name in names.items()]
     return [*combined, *written_out], contrasts

@@ -7,9 +7,9 @@ difference from the control.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,6 +17,8 @@ MOST_EXACT = 6
 """Parts up to which Shapley values are computed over all subsets."""
 MOST_ARMS = 1024
 NONE = "none of them"
+_NONE = 1e-12
+"""A weight no larger than this is what rounding left of nothing."""
 
 
 def _tuples(value: object) -> object:
@@ -73,19 +75,30 @@ Combination = frozenset[Level]
 """Levels of different factors, laid on the control together; empty is the control."""
 
 
+Of = TypeVar("Of", bound=Hashable)
+Other = TypeVar("Other", bound=Hashable)
+
+
 @dataclass(frozen=True)
-class Effect:
-    """A weighted sum of arms' values.
+class Contrast(Generic[Of]):
+    """A weighted sum of values, the same in every seed: what a design computes besides differences from the control.
 
     Args:
         name: What it is of.
         kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
-        weights: By combination; they sum to 0.
+        weights: By combination, or by the arm that is run for it; they sum to 0.
     """
 
     name: str
     kind: str
-    weights: Mapping[Combination, float]
+    weights: Mapping[Of, float]
+
+    def over(self, other: "Callable[[Of], Other]") -> "Contrast[Other]":
+        """The same sum over other names, of which one may stand for several; what cancels out is left away."""
+        weights: dict[Other, float] = {}
+        for one, weight in self.weights.items():
+            weights[other(one)] = weights.get(other(one), 0.0) + weight
+        return Contrast(self.name, self.kind, {one: weight for one, weight in weights.items() if abs(weight) > _NONE})
 
 
 def crossed(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Combination]:
@@ -104,34 +117,28 @@ def crossed(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[
         case AddOneIn():
             found = [
                 *together,
-                *(_without(all_changed, factor) for all_changed in together for factor in _factors(all_changed)),
+                *(_without(whole, factor) for whole in together for factor in range(len(factors))),
             ]
         case Factorial():
-            groups = _pairs(design, parts) or [tuple(range(len(factors)))]
-            found = [*singles, *(c for group in groups for c in _product([factors[k] for k in group]))]
+            found = [*singles, *(one for group in _groups(design, factors, parts) for one in _product(group))]
         case Shapley():
             found = [*singles, *(prefix for order in _orders(design, factors) for prefix in _coalitions(order))]
     return [one for one in dict.fromkeys(found) if one]
 
 
-def effects(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+def effects(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Contrast[Combination]]:
     """What a design computes besides each arm's difference from the control."""
     match design:
         case AddOneIn():
             return _added(factors, parts)
         case Factorial():
-            groups = _pairs(design, parts) or [tuple(range(len(factors)))]
-            return [effect for group in groups for effect in _factorial([factors[k] for k in group])]
+            return [effect for group in _groups(design, factors, parts) for effect in _factorial(group)]
         case Shapley():
             return _shapley(design, factors, parts)
     return []
 
 
 # ------------------------------------------------------------------------------------------------------- combinations
-
-
-def _factors(combination: Combination) -> list[int]:
-    return sorted(level.factor for level in combination)
 
 
 def _without(combination: Combination, factor: int) -> Combination:
@@ -145,24 +152,26 @@ def _product(factors: Sequence[Sequence[Level]]) -> list[Combination]:
     return sorted(found, key=len)
 
 
-def _pairs(design: Factorial, parts: Sequence[str]) -> list[tuple[int, ...]]:
-    return [tuple(parts.index(part) for part in pair) for pair in design.pairs]
+def _groups(design: Factorial, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[list[Sequence[Level]]]:
+    """The factors that are crossed with one another: those of each named pair, or all."""
+    pairs = [[factors[parts.index(part)] for part in pair] for pair in design.pairs]
+    return pairs or [list(factors)]
 
 
 # ------------------------------------------------------------------------------------------------------------- effects
 
 
-def _added(factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+def _added(factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Contrast[Combination]]:
     """Each part alone less none of them; and all of them less none."""
     (nothing,) = [frozenset(levels) for levels in itertools.product(*factors)]
     alone = [
-        Effect(part, "added to nothing", {_without(nothing, factor): 1.0, nothing: -1.0})
+        Contrast(part, "added to nothing", {_without(nothing, factor): 1.0, nothing: -1.0})
         for factor, part in enumerate(parts)
     ]
-    return [*alone, Effect("all of them", "added to nothing", {frozenset(): 1.0, nothing: -1.0})]
+    return [*alone, Contrast("all of them", "added to nothing", {frozenset(): 1.0, nothing: -1.0})]
 
 
-def _factorial(factors: Sequence[Sequence[Level]]) -> list[Effect]:
+def _factorial(factors: Sequence[Sequence[Level]]) -> list[Contrast[Combination]]:
     """Effects of each level, averaged over the other factors' levels; then of each pair, how far they do not add up.
 
     A(a) = mean_r [y(a, r) - y(0, r)],   AB(a, b) = mean_r [y(a, b, r) - y(a, 0, r) - y(0, b, r) + y(0, 0, r)]
@@ -178,11 +187,11 @@ def _factorial(factors: Sequence[Sequence[Level]]) -> list[Effect]:
                     own = frozenset(level for level, there in zip(levels, some, strict=True) if there)
                     for others in rest:
                         weights[own | others] = weights.get(own | others, 0.0) + sign / len(rest)
-                found.append(Effect(" x ".join(level.name for level in levels), kind, weights))
+                found.append(Contrast(" x ".join(level.name for level in levels), kind, weights))
     return found
 
 
-def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Effect]:
+def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Contrast[Combination]]:
     """Each part's worth, averaged over orders: what adding it changes, given the parts that were added before it.
 
         phi_i = mean over orders of [v(before_i + i) - v(before_i)],   sum_i phi_i = v(all) - v(none)
@@ -198,11 +207,8 @@ def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequenc
             for combination, sign in ((changed - {level}, 1.0), (changed, -1.0)):
                 known = weights[level.factor]
                 known[combination] = known.get(combination, 0.0) + sign / len(orders)
-    return [Effect(part, "shapley", _tidy(own)) for part, own in zip(parts, weights, strict=True)]
-
-
-def _tidy(weights: Mapping[Combination, float]) -> dict[Combination, float]:
-    return {combination: weight for combination, weight in weights.items() if abs(weight) > 1e-12}
+    sums = (Contrast(part, "shapley", own) for part, own in zip(parts, weights, strict=True))
+    return [one.over(lambda combination: combination) for one in sums]
 
 
 def _orders(design: Shapley, factors: Sequence[Sequence[Level]]) -> list[tuple[Level, ...]]:

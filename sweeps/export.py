@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import cast
 
 from models import SYSTEMS
-from models.system import TrainedModel, did_you_mean
+from models.built import TrainedModel
+from models.system import did_you_mean
 from trainables.cell_files import TRAINED
 from trainables.trial_spec import RESULT, Result
 

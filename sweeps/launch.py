@@ -169,10 +169,9 @@ class _Run:
 
     def _disproved(self) -> str:
         """Why an arm does not do what it says, before it costs anything; empty where all do."""
-        if read_proof(self.lock.folder) is None:
-            say(f"{self.plan.study.name}: building control and arms, to see what each changes")
+        building = f"{self.plan.study.name}: building control and arms, to see what each changes"
         try:
-            proof = proved(self.plan, self.lock.folder)
+            proof = proved(self.plan, self.lock.folder, lambda: say(building))
         except OSError as error:
             return f"{self.plan.study.name}: base {self.plan.study.base} cannot be built without weights ({error})"
         if not proof.problems:

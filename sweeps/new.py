@@ -68,10 +68,10 @@ def starting_study(system: str, base: str = "shapes", name: str | None = None, f
     if wrong:
         raise ValueError(f"name: {wrong}")
     page = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    page.filters |= {"explained": _explained, "flow": _flow, "table": _table}
+    page.filters |= {"explained": _explained, "flow": flow, "table": _table}
     text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         head=head,
-        schema=Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix(),
+        schema=schema_from(folder),
         says={block.__name__: _says(block) for block in _BLOCKS},
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
         domains={word: kind.arguments for word, kind in DOMAINS.items()},
@@ -79,6 +79,11 @@ def starting_study(system: str, base: str = "shapes", name: str | None = None, f
         **_of_base(base, card, SYSTEMS[system]),
     )
     return f"{text.rstrip()}\n"
+
+
+def schema_from(folder: Path) -> str:
+    """The way from a folder to the schema of study files, for a study's first line."""
+    return Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix()
 
 
 def write(text: str, path: Path) -> None:
@@ -209,7 +214,7 @@ def _edits(part: Part) -> Iterator[dict[str, Any]]:
     """Arms by their names: for each value of a part, the part at another value."""
     for name in _values(part):
         for value in _nearby(part, name)[:1]:
-            yield {f"{name}_{_flow(value)}": {"kind": part.kind, name: value}}
+            yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str) -> Place:
@@ -307,7 +312,7 @@ def _first_paragraph(model: type[BaseModel]) -> str:
     return inspect.cleandoc(model.__doc__ or "").split("\n\n")[0]
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
     """A value on one line, as YAML."""
     if isinstance(value, str) and value[0].isdigit():  # 1e3 is a word to PyYAML, and a number to the study's reader
         return f'"{value}"'
@@ -317,7 +322,7 @@ def _flow(value: object) -> str:
 
 def _unbroken(values: dict[str, Any]) -> str:
     """Values that stay on one line where explanations are wrapped; nothing for none."""
-    text = _flow(values) if values else ""
+    text = flow(values) if values else ""
     return text.replace(" ", _NO_BREAK) if len(text) < WIDTH / 2 else text
 
 

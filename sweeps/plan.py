@@ -9,14 +9,16 @@ from pydantic import TypeAdapter, ValidationError
 from models import SYSTEMS
 from models.bases import BaseRef, Card, Protocol, find_base, missing_files, pixels_per_latent, read_card
 from sweeps import words
-from sweeps.arms import Arm, Arms, Contrast, expand_arms
+from sweeps.arms import Arm, Arms, expand_arms
 from sweeps.cells import Cell, Setting, specify
+from sweeps.designs import Contrast
 from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
 from sweeps.study import Study, Todo
 from sweeps.training import training_problems
-from trainables.data import ClipsData, Data, PromptsData
+from trainables.data import ClipsData, Data
+from trainables.data.prompts import PromptsData
 from trainables.metrics import FAMILIES, MetricKey, absent, resolve, with_companions
 
 __all__ = ["Arm", "Cell", "Plan", "expand", "requirements", "wrong"]
@@ -45,7 +47,7 @@ class Plan:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     search: SearchPlan | None = None
-    contrasts: tuple[Contrast, ...] = ()
+    contrasts: tuple[Contrast[str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import os
 import shutil
 import socket
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from trainables.trial_spec import RESULT, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +79,23 @@ def leave_result(folder: Path, result: Result) -> None:
 
 def read_clips(folder: Path) -> Drawn | None:
     """The clips a cell kept from an earlier attempt; None where there are none that can be read."""
+    return _from_clips(
+        folder,
+        lambda kept, notes: Drawn(kept["clips"], notes["statistics"], notes["code_hash"], tuple(notes["prompts"])),
+    )
+
+
+def has_clips(folder: Path) -> bool:
+    """Whether ``read_clips`` would find any, by their notes alone: the clips themselves may be gigabytes."""
+    return bool(_from_clips(folder, lambda kept, notes: "clips" in kept.files and "prompts" in notes))
+
+
+def _from_clips(folder: Path, take: Callable[[Any, Any], T]) -> T | None:
+    """Something of the clips a cell kept, from their file and the notes in it."""
     path = folder / CLIPS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            notes = json.loads(str(kept["notes"]))
-            return Drawn(kept["clips"], notes["statistics"], notes["code_hash"], tuple(notes["prompts"]))
+            return take(kept, json.loads(str(kept["notes"])))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:

@@ -17,8 +17,8 @@ from torch import Tensor
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, read_card
+from models.built import TrainedModel
 from models.streams import Streams
-from models.system import TrainedModel
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import STOP, Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
 from trainables.data.frames import to_video

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from models.system import Batch, NonFiniteError, TrainedModel
+from models.built import Batch, TrainedModel
+from models.system import NonFiniteError
 from models.training import AdamW
 from trainables.cell_files import STOP, leave_weights
 from trainables.checkpoints import Checkpoints

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import STOP, TRAINED, keep_only_of, leave_result, read_clips
+from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result
 from trainables.provenance import code_hash, commit, origin
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
@@ -36,7 +36,8 @@ class Group:
         self.folder = spec.folder(storage)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
-        keep_only_of(self.folder, origin(spec.base))
+        # Weights are hashed only where there is a hash to compare with.
+        keep_only_of(self.folder, origin(spec.base) if (self.folder / ORIGIN).exists() else {})
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)
@@ -105,7 +106,7 @@ class Group:
 
         scaling = self.spec.scaling
         resources = scaling.per_worker
-        done = (self.folder / TRAINED).is_file() or read_clips(self.folder) is not None
+        done = (self.folder / TRAINED).is_file() or has_clips(self.folder)
         return TorchTrainer(
             train_loop_per_worker,
             train_loop_config={

@@ -15,11 +15,12 @@ import torch.distributed as dist
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, precision_in_full
+from models.built import Batch, TrainedModel
 from models.streams import Streams
-from models.system import Batch, NonFiniteError, TrainedModel
+from models.system import NonFiniteError
 from trainables.cell_files import ORIGIN, leave_weights
-from trainables.data import TrainingClips
 from trainables.data.latents import Batches, Latents
+from trainables.data.layout import TrainingClips
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
 from trainables.fit import Fit, in_words

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from models.built import MetaDenoiser, TrainedModel
 from models.seer.attention_kinds import (
     CausalTemporalOnly,
     Concatenation,
@@ -20,7 +21,7 @@ from models.seer.attention_kinds import (
     TemporalOnly,
 )
 from models.seer.text_kinds import ConstantText, FrameSequential, Grouped, NoDecomposer
-from models.system import Aliases, MetaDenoiser, Part, TrainedModel
+from models.system import Aliases, Part
 from models.training import TrainedSystem
 
 if TYPE_CHECKING:

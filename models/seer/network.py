@@ -16,12 +16,12 @@ from transformers import CLIPTextModel
 
 from models.backbones import Base, decode_latents, encode_frames, encode_text
 from models.bases import Protocol
+from models.built import Sample
 from models.diffusion import denoise, latent_shape, micro_batch_rule
 from models.initialisation import initialise
 from models.seer.inflation import Clips, InflatedUNet
 from models.seer.temporal import TemporalTransformer
 from models.streams import Streams
-from models.system import Sample
 
 if TYPE_CHECKING:
     from models.seer import Seer

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.system import Aliases, MetaDenoiser, Part, System, VideoModel
+from models.built import MetaDenoiser, VideoModel
+from models.system import Aliases, Part, System
 
 if TYPE_CHECKING:
     from models.attention import FrameMix

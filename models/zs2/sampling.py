@@ -10,9 +10,9 @@ from einops import repeat
 from models.attention import FrameMix, FrameMixProcessor, self_attention_layers
 from models.backbones import Base, attached, decode_latents, encode_text
 from models.bases import Protocol
+from models.built import MetaDenoiser, Sample
 from models.diffusion import denoise, image_unet, latent_shape, micro_batch_rule
 from models.streams import Streams
-from models.system import MetaDenoiser, Sample
 from models.zs2.noise import NoiseModel
 
 

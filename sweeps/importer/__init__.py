@@ -53,8 +53,7 @@ def _questions(document: PlanDocument, system: str) -> Iterator[Question]:
         return
     first, *others = asked
     for other in others:
-        first.metrics += [metric for metric in other.metrics if metric not in first.metrics]
-        first.unmeasured += [metric for metric in other.unmeasured if metric not in first.unmeasured]
+        first.measure_too(other)
         first.todos += other.todos
         first.sources += other.sources
     first.topic = PARTS

@@ -1,19 +1,15 @@
 """A question as a study file: what is settled as the study's own keys, what is open under ``todo``, and who asked."""
 
-import os
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from models import SYSTEMS
 from sweeps.importer.questions import PARTS, Question, Source
+from sweeps.new import WIDTH, flow, schema_from
 
-WIDTH = 120
-_SCHEMA = Path(__file__).parents[1] / "study.schema.json"
 _ASKS = {
     "REMOVE": "What is {} worth?",
     "REPLACE": "What do other choices for {} give?",
@@ -54,8 +50,7 @@ def draft(name: str, question: Question, folder: Path) -> str:
         question: What it asks.
         folder: Where the file will stand, so that its first line leads editors to the schema.
     """
-    schema = Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix()
-    lines = [f"# yaml-language-server: $schema={schema}", *_header(question)]
+    lines = [f"# yaml-language-server: $schema={schema_from(folder)}", *_header(question)]
     for key, value in _study(name, question).items():
         lines += _entry(key, value)
     return "\n".join([*lines, ""])
@@ -97,15 +92,12 @@ def _study(name: str, question: Question) -> dict[str, Any]:
     }
     if trained:
         study["training"] = {"steps": 400}
-    optional = {"ablations": question.ablations, "arms": question.arms, "todo": _todo(question)}
+    optional = {
+        "ablations": question.ablations,
+        "arms": question.arms,
+        "todo": [todo.model_dump(exclude_defaults=True) for todo in question.todos],
+    }
     return study | {key: value for key, value in optional.items() if value}
-
-
-def _todo(question: Question) -> list[dict[str, Any]]:
-    todos = [
-        {"asked": todo.asked, "reason": todo.reason, "candidates": dict(todo.candidates)} for todo in question.todos
-    ]
-    return [{key: value for key, value in todo.items() if value} for todo in todos]
 
 
 def _entry(key: str, value: Any) -> list[str]:
@@ -113,22 +105,16 @@ def _entry(key: str, value: Any) -> list[str]:
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return [f"{key}:", *(line for item in value for line in _item(item))]
     if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
-        return [f"{key}:", *(f"  {name}: {_flow(inner)}" for name, inner in value.items())]
-    return [f"{key}: {_flow(value)}"]
+        return [f"{key}:", *(f"  {name}: {flow(inner)}" for name, inner in value.items())]
+    return [f"{key}: {flow(value)}"]
 
 
 def _item(item: Mapping[str, Any]) -> list[str]:
     """An entry of a list: on one line where it fits, else a key to a line."""
-    flat = f"  - {_flow(dict(item))}"
+    flat = f"  - {flow(dict(item))}"
     if len(flat) <= WIDTH:
         return [flat]
-    return [f"  {' ' if place else '-'} {key}: {_flow(inner)}" for place, (key, inner) in enumerate(item.items())]
-
-
-def _flow(value: Any) -> str:
-    """A value on one line, as YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
-    return text.removesuffix("...\n").strip()
+    return [f"  {' ' if place else '-'} {key}: {flow(inner)}" for place, (key, inner) in enumerate(item.items())]
 
 
 # -------------------------------------------------------------------------------------------------------- who asked it

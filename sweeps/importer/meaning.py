@@ -106,6 +106,11 @@ def _where(alias: Words, words: Words) -> Iterator[int]:
             yield start
 
 
+def stands_in(alias: Words, words: Words) -> bool:
+    """Whether an alias stands in a phrase."""
+    return any(True for _ in _where(alias, words))
+
+
 def found_in(words: Words, lexicon: Iterable[tuple[Words, str]]) -> dict[str, Words]:
     """What the aliases in a phrase mean, with the longest alias of each; one inside a longer one does not count."""
     spans = [
@@ -198,12 +203,14 @@ class Lexicon:
 
     def _one_of(self, found: dict[str, Words], segment: Words) -> Meaning:
         targets = [self._targets[path] for path in found]
+        if len(targets) == 1:
+            return Meaning((targets[0],))
         values = [target for target in targets if target.value]
         slots = [target for target in targets if not target.value]
         # "threshold of the noise model" in one breath: the value, if it is that slot's.
         inner = [value for value in values if all(slot.slot == value.slot for slot in slots)]
-        if len(targets) == 1 or len(inner) == 1:
-            return Meaning((inner or targets)[:1] if len(targets) > 1 else (targets[0],))  # type: ignore[arg-type]
+        if len(inner) == 1:
+            return Meaning((inner[0],))
         if not values and "and" in segment:
             return Meaning(tuple(sorted(slots, key=lambda slot: list(_where(found[slot.path], segment)))))
         scores = {path: round(len(alias) / len(segment), 2) for path, alias in found.items()}

@@ -9,22 +9,14 @@ from models import SYSTEMS
 from sweeps.arms import REMOVED
 from sweeps.importer import items
 from sweeps.importer.documents import PlanDocument, Suggestion
-from sweeps.importer.meaning import Lexicon, Target, lexicon, words_of
+from sweeps.importer.meaning import Lexicon, Target, lexicon, stands_in, words_of
+from sweeps.study import Todo
 from sweeps.words import written
 from trainables.metrics import FAMILIES
 
 PARTS = "its parts"
 """The topic of a question about a system that is not here."""
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
-
-
-@dataclass(frozen=True)
-class Todo:
-    """What a person has to settle: what was asked, why it is open, and the nearest there are."""
-
-    asked: str
-    reason: str
-    candidates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +66,25 @@ class Question:
         """How many planners ask it."""
         return len({source.planner for source in self.sources})
 
+    @property
+    def asks(self) -> set[str]:
+        """What its arms change, to be compared with another question's."""
+        return {_key(changes) for changes in self.changes.values()}
+
+    def measure_too(self, other: "Question") -> None:
+        """Take in another question's metrics."""
+        self.metrics += [metric for metric in other.metrics if metric not in self.metrics]
+        self.unmeasured += [metric for metric in other.unmeasured if metric not in self.unmeasured]
+
+    def open(self, asked: str, reason: str, candidates: Mapping[str, float] | None = None) -> None:
+        """Leave something to be settled by a person."""
+        self.todos.append(Todo(asked=asked, reason=reason, candidates=dict(candidates or {})))
+
+
+def _key(changes: Mapping[str, Any]) -> str:
+    """Changes as one word: the same for the same ones."""
+    return json.dumps(changes, sort_keys=True)
+
 
 # ---------------------------------------------------------------------------------------------------- whose plan it is
 
@@ -81,12 +92,10 @@ class Question:
 def system_of(document: PlanDocument) -> str:
     """The system that a document is about, by the title of its paper; empty where it is none of those here."""
     title = words_of(f"{document.paper} {document.file.stem}".replace("_", " "))
-    found = [name for name, system in SYSTEMS.items() if _names(title, lexicon(system))]
+    found = [
+        name for name, system in SYSTEMS.items() if any(stands_in(alias, title) for alias in lexicon(system).aliases)
+    ]
     return found[0] if len(found) == 1 else ""
-
-
-def _names(title: tuple[str, ...], names: Lexicon) -> bool:
-    return any(title[k : k + len(alias)] == alias for alias in names.aliases for k in range(len(title)))
 
 
 # ------------------------------------------------------------------------------------------------ one suggestion's sake
@@ -95,30 +104,28 @@ def _names(title: tuple[str, ...], names: Lexicon) -> bool:
 def question_of(source: Source, system: str) -> Question:
     """What one entry of a plan asks; what is not known is among the question's todos."""
     suggestion = source.suggestion
-    asked = f"{suggestion.action or 'no action'}: {suggestion.ablated_part or 'no part'}"
     question = Question(system, suggestion.ablated_part or suggestion.name, suggestion.action, sources=[source])
     _metrics(question, suggestion.metrics)
     if not system:
-        question.todos += [Todo(_whole(suggestion), f"its system is none of {', '.join(SYSTEMS)}")]
+        question.open(_whole(suggestion), f"its system is none of {', '.join(SYSTEMS)}")
         return question
     names = lexicon(SYSTEMS[system])
     if suggestion.action not in ACTIONS:
-        question.todos.append(
-            Todo(_whole(suggestion), f"the action is {asked.partition(':')[0]}, not REMOVE, REPLACE or ADD")
-        )
+        action = suggestion.action or "no action"
+        question.open(_whole(suggestion), f"the action is {action}, not REMOVE, REPLACE or ADD")
         return question
     meaning = names.part(suggestion.ablated_part)
     if not meaning.targets:
-        question.todos.append(Todo(_whole(suggestion), meaning.reason, meaning.candidates))
+        question.open(_whole(suggestion), meaning.reason, meaning.candidates)
         return question
     several = len(meaning.targets) > 1
     question.topic = "components" if several else meaning.targets[0].path
     if suggestion.action == "REMOVE":
         _remove(question, meaning.targets, names)
     elif several:
-        question.todos.append(Todo(_whole(suggestion), "several parts at once -> one entry for each"))
+        question.open(_whole(suggestion), "several parts at once -> one entry for each")
     elif not suggestion.replacement:
-        question.todos.append(Todo(_whole(suggestion), f"{suggestion.action} without a replacement"))
+        question.open(_whole(suggestion), f"{suggestion.action} without a replacement")
     else:
         _replace(question, meaning.targets[0], names, suggestion)
     _remark(question, names)
@@ -139,9 +146,7 @@ def _metrics(question: Question, phrases: Iterable[str]) -> None:
     ]
     for phrase in phrases:
         words = words_of(phrase)
-        found = [
-            family for alias, family in names if any(words[k : k + len(alias)] == alias for k in range(len(words)))
-        ]
+        found = [family for alias, family in names if stands_in(alias, words)]
         target = question.metrics if found else question.unmeasured
         target += [name for name in (found[:1] or [phrase]) if name not in target]
 
@@ -153,12 +158,10 @@ def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> No
         if target.value or not target.slot:
             default = getattr(names.system() if not target.slot else slots[target.slot].default, target.value, None)
             reason = f"{target.path} is a value ({default} by default) -> REPLACE it by another, or REMOVE its slot"
-            question.todos.append(
-                Todo(_whole(question.sources[0].suggestion), reason, {target.slot or target.path: 0.5})
-            )
+            question.open(_whole(question.sources[0].suggestion), reason, {target.slot or target.path: 0.5})
         elif REMOVED not in slots[target.slot].kinds:
             reason = f"{target.slot} cannot be absent -> one of {', '.join(slots[target.slot].kinds)}"
-            question.todos.append(Todo(_whole(question.sources[0].suggestion), reason))
+            question.open(_whole(question.sources[0].suggestion), reason)
         else:
             question.ablations.append({"part": target.slot, "action": "REMOVE"})
             question.changes[f"{target.slot}={REMOVED}"] = {target.slot: REMOVED}
@@ -177,7 +180,7 @@ def _replace(question: Question, target: Target, names: Lexicon, suggestion: Sug
         item = items.understand(given, target, names)
         if item.reason:
             text = given if isinstance(given, str) else json.dumps(given, default=str)
-            question.todos.append(Todo(f"{suggestion.action} {target.path} -> {text}", item.reason, item.candidates))
+            question.open(f"{suggestion.action} {target.path} -> {text}", item.reason, item.candidates)
         for name, edit in item.edits.items():
             if _sound(question, names, {target.slot: edit}, given):
                 kinds += [edit] if isinstance(edit, str) and edit not in kinds else []
@@ -191,11 +194,8 @@ def _replace(question: Question, target: Target, names: Lexicon, suggestion: Sug
                 edits,
                 values,
             )
-    action = (
-        "ADD"
-        if names.system.slots().get(target.slot, None) is not None and _is_absent(names, target.slot)
-        else "REPLACE"
-    )
+    slot = names.system.slots().get(target.slot)
+    action = "ADD" if slot is not None and slot.default.kind == REMOVED else "REPLACE"
     if kinds:
         question.ablations.append({"part": target.slot, "action": action, "with": kinds})
         question.changes |= {f"{target.slot}={kind}": {target.slot: kind} for kind in kinds}
@@ -205,10 +205,6 @@ def _replace(question: Question, target: Target, names: Lexicon, suggestion: Sug
     for path, numbers in values.items():
         question.ablations.append({"part": path, "action": "VALUES", "values": numbers})
         question.changes |= {f"{path}={written(number)}": {path: number} for number in numbers}
-
-
-def _is_absent(names: Lexicon, slot: str) -> bool:
-    return names.system.slots()[slot].default.kind == REMOVED
 
 
 def _value(
@@ -237,7 +233,7 @@ def _sound(question: Question, names: Lexicon, changes: Mapping[str, Any], given
     """Whether the system can be edited so; else it is to be settled."""
     wrong = items.wrong_edit(names, changes)
     if wrong:
-        question.todos.append(Todo(f"{question.topic} -> {written(given)}", wrong))
+        question.open(f"{question.topic} -> {written(given)}", wrong)
     return not wrong
 
 
@@ -276,24 +272,20 @@ def _same(one: Question, other: Question) -> bool:
         return one.topic == other.topic and one.action == other.action
     if one.topic == other.topic and one.action == other.action:
         return True
-    shared = {json.dumps(changes, sort_keys=True) for changes in one.changes.values()}
     same_slot = one.topic.partition(".")[0] == other.topic.partition(".")[0]
-    return same_slot and any(json.dumps(changes, sort_keys=True) in shared for changes in other.changes.values())
+    return same_slot and not one.asks.isdisjoint(other.asks)
 
 
 def _join(one: Question, other: Question) -> None:
     """Add another planner's arms, metrics and open ends to a question."""
-    shared = {json.dumps(changes, sort_keys=True) for changes in one.changes.values()}
+    shared = one.asks
     one.topic = min(one.topic, other.topic, key=len)  # a slot, if one of them is about all of it
     for ablation in other.ablations:
         _join_ablation(one, ablation, shared)
-    new = {
-        name: changes for name, changes in other.changes.items() if json.dumps(changes, sort_keys=True) not in shared
-    }
+    new = {name: changes for name, changes in other.changes.items() if _key(changes) not in shared}
     one.changes |= {name: changes for name, changes in new.items() if name not in one.changes}
     one.arms |= {name: changes for name, changes in other.arms.items() if name in new}
-    one.metrics += [metric for metric in other.metrics if metric not in one.metrics]
-    one.unmeasured += [metric for metric in other.unmeasured if metric not in one.unmeasured]
+    one.measure_too(other)
     one.todos += [todo for todo in other.todos if todo not in one.todos]
     one.remarks += [remark for remark in other.remarks if remark not in one.remarks]
     one.sources += other.sources
@@ -309,7 +301,7 @@ def _join_ablation(one: Question, ablation: dict[str, Any], shared: set[str]) ->
         same["with"] += [kind for kind in ablation["with"] if kind not in same["with"]]
     elif "with" in ablation:
         part = ablation["part"]
-        new = {n: e for n, e in ablation["with"].items() if json.dumps({part: e}, sort_keys=True) not in shared}
+        new = {n: e for n, e in ablation["with"].items() if _key({part: e}) not in shared}
         same["with"] |= {_unused(name, same["with"]): edit for name, edit in new.items()}
 
 

@@ -61,10 +61,7 @@ def as_plain(found: Imported, names: Mapping[str, Question]) -> dict[str, Any]:
             "arms": question.changes,
             "metrics": question.metrics,
             "not_measured": question.unmeasured,
-            "to_settle": [
-                {"asked": todo.asked, "reason": todo.reason, "candidates": dict(todo.candidates)}
-                for todo in question.todos
-            ],
+            "to_settle": [todo.model_dump() for todo in question.todos],
             "remarks": question.remarks,
         }
         for name, question in names.items()

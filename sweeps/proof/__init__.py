@@ -6,7 +6,7 @@ a tiny random base, to run them: which code runs, whether outputs differ on a fi
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -93,18 +93,24 @@ def proof_key(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(holds_for, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def proved(plan: Plan, folder: Path) -> Proof:
+def proved(plan: Plan, folder: Path, before: Callable[[], None] = lambda: None) -> Proof:
     """The proof of a plan, as it lies in the study's folder or made now and left there.
+
+    Args:
+        plan: Whose arms.
+        folder: The study's.
+        before: Called where it has to be made, which takes a while.
 
     Raises:
         OSError: The base's configuration files cannot be read.
     """
-    found = read_proof(folder)
-    if found is not None and found.key == proof_key(plan):
+    found, key = read_proof(folder), proof_key(plan)
+    if found is not None and found.key == key:
         return found
+    before()
     from sweeps.proof.making import prove
 
-    proof = Proof(key=proof_key(plan), arms=prove(plan))
+    proof = Proof(key=key, arms=prove(plan))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / PROOF, proof.model_dump_json(indent=1).encode())
     return proof
@@ -116,15 +122,3 @@ def read_proof(folder: Path) -> Proof | None:
         return Proof.model_validate_json((folder / PROOF).read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def grouped(parameters: Mapping[str, int], depth: int = 4) -> dict[str, int]:
-    """Parameters by the path of what they are in, no deeper than some steps."""
-    groups: dict[str, int] = {}
-    for name, count in parameters.items():
-        path = ".".join(name.split(".")[:-1][:depth])
-        groups[path] = groups.get(path, 0) + count
-    return groups
-
-
-__all__: Sequence[str] = ["PROOF", "ArmProof", "Proof", "grouped", "proof_key", "proved", "read_proof"]

@@ -12,10 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.backbones import Base, encode_text, networks_on_meta
 from models.bases import Protocol, find_base
 from models.bases.tiny import tiny_base
+from models.built import Batch, MetaDenoiser, TrainedModel
 from models.streams import Streams
-from models.system import Batch, MetaDenoiser, Part, System, TrainedModel
+from models.system import Part, System
 from sweeps.plan import Plan
-from sweeps.proof import ArmProof, grouped
+from sweeps.proof import ArmProof
 from sweeps.proof.tracing import traced
 
 TINY = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=32, width=32)
@@ -30,6 +31,11 @@ class Size:
 
     parameters: dict[str, int] = field(default_factory=dict)
     flops: int = 0
+
+    @property
+    def num_parameters(self) -> int:
+        """All of them."""
+        return sum(self.parameters.values())
 
 
 @dataclass(frozen=True)
@@ -51,19 +57,25 @@ class Behaviour:
     without_gradient: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A tree, what it is and what it did; and why not, where it could not be built on the base, or at tiny width."""
+
+    tree: System
+    size: Size
+    unbuilt: str
+    did: Behaviour | None
+    not_run: str
+
+
 def prove(plan: Plan) -> tuple[ArmProof, ...]:
     """What each arm of a plan changes, the control first."""
     networks, base = networks_on_meta(find_base(plan.study.base)), tiny_base()
     protocol = plan.cells[0].spec.protocol
-    control = plan.arms[0].system
-    size, wrong = size_of(control, networks, protocol)
-    behaviour, reason = behaviour_of(control, base)
-    proofs = [_proof(plan.arms[0].id, control, control, size, size, behaviour, behaviour, wrong, reason)]
-    for arm in plan.arms[1:]:
-        own, wrong = size_of(arm.system, networks, protocol)
-        did, why = behaviour_of(arm.system, base)
-        proofs.append(_proof(arm.id, control, arm.system, size, own, behaviour, did, wrong, reason or why))
-    return tuple(proofs)
+    seen = [
+        Seen(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base)) for arm in plan.arms
+    ]
+    return tuple(_proof(arm.id, seen[0], one) for arm, one in zip(plan.arms, seen, strict=True))
 
 
 # --------------------------------------------------------------------------------------------- what it is, what it does
@@ -170,37 +182,29 @@ def _gradients(network: torch.nn.Module, base: Base) -> tuple[float | None, tupl
 # ------------------------------------------------------------------------------------------------------------- verdicts
 
 
-def _proof(
-    arm: str,
-    control: System,
-    tree: System,
-    size: Size,
-    own: Size,
-    before: Behaviour | None,
-    after: Behaviour | None,
-    wrong: str,
-    reason: str,
-) -> ArmProof:
+def _proof(arm: str, control: Seen, seen: Seen) -> ArmProof:
     """One arm's proof, from what it and the control are and do."""
-    problems = [f"it cannot be built on the base: {wrong}"] if wrong else []
+    size, own, before, after = control.size, seen.size, control.did, seen.did
+    problems = [f"it cannot be built on the base: {seen.unbuilt}"] if seen.unbuilt else []
     remarks: list[str] = []
     difference = None
     if before is None or after is None:
-        remarks += [] if wrong else [f"not run at tiny width: {reason}"]
+        remarks += [] if seen.unbuilt else [f"not run at tiny width: {control.not_run or seen.not_run}"]
     else:
         difference = _difference(before.video, after.video)
-        problems += _nothing_changes(control, tree, before, after, difference, remarks) if tree != control else []
-        problems += _wrong_calls(control, tree, after, denoises=bool(own.parameters))
-        new = set(after.without_gradient) - set(before.without_gradient) if tree != control else after.without_gradient
+        other = seen.tree != control.tree
+        problems += _nothing_changes(control.tree, seen.tree, before, after, difference, remarks) if other else []
+        problems += _wrong_calls(control.tree, seen.tree, after, denoises=bool(own.parameters))
+        new = set(after.without_gradient) - set(before.without_gradient) if other else after.without_gradient
         problems += [f"no gradient reaches {_shown(sorted(new))}, which are trained"] if new else []
     return ArmProof(
         arm=arm,
-        parameters=sum(own.parameters.values()),
+        parameters=own.num_parameters,
         flops=own.flops,
-        delta_parameters=sum(own.parameters.values()) - sum(size.parameters.values()),
+        delta_parameters=own.num_parameters - size.num_parameters,
         delta_flops=own.flops - size.flops,
-        gone=grouped(_missing(size.parameters, own.parameters)),
-        added=grouped(_missing(own.parameters, size.parameters)),
+        gone=_grouped(_missing(size.parameters, own.parameters)),
+        added=_grouped(_missing(own.parameters, size.parameters)),
         no_more_called=tuple(sorted(before.called - after.called)) if before and after else (),
         newly_called=tuple(sorted(after.called - before.called)) if before and after else (),
         difference=difference,
@@ -209,6 +213,15 @@ def _proof(
         problems=tuple(problems),
         remarks=tuple(remarks),
     )
+
+
+def _grouped(parameters: Mapping[str, int], depth: int = 4) -> dict[str, int]:
+    """Parameters by the path of what they are in, no deeper than some steps."""
+    groups: dict[str, int] = {}
+    for name, count in parameters.items():
+        path = ".".join(name.split(".")[:-1][:depth])
+        groups[path] = groups.get(path, 0) + count
+    return groups
 
 
 def _missing(there: Mapping[str, int], here: Mapping[str, int]) -> dict[str, int]:
@@ -267,6 +280,3 @@ def _wrong_calls(control: System, tree: System, after: Behaviour, *, denoises: b
 def _shown(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more}"
-
-
-__all__ = ["Behaviour", "Size", "behaviour_of", "prove", "size_of"]

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from sweeps.statistics import Difference, holm, paired_difference
 
 if TYPE_CHECKING:
-    from sweeps.arms import Contrast
+    from sweeps.designs import Contrast
 
 HEADINGS = {
-    "effect": "Effects, averaged over the other changes",
-    "interaction": "Interactions: what two changes do together beyond what each does alone",
-    "added to nothing": "Worth where the others are not there",
-    "shapley": "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+    "effect": ("effects", "Effects, averaged over the other changes"),
+    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
+    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
+    "shapley": (
+        "shapley values",
+        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+    ),
 }
+"""Sort of effect -> in short, and in full."""
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Arm -> metric key -> seed -> value."""
 
@@ -42,7 +46,7 @@ class ContrastRow:
     metrics: Mapping[str, Estimate]
 
 
-def estimate(contrasts: "Sequence[Contrast]", values: Values, keys: Sequence[str]) -> tuple[ContrastRow, ...]:
+def estimate(contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str]) -> tuple[ContrastRow, ...]:
     """Work effects out.
 
         e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
@@ -65,7 +69,7 @@ def estimate(contrasts: "Sequence[Contrast]", values: Values, keys: Sequence[str
     return tuple(rows)
 
 
-def _difference(contrast: "Contrast", values: Values, key: str) -> Difference | None:
+def _difference(contrast: "Contrast[str]", values: Values, key: str) -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
     of_arms = {arm: values[arm][key] for arm in contrast.weights}
     seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]

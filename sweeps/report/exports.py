@@ -3,14 +3,12 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from sweeps.report.contrasts import ContrastRow
-from sweeps.report.robustness import examine
-from sweeps.report.rows import ArmRow, Size, Summary
+from sweeps.report.rows import ArmRow, Size, Summary, finite
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
 
@@ -27,7 +25,7 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
-        "robustness": [asdict(one) for one in examine(report.rows, report.metrics, report.values)],
+        "robustness": [asdict(one) for one in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
         "search": None if report.search is None else _search(report.search),
         "caption": report.caption,
@@ -45,14 +43,10 @@ def _arm(row: ArmRow) -> dict[str, Any]:
 
 def _contrast(row: ContrastRow) -> dict[str, Any]:
     metrics = {
-        key: {name: _number(value) for name, value in one.found._asdict().items()} | {"p_corrected": one.p_corrected}
+        key: {name: finite(value) for name, value in one.found._asdict().items()} | {"p_corrected": one.p_corrected}
         for key, one in row.metrics.items()
     }
     return {"name": row.name, "kind": row.kind, "metrics": metrics}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _search(search: SearchReport) -> dict[str, Any]:

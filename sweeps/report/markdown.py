@@ -44,25 +44,19 @@ def _arms(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[st
 
 def _contrasts(report: Report) -> Iterator[str]:
     """A table for each sort of effect that the design computes."""
-    for heading, rows in texts.contrast_kinds(report.contrasts):
-        yield from ("", f"## {heading}", "")
-        yield _line(
-            "of",
-            *(
-                text
-                for metric in report.metrics
-                for text in (f"{texts.head(metric)} {texts.DIFFERENCE}", "corrected p")
-            ),
-        )
-        yield "|---|" + "---:|" * (2 * len(report.metrics))
-        columns = {metric.key: texts.contrast_entries(rows, metric.key) for metric in report.metrics}
-        for place, row in enumerate(rows):
-            cells = [
-                text
-                for key, column in columns.items()
-                for text in (column[place].change or column[place].mean, _corrected(row, key))
-            ]
+    heads = [text for m in report.metrics for text in (f"{texts.head(m)} {texts.DIFFERENCE}", "corrected p")]
+    for table in texts.contrast_tables(report):
+        yield from ("", f"## {table.heading}", "")
+        yield _line("of", *heads)
+        yield "|---|" + "---:|" * len(heads)
+        for place, row in enumerate(table.rows):
+            columns = table.entries.items()
+            cells = [text for key, column in columns for text in (_change(column[place]), _corrected(row, key))]
             yield _line(row.name, *cells)
+
+
+def _change(entry: texts.Entry) -> str:
+    return entry.change or entry.mean
 
 
 def _corrected(row: ContrastRow, key: str) -> str:

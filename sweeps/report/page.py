@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sweeps.report import texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
-from sweeps.report.robustness import Robustness, examine
+from sweeps.report.robustness import Robustness
 from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
 
@@ -97,8 +97,7 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
 
 def _examined(report: Report) -> "list[tuple[MetricKey, list[Robustness]]]":
     """What a reviewer asks of each difference, metric by metric."""
-    found = examine(report.rows, report.metrics, report.values)
-    groups = [(metric, [one for one in found if one.metric == metric.key]) for metric in report.metrics]
+    groups = [(metric, [one for one in report.robustness if one.metric == metric.key]) for metric in report.metrics]
     return [(metric, group) for metric, group in groups if group]
 
 

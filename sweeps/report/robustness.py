@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeps.report.rows import ArmRow, is_context
-from sweeps.statistics import ALPHA, mean_interval, paired_difference, smallest_p, standard_deviation
+from sweeps.statistics import ALPHA, mean_interval, smallest_p, standard_deviation
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -64,35 +64,35 @@ def examine(
         for row in compared if control else ():
             arm = values.get(row.id, {}).get(metric.key, {})
             seeds = [seed for seed in arm if seed in control]
-            if len(seeds) >= 2:
-                pairs = {seed: (arm[seed], control[seed]) for seed in seeds}
-                p_corrected = row.metrics[metric.key].p_corrected
-                found.append(_examined(row.id, metric.key, pairs, p_corrected or 1.0, len(compared)))
+            summary = row.metrics[metric.key]
+            if len(seeds) >= 2 and summary.p_value is not None and summary.p_corrected is not None:
+                by_seed = {seed: arm[seed] - control[seed] for seed in seeds}
+                ps = summary.p_value, summary.p_corrected
+                found.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
     return tuple(found)
 
 
 def _examined(
-    arm: str, metric: str, pairs: Mapping[int, tuple[float, float]], p_corrected: float, num_arms: int
+    arm: str, metric: str, by_seed: Mapping[int, float], p_value: float, p_corrected: float, num_arms: int
 ) -> Robustness:
     from scipy import stats
 
-    whole = paired_difference([one for one, _ in pairs.values()], [other for _, other in pairs.values()])
-    by_seed = {seed: one - other for seed, (one, other) in pairs.items()}
     differences = list(by_seed.values())
+    mean = math.fsum(differences) / len(differences)
     same = all(difference == differences[0] for difference in differences)
     p_t = (0.0 if differences[0] else 1.0) if same else float(stats.ttest_1samp(differences, 0.0).pvalue)
     p_wilcoxon = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
-    side = math.copysign(1, whole.difference)
+    side = math.copysign(1, mean)
     # How far the interval is from zero, on the side of the difference, without each seed.
     distances = {seed: _distance([side * d for other, d in by_seed.items() if other != seed]) for seed in by_seed}
-    seed = min(distances, key=lambda left: distances[left]) if len(pairs) > 2 else None
+    seed = min(distances, key=lambda left: distances[left]) if len(by_seed) > 2 else None
     excludes = _distance([side * d for d in differences]) > 0
     stays = excludes and seed is not None and distances[seed] > 0
-    needed = seeds_for(abs(whole.difference), standard_deviation(differences), num_arms)
+    needed = seeds_for(abs(mean), standard_deviation(differences), num_arms)
     return Robustness(
         arm=arm,
         metric=metric,
-        p_value=whole.p_value,
+        p_value=p_value,
         p_corrected=p_corrected,
         p_t=p_t,
         p_wilcoxon=p_wilcoxon,
@@ -100,7 +100,7 @@ def _examined(
         without_any=stays,
         seed=seed,
         seeds_needed=needed,
-        verdict=_verdict(p_corrected, excludes, stays, max(p_t, p_wilcoxon), seed, needed, len(pairs)),
+        verdict=_verdict(p_corrected, excludes, stays, max(p_t, p_wilcoxon), seed, needed, len(by_seed)),
     )
 
 

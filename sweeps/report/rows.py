@@ -197,12 +197,12 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None) -
         column[place] = replace(
             column[place],
             difference=difference.difference,
-            low=_number(difference.low),
-            high=_number(difference.high),
+            low=finite(difference.low),
+            high=finite(difference.high),
             p_value=difference.p_value,
             p_corrected=p_corrected,
             smallest_p=difference.smallest_p,
-            correlation=_number(pairing_correlation(*pair)),
+            correlation=finite(pairing_correlation(*pair)),
             verdict=verdict(difference, p_corrected, direction, within),
         )
     return column
@@ -212,8 +212,9 @@ def _mean(values: Sequence[float]) -> Summary:
     if not values:
         return Summary()
     mean, low, high = mean_interval(values)
-    return Summary(mean, _number(standard_deviation(values)), len(values), _number(low), _number(high))
+    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high))
 
 
-def _number(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A number, or None where it is not one that can be shown."""
     return value if math.isfinite(value) else None

@@ -3,6 +3,7 @@
 Built from a plan and the ledger's records alone, without Ray or MLflow.
 """
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from sweeps.ledger import Record
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
 from sweeps.report.contrasts import ContrastRow, estimate
+from sweeps.report.robustness import Robustness, examine
 from sweeps.report.rows import ArmRow, Found, Size, compare, newest_code, settings_of
 from sweeps.report.search_table import SearchReport, build_search, failure
 from sweeps.words import written
@@ -46,6 +48,11 @@ class Report:
     search: SearchReport | None
     plan: "Plan"
     contrasts: tuple[ContrastRow, ...] = ()
+
+    @functools.cached_property
+    def robustness(self) -> tuple[Robustness, ...]:
+        """What a reviewer asks of each difference."""
+        return examine(self.rows, self.metrics, self.values)
 
 
 def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = None) -> Report:

@@ -57,11 +57,10 @@ def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str 
 
 def _contrasts(report: Report) -> Iterator[Table]:
     """One table for each sort of effect and metric."""
-    for heading, rows in texts.contrast_kinds(report.contrasts):
+    for found in texts.contrast_tables(report):
         for metric in report.metrics:
-            title = f"{heading.partition(':')[0].partition(',')[0].lower()}: {texts.head(metric)}"
-            table = _table(title, "arm", texts.DIFFERENCE, "corrected p", "n")
-            for row, entry in zip(rows, texts.contrast_entries(rows, metric.key), strict=True):
+            table = _table(f"{found.short}: {texts.head(metric)}", "arm", texts.DIFFERENCE, "corrected p", "n")
+            for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
                 one = row.metrics.get(metric.key)
                 numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
                 table.add_row(row.name, entry.change or entry.mean, *numbers)

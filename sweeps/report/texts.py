@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sweeps.report.contrasts import HEADINGS, ContrastRow, Estimate
-from sweeps.report.rows import ArmRow, Summary, is_context
+from sweeps.report.rows import ArmRow, Summary, finite, is_context
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
 from sweeps.statistics import ALPHA, CONFIDENCE
@@ -79,16 +79,29 @@ def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
     return Entry(mean, f"{summary.difference:+z.{of_differences}f}", interval, mark, summary.verdict)
 
 
-def contrast_kinds(rows: Sequence[ContrastRow]) -> list[tuple[str, list[ContrastRow]]]:
-    """Effects by sort, in the order of their headings."""
-    groups = [(heading, [row for row in rows if row.kind == kind]) for kind, heading in HEADINGS.items()]
-    return [(heading, group) for heading, group in groups if group]
+@dataclass(frozen=True)
+class ContrastTable:
+    """The effects of one sort, in words; ``entries`` follow the rows, metric by metric."""
+
+    short: str
+    heading: str
+    rows: tuple[ContrastRow, ...]
+    entries: Mapping[str, list[Entry]]
 
 
-def contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
-    """One metric of all effects of a sort, with decimals that suit the column."""
+def contrast_tables(report: Report) -> list[ContrastTable]:
+    """Effects by sort, in the order of their headings, with decimals that suit each column."""
+    found = []
+    for kind, (short, heading) in HEADINGS.items():
+        rows = tuple(row for row in report.contrasts if row.kind == kind)
+        entries = {metric.key: _contrast_entries(rows, metric.key) for metric in report.metrics}
+        found += [ContrastTable(short, heading, rows, entries)] if rows else []
+    return found
+
+
+def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
     found = [row.metrics.get(key) for row in rows]
-    halves = [_half(_finite(one.found.low), _finite(one.found.high)) for one in found if one]
+    halves = [_half(finite(one.found.low), finite(one.found.high)) for one in found if one]
     decimals = _decimals(halves, [one.found.difference for one in found if one])
     return [_contrast(one, decimals) for one in found]
 
@@ -96,14 +109,10 @@ def contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
 def _contrast(one: Estimate | None, decimals: int) -> Entry:
     if one is None:
         return Entry(NOTHING)
-    low, high = _finite(one.found.low), _finite(one.found.high)
+    low, high = finite(one.found.low), finite(one.found.high)
     interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
     mark = MARK if one.p_corrected <= ALPHA else ""
     return Entry("", f"{one.found.difference:+z.{decimals}f}", interval, mark)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def is_marked(summary: Summary) -> bool:

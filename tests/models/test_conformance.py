@@ -11,8 +11,9 @@ import torch
 from models import SYSTEMS
 from models.backbones import Base, encode_text, load_base
 from models.bases import Protocol, find_base
+from models.built import Batch, Sample, TrainedModel
 from models.streams import Streams
-from models.system import Batch, Sample, System, TrainedModel
+from models.system import System
 
 PROTOCOL = Protocol(clips=2, frames=3, steps=2, guidance=3.0, height=32, width=32)
 ROUNDING = 3e-5  # of float32 values up to 1, in batches of other sizes

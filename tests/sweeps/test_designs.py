@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.arms import Contrast
 from sweeps.designs import (
     MOST_EXACT,
     AddOneIn,
     Combination,
+    Contrast,
     Design,
     Factorial,
     Level,

@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field, create_model
 import sweeps
 from models import SYSTEMS
 from models.bases import Protocol, find_base, read_card
-from models.system import Part, System, VideoModel
+from models.built import VideoModel
+from models.system import Part, System
 from search_spaces import domain
 from sweeps.new import _domain, _nearby, starting_study, write
 from sweeps.plan import expand

@@ -16,7 +16,8 @@ from sweeps.document import Document, Mark
 from sweeps.spec import SpecError, Study, load
 from sweeps.study import Asha, Confirm, Search
 from sweeps.yaml_lines import read
-from trainables.data import PromptsData, ShapesData
+from trainables.data import ShapesData
+from trainables.data.prompts import PromptsData
 
 Write = Callable[[str | bytes], Path]
 

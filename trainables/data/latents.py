@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.backbones import Base, encode_frames, encode_text
+from models.built import Batch
 from models.streams import Streams
-from models.system import Batch
 from trainables.cache import Arrays
-from trainables.data import TrainingClips
 from trainables.data.frames import to_video
+from trainables.data.layout import TrainingClips
 
 Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 

@@ -13,8 +13,9 @@ from diffusers.pipelines.deprecated.text_to_video_synthesis.pipeline_text_to_vid
 from models.attention import FrameMixProcessor, first_frame, self_attention_layers
 from models.backbones import Base, attached, load_base
 from models.bases import Protocol
+from models.built import Sample
 from models.streams import Streams
-from models.system import NonFiniteError, Sample
+from models.system import NonFiniteError
 from models.zs2 import ZS2
 
 PROTOCOL = Protocol(clips=2, frames=4, steps=4, guidance=5.0, height=32, width=32)

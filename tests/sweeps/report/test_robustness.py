@@ -11,11 +11,13 @@ from sweeps.report.exports import to_json
 from sweeps.report.page import to_html
 from sweeps.report.robustness import Robustness, _examined, examine, seeds_for
 from sweeps.report.table import Report
+from sweeps.statistics import paired_difference
 
 
 def looked_at(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
-    pairs = {10 + k: (difference, 0.0) for k, difference in enumerate(differences)}
-    return _examined("arm", "m", pairs, p_corrected, num_arms)
+    by_seed = {10 + k: difference for k, difference in enumerate(differences)}
+    p_value = paired_difference(differences, [0.0] * len(differences)).p_value
+    return _examined("arm", "m", by_seed, p_value, p_corrected, num_arms)
 
 
 def test_other_tests_are_scipys() -> None:

@@ -11,7 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from models.streams import Streams
-from trainables.data import Data, PromptsData, ShapesData
+from trainables.data import Data, ShapesData
+from trainables.data.prompts import PromptsData
 from trainables.data.scenes import COLOURS, SHAPES
 
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from models.backbones import Base, encode_frames, encode_text
 from models.streams import Streams
 from trainables.cache import Cache
-from trainables.data import ClipsData, PromptsData, ShapesData, TrainingClips
+from trainables.data import ClipsData, ShapesData
 from trainables.data.frames import to_video
 from trainables.data.latents import SHARD, Batches, Latents
+from trainables.data.layout import TrainingClips
+from trainables.data.prompts import PromptsData
 
 NUM = SHARD + 5
 SIZE = (3, 32, 32)

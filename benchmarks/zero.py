@@ -155,7 +155,7 @@ def measure(stage: int, precision: str) -> dict[str, Any]:
     tree = Seer().edit({"trainable": "all", "text_decomposer.num_layers": 2})
     network = tree.build(load_base(find_base("shapes"), precision="fp32")).network.train()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    config = deepspeed_config(training, scaling, precision)  # type: ignore[arg-type]
+    config = deepspeed_config(training, scaling, precision)
     engine = start_engine(network, training, config)
     trained = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
     streams, losses, times, counted = Streams(0), [], [], {}

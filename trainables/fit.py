@@ -73,7 +73,7 @@ class Fit:
         self.checkpoints = Checkpoints(folder, spec.scaling, precision)
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         if spec.scaling.gradient_checkpointing:
-            _checkpoint_activations(model.network)
+            checkpoint_activations(model.network)
         # DeepSpeed broadcasts weights byte by byte, which wants them in their own order in memory.
         model.network.train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.engine = start_engine(
@@ -183,7 +183,7 @@ def in_words(error: RuntimeError, micro: int) -> RuntimeError:
     return OutOfMemoryError(f"micro-batch {micro} does not fit the memory ({first_line}) -> {advice}")
 
 
-def _checkpoint_activations(network: Any) -> None:
+def checkpoint_activations(network: Any) -> None:
     """Compute activations again in the backward pass, where the network's blocks know how."""
     for module in network.modules():
         if hasattr(module, "enable_gradient_checkpointing"):

@@ -9,12 +9,15 @@ from typing import Any
 
 from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result
 from trainables.provenance import code_hash, commit, origin
+from trainables.reservations import free_what_the_dead_reserved
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
 
 MAX_LOST = 2
 """How often a group that lost a worker is started again within one trial."""
 POLL_S = 0.1
+LOOK_S = 5.0
+"""Between two looks for reservations of groups that are gone."""
 STOP_S = 120.0
 """Seconds that a group is given to come to its end when it is told to."""
 
@@ -43,6 +46,7 @@ class Group:
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)
         self._before = _modified(self.folder / RESULT)
         self._error: Exception | None = None
+        self._look = 0.0
         self._thread = threading.Thread(target=self._follow, name="worker group", daemon=True)
         self._thread.start()
 
@@ -61,7 +65,14 @@ class Group:
                 if self._error is not None:
                     raise self._error
                 return None
+            self._free()
             self._thread.join(POLL_S)
+
+    def _free(self) -> None:
+        """Now and then, see that this group does not wait for what a dead one holds."""
+        if time.monotonic() > self._look:
+            free_what_the_dead_reserved()
+            self._look = time.monotonic() + LOOK_S
 
     def stop(self) -> None:
         """Have the group end before its time, and wait for it: a group that is torn down leaves its reservation."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sweeps.trials import connect, disconnect
 from trainables import worker
 from trainables.cell_files import TRAINED
 from trainables.group import Group
+from trainables.reservations import free_what_the_dead_reserved
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -176,6 +178,42 @@ def test_an_error_of_any_rank_is_the_cells_result(
     assert Group(spec, tmp_path, warm=True).next() is None
     result = Result.model_validate_json((spec.folder(tmp_path) / RESULT).read_bytes())
     assert (result.status, result.error) == ("failed", "ValueError: frame 7 is torn")
+
+
+def a_holder() -> Any:
+    """An actor that reserves a core, as Ray Train's controller does for its workers."""
+    import ray
+
+    class Holder:
+        def hold(self) -> str:
+            from ray.util import placement_group
+
+            group = placement_group([{"CPU": 1}])
+            ray.get(group.ready(), timeout=60)
+            return str(group.id.hex())
+
+    return ray.remote(num_cpus=0)(Holder).remote()
+
+
+@IN_THIS_PROCESS
+def test_what_the_dead_reserved_is_freed_and_nothing_else(ray_here: None) -> None:
+    import ray
+    from ray.util import placement_group, placement_group_table
+
+    living, dead = a_holder(), a_holder()
+    of_the_living, of_the_dead = ray.get(living.hold.remote(), timeout=60), ray.get(dead.hold.remote(), timeout=60)
+    waiting = placement_group([{"CPU": 1}])  # of this driver, for what the dead one holds
+    assert free_what_the_dead_reserved() == 0
+    ray.kill(dead)
+    end = time.monotonic() + 60
+    while not free_what_the_dead_reserved():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    ray.get(waiting.ready(), timeout=60)
+    states = {key: group["state"] for key, group in placement_group_table().items()}
+    assert states[of_the_dead] == "REMOVED"
+    assert {states[of_the_living], states[waiting.id.hex()]} == {"CREATED"}
+    assert free_what_the_dead_reserved() == 0
 
 
 def points(storage: Path, result: Result) -> list[dict[str, object]]:

@@ -56,7 +56,7 @@ def check(study: StudyFile, profile: Profile = None) -> None:
     plan = _plan(study, profile)
     asked = plan.study
     print(f"{asked.name}: {asked.question}" if asked.question else asked.name)
-    print(f"  {len(plan.arms)} arms x {len(asked.seeds)} seeds = {len(plan.cells)} cells")
+    print(f"  {len(plan.arms)} arms x {len(asked.all_seeds)} seeds = {len(plan.cells)} cells")
     print(f"  arms: {', '.join(arm.id for arm in plan.arms)}")
     for metric in plan.metrics:
         print(f"  {metric.key}: {metric.words}")
@@ -95,6 +95,10 @@ def plan(
 
     show(plan_table(planned, cells))
     _print_remarks(planned)
+    from sweeps.reach import reach
+
+    for sentence in reach(planned, records):
+        print(f"  {sentence}")
 
 
 @app.command()

@@ -86,9 +86,26 @@ class Agenda:
         return sum(cell["state"] == "proposed" or cell["state"] in self._states for cell in cells)
 
     def _order(self) -> Iterator[Cell | None]:
-        yield from self._due(self.plan.cells)
+        yield from self._of_the_plan()
         if self.plan.search is not None:
             yield from self._search(self.plan.search)
+
+    def _of_the_plan(self) -> Iterator[Cell | None]:
+        """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
+        from sweeps.stopping import stage_of
+
+        handed: set[str] = set()
+        while True:
+            seeds = set(stage_of(self.plan, self.records).seeds)
+            due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and cell.id not in handed]
+            if not due:  # all seeds, or a look that lacks cells which are not to be done now
+                return
+            handed.update(cell.id for cell in due)
+            yield from due
+            if len(seeds) == len(self.plan.study.all_seeds):
+                return
+            while not self._ended.issuperset(handed):
+                yield None
 
     def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
         from sweeps.proposals import ArmSearch

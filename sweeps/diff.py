@@ -138,7 +138,7 @@ def differences(a: Plan, b: Plan) -> Diff:
         arms=arms,
         arms_alone={arm: (arms_a | arms_b)[arm].changes for arm in (*arms.only_a, *arms.only_b)},
         arms_changed={arm: found for arm, found in changed.items() if found},
-        seeds=Sides.of(a.study.seeds, b.study.seeds),
+        seeds=Sides.of(a.study.all_seeds, b.study.all_seeds),
         metrics=Sides.of((metric.key for metric in a.metrics), (metric.key for metric in b.metrics)),
         cells=Sides.of((cell.id for cell in a.cells), (cell.id for cell in b.cells)),
         proposed=(_proposed(a), _proposed(b)),

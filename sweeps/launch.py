@@ -241,7 +241,7 @@ class _Run:
         """Whether a cell that was asked for failed, or is still to be done; a search's count like the plan's."""
         asked = self.options.only or [arm.id for arm in self.plan.arms]
         unfinished = any(
-            cell["state"] not in ("done", "pruned", "proposed")
+            cell["state"] not in ("done", "pruned", "proposed", "spared")
             for cell in listed(self.plan, records)
             if cell["arm"] in asked
         )

@@ -15,7 +15,8 @@ from sweeps.designs import Contrast
 from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
-from sweeps.study import Study, Todo
+from sweeps.stopping import looked_at
+from sweeps.study import SeedRule, Study, Todo
 from sweeps.training import training_problems
 from trainables.data import ClipsData, Data
 from trainables.data.prompts import PromptsData
@@ -72,11 +73,17 @@ def expand(study: Study) -> Plan:
     assert found.arms is not None, "no problem, so the system was found"
     assert found.setting is not None, "no problem, so the base was found"
     arms, setting, search = found.arms.arms, found.setting, found.search
-    specs = [specify(study, arm, study.seeds[0], setting) for arm in arms]
-    cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.seeds for spec in specs)
+    specs = [specify(study, arm, study.all_seeds[0], setting) for arm in arms]
+    cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.all_seeds for spec in specs)
     said = ((arm, note) for arm in arms for note in arm.system.notes())
     of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in said)
-    notes = (*found.arms.notes, *setting.notes, *of_parts, *(search.notes if search else ()))
+    notes = (
+        *found.arms.notes,
+        *setting.notes,
+        *of_parts,
+        *(search.notes if search else ()),
+        *looked_at(study.seeds, len(arms) - 1, setting.metrics[0].key),
+    )
     lacking = _lacking(study, setting.ref) + _lacking_data(study) + _lacking_extractors(study)
     warnings = tuple(problem.message for problem in lacking)
     contrasts = tuple(found.arms.contrasts)
@@ -150,8 +157,11 @@ def _open(todo: Todo) -> str:
 def _too_many(study: Study, arms: Arms | None, search: SearchPlan | None) -> list[tuple[Key, str]]:
     """Where the cells are too many to be worked through."""
     num_arms = len(arms.arms) if arms else 0
-    if num_arms * len(study.seeds) > MAX_CELLS:
-        return [(("seeds",), f"{num_arms} arms x {len(study.seeds)} seeds -> at most {MAX_CELLS:,} cells")]
+    rule = study.seeds
+    if isinstance(rule, SeedRule) and rule.max < rule.min:
+        return [(("seeds", "max"), f"{rule.max} -> at least min, {rule.min}")]
+    if num_arms * len(study.all_seeds) > MAX_CELLS:
+        return [(("seeds",), f"{num_arms} arms x {len(study.all_seeds)} seeds -> at most {MAX_CELLS:,} cells")]
     if search is not None and search.num_proposed > MAX_CELLS:
         return [(("search",), f"{search.num_proposed:,} trials and confirmations -> at most {MAX_CELLS:,}")]
     return []

@@ -117,12 +117,12 @@ def _wrong_numbers(study: Study, search: Search) -> Iterator[Wrong]:
 
 
 def _seed(study: Study, search: Search) -> int:
-    return study.seeds[0] if search.seed is None else search.seed
+    return study.all_seeds[0] if search.seed is None else search.seed
 
 
 def _fresh_seeds(study: Study, search: Search) -> tuple[int, ...]:
     """Seeds that neither study nor search uses, and that stay the same when the study is given more."""
-    used = {*study.seeds, _seed(study, search)}
+    used = {*study.all_seeds, _seed(study, search)}
     number = search.confirm.fresh_seeds if search.confirm else 0
     return tuple(itertools.islice((seed for seed in itertools.count(FIRST_FRESH) if seed not in used), number))
 

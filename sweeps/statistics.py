@@ -67,12 +67,10 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
 
     Source: Fisher, The Design of Experiments (1935), section 21; +1 rule: Phipson and Smyth (2010).
     """
-    differences = _differences(arm, control)
+    differences = paired(arm, control)
     mean, low, high = mean_interval(differences, confidence)
     n = len(differences)
-    # Half a unit in the last place of every value, and as much in each step of either sum.
-    rounding = (n + 2) * sys.float_info.epsilon * (math.fsum(map(abs, arm)) + math.fsum(map(abs, control)))
-    return Difference(mean, low, high, n, _sign_flip(differences, rounding), smallest_p(n))
+    return Difference(mean, low, high, n, _sign_flip(differences, rounding(arm, control)), smallest_p(n))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -171,7 +169,7 @@ def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, al
         raise ValueError(f"margin must be above 0, got {margin}")
     if not 0 < alpha < 0.5:
         raise ValueError(f"alpha must lie in (0, 0.5), got {alpha}")
-    differences = _differences(arm, control)
+    differences = paired(arm, control)
     n = len(differences)
     if n == 1:
         return False
@@ -194,7 +192,7 @@ def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float
     Raises:
         ValueError: Different lengths, no pair, or a value that is not finite.
     """
-    _differences(arm, control)
+    paired(arm, control)
     if len(arm) < 3 or _constant(arm) or _constant(control):
         return math.nan
     try:
@@ -232,7 +230,18 @@ def verdict(
     return "better" if above == (direction == "max") else "worse"
 
 
-def _differences(arm: Sequence[float], control: Sequence[float]) -> list[float]:
+def rounding(arm: Sequence[float], control: Sequence[float]) -> float:
+    """How far apart two sums of signed differences may be that are equal but for rounding."""
+    # Half a unit in the last place of every value, and as much in each step of either sum.
+    return (len(arm) + 2) * sys.float_info.epsilon * (math.fsum(map(abs, arm)) + math.fsum(map(abs, control)))
+
+
+def paired(arm: Sequence[float], control: Sequence[float]) -> list[float]:
+    """Differences, arm minus control.
+
+    Raises:
+        ValueError: Different lengths, no pair, or a value that is not finite.
+    """
     if len(arm) != len(control):
         raise ValueError(f"paired values need equal lengths, got {len(arm)} and {len(control)}")
     if not arm:

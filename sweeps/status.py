@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.ledger import Ledger, Record, state, study_folder
 from sweeps.lock import Driver, read_driver
 from sweeps.progress import duration
+from sweeps.stopping import stage_of
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -20,10 +21,18 @@ SHOWN_FAILURES = 5
 def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """Every cell of a plan with its state: its own, then a search's trials that are there, then those to be proposed.
 
-    A cell that a search has not proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
+    Cells of seeds that were not needed, since every arm was decided before, are spared. A cell that a search has not
+    proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
     """
-    cells = [
-        {"id": cell.id, "arm": cell.arm, "seed": cell.seed, "state": state(records.get(cell.id), plan)}
+    reached = stage_of(plan, records)
+    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.over else set()
+    cells: list[dict[str, Any]] = [
+        {
+            "id": cell.id,
+            "arm": cell.arm,
+            "seed": cell.seed,
+            "state": "spared" if cell.seed in spared else state(records.get(cell.id), plan),
+        }
         for cell in plan.cells
     ]
     search = plan.search

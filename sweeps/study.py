@@ -61,11 +61,15 @@ def _seeds(value: object) -> object:
             raise ValueError(f"a number of seeds from 1 to {MAX_SEEDS}")
         return tuple(range(value))
     if not isinstance(value, list) or not value:
-        raise ValueError("a number of seeds, such as 16, or a list of seeds, such as [0, 1, 2]")
+        raise ValueError("a number of seeds, such as 16, a list of seeds, or {min: 4, max: 16, stop: decided}")
     for seed in value:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"whole numbers from 0 to {MAX_SEED}")
     return tuple(value)
+
+
+def _seeds_or_rule(value: object) -> str:
+    return "a rule" if isinstance(value, dict | SeedRule) else "seeds"
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -174,7 +178,25 @@ Objectives = Annotated[
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Seeds = Annotated[
+
+
+class Block(BaseModel):
+    """A map of the study file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=False)
+
+
+class SeedRule(Block):
+    """As many seeds as it takes: all arms are looked at on the way, and the study ends where every one is decided."""
+
+    min: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = Field(4, description="seeds at least")
+    max: Annotated[int, Field(ge=2, le=MAX_SEEDS, description="seeds at most")]
+    stop: Annotated[
+        Literal["decided"], Field(description="decided: where each arm differs, or is equivalent within its margin")
+    ]
+
+
+_ListedSeeds = Annotated[
     tuple[int, ...],
     BeforeValidator(_seeds),
     AfterValidator(_distinct),
@@ -192,12 +214,9 @@ Seeds = Annotated[
         }
     ),
 ]
-
-
-class Block(BaseModel):
-    """A map of the study file: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=False)
+Seeds = Annotated[
+    Annotated[_ListedSeeds, Tag("seeds")] | Annotated[SeedRule, Tag("a rule")], Discriminator(_seeds_or_rule)
+]
 
 
 class Ablation(Block):
@@ -300,7 +319,7 @@ class Study(Block):
     data: Annotated[Data, BeforeValidator(_data)] | None = Field(None, description="a layout's word, or its map")
     metrics: Annotated[tuple[Text, ...], Field(min_length=1, description="families; the first is the objective")]
     extractors: Extractors = Extractors()
-    seeds: Annotated[Seeds, Field(description="how many, or a list; every arm sees the same ones")]
+    seeds: Annotated[Seeds, Field(description="how many, a list, or a rule; every arm sees the same ones")]
     protocol: Annotated[dict[str, Any], Field(description="how a cell samples; the base's card has the defaults")] = {}
     training: Annotated[
         dict[str, Change], Field(description="how the system is trained, such as steps, global_batch_size, lr")
@@ -322,6 +341,11 @@ class Study(Block):
     tracking: Tracking = Tracking()
 
     _document: Document = PrivateAttr(default=Document("study", {}, {(): Mark(1, "")}))
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Every seed that the study may come to, in the order in which they are taken."""
+        return tuple(range(self.seeds.max)) if isinstance(self.seeds, SeedRule) else self.seeds
 
     @property
     def document(self) -> Document:

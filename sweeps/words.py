@@ -162,3 +162,8 @@ def _tags(model: type[BaseModel]) -> tuple[object, ...]:
     """The words by which a union tells this member from the others."""
     fields = (info for name, info in model.model_fields.items() if name in ("layout", "kind"))
     return next((typing.get_args(info.annotation) for info in fields), ())
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as ``1 seed`` or ``3 seeds``."""
+    return f"{number} {noun}{'s' * (number != 1)}"

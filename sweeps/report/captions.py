@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING
 from sweeps.ledger import Record
 from sweeps.report.rows import ArmRow, Found, Summary
 from sweeps.statistics import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
+from sweeps.words import counted
 from trainables.provenance import commit
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
+    from sweeps.stopping import Stage
     from trainables.metrics import MetricKey
 
 
-def caption(plan: "Plan", rows: Sequence[ArmRow], code: str) -> str:
+def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> str:
     """What a reader has to know of the table of arms, a line each: seeds, clips, intervals, test, metrics, code."""
     protocol = plan.cells[0].spec.protocol
     sentences = [
-        f"Means over {counted(len(plan.study.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
+        f"Means over {counted(len(stage.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
         f"with {CONFIDENCE:.0%} t intervals; Δ is arm minus control, paired by seed, with its {CONFIDENCE:.0%} paired "
-        "t interval, not corrected.",
-        *significance(rows, plan.metrics),
+        f"t interval, {'widened for the looks' if stage.looks else 'not corrected'}.",
+        *_looks(stage),
+        *significance(rows, plan.metrics, sequential=stage.looks is not None),
         *_equivalence(plan),
         *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
         f"Results by code {code or 'unknown'}, table by commit {commit()}.",
@@ -30,15 +33,16 @@ def caption(plan: "Plan", rows: Sequence[ArmRow], code: str) -> str:
     return "\n".join(sentences)
 
 
-def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[str]:
+def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", *, sequential: bool = False) -> Iterator[str]:
     """Test, correction, what the seeds can reach with them, and what pairing gained."""
     tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(tested.values()):
         yield "No arm has a seed with a value in common with the control, so nothing is compared."
         return
+    drawn = f"{FLIPS:,} seeded flips" if not sequential else "some drawn"
     yield (
-        f"p: two-sided sign-flip test over the seeds (exact up to {EXACT_PAIRS} pairs, {FLIPS:,} seeded flips above), "
-        "corrected after Holm over the arms of each metric."
+        f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
+        f"pairs, {drawn} above), corrected after Holm over the arms of each metric."
     )
     reaches: dict[str, list[str]] = {}
     for key, summaries in tested.items():
@@ -49,6 +53,16 @@ def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iter
     correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
     if correlations:
         yield f"Correlation with the control over the seeds: {correlations}."
+
+
+def _looks(stage: "Stage") -> Iterator[str]:
+    """When a study that ends by itself was looked at, and why it ended."""
+    if stage.looks is None:
+        return
+    at = ", ".join(map(str, stage.looks.seeds))
+    ended = "every arm was decided" if stage.decided else "these were all"
+    so_far = f"{ended} after {len(stage.seeds)}" if stage.over else f"{len(stage.seeds)} are asked for so far"
+    yield f"Looked at after {at} seeds, by the first metric: {so_far}. p holds whenever one stops."
 
 
 def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
@@ -81,11 +95,6 @@ def not_compared(found: Sequence[Found]) -> Iterator[str]:
             f"{key}: {counted(number, 'value')} left out: another extractor, or another number or size of clips or "
             "frames than the control's, and such values do not compare."
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as ``1 seed`` or ``3 seeds``."""
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:

@@ -106,10 +106,11 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
     yield "system", study.system
     yield "base", study.base
-    yield "arms × seeds", f"{len(report.rows)} × {len(study.seeds)}"
+    yield "arms × seeds", f"{len(report.rows)} × {len(report.stage.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
+    cells = len(report.rows) * len(report.stage.seeds)
     unfinished = sum(row.failed + row.diverged + row.pruned + row.missing for row in report.rows)
-    yield "cells done", f"{len(report.plan.cells) - unfinished} of {len(report.plan.cells)}"
+    yield "cells done", f"{cells - unfinished} of {cells}"
 
 
 def _data(content: bytes, kind: str) -> str:

@@ -1,13 +1,16 @@
 """Lines of the table: arms against a control over the same seeds, metric by metric."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.ledger import Record
+from sweeps.sequential import Looks, sequential_p, smallest_sequential_p
 from sweeps.statistics import (
     ALPHA,
+    Difference,
     equivalent,
     holm,
     mean_interval,
@@ -16,8 +19,10 @@ from sweeps.statistics import (
     standard_deviation,
     verdict,
 )
+from sweeps.words import written
 
 if TYPE_CHECKING:
+    from sweeps.plan import Plan
     from trainables.metrics import MetricKey
 
 
@@ -32,9 +37,10 @@ class Summary:
         low_mean: Lower bound of the mean's 95 % t interval.
         high_mean: Upper bound of it.
         difference: Mean of arm minus control over the seeds that have a value in both.
-        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms.
+        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider where a study is
+            looked at on its way, so that it holds at whatever look.
         high: Upper bound of it.
-        p_value: Two-sided sign-flip test of the difference.
+        p_value: Two-sided sign-flip test of the difference, valid at every look where there are several.
         p_corrected: The same after Holm's correction over the arms of this metric.
         smallest_p: What ``p_value`` could reach with so many pairs.
         correlation: Pearson, arm against control over the seeds.
@@ -138,8 +144,34 @@ def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str
     return settings
 
 
+def found_of(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> list[Found]:
+    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
+    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
+    asked = set(seeds)
+    for cell in plan.cells:
+        if cell.id in records and cell.seed in asked:
+            by_seed[cell.arm][cell.seed] = records[cell.id]
+    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
+    settings = settings_of(control, itertools.chain(*others))
+    return [
+        Found(
+            arm.id,
+            arm.role,
+            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
+            by_seed[arm.id],
+            len(seeds),
+            settings,
+        )
+        for arm in plan.arms
+    ]
+
+
 def compare(
-    found: Sequence[Found], metrics: "Sequence[MetricKey]", margins: Mapping[str, float], code: str
+    found: Sequence[Found],
+    metrics: "Sequence[MetricKey]",
+    margins: Mapping[str, float],
+    code: str,
+    looks: Looks | None = None,
 ) -> tuple[ArmRow, ...]:
     """Set arms against a control.
 
@@ -148,8 +180,9 @@ def compare(
         metrics: The table's metrics.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Code hash of the newest result.
+        looks: How often the arms are looked at on the way, where they are; seeds are then numbers from 0.
     """
-    columns = {metric.key: _column(found, metric, margins.get(metric.family)) for metric in metrics}
+    columns = {metric.key: _column(found, metric, margins.get(metric.family), looks) for metric in metrics}
     return tuple(
         ArmRow(
             id=arm.id,
@@ -179,21 +212,23 @@ def is_context(metric: "MetricKey") -> bool:
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
-def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None) -> list[Summary]:
+def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, looks: Looks | None) -> list[Summary]:
     """One metric of all arms, corrected over those that have a pair with the control."""
     values = [arm.values(metric.key) for arm in found]
     control = values[0]
     column = [_mean(list(arm.values())) for arm in values]
-    pairs = {
-        place: ([arm[seed] for seed in seeds], [control[seed] for seed in seeds])
-        for place, arm in enumerate(values)
-        if place and (seeds := [seed for seed in arm if seed in control])
-    }
-    differences = [paired_difference(*pair) for pair in pairs.values()]
+    common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
+    common = {place: seeds for place, seeds in common.items() if seeds}
+    pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
+    level = ALPHA * (looks.share_at(found[0].num_seeds) if looks else 1)
+    differences = [paired_difference(*pair, 1 - level) for pair in pairs.values()]
+    if looks:
+        tested = zip(differences, pairs.values(), common.values(), strict=True)
+        differences = [_looked_at(one, pair, seeds, found[0].num_seeds, looks) for one, pair, seeds in tested]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction
     for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
-        within = margin if margin and equivalent(*pair, margin, ALPHA / len(pairs)) else None
+        within = margin if margin and equivalent(*pair, margin, level / len(pairs)) else None
         column[place] = replace(
             column[place],
             difference=difference.difference,
@@ -206,6 +241,15 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None) -
             verdict=verdict(difference, p_corrected, direction, within),
         )
     return column
+
+
+def _looked_at(
+    one: Difference, pair: tuple[list[float], list[float]], seeds: Sequence[int], asked: int, looks: Looks
+) -> Difference:
+    """A difference with the p-value of a test that looks several times, of which it is at one."""
+    reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
+    p, smallest = sequential_p(*pair, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
+    return one._replace(p_value=p, smallest_p=smallest)
 
 
 def _mean(values: Sequence[float]) -> Summary:

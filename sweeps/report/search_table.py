@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeps.ledger import Record
-from sweeps.report.captions import counted, mixed, significance, warnings
+from sweeps.report.captions import mixed, significance, warnings
 from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
-from sweeps.words import written
+from sweeps.words import counted, written
 
 if TYPE_CHECKING:
     from sweeps.cells import Cell

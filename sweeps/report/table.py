@@ -4,7 +4,6 @@ Built from a plan and the ledger's records alone, without Ray or MLflow.
 """
 
 import functools
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,9 +13,9 @@ from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
 from sweeps.report.contrasts import ContrastRow, estimate
 from sweeps.report.robustness import Robustness, examine
-from sweeps.report.rows import ArmRow, Found, Size, compare, newest_code, settings_of
+from sweeps.report.rows import ArmRow, Size, compare, found_of, newest_code
 from sweeps.report.search_table import SearchReport, build_search, failure
-from sweeps.words import written
+from sweeps.stopping import Stage, stage_of
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -34,6 +33,7 @@ class Report:
         errors: Failed cells, each with its reason.
         values: Arm -> metric key -> seed -> value: what the rows were computed from.
         search: What the study's search found; None without a search.
+        stage: How many of its seeds the study has come to.
         contrasts: What the study's design computes from the arms; empty for one change at a time.
     """
 
@@ -47,6 +47,7 @@ class Report:
     values: dict[str, dict[str, dict[int, float]]]
     search: SearchReport | None
     plan: "Plan"
+    stage: Stage
     contrasts: tuple[ContrastRow, ...] = ()
 
     @functools.cached_property
@@ -65,10 +66,11 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         records: By cell id.
         proof: What was counted of the arms before they ran.
     """
-    found = _found(plan, records)
+    stage = stage_of(plan, records)
+    found = found_of(plan, records, stage.seeds)
     of_plan = [record for arm in found for record in arm.records.values()]
     code = newest_code(of_plan)
-    rows = compare(found, plan.metrics, plan.study.margins, code)
+    rows = compare(found, plan.metrics, plan.study.margins, code, stage.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = build_search(plan, records)
     values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found}
@@ -79,11 +81,12 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         rows=rows,
         metrics=plan.metrics,
         notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(found)),
-        caption=caption(plan, rows, code),
+        caption=caption(plan, rows, code, stage),
         errors=(*errors, *(search.errors if search else ())),
         values=values,
         search=search,
         plan=plan,
+        stage=stage,
         contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics]),
     )
 
@@ -91,24 +94,3 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
 def _size(arm: str, proof: Proof | None) -> Size | None:
     one = proof.of(arm) if proof else None
     return Size(one.parameters, one.flops, one.delta_parameters, one.delta_flops) if one else None
-
-
-def _found(plan: "Plan", records: Mapping[str, Record]) -> list[Found]:
-    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
-    for cell in plan.cells:
-        if cell.id in records:
-            by_seed[cell.arm][cell.seed] = records[cell.id]
-    num_seeds = len(plan.study.seeds)
-    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
-    settings = settings_of(control, itertools.chain(*others))
-    return [
-        Found(
-            arm.id,
-            arm.role,
-            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
-            by_seed[arm.id],
-            num_seeds,
-            settings,
-        )
-        for arm in plan.arms
-    ]

@@ -1,0 +1,87 @@
+"""How many of its seeds a study takes: all, or as many as it takes to decide every arm."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.sequential import Looks, looks
+from sweeps.study import SeedRule, Study
+
+if TYPE_CHECKING:
+    from sweeps.ledger import Record
+    from sweeps.plan import Plan
+    from sweeps.report.rows import ArmRow
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a study is among its seeds.
+
+    Args:
+        seeds: What is asked for by now.
+        looks: When the study is looked at, where it is to end by itself.
+        decided: Whether every arm is, so that no further seed is needed.
+        over: Whether no further seed will be asked for.
+    """
+
+    seeds: tuple[int, ...]
+    looks: Looks | None
+    decided: bool
+    over: bool
+
+
+def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
+    """Where a study stands; the same for whoever asks, since it is worked out from the results alone.
+
+    Seeds are asked for up to the first look that does not decide every arm by the study's first metric: an arm is
+    decided where the table would say more of it than that there is no evidence, or where it has no value at all.
+    """
+    study = plan.study
+    whens = _looks(study, len(plan.arms) - 1)
+    if whens is None:
+        return Stage(study.all_seeds, None, decided=False, over=True)
+    for number in whens.seeds:
+        seeds = study.all_seeds[:number]
+        if not _ended(plan, records, number):
+            return Stage(seeds, whens, decided=False, over=False)
+        if _decided(plan, records, seeds, whens):
+            return Stage(seeds, whens, decided=True, over=True)
+    return Stage(study.all_seeds, whens, decided=False, over=True)
+
+
+def looked_at(seeds: tuple[int, ...] | SeedRule, arms: int, metric: str) -> Iterator[str]:
+    """When a study is looked at, for the reader of its plan."""
+    if not isinstance(seeds, SeedRule):
+        return
+    *before, last = looks(seeds.min, seeds.max, arms).seeds
+    if not before:
+        yield f"seeds: {last} are too few for a look on the way to find anything, so all are taken"
+        return
+    at = " and ".join(map(str, before))
+    yield f"seeds: looked at after {at}, and over where {metric} decides every arm; {last} at most"
+
+
+def _looks(study: Study, arms: int) -> Looks | None:
+    rule = study.seeds
+    return looks(rule.min, rule.max, arms) if isinstance(rule, SeedRule) else None
+
+
+def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
+    """Whether every arm has its results at the first seeds; cells come seed by seed."""
+    from sweeps.ledger import state
+
+    cells = plan.cells[: number * len(plan.arms)]
+    return all(state(records.get(cell.id), plan) not in ("pending", "rescore") for cell in cells)
+
+
+def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:
+    from sweeps.report.rows import compare, found_of
+
+    metric = plan.metrics[0]
+    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", whens)
+    return all(_is_decided(arm, metric.key) for arm in arms)
+
+
+def _is_decided(arm: "ArmRow", key: str) -> bool:
+    found = arm.metrics[key]
+    return found.difference is None or not found.verdict.startswith("no evidence")

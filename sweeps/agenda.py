@@ -1,5 +1,6 @@
 """What to do next: the plan's cells, then each arm's search in turn, then the confirmation of its winners."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from sweeps.proposals import ArmSearch
     from sweeps.searches import SearchPlan
 
-WAITING: frozenset[State] = frozenset({"pending", "rescore"})
+WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
+MAX_LOST = 2
+"""How often a cell is handed out again in one run when the machine, not the arm, has failed."""
 
 
 class Over(Exception):  # noqa: N818  # an end, not an error
@@ -45,6 +48,7 @@ class Agenda:
         self._states = WAITING | ({"failed"} if retry_failed else frozenset())
         self._searches: dict[str, ArmSearch] = {}
         self._open: dict[str, ArmSearch] = {}
+        self._handed: Counter[str] = Counter()
         self._ended: set[str] = set()
         self._steps = self._order()
         self._ahead: list[Cell | None] = []
@@ -64,12 +68,14 @@ class Agenda:
         Raises:
             Over: No cell is left.
         """
-        if self._ahead:
-            return self._ahead.pop()
         try:
-            return next(self._steps)
+            cell = self._ahead.pop() if self._ahead else next(self._steps)
         except StopIteration:
             raise Over from None
+        if cell is not None:
+            self._handed[cell.id] += 1
+            self._ended.discard(cell.id)
+        return cell
 
     def ended(self, cell: Cell, record: Record | None) -> None:
         """Take note of a cell that ended; without a record its worker died."""
@@ -89,23 +95,40 @@ class Agenda:
         yield from self._of_the_plan()
         if self.plan.search is not None:
             yield from self._search(self.plan.search)
+        yield from self._lost_once_more()
 
     def _of_the_plan(self) -> Iterator[Cell | None]:
         """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
         from sweeps.stopping import stage_of
 
-        handed: set[str] = set()
         while True:
             seeds = set(stage_of(self.plan, self.records).seeds)
-            due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and cell.id not in handed]
+            due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
             if not due:  # all seeds, or a look that lacks cells which are not to be done now
                 return
-            handed.update(cell.id for cell in due)
             yield from due
             if len(seeds) == len(self.plan.study.all_seeds):
                 return
-            while not self._ended.issuperset(handed):
-                yield None
+            yield from self._all_ended()
+
+    def _lost_once_more(self) -> Iterator[Cell | None]:
+        """What the machine has failed meanwhile."""
+        while True:
+            yield from self._all_ended()
+            lost = [cell for cell in self.plan.cells if (found := self.records.get(cell.id)) and found.lost]
+            if not (due := [cell for cell in self._due(lost) if self._may(cell)]):
+                return
+            yield from due
+
+    def _may(self, cell: Cell) -> bool:
+        """Whether a cell was not handed out yet in this run, or is to be once more since the machine failed it."""
+        found = self.records.get(cell.id)
+        return self._handed[cell.id] <= (MAX_LOST if found is not None and found.lost else 0)
+
+    def _all_ended(self) -> Iterator[None]:
+        """Wait for all that was handed out."""
+        while not self._ended.issuperset(self._handed):
+            yield None
 
     def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
         from sweeps.proposals import ArmSearch

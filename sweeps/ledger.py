@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from models.system import NonFiniteError
 from trainables.files import write_atomically
-from trainables.trial_spec import RESULT, Result, Stage, Status
+from trainables.trial_spec import RESULT, Failure, Result, Stage, Status
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
 
-State = Literal["pending", "done", "failed", "pruned", "rescore"]
+State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
 UNREADABLE = "unreadable.json"
 
 
@@ -45,11 +44,23 @@ class Record:
     finished: str
     code_hash: str
     base_hash: str
+    failure: Failure | Literal[""] = ""
+    retries: int = 0
 
     @property
     def diverged(self) -> bool:
         """Whether the method itself left the finite numbers: a finding, where other failures are accidents."""
-        return self.status == "failed" and self.error.startswith(NonFiniteError.__name__)
+        return self.failure == "diverged"
+
+    @property
+    def kind(self) -> str:
+        """The class of its failure as it is put behind its name; nothing where there is none to say."""
+        return f" ({self.failure})" if self.failure not in ("", "error") else ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the machine failed, and not the arm: the cell is done again."""
+        return self.failure == "infrastructure"
 
     @classmethod
     def of(cls, result: Result) -> Self:
@@ -64,6 +75,8 @@ class Record:
             sampled=result.spec.sampled,
             status=result.status,
             error=result.error,
+            failure=result.failure,
+            retries=len(result.retries),
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
@@ -211,7 +224,7 @@ def study_folder(storage: Path, study: str) -> Path:
 
 
 def states(plan: "Plan", records: Mapping[str, Record]) -> dict[str, State]:
-    """State of every cell of a plan: pending, done, failed, or rescore (clips kept, a metric is missing)."""
+    """State of every cell of a plan: pending, done, failed, lost to the machine, or rescore (a metric is missing)."""
     return {cell.id: state(records.get(cell.id), plan) for cell in plan.cells}
 
 
@@ -219,6 +232,8 @@ def state(record: Record | None, plan: "Plan") -> State:
     """State of one cell, given its result."""
     if record is None:
         return "pending"
+    if record.lost:
+        return "lost"
     if record.status != "done":
         return record.status
     return "done" if all(metric.key in record.scores for metric in plan.metrics) else "rescore"

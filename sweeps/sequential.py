@@ -77,10 +77,10 @@ def sequential_p(
 
         p = inf {a : #{e in E_k : |sum_{s <= n_k} e_s d_s| >= |sum_{s <= n_k} d_s|} <= a h_k 2^n  for some look k}
 
-    where E_k are the patterns of signs e that no earlier look has found. At level a, look k finds the patterns with the largest sums that no earlier look has
-    found, at most a share a h_k of all; together the looks find at most a share a. What is found at one level is found
-    at every higher one, and at every later look. So P(p <= a) <= a whenever one stops and for whatever reason, and
-    Holm's correction of such p-values holds too. With a single look it is the sign-flip test's p.
+    where E_k are the patterns of signs e that no earlier look has found. At level a, look k finds those with the
+    largest sums, at most a share a h_k of all; together the looks find at most a share a. What is found at one level is
+    found at every higher one, and at every later look. So P(p <= a) <= a whenever one stops and for whatever reason,
+    and Holm's correction of such p-values holds too. With a single look it is the sign-flip test's p.
 
     Exact for up to 16 pairs; above, each pattern of the first 16 is continued by 4 drawn with a fixed seed.
 

@@ -84,6 +84,7 @@ class Status:
     cells: list[dict[str, Any]]
     driver: Driver | None
     failures: tuple[str, ...]
+    kinds: dict[str, int]
 
     @classmethod
     def of(cls, plan: "Plan", storage: Path) -> "Status":
@@ -95,8 +96,9 @@ class Status:
         cells = _with_running(listed(plan, records), at_work)
         here = {cell["id"] for cell in cells}
         failed = [record for record in records.values() if record.status == "failed" and record.cell_id in here]
-        failures = tuple(f"{record.arm} seed {record.seed}: {record.error}" for record in failed)
-        return cls(plan.study.name, cells, driver, failures)
+        failures = tuple(f"{record.arm} seed {record.seed}{record.kind}: {record.error}" for record in failed)
+        kinds: Counter[str] = Counter(record.failure or "error" for record in failed)
+        return cls(plan.study.name, cells, driver, failures, dict(kinds))
 
     @property
     def by_arm(self) -> dict[str, Counter[str]]:
@@ -115,6 +117,7 @@ class Status:
             "arms": {arm: dict(counts) for arm, counts in self.by_arm.items()},
             "driver": driver,
             "failures": list(self.failures),
+            "failure_classes": self.kinds,
         }
 
     def in_words(self) -> str:

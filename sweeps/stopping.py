@@ -71,7 +71,7 @@ def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
     from sweeps.ledger import state
 
     cells = plan.cells[: number * len(plan.arms)]
-    return all(state(records.get(cell.id), plan) not in ("pending", "rescore") for cell in cells)
+    return all(state(records.get(cell.id), plan) not in ("pending", "lost", "rescore") for cell in cells)
 
 
 def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:

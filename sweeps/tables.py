@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sweeps.proof import Proof
 
 WIDTH_IN_FILES = 200
-STATES = ("done", "running", "failed", "pruned", "rescore", "pending", "proposed", "spared")
+STATES = ("done", "running", "failed", "lost", "pruned", "rescore", "pending", "proposed", "spared")
 
 
 def show(*tables: RenderableType) -> None:

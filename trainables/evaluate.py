@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import STOP, Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
 from trainables.data.frames import to_video
+from trainables.failures import classify
 from trainables.inputs import prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment
 from trainables.scaling import Scaling
-from trainables.trial_spec import LostWorkerError, Result, Score, TrialSpec
+from trainables.trial_spec import Failure, LostWorkerError, Result, Score, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ def run_cell(
     seconds: dict[str, float] = {}
     drawn: Drawn | None = None
     scores: dict[str, Score] = {}
+    failure: Failure | Literal[""] = ""
     error, attempt = "", 1
     try:
         attempt = begin_attempt(folder)
@@ -137,7 +139,7 @@ def run_cell(
     except LostWorkerError:
         raise
     except Exception as reason:
-        error = f"{type(reason).__name__}: {reason}"
+        error, failure = f"{type(reason).__name__}: {reason}", classify(reason)
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
     if (folder / STOP).exists():  # told to stop after its training: what told it has left a result
         return None
@@ -147,6 +149,7 @@ def run_cell(
         spec=spec,
         status="failed" if error else "done",
         error=error,
+        failure=failure,
         attempt=attempt,
         prompts=drawn.prompts if drawn else (),
         scores=scores,

@@ -16,13 +16,11 @@ from models.training import AdamW
 from trainables.cell_files import STOP, leave_weights
 from trainables.checkpoints import Checkpoints
 from trainables.data.latents import Batches
+from trainables.failures import OutOfMemoryError, is_out_of_memory
+from trainables.scaling import next_smaller
 from trainables.spool import Spool
 from trainables.trial_spec import LostWorkerError, TrialSpec
 from trainables.zero import deepspeed_config, full_weights, start_engine
-
-
-class OutOfMemoryError(RuntimeError):
-    """The device's memory does not hold a pass; the message says which micro-batch to try."""
 
 
 @dataclass
@@ -176,9 +174,9 @@ def in_words(error: RuntimeError, micro: int) -> RuntimeError:
     first_line = str(error).partition("\n")[0]
     if isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in first_line:
         return LostWorkerError(first_line)
-    if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in first_line:
+    if not is_out_of_memory(error):
         return error
-    smaller = next((size for size in range(micro // 2, 0, -1) if micro % size == 0), None)
+    smaller = next_smaller(micro)
     advice = f"resources: {{micro_batch_size: {smaller}}}" if smaller else "ZeRO stage 3, or offload"
     return OutOfMemoryError(f"micro-batch {micro} does not fit the memory ({first_line}) -> {advice}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result
+from trainables.failures import classify
 from trainables.provenance import code_hash, commit, origin
 from trainables.reservations import free_what_the_dead_reserved
 from trainables.spool import Point, Spool
@@ -144,6 +145,7 @@ class Group:
             spec=self.spec,
             status="failed",
             error=f"{type(error).__name__}: {error}",
+            failure=classify(error),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={"code_hash": code_hash(), "commit": commit()},
         )

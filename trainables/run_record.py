@@ -28,7 +28,9 @@ def outcome(result: Result) -> dict[str, str]:
         "status": result.status,
         "attempts": str(result.attempt),
         "surrogate": str(any(score.surrogate for score in result.scores.values())).lower(),
+        "failure": result.failure,
         "error": result.error[:MAX_TAG],
+        "retries": "; ".join(result.retries)[:MAX_TAG],
     }
 
 

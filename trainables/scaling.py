@@ -47,6 +47,11 @@ class Zero(_Block):
         return ""
 
 
+def next_smaller(micro: int) -> int | None:
+    """The largest micro-batch below one that divides it; None below 1."""
+    return next((size for size in range(micro // 2, 0, -1) if micro % size == 0), None)
+
+
 class Scaling(_Block):
     """The worker group of one cell; nothing here changes what is computed, but for rounding.
 

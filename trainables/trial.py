@@ -35,10 +35,12 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._bench: Workbench | None = None
         self._group: Group | None = None
         self._followed: dict[str, float] = {}
+        self._smaller: TrialSpec | None = None
+        self._retries: tuple[str, ...] = ()
 
     def step(self) -> dict[str, Any]:
         """Run the cell to its end, or to its next report; a failed cell is a result, not an exception."""
-        spec = TrialSpec.model_validate(self.config["spec"])
+        spec = self._smaller or TrialSpec.model_validate(self.config["spec"])
         return self._run(spec) if spec.training is None else self._follow(spec)
 
     def _run(self, spec: TrialSpec) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             self._bench = self._workbench(spec)
         result = run_cell(spec, spec.folder(Path(self.config["storage"])), self._bench)
         assert result is not None, "nothing is trained here that could be stopped"
-        return self._last(result)
+        return {} if self._tries_again(spec, result) else self._last(result)
 
     def _follow(self, spec: TrialSpec) -> dict[str, Any]:
         """The next report of the cell's worker group, or its end."""
@@ -63,9 +65,29 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             return dict(self._followed)
         self._group = None
         result = Result.model_validate_json((spec.folder(Path(self.config["storage"])) / RESULT).read_bytes())
+        if self._tries_again(spec, result):
+            return dict(self._followed)
         return self._last(result) | self._followed
 
+    def _tries_again(self, spec: TrialSpec, result: Result) -> bool:
+        """Whether a cell whose memory did not suffice is done once more, in smaller pieces, at the next step."""
+        from trainables.cell_files import TRAINED
+
+        folder = spec.folder(Path(self.config["storage"]))
+        smaller = spec.in_smaller_pieces(trained=(folder / TRAINED).exists())
+        if result.failure != "out of memory" or smaller is None:
+            return False
+        (folder / RESULT).unlink()  # a driver that ends now finds the cell undone, not failed
+        self._smaller, self._retries = smaller, (*self._retries, result.error)
+        self._bench = None  # room for what comes next
+        return True
+
     def _last(self, result: Result) -> dict[str, Any]:
+        from trainables.cell_files import leave_result
+
+        if self._retries:
+            result = result.model_copy(update={"retries": self._retries})
+            leave_result(result.spec.folder(Path(self.config["storage"])), result)
         report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
         if objective := result.scores.get(self.config["objective"]):
             report[OBJECTIVE] = objective.value
@@ -81,7 +103,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Accept the next cell on this actor; a training that was stopped for it comes to its end first."""
         self.cleanup()
-        self._followed = {}
+        self._followed, self._smaller, self._retries = {}, None, ()
         return True
 
     def cleanup(self) -> None:

@@ -12,7 +12,7 @@ from models.bases import Protocol
 from models.training import AdamW
 from trainables.data import Data
 from trainables.metrics import Extractors
-from trainables.scaling import Scaling
+from trainables.scaling import Scaling, next_smaller
 
 RESULT = "result.json"
 """Name of the result in a cell's folder."""
@@ -26,6 +26,8 @@ UPDATE = "update"
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]
+Failure = Literal["infrastructure", "out of memory", "diverged", "refused", "error"]
+"""Why a cell failed: see ``trainables.failures.classify``."""
 
 
 class LostWorkerError(RuntimeError):
@@ -79,6 +81,24 @@ class TrialSpec(BaseModel):
         """How the system is trained; None for one that is not."""
         return AdamW.model_validate(self.tree["training"]) if SYSTEMS[self.system].is_trained else None
 
+    def in_smaller_pieces(self, *, trained: bool) -> "TrialSpec | None":
+        """The same cell for a device whose memory did not suffice; None where it cannot be cut further.
+
+        A training takes a smaller micro-batch, and more of them per update, so that the global batch stays what it is;
+        drawing takes one clip at a time.
+
+        Args:
+            trained: Whether its training is over.
+        """
+        if self.training is not None and not trained:
+            smaller = next_smaller(self.scaling.micro_batch(self.training))
+            scaling = self.scaling.model_copy(update={"micro_batch_size": smaller})
+            return self.model_copy(update={"scaling": scaling}) if smaller else None
+        frames, now = self.protocol.frames, self.protocol.micro_batch
+        if now is not None and now <= frames:
+            return None
+        return self.model_copy(update={"protocol": self.protocol.model_copy(update={"micro_batch": frames})})
+
     @property
     def cell_id(self) -> str:
         """Stable identity of the cell: 16 hexadecimal digits of the hash of all that decides what is sampled.
@@ -130,8 +150,9 @@ class Score(BaseModel):
 class Result(BaseModel):
     """What a worker leaves behind for one cell; written by atomic rename, as ``cells/<id>/result.json``.
 
-    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died. ``prompts`` are what its
-    clips were asked for, one each.
+    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died. ``failure`` says of what
+    kind its error is, and ``retries`` what was tried before for want of memory. ``prompts`` are what its clips were
+    asked for, one each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,6 +161,8 @@ class Result(BaseModel):
     spec: TrialSpec
     status: Status
     error: str = ""
+    failure: Failure | Literal[""] = ""
+    retries: tuple[str, ...] = ()
     attempt: int = Field(default=1, ge=1)
     prompts: tuple[str, ...] = ()
     scores: dict[str, Score] = {}

@@ -73,6 +73,8 @@ def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
         code: Code hash of the newest of them.
         noun: What they are called.
     """
+    if smaller := sum(bool(record.retries) for record in records):
+        yield f"{smaller} of {len(records)} {noun} ran out of memory first, and were done in smaller pieces."
     if other := sum(record.code_hash != code for record in records):
         yield f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare."
 

@@ -13,7 +13,7 @@ from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
 
 SIZES = tuple(field.name for field in fields(Size))
-LOST = ("failed", "diverged", "pruned", "missing", "other_code")
+LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
 
 def to_json(report: Report) -> str:

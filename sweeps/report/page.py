@@ -109,7 +109,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "arms × seeds", f"{len(report.rows)} × {len(report.stage.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     cells = len(report.rows) * len(report.stage.seeds)
-    unfinished = sum(row.failed + row.diverged + row.pruned + row.missing for row in report.rows)
+    unfinished = sum(row.failed + row.lost + row.diverged + row.pruned + row.missing for row in report.rows)
     yield "cells done", f"{cells - unfinished} of {cells}"
 
 

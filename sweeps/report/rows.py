@@ -89,11 +89,12 @@ class ArmRow:
         role: The control is what the others are compared with.
         changes: What the arm changes, as the study writes it.
         metrics: Metric key -> its summary.
-        failed: Cells that ended in an error.
+        failed: Cells that ended in an error of the arm.
         diverged: Cells in which the method left the finite numbers.
         pruned: Cells that were stopped early.
         missing: Cells without a result.
         other_code: Cells done by other code than the newest result was.
+        lost: Cells that the machine failed, which is not charged to the arm; they are done again.
         size: What was counted of it before it ran; None where that was not done.
     """
 
@@ -106,6 +107,7 @@ class ArmRow:
     pruned: int
     missing: int
     other_code: int
+    lost: int = 0
     size: Size | None = None
 
 
@@ -189,7 +191,8 @@ def compare(
             role=arm.role,
             changes=arm.changes,
             metrics={key: column[place] for key, column in columns.items()},
-            failed=sum(record.status == "failed" and not record.diverged for record in arm.records.values()),
+            failed=sum(_is_charged(record) for record in arm.records.values()),
+            lost=sum(record.lost for record in arm.records.values()),
             diverged=sum(record.diverged for record in arm.records.values()),
             pruned=sum(record.status == "pruned" for record in arm.records.values()),
             missing=arm.num_seeds - len(arm.records),
@@ -197,6 +200,11 @@ def compare(
         )
         for place, arm in enumerate(found)
     )
+
+
+def _is_charged(record: Record) -> bool:
+    """Whether a cell ended in an error that is neither the machine's nor the arm's own result."""
+    return record.status == "failed" and not record.diverged and not record.lost
 
 
 def newest_code(records: Iterable[Record]) -> str:

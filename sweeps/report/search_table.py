@@ -103,7 +103,7 @@ def failure(record: Record) -> str:
     place = ""
     if record.trial is not None:
         place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
-    return f"{record.arm}{place} seed {record.seed}: {record.error}"
+    return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 
 def winner(rank: int) -> str:

@@ -192,6 +192,7 @@ def lost(row: ArmRow) -> str:
     """What keeps an arm from having all its values, such as ``1 failed, 2 missing``."""
     counts = {
         "failed": row.failed,
+        "lost to the machine": row.lost,
         "diverged": row.diverged,
         "pruned": row.pruned,
         "missing": row.missing,

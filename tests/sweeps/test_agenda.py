@@ -40,7 +40,7 @@ def searched(write: Callable[[str], Path]) -> Plan:
     return expand(load(write(STUDY + SEARCH)))
 
 
-def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True) -> Record:
+def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, failure: str = "") -> Record:
     scores = {
         metric.key: Score(
             value=float(cell.spec.tree["noise"].get("threshold", 0)), direction="max", surrogate=True, parameters={}
@@ -50,7 +50,14 @@ def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True) -
     }
     return Record.of(
         Result.model_validate(
-            {"cell_id": cell.id, "spec": cell.spec, "status": status, "scores": scores, "finished": "now"}
+            {
+                "cell_id": cell.id,
+                "spec": cell.spec,
+                "status": status,
+                "failure": failure,
+                "scores": scores,
+                "finished": "now",
+            }
         )
     )
 
@@ -196,3 +203,39 @@ def test_a_failure_anywhere_leaves_a_study_incomplete(searched: Plan, place: int
     failed = records | {whole[place].id: record(searched, whole[place], "failed")}
     assert run._incomplete(failed), whole[place].spec.stage
     assert run._incomplete({cell_id: found for cell_id, found in records.items() if cell_id != whole[place].id})
+
+
+def test_what_the_machine_failed_is_done_again_and_what_the_arm_failed_is_not(plan: Plan) -> None:
+    agenda, handed = Agenda(plan, {}), []
+    first, second = plan.cells[0], plan.cells[1]
+    while True:
+        try:
+            cell = agenda.next()
+        except Over:
+            break
+        if cell is None:
+            continue
+        handed.append(cell)
+        if cell == first and handed.count(first) < 3:
+            agenda.ended(cell, record(plan, cell, "failed", failure="infrastructure"))
+        elif cell == second:
+            agenda.ended(cell, record(plan, cell, "failed", failure="error"))
+        else:
+            agenda.ended(cell, record(plan, cell))
+    assert handed == [*plan.cells, first, first]
+
+
+def test_a_machine_that_fails_always_is_not_asked_for_ever(plan: Plan) -> None:
+    agenda = Agenda(plan, {})
+    handed = 0
+    while True:
+        try:
+            cell = agenda.next()
+        except Over:
+            break
+        if cell is not None:
+            handed += 1
+            agenda.ended(cell, record(plan, cell, "failed", failure="infrastructure"))
+    assert handed == 3 * len(plan.cells)
+    lost = {cell.id: record(plan, cell, "failed", failure="infrastructure") for cell in plan.cells}
+    assert Agenda(plan, lost).total == len(plan.cells), "the next run goes on with them"

@@ -144,7 +144,9 @@ def record(plan: Plan, place: int, values: dict[str, float], status: str = "done
         for metric in plan.metrics
         if status == "done"
     }
-    whole = {"cell_id": cell.id, "spec": cell.spec, "status": status, "error": error, "scores": scores, "finished": ""}
+    failure = "diverged" if error else ""
+    whole = {"cell_id": cell.id, "spec": cell.spec, "status": status, "error": error, "failure": failure}
+    whole |= {"scores": scores, "finished": ""}
     return Record.of(Result.model_validate(whole))
 
 

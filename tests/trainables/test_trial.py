@@ -3,6 +3,18 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.bases import Protocol
+from models.zs2 import ZS2
+from trainables import evaluate
+from trainables.data.prompts import PromptsData
+from trainables.evaluate import Workbench
+from trainables.trial import CellTrial
+from trainables.trial_spec import RESULT, Result, TrialSpec
 
 
 def test_a_worker_starts_without_the_heavy_libraries() -> None:
@@ -17,3 +29,61 @@ sys.exit(", ".join({"torch", "diffusers", "transformers", "cv2", "decord"} & set
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def cell(tiny_base_folder: Path) -> TrialSpec:
+    return TrialSpec(
+        study="s",
+        arm="control",
+        role="control",
+        system="zs2",
+        tree=ZS2().model_dump(mode="json"),
+        base=str(tiny_base_folder),
+        data=PromptsData(layout="prompts", prompts=("a red circle", "a blue square")),
+        protocol=Protocol(clips=2, frames=3, steps=2, guidance=2.0, height=32, width=32),
+        seed=0,
+        metrics=("temporal_flickering",),
+    )
+
+
+def run(spec: TrialSpec, storage: Path) -> tuple[list[dict[str, Any]], Result]:
+    """The steps of a trial as Tune takes them, and the result it leaves."""
+    worker = CellTrial.__new__(CellTrial)
+    worker.config = {"spec": spec.model_dump(mode="json"), "storage": str(storage), "warm": True, "objective": ""}
+    worker._trial_info = None
+    worker.setup(worker.config)
+    worker._workbench = lambda spec: Workbench.on(storage, spec.scaling, shared=False)
+    steps = []
+    while not steps or not steps[-1].get("done"):
+        steps.append(worker.step())
+        assert len(steps) < 5
+    return steps, Result.model_validate_json((spec.folder(storage) / RESULT).read_bytes())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cell_whose_memory_does_not_suffice_is_drawn_clip_by_clip(
+    tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, draw = cell(tiny_base_folder), evaluate.sample
+    _, whole = run(spec, tmp_path / "whole")
+
+    def small_memory(spec: TrialSpec, *rest: Any, **more: Any) -> Any:
+        if spec.protocol.micro_batch is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return draw(spec, *rest, **more)
+
+    monkeypatch.setattr(evaluate, "sample", small_memory)
+    steps, found = run(spec, tmp_path / "small")
+    assert [step.get("status") for step in steps] == [None, "done"]
+    assert found.retries == ("OutOfMemoryError: CUDA out of memory",)
+    assert found.cell_id == whole.cell_id
+    for key, score in whole.scores.items():
+        assert found.scores[key].value == pytest.approx(score.value, rel=1e-4)
+
+    def no_memory(*rest: Any, **more: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(evaluate, "sample", no_memory)
+    steps, found = run(spec, tmp_path / "none")
+    assert [step.get("status") for step in steps] == [None, "failed"]
+    assert (found.failure, len(found.retries)) == ("out of memory", 1)

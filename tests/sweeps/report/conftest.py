@@ -102,7 +102,8 @@ def simulated() -> Simulated:
             record = _record(cell, keys)
             if fate in ("failed", "pruned"):
                 error = "NonFiniteError: NaN at step 3 of <clip> 0 & on" if fate == "failed" else ""
-                record = replace(record, status=fate, error=error, scores={}, settings={})
+                kind = "diverged" if fate == "failed" else ""
+                record = replace(record, status=fate, error=error, failure=kind, scores={}, settings={})
             if fate == "other code":
                 record = replace(record, code_hash="01d", finished="2020-01-01T00:00:00+00:00")
             if fate != "missing":
@@ -126,7 +127,9 @@ def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dic
             cell = search.trial(space.arm.id, number, sampled)
             found[cell.id] = _record(cell, keys)
             if number == 3:
-                found[cell.id] = replace(found[cell.id], status="failed", error="OutOfMemory: no room", scores={})
+                found[cell.id] = replace(
+                    found[cell.id], status="failed", error="OutOfMemory: no room", failure="out of memory", scores={}
+                )
     if search.confirm is not None:
         everything = {**records, **found}
         winners = {
@@ -210,6 +213,7 @@ def stored(report: Report, ledger: Ledger, simulated: Simulated) -> Path:
             spec=cell.spec,
             status=record.status,
             error=record.error,
+            failure=record.failure,
             scores={
                 key: Score(value=value, direction="max", surrogate=False, parameters={})
                 for key, value in record.scores.items()

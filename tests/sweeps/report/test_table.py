@@ -148,21 +148,31 @@ def test_what_is_lost_is_counted_and_its_seed_left_out(planned: Planned) -> None
     plan = planned(ARMS + "seeds: 6")
     records = done(plan, lambda cell: cell.seed + (0.5 + 0.1 * cell.seed) * (cell.arm != "control"))
     lost = cell_of(plan, "noise=removed", 2)
-    records[lost.id] = record(lost, status="failed", scores={}, error="NonFiniteError: NaN at step 3")
+    records[lost.id] = record(
+        lost, status="failed", scores={}, error="NonFiniteError: NaN at step 3", failure="diverged"
+    )
+    late = cell_of(plan, "noise=removed", 1)
+    records[late.id] = record(late, status="failed", scores={}, error="OSError: no space", failure="infrastructure")
+    slow = cell_of(plan, "attention=removed", 1)
+    records[slow.id] = replace(records[slow.id], retries=1)
     stopped = cell_of(plan, "noise=removed", 3)
     records[stopped.id] = record(stopped, status="pruned")
     del records[cell_of(plan, "attention=removed", 0).id]
     del records[cell_of(plan, "control", 5).id]
     report = build(plan, records)
     noise, attention, mu = report.rows[1:]
-    assert (noise.failed, noise.diverged, noise.pruned, noise.missing) == (0, 1, 1, 0)
+    assert (noise.failed, noise.lost, noise.diverged, noise.pruned, noise.missing) == (0, 1, 1, 1, 0)
     assert (attention.failed, attention.pruned, attention.missing) == (0, 0, 1)
     assert (mu.failed, mu.pruned, mu.missing) == (0, 0, 0)
-    assert [row.metrics[FLICKERING].n for row in report.rows] == [5, 4, 5, 6]
-    assert noise.metrics[FLICKERING].difference == pytest.approx(0.5 + 0.1 * (0 + 1 + 4) / 3)
+    assert [row.metrics[FLICKERING].n for row in report.rows] == [5, 3, 5, 6]
+    assert noise.metrics[FLICKERING].difference == pytest.approx(0.5 + 0.1 * (0 + 4) / 2)
     assert attention.metrics[FLICKERING].difference == pytest.approx(0.5 + 0.1 * (1 + 2 + 3 + 4) / 4)
     assert mu.metrics[FLICKERING].smallest_p == 2 / 2**5
-    assert report.errors == ("noise=removed seed 2: NonFiniteError: NaN at step 3",)
+    assert report.errors == (
+        "noise=removed seed 1 (infrastructure): OSError: no space",
+        "noise=removed seed 2 (diverged): NonFiniteError: NaN at step 3",
+    )
+    assert any("ran out of memory first" in note for note in report.notes)
 
 
 def test_a_number_that_is_none_is_a_missing_one(planned: Planned) -> None:

@@ -22,7 +22,7 @@ def test_everything_is_said_off_a_terminal(report: Report, capsys: pytest.Captur
     assert all(line in printed for line in report.caption.splitlines())
     for error in report.errors:
         assert f"failed: {error}" in printed
-    assert "noise=removed seed 2: NonFiniteError: NaN at step 3 of <clip> 0 & on" in printed
+    assert "noise=removed seed 2 (diverged): NonFiniteError: NaN at step 3 of <clip> 0 & on" in printed
 
 
 def test_a_search_is_shown_with_its_winners(report: Report, capsys: pytest.CaptureFixture[str]) -> None:

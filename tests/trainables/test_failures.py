@@ -1,0 +1,98 @@
+"""What kind of failure an error is, and what is tried where memory does not suffice."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+
+from models.bases import Protocol
+from models.seer import Seer
+from models.system import NonFiniteError
+from models.zs2 import ZS2
+from trainables.data import ShapesData
+from trainables.failures import OutOfMemoryError, classify
+from trainables.scaling import Scaling
+from trainables.trial_spec import LostWorkerError, TrialSpec
+
+
+def invalid() -> ValidationError:
+    class Model(BaseModel):
+        number: int
+
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate({"number": "x"})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NonFiniteError("the loss became nan"), "diverged"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (OutOfMemoryError("micro-batch 4 does not fit"), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (LostWorkerError("gone"), "infrastructure"),
+        (ConnectionResetError("by peer"), "infrastructure"),
+        (OSError(errno.ENOSPC, "No space left on device"), "infrastructure"),
+        (OSError(errno.EIO, "Input/output error"), "infrastructure"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "weights.pt"), "refused"),
+        (ValueError("weights do not fit"), "refused"),
+        (invalid(), "refused"),
+        (PermissionError(errno.EACCES, "Permission denied"), "error"),
+        (ZeroDivisionError(), "error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_every_error_has_one_class(error: BaseException, kind: str) -> None:
+    assert classify(error) == kind
+
+
+def test_to_classify_an_error_torch_is_not_loaded() -> None:
+    code = "import sys; from trainables import failures as f; f.classify(OSError()); assert 'torch' not in sys.modules"
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
+
+
+def spec(system: type[Any], **changes: Any) -> TrialSpec:
+    return TrialSpec(
+        study="s",
+        arm="control",
+        role="control",
+        system=system.name,
+        tree=system().model_dump(mode="json"),
+        base="shapes",
+        data=ShapesData(),
+        protocol=Protocol(clips=8, frames=4),
+        seed=0,
+        metrics=("clip_score",),
+        **changes,
+    )
+
+
+def test_a_training_takes_smaller_micro_batches_down_to_one_and_the_global_batch_stays() -> None:
+    cell = spec(Seer, scaling=Scaling(workers=2))
+    sizes = []
+    at: TrialSpec | None = cell
+    while at is not None:
+        assert at.training is not None
+        sizes.append(at.scaling.micro_batch(at.training))
+        assert sizes[-1] * at.scaling.accumulation(at.training) * 2 == at.training.global_batch_size
+        assert at.cell_id == cell.cell_id
+        at = at.in_smaller_pieces(trained=False)
+    assert sizes == [4, 2, 1]
+
+
+@pytest.mark.parametrize("system", [ZS2, Seer])
+def test_drawing_takes_one_clip_at_a_time_and_then_gives_up(system: type[Any]) -> None:
+    cell = spec(system)
+    smaller = cell.in_smaller_pieces(trained=True)
+    assert smaller is not None
+    assert smaller.protocol.micro_batch == 4
+    assert smaller.cell_id == cell.cell_id
+    assert smaller.in_smaller_pieces(trained=True) is None

@@ -23,11 +23,33 @@ from sweeps.designs import (
     effects,
 )
 from sweeps.document import Key
-from sweeps.study import Ablation, Study
+from sweeps.study import Ablation, Hypothesis, Study
 from sweeps.words import not_among, written
 
 CONTROL = "control"
 REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What of a hypothesis can be tested.
+
+    Args:
+        metric: The family by which it shows; empty for the study's first.
+        effect: ``worse``, ``better``, ``lower``, ``higher``, ``different`` or ``equivalent``, seen from the control.
+    """
+
+    metric: str
+    effect: str
+
+    @classmethod
+    def of(cls, hypothesis: str | Hypothesis, action: str) -> "Expected | None":
+        """Read a hypothesis; words alone say that a part is worth something, or that a value matters."""
+        if isinstance(hypothesis, Hypothesis):
+            return cls(hypothesis.metric or "", hypothesis.expect)
+        if not hypothesis:
+            return None
+        return cls("", "worse" if action in ("REMOVE", "REPLACE") else "different")
 
 
 @dataclass(frozen=True)
@@ -41,7 +63,8 @@ class Arm:
         action: REMOVE, REPLACE, VALUES, ADD; ``ARMS`` for a combination from ``arms``; empty for the control.
         changes: What ``System.edit`` was given; empty for the control.
         system: The tree they give.
-        hypothesis: What the author expects.
+        hypothesis: What the author expects, in words.
+        expected: What of that can be tested; None without a hypothesis.
     """
 
     id: str
@@ -51,6 +74,7 @@ class Arm:
     changes: Mapping[str, object]
     system: System
     hypothesis: str = ""
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +90,7 @@ class _Draft:
     changes: Mapping[str, object]
     place: Key
     places: Mapping[str, Key]
-    hypothesis: str = ""
+    hypothesis: str | Hypothesis = ""
 
 
 @dataclass
@@ -108,9 +132,9 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
         if same != draft.id:
             result.notes.append(f"{draft.id} is the same as {same}: merged into it, not run twice")
             continue
-        result.arms.append(
-            Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, draft.hypothesis)
-        )
+        said = draft.hypothesis
+        words, expected = said if isinstance(said, str) else said.claim, Expected.of(said, draft.action)
+        result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, words, expected))
     if not result.problems:
         result.contrasts = [contrast.over(same_as.__getitem__) for contrast in contrasts]
     return result

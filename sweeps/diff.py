@@ -177,7 +177,8 @@ def _proposed(plan: Plan) -> int:
 
 
 def _arm(arm: Arm) -> dict[str, Any]:
-    return {**arm.system.model_dump(mode="json"), "hypothesis": arm.hypothesis or None}
+    expected = asdict(arm.expected) if arm.expected else None
+    return {**arm.system.model_dump(mode="json"), "hypothesis": arm.hypothesis or None, "expected": expected}
 
 
 def _rows(sides: Sides[Any]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,7 @@ from sweeps.document import Key, Problem, SpecError
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
 from sweeps.stopping import looked_at
-from sweeps.study import SeedRule, Study, Todo
+from sweeps.study import Hypothesis, SeedRule, Study, Todo
 from sweeps.training import training_problems
 from trainables.data import ClipsData, Data
 from trainables.data.prompts import PromptsData
@@ -132,6 +133,7 @@ def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
         search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += problems
     wrong += [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
+    wrong += _hypotheses(study)
     wrong += _too_many(study, arms, search)
     wrong += [(("todo", place), _open(todo)) for place, todo in enumerate(study.todo)]
     return _WorkedOut(arms, setting, search, [study.document.problem(*found) for found in wrong])
@@ -144,6 +146,20 @@ def _without_arms(study: Study, arms: Arms) -> list[tuple[Key, str]]:
         return []
     place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
     return [(place, "no arm differs from the control -> at least one ablation or arm that changes it")]
+
+
+def _hypotheses(study: Study) -> Iterator[tuple[Key, str]]:
+    """Hypotheses about what the study does not measure, or that its numbers cannot bear out."""
+    for place, ablation in enumerate(study.ablations):
+        said = ablation.hypothesis
+        if not isinstance(said, Hypothesis) or not study.metrics:
+            continue
+        family = said.metric or study.metrics[0]
+        if said.metric and (message := unmeasured(study, said.metric)):
+            yield ("ablations", place, "hypothesis", "metric"), message
+        elif said.expect == "equivalent" and family not in study.margins:
+            message = f"equivalent -> a margin for {family}, under margins: within what differences it is equivalent"
+            yield ("ablations", place, "hypothesis", "expect"), message
 
 
 def _open(todo: Todo) -> str:

@@ -68,6 +68,12 @@ def _seeds(value: object) -> object:
     return tuple(value)
 
 
+def _words_or_map(value: object) -> str | None:
+    if isinstance(value, str):
+        return "words"
+    return "a map" if isinstance(value, dict | BaseModel) else None
+
+
 def _seeds_or_rule(value: object) -> str:
     return "a rule" if isinstance(value, dict | SeedRule) else "seeds"
 
@@ -219,6 +225,16 @@ Seeds = Annotated[
 ]
 
 
+class Hypothesis(Block):
+    """What the author expects of an arm, so that the table can say whether it is so."""
+
+    claim: Annotated[Text, Field(description="in words")]
+    metric: Family | None = Field(None, description="by which it shows; the study's first by default")
+    expect: Literal["worse", "better", "lower", "higher", "different", "equivalent"] = Field(
+        description="where the arm will be, seen from the control; equivalent asks for a margin"
+    )
+
+
 class Ablation(Block):
     """One question about one part: take it away, put another in, or move one of its values."""
 
@@ -232,7 +248,13 @@ class Ablation(Block):
     values: Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_distinct)] | None = Field(
         None, description="VALUES: the numbers or words to try"
     )
-    hypothesis: Annotated[str, Field(description="what the author expects to see")] = ""
+    hypothesis: Annotated[
+        Annotated[str, Tag("words")] | Annotated[Hypothesis, Tag("a map")],
+        Discriminator(
+            _words_or_map, custom_error_type="hypothesis", custom_error_message="words, or {claim, metric, expect}"
+        ),
+        Field(description="what the author expects to see; words alone are read as worse, where a part is replaced"),
+    ] = ""
 
 
 class Todo(Block):

@@ -25,6 +25,7 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
+        "claims": [asdict(claim) for claim in report.claims],
         "robustness": [asdict(one) for one in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
         "search": None if report.search is None else _search(report.search),

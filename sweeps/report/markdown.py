@@ -22,6 +22,7 @@ def to_markdown(report: Report) -> str:
     lines += [escape(report.question), ""] if report.question else []
     lines += _arms(report.rows, report.metrics)
     lines += _contrasts(report)
+    lines += _claims(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
     lines += ["", *(f"- {escape(line)}" for line in texts.remarks(report))]
@@ -53,6 +54,16 @@ def _contrasts(report: Report) -> Iterator[str]:
             columns = table.entries.items()
             cells = [text for key, column in columns for text in (_change(column[place]), _corrected(row, key))]
             yield _line(row.name, *cells)
+
+
+def _claims(report: Report) -> Iterator[str]:
+    """What was expected, and what became of it."""
+    if report.claims:
+        yield from ("", "## What was expected", "")
+        yield _line("arm", "expected", "read as", "outcome", "because", "evidence")
+        yield "|---|---|---|---|---|---|"
+    for claim in report.claims:
+        yield _line(claim.arm, claim.claim, claim.reading, claim.outcome, claim.because, claim.evidence)
 
 
 def _change(entry: texts.Entry) -> str:

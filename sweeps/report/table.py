@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sweeps.ledger import Record
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
+from sweeps.report.claims import Claim, judge
 from sweeps.report.contrasts import ContrastRow, estimate
 from sweeps.report.robustness import Robustness, examine
 from sweeps.report.rows import ArmRow, Size, compare, found_of, newest_code
@@ -49,6 +50,11 @@ class Report:
     plan: "Plan"
     stage: Stage
     contrasts: tuple[ContrastRow, ...] = ()
+
+    @functools.cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """What became of the study's hypotheses."""
+        return judge(self.plan.arms, self.rows, self.metrics, self.robustness)
 
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.report import texts
+from sweeps.report.claims import Claim
 from sweeps.report.rows import ArmRow
 from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
-WORDS = ("arm", "verdict", "sampled")  # columns that may take several lines where a terminal is narrow
+WORDS = ("arm", "verdict", "sampled", "expected", "because", "evidence")
+"""Columns that may take several lines where a terminal is narrow."""
 STYLES = {"better": "green", "worse": "red"}
+OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 
 def print_terminal(report: Report) -> None:
@@ -38,6 +41,8 @@ def _tables(report: Report) -> Iterator[Table]:
             table.add_row(row.id, *cells)
         yield table
     yield from _contrasts(report)
+    if report.claims:
+        yield _claims(report.claims)
     if report.search is not None:
         if report.search.pareto:
             yield _found(report.search)
@@ -65,6 +70,15 @@ def _contrasts(report: Report) -> Iterator[Table]:
                 numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
                 table.add_row(row.name, entry.change or entry.mean, *numbers)
             yield table
+
+
+def _claims(claims: Sequence[Claim]) -> Table:
+    table = _table("what was expected", "arm", "expected", "outcome", "because", "evidence")
+    for claim in claims:
+        expected = f"{claim.claim} ({claim.reading})"
+        style = OUTCOMES.get(claim.outcome, "")
+        table.add_row(claim.arm, expected, claim.outcome, claim.because, claim.evidence, style=style)
+    return table
 
 
 def _found(search: SearchReport) -> Table:

@@ -39,7 +39,7 @@ def cell(tiny_base_folder: Path) -> TrialSpec:
         system="zs2",
         tree=ZS2().model_dump(mode="json"),
         base=str(tiny_base_folder),
-        data=PromptsData(layout="prompts", prompts=("a red circle", "a blue square")),
+        data=PromptsData.model_validate({"layout": "prompts", "prompts": ["a red circle", "a blue square"]}),
         protocol=Protocol(clips=2, frames=3, steps=2, guidance=2.0, height=32, width=32),
         seed=0,
         metrics=("temporal_flickering",),

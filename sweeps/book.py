@@ -75,7 +75,7 @@ class Book:
             spec=cell.spec,
             status="pruned",
             error=f"stopped early, after update {last.get(UPDATE, 0):g}",
-            statistics={OBJECTIVE: float(last[OBJECTIVE])} if OBJECTIVE in last else {},
+            statistics={key: float(last[key]) for key in (OBJECTIVE, UPDATE) if key in last},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             provenance={"code_hash": code_hash(), "commit": commit()},
         )

@@ -230,7 +230,7 @@ class _Run:
         self._say_where()
         if incomplete:
             say("not every cell is done: the same command goes on, --retry-failed repeats failed cells")
-        return 1 if incomplete else 0
+        return 1 if incomplete or report.effort.problems else 0
 
     def _behind(self, report: Path) -> bool:
         """Whether a run that was cut short has left a report that is older than the last result."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from pydantic import ValidationError
 
 from trainables.files import write_atomically
-from trainables.trial_spec import RESULT, Failure, Result, Stage, Status
+from trainables.trial_spec import RESULT, UPDATE, Failure, Result, Stage, Status
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -46,6 +46,11 @@ class Record:
     base_hash: str
     failure: Failure | Literal[""] = ""
     retries: int = 0
+    updates: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    workers: int = 1
+    gpus: float = 0.0
 
     @property
     def diverged(self) -> bool:
@@ -77,6 +82,11 @@ class Record:
             error=result.error,
             failure=result.failure,
             retries=len(result.retries),
+            updates=_updates(result),
+            clips=result.spec.protocol.clips if result.status == "done" else 0,
+            seconds=sum(result.seconds.values()),
+            workers=result.spec.scaling.workers,
+            gpus=result.spec.scaling.workers * (result.spec.scaling.gpus_per_worker or 0),
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
@@ -84,6 +94,13 @@ class Record:
             code_hash=result.provenance.get("code_hash", ""),
             base_hash=result.provenance.get("base_hash", ""),
         )
+
+
+def _updates(result: Result) -> int:
+    """How often weights were updated: all of a training that came to its end, else what it reported last."""
+    if result.spec.training is None:
+        return 0
+    return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
 
 
 _BESIDE = ("libraries", "warning", "self_test")

@@ -138,7 +138,7 @@ def _plan(
     objectives = tuple(Objective(keys[family], direction) for family, direction in directions.items())
     searched = [arm_space for arm_space in laid if arm_space.space]
     seed = _seed(study, search)
-    specs = {arm.id: specify(study, arm, seed, setting) for arm in (laid[0].arm, *(found.arm for found in searched))}
+    specs = {found.arm.id: specify(study, found.arm, seed, setting) for found in laid}
     identity = [
         specs[laid[0].arm.id].cell_id,
         [(path, space[path].written()) for path in sorted(space)],

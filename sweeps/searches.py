@@ -51,7 +51,7 @@ class SearchPlan:
         trial_scheduler: How trials are stopped early, or None.
         confirm: How winners are confirmed, or None.
         confirm_seeds: The fresh seeds: from 10,000 on, what neither study nor search uses.
-        specs: The control and the searched arms as they stand, at the search's seed.
+        specs: All arms as they stand, the control first, at the search's seed.
         notes: What a reader of the plan should know.
     """
 
@@ -79,7 +79,7 @@ class SearchPlan:
         if self.confirm is None:
             return trials
         num_seeds, top = len(self.confirm_seeds), self.confirm.top
-        confirmed = Counter({CONTROL: 1})  # as it stands, beside the winners
+        confirmed = Counter(self.as_they_stand)  # beside the winners
         for _, arm, count in trials:
             confirmed[arm] += min(top, count)
         return trials + [("confirm", arm, count * num_seeds) for arm, count in confirmed.items()]
@@ -87,6 +87,12 @@ class SearchPlan:
     def num_trials(self, space: ArmSpace) -> int:
         """Trials inside one arm: as many as asked, or as there are different samples."""
         return min(self.trials_per_arm, space.num_samples() or self.trials_per_arm)
+
+    @property
+    def as_they_stand(self) -> tuple[str, ...]:
+        """Arms that are confirmed without anything sampled: the control, and those in which nothing is tuned."""
+        searched = {space.arm.id for space in self.arms}
+        return tuple(arm for arm in self.specs if arm == CONTROL or arm not in searched)
 
     def space_of(self, arm: str) -> ArmSpace:
         """What is searched inside an arm, by the arm's id."""
@@ -126,7 +132,7 @@ class SearchPlan:
         return [found[number] for number in sorted(found)][: self.trials_per_arm]
 
     def confirmation(self, winners: Mapping[str, Sequence[Mapping[str, Value]]]) -> list[Cell]:
-        """The cells that confirm winners: seed by seed the control as it stands, then each arm's winners by rank.
+        """The cells that confirm winners: seed by seed what is not tuned as it stands, then each arm's winners by rank.
 
         Args:
             winners: Arm's id -> its best samples, the best first.
@@ -135,7 +141,7 @@ class SearchPlan:
             cell
             for seed in self.confirm_seeds
             for cell in (
-                self._cell(CONTROL, "confirm", None, {}, seed),
+                *(self._cell(arm, "confirm", None, {}, seed) for arm in self.as_they_stand),
                 *(
                     self._cell(space.arm.id, "confirm", rank, sampled, seed)
                     for space in self.arms

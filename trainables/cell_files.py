@@ -85,6 +85,14 @@ def read_clips(folder: Path) -> Drawn | None:
     )
 
 
+def seconds_of(folder: Path) -> dict[str, float]:
+    """What it took to draw the clips that a cell kept, by its earlier result; empty where there is none."""
+    try:
+        return Result.model_validate_json((folder / RESULT).read_bytes()).seconds
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def has_clips(folder: Path) -> bool:
     """Whether ``read_clips`` would find any, by their notes alone: the clips themselves may be gigabytes."""
     return bool(_from_clips(folder, lambda kept, notes: "clips" in kept.files and "prompts" in notes))

@@ -20,7 +20,16 @@ from models.bases import base_hash, find_base, read_card
 from models.built import TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
-from trainables.cell_files import STOP, Drawn, begin_attempt, leave_result, read_clips, save_clips, trained_weights
+from trainables.cell_files import (
+    STOP,
+    Drawn,
+    begin_attempt,
+    leave_result,
+    read_clips,
+    save_clips,
+    seconds_of,
+    trained_weights,
+)
 from trainables.data.frames import to_video
 from trainables.failures import classify
 from trainables.inputs import prompts, real_clips, size
@@ -129,7 +138,9 @@ def run_cell(
         with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
         drawn = read_clips(folder)
-        if drawn is None:
+        if drawn is not None:
+            seconds |= seconds_of(folder)
+        else:
             with _timed(seconds, "train"):
                 if not train():
                     return None

@@ -52,7 +52,7 @@ def judge(
     robust = {(one.arm, one.metric): one for one in examined}
     claims = []
     for arm in arms:
-        if arm.expected is None:
+        if arm.expected is None or arm.id not in of_row:
             continue
         metric = next(one for one in metrics if one.family == (arm.expected.metric or metrics[0].family))
         summary = of_row[arm.id].metrics[metric.key]

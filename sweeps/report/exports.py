@@ -25,6 +25,7 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
+        "effort": asdict(report.effort),
         "claims": [asdict(claim) for claim in report.claims],
         "robustness": [asdict(one) for one in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
@@ -59,6 +60,7 @@ def _search(search: SearchReport) -> dict[str, Any]:
         "pareto": [_name(trial) for trial in search.pareto],
         "importances": search.importances,
         "confirmed": [_arm(row) for row in search.confirmed],
+        "tuned": [_arm(row) for row in search.tuned],
         "notes": search.notes,
     }
 

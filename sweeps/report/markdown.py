@@ -25,6 +25,8 @@ def to_markdown(report: Report) -> str:
     lines += _claims(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
+        lines += _tuned(report)
+    lines += _effort(report)
     lines += ["", *(f"- {escape(line)}" for line in texts.remarks(report))]
     if report.errors:
         lines += ["", "Failed cells:", "", *(f"- {escape(error)}" for error in report.errors)]
@@ -84,6 +86,26 @@ def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[st
             yield _line(trial.arm, str(trial.number), *values, texts.sampled_text(trial.sampled))
     if search.confirmed:
         yield from ("", "## Winners on fresh seeds", "", *_arms(search.confirmed, metrics))
+
+
+def _tuned(report: Report) -> Iterator[str]:
+    """Differences at the control's settings beside those at each arm's own best."""
+    for metric in report.metrics:
+        if lines := texts.tuned_lines(report, metric.key):
+            yield from ("", f"## Tuned alike: {escape(texts.head(metric))}", "")
+            yield _line("arm", "at the control's settings", "at its own best", "its settings", "verdict")
+            yield "|---|---:|---:|---|---|"
+            for line in lines:
+                changes = (one.change or one.mean for one in (line.as_it_stands, line.at_its_best))
+                yield _line(line.arm, *changes, line.settings, line.at_its_best.verdict)
+
+
+def _effort(report: Report) -> Iterator[str]:
+    yield from ("", "## What was spent", "")
+    yield _line(*texts.EFFORT)
+    yield "|---|" + "---:|" * (len(texts.EFFORT) - 1)
+    for row in texts.effort_rows(report):
+        yield _line(*row)
 
 
 def _line(*cells: str) -> str:

@@ -22,11 +22,10 @@ MOST_TRIALS = 1000
 
 @dataclass(frozen=True)
 class Line:
-    """One arm's line of the page's table; ``entries`` follow the metrics; what arms in a row expect is said once."""
+    """One arm's line of the page's table; ``entries`` follow the metrics."""
 
     row: ArmRow
     about: str
-    hypothesis: str
     lost: str
     n: str
     sizes: tuple[str, ...]
@@ -78,14 +77,11 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
 
 def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
     columns = [texts.entries(rows, metric.key) for metric in report.metrics]
-    hypotheses = {arm.id: arm.hypothesis for arm in report.plan.arms}
     sizes = texts.sizes(rows)
-    expected = [hypotheses.get(row.id, "") for row in rows]
     return [
         Line(
             row,
             about="" if row.changes.replace(": ", "=") == row.id else row.changes,
-            hypothesis="" if place and expected[place] == expected[place - 1] else expected[place],
             lost=texts.lost(row),
             n=texts.pairs(row),
             sizes=sizes[place] if sizes else (),

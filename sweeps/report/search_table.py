@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
+from sweeps.arms import CONTROL
 from sweeps.ledger import Record
 from sweeps.report.captions import mixed, significance, warnings
 from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
@@ -47,6 +48,7 @@ class SearchReport:
         importances: Arm -> dotted path -> its share in what makes a trial one of the best by the first objective
             (PED-ANOVA); arms with too few trials are absent.
         confirmed: On fresh seeds: the control as it stands, then each arm's winners, compared with it.
+        tuned: On fresh seeds: every arm at its own best, compared with the control at its own best.
         notes: What a reader has to know of all this.
         errors: Failed trials and confirmations, each with its reason; the whole report lists them too.
     """
@@ -58,6 +60,7 @@ class SearchReport:
     pareto: tuple[TrialRow, ...]
     importances: dict[str, dict[str, float]]
     confirmed: tuple[ArmRow, ...]
+    tuned: tuple[ArmRow, ...]
     notes: tuple[str, ...]
     errors: tuple[str, ...]
 
@@ -78,7 +81,8 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
     of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms}
     trials = {arm: [_trial(plan, record) for record in found] for arm, found in of_trials.items()}
     cells = confirmation(search, records)
-    confirmed = _confirmed(plan, cells, records)
+    found_fresh = _found(cells, records)
+    confirmed = _compared(plan, found_fresh)
     of_search = [record for found in of_trials.values() for record in found]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
     return SearchReport(
@@ -89,6 +93,7 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
         pareto=tuple(_best(trials, search.objectives)),
         importances={arm: found for arm, found in shares.items() if found},
         confirmed=confirmed,
+        tuned=_tuned(plan, search, found_fresh),
         notes=(
             *_notes(plan, search, trials, confirmed),
             *warnings(of_search, newest_code(of_search), "trials and confirmations"),
@@ -139,19 +144,19 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Object
 # -------------------------------------------------------------------------------------------------------- confirmation
 
 
-def _confirmed(plan: "Plan", cells: "Sequence[Cell]", records: Mapping[str, Record]) -> tuple[ArmRow, ...]:
-    """The control as it stands, then the winners: a family of its own for the correction."""
+def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[Found]:
+    """What is there on fresh seeds: the control as it stands, the arms that are not tuned, then the winners."""
     if not any(cell.id in records for cell in cells):
-        return ()
+        return []
     of_row: dict[tuple[str, int | None], list[Cell]] = {}
     for cell in cells:
         of_row.setdefault((cell.arm, cell.spec.trial), []).append(cell)
-    of_control = [records[cell.id] for cell in cells if cell.spec.trial is None and cell.id in records]
+    of_control = [records[c.id] for c in cells if (c.arm, c.spec.trial) == (CONTROL, None) and c.id in records]
     settings = settings_of(of_control, [records[cell.id] for cell in cells if cell.id in records])
-    found = [
+    return [
         Found(
             id=arm if rank is None else f"{arm} {winner(rank)}",
-            role="control" if rank is None else "arm",
+            role="control" if rank is None and arm == CONTROL else "arm",
             changes=", ".join(f"{path}: {written(value)}" for path, value in seeds[0].spec.sampled.items()),
             records={cell.seed: records[cell.id] for cell in seeds if cell.id in records},
             num_seeds=len(seeds),
@@ -159,8 +164,23 @@ def _confirmed(plan: "Plan", cells: "Sequence[Cell]", records: Mapping[str, Reco
         )
         for (arm, rank), seeds in of_row.items()
     ]
+
+
+def _compared(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
     code = newest_code(record for row in found for record in row.records.values())
-    return compare(found, plan.metrics, plan.study.margins, code)
+    return compare(found, plan.metrics, plan.study.margins, code) if found else ()
+
+
+def _tuned(plan: "Plan", search: "SearchPlan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
+    """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
+    of_row = {row.id: row for row in found}
+    best = []
+    for arm in plan.arms:
+        row = of_row.get(f"{arm.id} {winner(0)}") or of_row.get(arm.id)
+        if row is not None:
+            role: Literal["control", "arm"] = "control" if arm.id == CONTROL else "arm"
+            best.append(replace(row, id=arm.id, role=role, changes=row.changes or "as it stands"))
+    return _compared(plan, best) if len(best) > 1 and best[0].role == "control" else ()
 
 
 def _notes(

@@ -13,6 +13,7 @@ from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
 from sweeps.report.claims import Claim, judge
 from sweeps.report.contrasts import ContrastRow, estimate
+from sweeps.report.effort import Audit, audit
 from sweeps.report.robustness import Robustness, examine
 from sweeps.report.rows import ArmRow, Size, compare, found_of, newest_code
 from sweeps.report.search_table import SearchReport, build_search, failure
@@ -35,6 +36,7 @@ class Report:
         values: Arm -> metric key -> seed -> value: what the rows were computed from.
         search: What the study's search found; None without a search.
         stage: How many of its seeds the study has come to.
+        effort: What each arm was given, and whether that was alike.
         contrasts: What the study's design computes from the arms; empty for one change at a time.
     """
 
@@ -49,6 +51,7 @@ class Report:
     search: SearchReport | None
     plan: "Plan"
     stage: Stage
+    effort: Audit
     contrasts: tuple[ContrastRow, ...] = ()
 
     @functools.cached_property
@@ -93,6 +96,7 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         search=search,
         plan=plan,
         stage=stage,
+        effort=audit(plan, records, stage.seeds),
         contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics]),
     )
 

@@ -47,6 +47,11 @@ def _tables(report: Report) -> Iterator[Table]:
         if report.search.pareto:
             yield _found(report.search)
         yield from _blocks(report.search.confirmed, report.metrics, "on fresh seeds: ")
+        yield from _tuned(report)
+    spent = _table("what was spent", *texts.EFFORT)
+    for words in texts.effort_rows(report):
+        spent.add_row(*words)
+    yield spent
 
 
 def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str = "") -> Iterator[Table]:
@@ -79,6 +84,19 @@ def _claims(claims: Sequence[Claim]) -> Table:
         style = OUTCOMES.get(claim.outcome, "")
         table.add_row(claim.arm, expected, claim.outcome, claim.because, claim.evidence, style=style)
     return table
+
+
+def _tuned(report: Report) -> Iterator[Table]:
+    """For each metric, differences at the control's settings beside those at each arm's own best."""
+    for metric in report.metrics:
+        lines = texts.tuned_lines(report, metric.key)
+        columns = ("arm", "at the control's settings", "at its own best", "verdict", "sampled")
+        table = _table(f"tuned alike: {texts.head(metric)}", *columns)
+        for line in lines:
+            changes = (one.change or one.mean for one in (line.as_it_stands, line.at_its_best))
+            table.add_row(line.arm, *changes, line.at_its_best.verdict, line.settings)
+        if lines:
+            yield table
 
 
 def _found(search: SearchReport) -> Table:

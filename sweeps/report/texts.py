@@ -210,7 +210,8 @@ def remarks(report: Report) -> list[str]:
     """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
     search = report.search
     winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
-    return [*legend(report), *report.caption.splitlines(), *report.notes, *(search.notes if search else ()), *winners]
+    said = [*report.caption.splitlines(), *report.notes, *effort_remarks(report), *(search.notes if search else ())]
+    return [*effort_problems(report), *legend(report), *said, *winners]
 
 
 def found(search: SearchReport) -> str:
@@ -237,6 +238,56 @@ def p_text(p: float | None) -> str:
 def typeset(number: str) -> str:
     """A number as print has it: with a minus sign, which is wider than a hyphen."""
     return number.replace("-", "−")
+
+
+EFFORT = ("arm", "cells", "trials", "updates", "clips", "GPU-hours", "worker-hours")
+"""Columns of what was spent."""
+
+
+def effort_rows(report: Report) -> list[tuple[str, ...]]:
+    """What was spent on each arm, in words."""
+    return [
+        (
+            one.arm,
+            str(one.cells),
+            str(one.trials),
+            f"{one.updates:,}",
+            f"{one.clips:,}",
+            f"{one.gpu_hours:.3g}",
+            f"{one.worker_hours:.3g}",
+        )
+        for one in report.effort.efforts
+    ]
+
+
+def effort_problems(report: Report) -> list[str]:
+    """Where arms were not given the same, and nobody asked for it."""
+    return [f"EFFORT DIFFERS: {line}" for line in report.effort.problems]
+
+
+def effort_remarks(report: Report) -> list[str]:
+    """Where arms were not given the same, and the study says why."""
+    return [f"effort: {line}" for line in report.effort.remarks]
+
+
+@dataclass(frozen=True)
+class TunedLine:
+    """An arm at the control's settings beside the arm at its own best, for one metric."""
+
+    arm: str
+    settings: str
+    as_it_stands: Entry
+    at_its_best: Entry
+
+
+def tuned_lines(report: Report, key: str) -> list[TunedLine]:
+    """Differences at the control's settings beside those at each arm's own best, where winners were confirmed."""
+    search = report.search
+    if search is None or not search.tuned:
+        return []
+    standing = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
+    found = zip(search.tuned, entries(search.tuned, key), strict=True)
+    return [TunedLine(row.id, row.changes, standing.get(row.id, Entry(NOTHING)), entry) for row, entry in found]
 
 
 def sampled_text(sampled: Mapping[str, object]) -> str:

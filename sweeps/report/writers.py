@@ -63,7 +63,7 @@ def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> i
     """Print the report in one form, and write all forms to a folder if asked.
 
     Returns:
-        Exit code: 0, 1 where a cell failed, 2 where there is nothing to report.
+        Exit code: 0, 1 where a cell failed or arms were not given the same effort, 2 where there is nothing to report.
     """
     ledger = Ledger(study_folder(storage, plan.study.name))
     records = ledger.records()
@@ -79,4 +79,4 @@ def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> i
         print(WRITERS[format](report), end="")
     if save_to is not None:
         save(report, ledger, save_to)
-    return 1 if report.errors else 0
+    return 1 if report.errors or report.effort.problems else 0

@@ -6,7 +6,7 @@ correlation that pairing finds, and a difference has the standard deviation ``sq
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor, sqrt
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from scipy import stats
 from sweeps.ledger import Ledger, Record
 from sweeps.plan import Plan, expand
 from sweeps.report.rows import ArmRow, is_context
-from sweeps.report.table import build
+from sweeps.report.table import Report, build
 from sweeps.spec import load
 from sweeps.statistics import ALPHA, smallest_p
 from trainables.trial_spec import RESULT, Result, Score
@@ -268,7 +268,11 @@ def test_the_table_is_the_same_from_disk(planned: Planned, tmp_path: Path) -> No
         (folder / RESULT).write_text(results[-1].model_dump_json())
     expected = build(plan, records)
     assert expected.errors
+
+    def alike(found: Report) -> bool:  # but for the effort: simulated records know of no clips
+        return replace(found, effort=expected.effort) == expected
+
     ledger.append(results[::2])  # half of them from the index, half from their own files
-    assert build(plan, ledger.records()) == expected
+    assert alike(build(plan, ledger.records()))
     ledger.append(results[1::2])
-    assert build(plan, Ledger(ledger.folder).records()) == expected
+    assert alike(build(plan, Ledger(ledger.folder).records()))

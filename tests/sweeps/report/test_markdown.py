@@ -27,7 +27,7 @@ def tables(markdown: str) -> list[list[list[str]]]:
 
 
 def test_a_reader_sees_the_numbers(report: Report) -> None:
-    arms, front, winners = tables(to_markdown(report))
+    arms, claims, front, winners, *tuned, spent = tables(to_markdown(report))
     assert arms[0] == [
         "arm", *(text for metric in report.metrics for text in (texts.head(metric), texts.DIFFERENCE)), "n"
     ]  # fmt: skip
@@ -38,6 +38,15 @@ def test_a_reader_sees_the_numbers(report: Report) -> None:
     assert report.search is not None
     assert len(front) == 1 + len(report.search.pareto)
     assert [cells[0] for cells in winners[1:]] == [row.id for row in report.search.confirmed]
+    assert [cells[3] for cells in claims[1:]] == [claim.outcome for claim in report.claims]
+    assert len(tuned) == len(report.metrics)
+    for metric, table in zip(report.metrics, tuned, strict=True):
+        expected = [
+            [line.arm, line.at_its_best.change or line.at_its_best.mean]
+            for line in texts.tuned_lines(report, metric.key)
+        ]
+        assert [[cells[0], cells[2]] for cells in table[1:]] == expected
+    assert [cells[0] for cells in spent[1:]] == [row.id for row in report.rows]
 
 
 def test_remarks_and_failures_stand_below(report: Report) -> None:
@@ -52,7 +61,7 @@ def test_remarks_and_failures_stand_below(report: Report) -> None:
 
 
 def test_without_any_value_the_table_still_stands(nothing_scored: Report) -> None:
-    (arms,) = tables(to_markdown(nothing_scored))
+    arms, *_ = tables(to_markdown(nothing_scored))
     assert arms[1][1:3] == [texts.NOTHING, ""]
     assert arms[1][3] != texts.NOTHING
     assert all(len(cells) == len(arms[0]) for cells in arms)

@@ -94,6 +94,10 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
     assert "62 of 63" not in text
     assert "60 of 63" in text, "one diverged, one pruned, one missing"
     marks = sum(texts.is_marked(summary) for row in report.rows for summary in row.metrics.values())
+    lines = [line for metric in report.metrics for line in texts.tuned_lines(report, metric.key)]
+    marks += sum(bool(one.mark) for line in lines for one in (line.as_it_stands, line.at_its_best))
+    assert report.search is not None
+    marks += sum(texts.is_marked(summary) for row in report.search.confirmed for summary in row.metrics.values())
     assert 0 < marks == html.count('<span class="mark">*</span>')
 
 

@@ -72,8 +72,11 @@ def plan(
     memory: Annotated[bool, typer.Option("--memory", help="model state per worker, and whether it fits")] = False,
     gpu_gib: Annotated[float | None, typer.Option(help="memory of one GPU; this machine's by default")] = None,
     proof: Annotated[bool, typer.Option("--proof", help="build control and arms, and show what each changes")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="time short cells, and forecast hours, cost and memory")
+    ] = False,
 ) -> None:
-    """Show the arms and cells of a study, and which cells are done; with --memory what its trainings take."""
+    """Show the arms and cells of a study, and which cells are done; with --calibrate what the others will cost."""
     from sweeps.ledger import Ledger, study_folder
     from sweeps.status import listed
 
@@ -83,6 +86,9 @@ def plan(
         return
     if proof:
         _print_proof(planned, storage, as_json=as_json)
+        return
+    if calibrate:
+        _print_forecast(planned, storage, as_json=as_json)
         return
     records = Ledger(study_folder(storage, planned.study.name)).records()
     cells = listed(planned, records)
@@ -317,6 +323,39 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         show(proof_table(found))
     if found.problems:
         _refuse("\n".join(found.problems))
+
+
+def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
+    """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
+    from dataclasses import asdict
+
+    from sweeps.budget import shortfall
+    from sweeps.forecast import CalibrationError, calibrated, forecast
+    from sweeps.ledger import Ledger, study_folder
+    from sweeps.lock import Locked, StudyLock
+    from sweeps.plan import requirements
+    from sweeps.proof import proved
+
+    if problems := requirements(plan):
+        _refuse("\n".join(map(str, problems)))
+    folder = study_folder(storage, plan.study.name)
+    try:
+        with StudyLock(folder):
+            proved(plan, folder)  # so that a run finds it there
+            prices = calibrated(plan, storage, folder)
+    except (CalibrationError, Locked, OSError) as error:
+        _refuse(f"{plan.study.name}: {error}")
+    found = forecast(plan, Ledger(folder).records(), prices)
+    if as_json:
+        _print_json(asdict(found) | {"calibration_seconds": prices.taken})
+    else:
+        from sweeps.tables import forecast_lines, forecast_table, show
+
+        show(forecast_table(found))
+        for line in forecast_lines(found, prices.taken):
+            print(f"  {line}")
+    if message := shortfall(plan, prices):
+        _refuse(message)
 
 
 def _print_remarks(plan: "Plan") -> None:

@@ -1,5 +1,6 @@
 """What to do next: the plan's cells, then each arm's search in turn, then the confirmation of its winners."""
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from sweeps.plan import Cell, Plan
 from sweeps.status import listed
 
 if TYPE_CHECKING:
+    from sweeps.budget import Meter
     from sweeps.proposals import ArmSearch
     from sweeps.searches import SearchPlan
 
@@ -30,6 +32,7 @@ class Agenda:
         retry_failed: Hand failed cells out once more; otherwise they stay as they are.
         only: Arms to work on; all when empty.
         slots: How many of a search's trials may be open at a time; more would be proposed blindly.
+        meter: Of the study's budget, where it has one: no block is begun that it does not hold.
     """
 
     def __init__(
@@ -40,15 +43,17 @@ class Agenda:
         retry_failed: bool = False,
         only: Collection[str] = (),
         slots: int = 1,
+        meter: "Meter | None" = None,
     ) -> None:
         self.plan = plan
-        self.slots = slots
+        self.slots, self.meter = slots, meter
         self._only = set(only) or {arm.id for arm in plan.arms}
         self.records = dict(records)
         self._states = WAITING | ({"failed"} if retry_failed else frozenset())
         self._searches: dict[str, ArmSearch] = {}
         self._open: dict[str, ArmSearch] = {}
         self._handed: Counter[str] = Counter()
+        self._under_way: dict[str, str] = {}
         self._ended: set[str] = set()
         self._steps = self._order()
         self._ahead: list[Cell | None] = []
@@ -75,11 +80,15 @@ class Agenda:
         if cell is not None:
             self._handed[cell.id] += 1
             self._ended.discard(cell.id)
+            self._under_way[cell.id] = cell.arm
         return cell
 
     def ended(self, cell: Cell, record: Record | None) -> None:
         """Take note of a cell that ended; without a record its worker died."""
         self._ended.add(cell.id)
+        self._under_way.pop(cell.id, None)
+        if self.meter is not None:
+            self.meter.keep()
         if record is not None:
             self.records[cell.id] = record
         if cell.id in self._open:
@@ -93,9 +102,10 @@ class Agenda:
 
     def _order(self) -> Iterator[Cell | None]:
         yield from self._of_the_plan()
-        if self.plan.search is not None:
+        if self.plan.search is not None and not self.stopped:
             yield from self._search(self.plan.search)
-        yield from self._lost_once_more()
+        if not self.stopped:
+            yield from self._lost_once_more()
 
     def _of_the_plan(self) -> Iterator[Cell | None]:
         """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
@@ -106,10 +116,26 @@ class Agenda:
             due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
             if not due:  # all seeds, or a look that lacks cells which are not to be done now
                 return
-            yield from due
-            if len(seeds) == len(self.plan.study.all_seeds):
+            yield from self._in_blocks(due)
+            if self.stopped or len(seeds) == len(self.plan.study.all_seeds):
                 return
             yield from self._all_ended()
+
+    def _in_blocks(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        """Cells seed by seed, as long as the budget holds a whole seed of all arms."""
+        for _, block in itertools.groupby(cells, key=lambda cell: cell.seed):
+            seed = list(block)
+            if not self._affords(Counter(cell.arm for cell in seed)):
+                return
+            yield from seed
+
+    def _affords(self, block: Mapping[str, int]) -> bool:
+        return self.meter is None or self.meter.affords(self.records, Counter(self._under_way.values()), block)
+
+    @property
+    def stopped(self) -> str:
+        """Why the budget holds no more; empty where it does."""
+        return self.meter.over if self.meter is not None else ""
 
     def _lost_once_more(self) -> Iterator[Cell | None]:
         """What the machine has failed meanwhile."""
@@ -138,6 +164,8 @@ class Agenda:
         self._searches = {space.arm.id: ArmSearch(search, space, self.records) for space in spaces}
         while not all(arm.done for arm in self._searches.values()):
             asked = False
+            if not self._affords({arm_id: 1 for arm_id, arm in self._searches.items() if not arm.done}):
+                return
             for arm in self._searches.values():  # in turn, so that a search cut short spent the same on every arm
                 if len(self._open) < self.slots and (cell := arm.ask()) is not None:
                     self._open[cell.id] = arm
@@ -147,7 +175,7 @@ class Agenda:
                 yield None
         if search.confirm is not None:
             winners = {arm_id: arm.winners(search.confirm.top) for arm_id, arm in self._searches.items()}
-            yield from self._due(search.confirmation(winners))
+            yield from self._in_blocks(self._due(search.confirmation(winners)))
 
     def _once_more(self, search: "SearchPlan") -> Iterator[Cell | None]:
         """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""

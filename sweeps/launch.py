@@ -10,6 +10,8 @@ from pathlib import Path
 from models.bases import base_hash, find_base
 from sweeps.agenda import Agenda
 from sweeps.book import Book
+from sweeps.budget import Meter, shortfall
+from sweeps.forecast import read_calibration
 from sweeps.ledger import Ledger, Record, study_folder
 from sweeps.lock import Locked, StudyLock
 from sweeps.plan import Plan, requirements
@@ -94,7 +96,8 @@ class _Run:
                 return REFUSED
         self._say_changes()
         options = self.options
-        agenda = Agenda(self.plan, records, retry_failed=options.retry_failed, only=options.only)
+        meter = self._meter()
+        agenda = Agenda(self.plan, records, retry_failed=options.retry_failed, only=options.only, meter=meter)
         tracker = self._tracker()
         tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
         self._say_what_is_to_do(agenda, records)
@@ -102,9 +105,25 @@ class _Run:
         if worked and (wrong := self._disproved()):
             say(wrong)
             return REFUSED
+        if too_small := self._too_small(worked):
+            say(too_small)
+            return REFUSED
         if worked and not self._work(agenda, tracker):
             return REFUSED
-        return self._end(tracker, worked)
+        if meter is not None:
+            meter.keep()
+        return self._end(tracker, worked, agenda.stopped)
+
+    def _meter(self) -> Meter | None:
+        """What says when the study's budget is spent."""
+        if self.plan.study.budget is None:
+            return None
+        return Meter(self.plan, self.lock.folder, read_calibration(self.plan, self.lock.folder))
+
+    def _too_small(self, worked: bool) -> str:
+        """That the budget does not hold even one seed of all arms, as far as prices are known."""
+        calibration = read_calibration(self.plan, self.lock.folder) if worked and self.plan.study.budget else None
+        return shortfall(self.plan, calibration) if calibration else ""
 
     def _of_other_code(self, records: Mapping[str, Record]) -> str:
         """That results of other code are there, and what can be done; empty where there are none."""
@@ -181,7 +200,7 @@ class _Run:
 
     def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
         """Run the agenda's cells under Ray; False where Ray does not start, or has no room for a cell."""
-        from sweeps.trials import connect, disconnect, is_trained, num_slots, run_trials, too_large
+        from sweeps.trials import connect, disconnect, is_trained, num_slots, run_trials, too_large, worker_resources
 
         try:
             started = connect(dashboard=is_trained(self.plan))
@@ -195,6 +214,8 @@ class _Run:
             self.ledger.cells.mkdir(parents=True, exist_ok=True)
             self._keep_resolved()
             agenda.slots = num_slots(self.plan)
+            if agenda.meter is not None:
+                agenda.meter.slots, agenda.meter.gpus = agenda.slots, worker_resources(self.plan)["GPU"]
             with Progress(agenda.total) as progress:
                 book = Book(self.ledger, tracker, progress, self.lock)
                 run_trials(agenda, book, self.storage, warm=self.options.warm)
@@ -212,7 +233,7 @@ class _Run:
         write_atomically(self.resolved, form)
         return True
 
-    def _end(self, tracker: Tracker, worked: bool) -> int:
+    def _end(self, tracker: Tracker, worked: bool, stopped: str) -> int:
         """The report, the last uploads, and where everything is."""
         from sweeps.report import build, print_terminal, save
 
@@ -228,6 +249,9 @@ class _Run:
             say(f"not uploaded, the next run tries again: {failure}")
         print_terminal(report)
         self._say_where()
+        if stopped:
+            say(f"{self.plan.study.name}: {stopped} -> a larger budget goes on from here")
+            return 1 if report.errors or report.effort.problems else 0
         if incomplete:
             say("not every cell is done: the same command goes on, --retry-failed repeats failed cells")
         return 1 if incomplete or report.effort.problems else 0

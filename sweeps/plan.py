@@ -134,6 +134,8 @@ def _worked_out(study: Study, *, complete: bool = True) -> _WorkedOut:
         wrong += problems
     wrong += [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
     wrong += _hypotheses(study)
+    if study.budget and study.budget.money and not study.budget.price_per_gpu_hour:
+        wrong.append((("budget", "money"), "money without a price -> price_per_gpu_hour beside it"))
     wrong += _too_many(study, arms, search)
     wrong += [(("todo", place), _open(todo)) for place, todo in enumerate(study.todo)]
     return _WorkedOut(arms, setting, search, [study.document.problem(*found) for found in wrong])

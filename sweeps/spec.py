@@ -7,7 +7,7 @@ from typing import TypeVar
 from sweeps import words
 from sweeps.document import Document, Key, Problem, SpecError
 from sweeps.plan import wrong
-from sweeps.study import LATER, Seeds, Study
+from sweeps.study import Seeds, Study
 from sweeps.yaml_lines import read
 
 __all__ = ["Problem", "SpecError", "Study", "load"]
@@ -75,12 +75,7 @@ def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
 
 def _problems(document: Document) -> list[Problem]:
     """What is wrong with one study: with its types and then, in what is left, with what it names."""
-    found = [
-        (place, f"this version does not read it yet ({LATER[str(place[0])]}) -> leave it out")
-        if len(place) == 1 and place[0] in LATER
-        else (place, message)
-        for place, message in words.problems(Study, document.value, (PROFILES,))
-    ]
+    found = words.problems(Study, document.value, (PROFILES,))
     sound, complete = document, True
     unsound = {_removable(place) for place, _ in found if place}
     while unsound:

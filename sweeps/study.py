@@ -37,11 +37,6 @@ MAX_TRIALS = 10_000
 RESERVED = ("cache", "mlartifacts", "mlflow.db", "references")
 """What lies beside the studies in a storage folder."""
 
-LATER = {
-    "budget": "forecasts and caps",
-}
-"""Keys of the study grammar that this version does not read yet, and what each would give."""
-
 
 def _word_or_map(value: object) -> object:
     if not isinstance(value, str | dict):
@@ -325,6 +320,15 @@ class Resources(Scaling):
         return Scaling.model_validate(self.model_dump(include=set(Scaling.model_fields)))
 
 
+class Budget(Block):
+    """What the study may cost in all, restarts included; it ends at a balanced point before it would cost more."""
+
+    gpu_hours: Annotated[float, Field(gt=0)] | None = Field(None, description="of all GPUs together")
+    wall_clock: Annotated[float, Field(gt=0)] | None = Field(None, description="hours that the study runs")
+    money: Annotated[float, Field(gt=0)] | None = Field(None, description="at price_per_gpu_hour")
+    price_per_gpu_hour: Annotated[float, Field(gt=0)] | None = Field(None, description="in the currency of money")
+
+
 class Tracking(Block):
     """Where MLflow records the runs."""
 
@@ -360,6 +364,7 @@ class Study(Block):
     ] = {}
     design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(_design)] = OneAtATime()
     resources: Resources = Resources()
+    budget: Budget | None = None
     tracking: Tracking = Tracking()
 
     _document: Document = PrivateAttr(default=Document("study", {}, {(): Mark(1, "")}))

@@ -8,11 +8,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from sweeps.plan import Plan
+from sweeps.progress import duration
 from sweeps.status import Status
 from sweeps.study import Resources
 from sweeps.words import written
 
 if TYPE_CHECKING:
+    from sweeps.forecast import Forecast
     from sweeps.memory import ArmMemory
     from sweeps.proof import Proof
 
@@ -100,6 +102,33 @@ def memory_table(memories: "Iterable[ArmMemory]", resources: Resources, device: 
         gib = [f"{size / 2**30:.2f}" for size in (*sizes, state.on_device)]
         table.add_row(one.arm, f"{one.parameters:,}", f"{one.trained:,}", *gib)
     return table
+
+
+def forecast_table(found: "Forecast") -> Table:
+    """One line per arm: what is left of it, and what that will take."""
+    table = Table(title="what is left to do", title_justify="left")
+    table.add_column("arm")
+    for heading in ("cells", "each", "worker-hours"):
+        table.add_column(heading, justify="right")
+    for arm in found.arms:
+        table.add_row(arm.arm, f"{arm.cells:,}", duration(arm.seconds), f"{arm.hours:.3g}")
+    return table
+
+
+def forecast_lines(found: "Forecast", taken: float) -> list[str]:
+    """What the whole will take, in sentences.
+
+    Args:
+        found: As ``sweeps.forecast.forecast`` gives it.
+        taken: Seconds that the calibration took; 0 where it was there already.
+    """
+    between = f"{duration(found.least)} to {duration(found.most)}"
+    lines = [f"about {duration(found.seconds)} ({between}), {found.slots} cells at a time"]
+    lines.append(f"{found.worker_hours:.3g} worker-hours, {found.gpu_hours:.3g} GPU-hours")
+    lines += [f"money: {found.money:.2f}"] if found.money is not None else []
+    lines += [f"at most {found.peak_gib:.1f} GiB of a GPU's memory"] if found.peak_gib is not None else []
+    how = f"by short cells that took {duration(taken)}" if taken else "by the short cells of an earlier calibration"
+    return [*lines, how]
 
 
 def parts_tables(description: Mapping[str, Any]) -> list[Table]:

@@ -134,6 +134,8 @@ def run_cell(
     error, attempt = "", 1
     try:
         attempt = begin_attempt(folder)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         asked = prompts(spec, bench.references)  # before an hour of training, too: it looks at the clips
         with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
@@ -152,6 +154,7 @@ def run_cell(
     except Exception as reason:
         error, failure = f"{type(reason).__name__}: {reason}", classify(reason)
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
+    peak = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
     if (folder / STOP).exists():  # told to stop after its training: what told it has left a result
         return None
     provenance = {"commit": commit(), "base_hash": bench.base_hash(spec), **environment()}
@@ -164,7 +167,7 @@ def run_cell(
         attempt=attempt,
         prompts=drawn.prompts if drawn else (),
         scores=scores,
-        statistics=drawn.statistics if drawn else {},
+        statistics={**(drawn.statistics if drawn else {}), **peak},
         seconds=seconds,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
@@ -219,7 +222,7 @@ def fit_torch(threads: int) -> None:
     """
     import cv2
 
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.backends.cudnn.allow_tf32 = False
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)

@@ -91,7 +91,7 @@ class Fit:
         step, own = self.checkpoints.load(self.engine)
         if self.ema and self.rank == 0 and "ema" in own:
             self.ema.weights = own["ema"]
-        began, since = time.perf_counter(), step
+        began, since, saving = time.perf_counter(), step, 0.0
         while step < training.steps:
             loss, stopped = self._update(step)
             step += 1
@@ -106,11 +106,14 @@ class Fit:
                 raise NonFiniteError(f"the loss became {loss} at step {step} of {training.steps}")
             if step % scaling.report_every == 0 or step == training.steps:
                 seconds = (time.perf_counter() - began) / max(1, step - since)
-                self._report(step, loss, seconds)
-                began, since = time.perf_counter(), step
+                self._report(step, loss, seconds, saving)
+                began, since, saving = time.perf_counter(), step, 0.0
             if step % scaling.checkpoint_every == 0 and step < training.steps:
+                before = time.perf_counter()
                 kept = {"ema": self.ema.weights} if self.ema and self.rank == 0 else {}
                 self.checkpoints.save(self.engine, step, kept)
+                saving = time.perf_counter() - before
+                began += saving  # no part of an update
         self._leave_weights()
         return True
 
@@ -134,12 +137,15 @@ class Fit:
         loss: torch.Tensor = self.engine(*vars(batch).values())
         return loss
 
-    def _report(self, step: int, loss: float, seconds: float) -> None:
+    def _report(self, step: int, loss: float, seconds: float, saving: float) -> None:
+        began = time.perf_counter()
         validation = self._validation_loss()
         if self.rank == 0:
             norm = self.engine.get_global_grad_norm()
             rates = {"lr": self.engine.get_lr()[0], "seconds_per_step": seconds}
-            found = {"loss": loss, "validation_loss": validation, **rates}
+            spent = {"validation_seconds": time.perf_counter() - began}
+            spent |= {"checkpoint_seconds": saving} if saving else {}
+            found = {"loss": loss, "validation_loss": validation, **rates, **spent}
             self.spool.append(step, found if norm is None else {**found, "grad_norm": float(norm)})
 
     @torch.no_grad()

@@ -86,7 +86,9 @@ ONE_MISTAKE = {
     "unknown key of data": (SOUND + "data: {layout: shapes, splt: test}\n", 8, "data.splt", "(did you mean split?)"),
     "prompts file missing": (SOUND + "data: {layout: prompts, prompts: nope.txt}\n", 8, "data.prompts", "nope.txt"),
     "unknown precision": (SOUND + "resources: {precision: fp8}\n", 8, "resources.precision", "fp8 -> auto, fp32"),
-    "budget not there yet": (SOUND + "budget: {}\n", 8, "budget", "this version does not read it yet"),
+    "budget of zero": (SOUND + "budget: {gpu_hours: 0}\n", 8, "budget.gpu_hours", "0 -> above 0"),
+    "budget below zero": (SOUND + "budget: {wall_clock: -1}\n", 8, "budget.wall_clock", "-1 -> above 0"),
+    "money without a price": (SOUND + "budget: {money: 5}\n", 8, "budget.money", "price_per_gpu_hour beside it"),
     "training of what is not trained": (SOUND + "training: {steps: 3}\n", 8, "training", "zs2 is not trained"),
     "workers for one process": (SOUND + "resources: {workers: 2}\n", 8, "resources.workers", "zs2 is not trained"),
     "fid without its network": (

@@ -194,7 +194,7 @@ def test_half_precision_is_near_full_precision(dtype: torch.dtype, tiny_base: Ba
 
 @pytest.mark.gpu
 def test_a_gpu_samples_what_the_cpu_does(tiny_base: Base) -> None:
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # as workers set it
+    torch.backends.cudnn.allow_tf32 = False  # as workers set it
     gpu = load_base(tiny_base.ref, device="cuda", precision="fp32")
     assert gpu.device.type == "cuda"
     torch.testing.assert_close(draw(gpu, {}).video, draw(tiny_base, {}).video, rtol=0, atol=1e-3)

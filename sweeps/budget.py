@@ -1,0 +1,130 @@
+"""What a study may cost in all: spent so far, what the next balanced block would add, and whether that fits."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from sweeps.forecast.schedule import makespan
+from sweeps.ledger import Record
+from trainables.files import write_atomically
+
+if TYPE_CHECKING:
+    from sweeps.forecast import Calibration
+    from sweeps.plan import Plan
+    from sweeps.study import Budget
+
+SPENT = "spent.json"
+"""How long a study has run, over all its drivers."""
+
+
+class Meter:
+    """Says whether a study's budget holds another block: one cell of every arm.
+
+    GPU-hours and money are counted from the results, which outlive every driver; hours on the clock from what drivers
+    wrote down. What is under way counts as what it is expected to take.
+
+    Args:
+        plan: The study, with a budget.
+        folder: Its folder.
+        calibration: Prices, where they were taken; else a block is expected to take what cells took so far.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        plan: "Plan",
+        folder: Path,
+        calibration: "Calibration | None",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert plan.study.budget is not None, "a study without a budget"
+        self.plan, self.budget = plan, plan.study.budget
+        self._path, self._clock, self._began = folder / SPENT, clock, clock()
+        self._before = _read(self._path)
+        self._prices, self._around = _by_arm(plan, calibration)
+        self.gpus = calibration.gpus_per_worker if calibration else plan.study.resources.gpus_per_worker or 0.0
+        self.slots = calibration.slots if calibration else 1
+        self.over = ""
+
+    def affords(self, records: Mapping[str, Record], under_way: Mapping[str, int], block: Mapping[str, int]) -> bool:
+        """Whether the budget holds a block beside what is spent and what is under way; ``over`` says why not.
+
+        Args:
+            records: By cell id, all of the study's.
+            under_way: Arm -> its cells that have not ended.
+            block: Arm -> how many of its cells come next.
+        """
+        each = self._expected(records)
+        ahead = {arm: under_way.get(arm, 0) + count for arm, count in block.items()}
+        workers = self.plan.study.resources.workers
+        gpus = sum(each.get(arm, 0.0) * count for arm, count in ahead.items()) * workers * self.gpus / 3600
+        lasts = [each.get(arm, 0.0) + self._around.get(arm, 0.0) for arm, count in ahead.items() for _ in range(count)]
+        wall = makespan(lasts, self.slots) / 3600
+        spent = sum(record.seconds * record.gpus for record in records.values()) / 3600
+        self.over = _over(self.budget, spent, gpus, self.hours, wall)
+        return not self.over
+
+    @property
+    def hours(self) -> float:
+        """On the clock, over all drivers."""
+        return self._before + (self._clock() - self._began) / 3600
+
+    def keep(self) -> None:
+        """Write down how long the study has run."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, json.dumps({"hours": self.hours}).encode())
+
+    def _expected(self, records: Mapping[str, Record]) -> dict[str, float]:
+        """Seconds of a cell by arm: what its cells took, else its price, else what other arms' cells took."""
+        took: dict[str, list[float]] = {}
+        for record in records.values():
+            if record.status == "done":
+                took.setdefault(record.arm, []).append(record.seconds)
+        usual = fmean([seconds for arm in took.values() for seconds in arm]) if took else 0.0
+        arms = (arm.id for arm in self.plan.arms)
+        return {arm: fmean(took[arm]) if arm in took else self._prices.get(arm, usual) for arm in arms}
+
+
+def shortfall(plan: "Plan", calibration: "Calibration") -> str:
+    """Why a budget does not hold even one balanced block; empty where it does, or where there is none."""
+    if plan.study.budget is None:
+        return ""
+    (each, around), workers = _by_arm(plan, calibration), plan.study.resources.workers
+    gpus = sum(each.values()) * workers * calibration.gpus_per_worker / 3600
+    lasts = [each[arm] + around[arm] for arm in each]
+    over = _over(plan.study.budget, 0.0, gpus, 0.0, makespan(lasts, calibration.slots) / 3600)
+    return f"{plan.study.name}: {over} -> a larger budget, or fewer arms" if over else ""
+
+
+def _by_arm(plan: "Plan", calibration: "Calibration | None") -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of a cell by arm: within its stages, and around them."""
+    if calibration is None:
+        return {}, {}
+    first = plan.cells[: len(plan.arms)]
+    prices = {cell.arm: (cell.spec, calibration.prices[calibration.shapes[cell.arm]]) for cell in first}
+    inside = {arm: price.inside(spec) for arm, (spec, price) in prices.items()}
+    return inside, {arm: price.around for arm, (_, price) in prices.items()}
+
+
+def _over(budget: "Budget", gpus_spent: float, gpus: float, hours_spent: float, hours: float) -> str:
+    """Why a block does not fit a budget, with the arithmetic; empty where it does."""
+    price = budget.price_per_gpu_hour or 0.0
+    for name, most, spent, more in (
+        ("gpu_hours", budget.gpu_hours, gpus_spent, gpus),
+        ("wall_clock", budget.wall_clock, hours_spent, hours),
+        ("money", budget.money, gpus_spent * price, gpus * price),
+    ):
+        if most is not None and spent + more > most:
+            block = f"{more:.3g} for one more seed of all arms"
+            return f"budget: {name} {most:g} does not hold {block} beside {spent:.3g} spent"
+    return ""
+
+
+def _read(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["hours"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0

@@ -51,7 +51,7 @@ fix: venv
 	.venv/bin/ruff check --fix .
 
 bench: venv  ## the figures, each beside what was asked; into benchmarks/results
-	@failed=; for name in scale:240 spooling:60 cell_path:420 quickstart:1080 zero:1800; do \
+	@failed=; for name in scale:240 spooling:60 cell_path:420 quickstart:1080 zero:1800 forecast:1800; do \
 	  timeout $${name#*:} $(PY) -m benchmarks.$${name%:*} || failed="$$failed $${name%:*}"; echo; \
 	done; test -z "$$failed" || { echo "missed or broken:$$failed"; exit 1; }
 

@@ -1,0 +1,48 @@
+"""Does a study take what ``plan --calibrate`` said of it? The smoke studies, calibrated and then run."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands import sweeps
+from benchmarks.figures import ROOT, Figure, conclude, table
+from sweeps.plan import expand
+from sweeps.spec import load
+
+STUDIES = ("sweeps/seer/smoke.yaml", "sweeps/zs2/components.yaml")
+MARK = 0.3
+
+
+def main() -> int:
+    """Forecast and run each study in a storage of its own, and keep both figures with the date and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("studies", nargs="*", default=STUDIES)
+    found = {study: measured(study) for study in parser.parse_args().studies}
+    head = ("study", "forecast, s", "between", "and", "took, s", "worker-hours, forecast", "took", "calibration, s")
+    keys = ("seconds", "least", "most", "took", "worker_hours", "took_hours", "calibration_seconds")
+    rows = [(study, *(float(one[key]) for key in keys)) for study, one in found.items()]
+    figures = [
+        Figure(f"{study}: |forecast / actual - 1| of {what}", abs(one[forecast] / one[took] - 1), "at most", MARK)
+        for study, one in found.items()
+        for what, forecast, took in (("duration", "seconds", "took"), ("worker-hours", "worker_hours", "took_hours"))
+    ]
+    setting = "Each study is calibrated and then run in the same storage; the duration is that of the whole command."
+    return conclude("forecast", setting, table(head, rows), figures)
+
+
+def measured(study: str) -> dict[str, Any]:
+    """The forecast of a study, and what it took."""
+    with tempfile.TemporaryDirectory() as storage:
+        forecast = json.loads(sweeps("plan", Path(study), Path(storage), "--calibrate", "--json").output)
+        took = sweeps("run", Path(study), Path(storage)).seconds
+        folder = Path(storage) / expand(load(ROOT / study)).study.name
+        report = json.loads((folder / "report" / "report.json").read_text())
+        hours = sum(arm["worker_hours"] for arm in report["effort"]["efforts"])
+    return dict(forecast) | {"took": took, "took_hours": hours}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

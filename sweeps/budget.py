@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sweeps.study import Budget
 
 SPENT = "spent.json"
-"""How long a study has run, over all its drivers."""
+"""How long a study has run, over all its drivers, and how many of its cells at a time."""
 
 
 class Meter:
@@ -31,6 +32,8 @@ class Meter:
         folder: Its folder.
         calibration: Prices, where they were taken; else a block is expected to take what cells took so far.
         clock: Seconds, monotonic.
+
+    ``slots`` (cells at a time) and ``gpus`` (of a worker) are set by whoever knows the cluster.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class Meter:
         assert plan.study.budget is not None, "a study without a budget"
         self.plan, self.budget = plan, plan.study.budget
         self._path, self._clock, self._began = folder / SPENT, clock, clock()
-        self._before = _read(self._path)
+        kept = _read(self._path)
+        self._before = kept.get("hours", 0.0)
         self._prices, self._around = _by_arm(plan, calibration)
-        self.gpus = calibration.gpus_per_worker if calibration else plan.study.resources.gpus_per_worker or 0.0
-        self.slots = calibration.slots if calibration else 1
+        asked = plan.study.resources.gpus_per_worker or 0.0
+        self.gpus = calibration.gpus_per_worker if calibration else kept.get("gpus", asked)
+        self.slots = calibration.slots if calibration else int(kept.get("slots", 1))
         self.over = ""
 
     def affords(self, records: Mapping[str, Record], under_way: Mapping[str, int], block: Mapping[str, int]) -> bool:
@@ -58,7 +63,7 @@ class Meter:
             block: Arm -> how many of its cells come next.
         """
         each = self._expected(records)
-        ahead = {arm: under_way.get(arm, 0) + count for arm, count in block.items()}
+        ahead = Counter(under_way) + Counter(block)
         workers = self.plan.study.resources.workers
         gpus = sum(each.get(arm, 0.0) * count for arm, count in ahead.items()) * workers * self.gpus / 3600
         lasts = [each.get(arm, 0.0) + self._around.get(arm, 0.0) for arm, count in ahead.items() for _ in range(count)]
@@ -73,9 +78,10 @@ class Meter:
         return self._before + (self._clock() - self._began) / 3600
 
     def keep(self) -> None:
-        """Write down how long the study has run."""
+        """Write down how long the study has run, and on what."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, json.dumps({"hours": self.hours}).encode())
+        spent = {"hours": self.hours, "slots": self.slots, "gpus": self.gpus}
+        write_atomically(self._path, json.dumps(spent).encode())
 
     def _expected(self, records: Mapping[str, Record]) -> dict[str, float]:
         """Seconds of a cell by arm: what its cells took, else its price, else what other arms' cells took."""
@@ -123,8 +129,10 @@ def _over(budget: "Budget", gpus_spent: float, gpus: float, hours_spent: float, 
     return ""
 
 
-def _read(path: Path) -> float:
+def _read(path: Path) -> dict[str, float]:
+    """What earlier drivers wrote down; nothing where they did not, or it cannot be read."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["hours"])
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {key: float(kept[key]) for key in ("hours", "slots", "gpus")}
     except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        return {}

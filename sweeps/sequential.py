@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.statistics import ALPHA, EXACT_PAIRS, paired, rounding, smallest_p
+from sweeps.statistics import ALPHA, EXACT_PAIRS, Difference, paired, paired_difference, rounding, smallest_p
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +109,29 @@ def sequential_p(
         middle = (low + high) / 2
         low, high = (low, middle) if _found(sums, spent, middle, tied) else (middle, high)
     return high
+
+
+def looked_at(
+    arm: Sequence[float], control: Sequence[float], seeds: Sequence[int], looks: Looks | None, asked: int
+) -> Difference:
+    """A paired difference whose interval and p-value hold however often a study was looked at by now.
+
+    The interval is a t interval at 1 - 0.05 h, with the share h of the look that the study is at or comes to next:
+    together the intervals of all looks miss no more often than one at 95 %.
+
+    Args:
+        arm: One value per seed.
+        control: The control's at the same seeds.
+        seeds: Which seeds these are, rising; numbers from 0 where there are looks.
+        looks: When the study is looked at; None where it is not.
+        asked: Seeds that have been asked for by now.
+    """
+    if looks is None:
+        return paired_difference(arm, control)
+    reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
+    found = paired_difference(arm, control, 1 - ALPHA * looks.share_at(asked))
+    p, smallest = sequential_p(arm, control, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
+    return found._replace(p_value=p, smallest_p=smallest)
 
 
 def _found(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied: float) -> bool:

@@ -167,3 +167,13 @@ def _tags(model: type[BaseModel]) -> tuple[object, ...]:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, such as ``1 seed`` or ``3 seeds``."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def sampled_text(sampled: Mapping[str, object]) -> str:
+    """What a trial sampled, on one line, floats to four digits."""
+    return ", ".join(f"{path}: {value_text(value)}" for path, value in sampled.items())
+
+
+def value_text(value: object) -> str:
+    """A sampled value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else written(value)

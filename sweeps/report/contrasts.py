@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sweeps.statistics import Difference, holm, paired_difference
+from sweeps.sequential import looked_at
+from sweeps.statistics import Difference, holm
 
 if TYPE_CHECKING:
     from sweeps.designs import Contrast
+    from sweeps.stopping import Stage
 
 HEADINGS = {
     "effect": ("effects", "Effects, averaged over the other changes"),
@@ -46,7 +48,9 @@ class ContrastRow:
     metrics: Mapping[str, Estimate]
 
 
-def estimate(contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str]) -> tuple[ContrastRow, ...]:
+def estimate(
+    contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str], stage: "Stage"
+) -> tuple[ContrastRow, ...]:
     """Work effects out.
 
         e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
@@ -57,10 +61,12 @@ def estimate(contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequenc
         contrasts: Which sums.
         values: What the arms scored.
         keys: Of the metrics.
+        stage: How many of its seeds the study has come to, and how often it was looked at.
     """
     rows = [ContrastRow(one.name, one.kind, {}) for one in contrasts]
     for key in keys:
-        found = {place: one for place, contrast in enumerate(contrasts) if (one := _difference(contrast, values, key))}
+        each = ((place, _difference(contrast, values, key, stage)) for place, contrast in enumerate(contrasts))
+        found = {place: one for place, one in each if one}
         for kind in {contrast.kind for contrast in contrasts}:
             places = [place for place in found if contrasts[place].kind == kind]
             corrected = holm([found[place].p_value for place in places])
@@ -69,7 +75,7 @@ def estimate(contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequenc
     return tuple(rows)
 
 
-def _difference(contrast: "Contrast[str]", values: Values, key: str) -> Difference | None:
+def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Stage") -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
     of_arms = {arm: values[arm][key] for arm in contrast.weights}
     seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
@@ -80,4 +86,4 @@ def _difference(contrast: "Contrast[str]", values: Values, key: str) -> Differen
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    return paired_difference(side(1), side(-1))
+    return looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))

@@ -60,7 +60,26 @@ def to_latex(report: Report) -> str:
         what = f"Winners of the search on fresh seeds: {'; '.join(f'{row.id}, {row.changes}' for row in winners[1:])}."
         caption = " ".join((what, *_lost(winners)))
         floats += _floats(winners, report.metrics, caption, f"{report.study}-winners")
+    floats += _effects(report)
     return "\n".join([r"% needs \usepackage{booktabs}", *floats])
+
+
+def _effects(report: Report) -> Iterator[str]:
+    """What the design computes from the arms, a float for each sort of effect."""
+    for number, found in enumerate(texts.contrast_tables(report), 1):
+        label = f"{report.study}-effects-{number}"
+        yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
+        yield rf"\caption[{label}]{{{escape(f'{found.heading}.')}}}"
+        yield from (rf"\label{{tab:{label}}}\medskip", r"\begin{tabular}{@{}lrrr@{}}", r"\toprule")
+        yield _line("of", texts.DIFFERENCE, "corrected p", "n")
+        for metric in report.metrics:
+            yield r"\midrule"
+            yield rf"\multicolumn{{4}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
+            for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
+                one = row.metrics.get(metric.key)
+                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
+        yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
 
 def _lost(rows: Sequence[ArmRow]) -> list[str]:

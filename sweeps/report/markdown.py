@@ -9,6 +9,7 @@ from sweeps.report.contrasts import ContrastRow
 from sweeps.report.rows import ArmRow
 from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
+from sweeps.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -83,7 +84,7 @@ def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[st
         yield "|---|---:|" + "---:|" * len(search.objectives) + "---|"
         for trial in search.pareto:
             values = texts.objective_values(search, trial)
-            yield _line(trial.arm, str(trial.number), *values, texts.sampled_text(trial.sampled))
+            yield _line(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
     if search.confirmed:
         yield from ("", "## Winners on fresh seeds", "", *_arms(search.confirmed, metrics))
 

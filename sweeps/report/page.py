@@ -12,6 +12,7 @@ from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.robustness import Robustness
 from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
+from sweeps.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -54,7 +55,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         "data": _data,
         "number": _number,
         "p": texts.p_text,
-        "sampled": texts.sampled_text,
+        "sampled": sampled_text,
         "typeset": texts.typeset,
     }
     shown, thinned = scenes(report, films)

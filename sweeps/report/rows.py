@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.ledger import Record
-from sweeps.sequential import Looks, sequential_p, smallest_sequential_p
+from sweeps.sequential import Looks, looked_at
 from sweeps.statistics import (
     ALPHA,
-    Difference,
     equivalent,
     holm,
     mean_interval,
-    paired_difference,
     pairing_correlation,
     standard_deviation,
     verdict,
@@ -229,10 +227,8 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, l
     common = {place: seeds for place, seeds in common.items() if seeds}
     pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
     level = ALPHA * (looks.share_at(found[0].num_seeds) if looks else 1)
-    differences = [paired_difference(*pair, 1 - level) for pair in pairs.values()]
-    if looks:
-        tested = zip(differences, pairs.values(), common.values(), strict=True)
-        differences = [_looked_at(one, pair, seeds, found[0].num_seeds, looks) for one, pair, seeds in tested]
+    asked = found[0].num_seeds
+    differences = [looked_at(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction
     for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
@@ -249,15 +245,6 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, l
             verdict=verdict(difference, p_corrected, direction, within),
         )
     return column
-
-
-def _looked_at(
-    one: Difference, pair: tuple[list[float], list[float]], seeds: Sequence[int], asked: int, looks: Looks
-) -> Difference:
-    """A difference with the p-value of a test that looks several times, of which it is at one."""
-    reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
-    p, smallest = sequential_p(*pair, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
-    return one._replace(p_value=p, smallest_p=smallest)
 
 
 def _mean(values: Sequence[float]) -> Summary:

@@ -9,7 +9,7 @@ from sweeps.arms import CONTROL
 from sweeps.ledger import Record
 from sweeps.report.captions import mixed, significance, warnings
 from sweeps.report.rows import ArmRow, Found, compare, newest_code, settings_of
-from sweeps.words import counted, written
+from sweeps.words import counted, sampled_text
 
 if TYPE_CHECKING:
     from sweeps.cells import Cell
@@ -157,7 +157,7 @@ def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[Found
         Found(
             id=arm if rank is None else f"{arm} {winner(rank)}",
             role="control" if rank is None and arm == CONTROL else "arm",
-            changes=", ".join(f"{path}: {written(value)}" for path, value in seeds[0].spec.sampled.items()),
+            changes=sampled_text(seeds[0].spec.sampled),
             records={cell.seed: records[cell.id] for cell in seeds if cell.id in records},
             num_seeds=len(seeds),
             settings=settings,

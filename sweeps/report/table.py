@@ -97,7 +97,7 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         plan=plan,
         stage=stage,
         effort=audit(plan, records, stage.seeds),
-        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics]),
+        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], stage),
     )
 
 

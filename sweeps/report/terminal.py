@@ -11,6 +11,7 @@ from sweeps.report.claims import Claim
 from sweeps.report.rows import ArmRow
 from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
+from sweeps.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -104,7 +105,7 @@ def _found(search: SearchReport) -> Table:
     table = _table(texts.found(search), "arm", "trial", *keys, "sampled")
     for trial in search.pareto:
         values = texts.objective_values(search, trial)
-        table.add_row(trial.arm, str(trial.number), *values, texts.sampled_text(trial.sampled))
+        table.add_row(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
     return table
 
 

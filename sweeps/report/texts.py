@@ -11,7 +11,6 @@ from sweeps.report.rows import ArmRow, Summary, finite, is_context
 from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
 from sweeps.statistics import ALPHA, CONFIDENCE
-from sweeps.words import written
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -288,13 +287,3 @@ def tuned_lines(report: Report, key: str) -> list[TunedLine]:
     standing = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
     found = zip(search.tuned, entries(search.tuned, key), strict=True)
     return [TunedLine(row.id, row.changes, standing.get(row.id, Entry(NOTHING)), entry) for row, entry in found]
-
-
-def sampled_text(sampled: Mapping[str, object]) -> str:
-    """What a trial sampled, on one line, floats to four digits."""
-    return ", ".join(f"{path}: {value_text(value)}" for path, value in sampled.items())
-
-
-def value_text(value: object) -> str:
-    """A sampled value, floats to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else written(value)

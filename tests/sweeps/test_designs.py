@@ -28,6 +28,7 @@ from sweeps.plan import Plan, expand
 from sweeps.report.contrasts import estimate
 from sweeps.spec import load
 from sweeps.statistics import paired_difference
+from sweeps.stopping import Stage
 
 HEAD = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 4\ntraining: {steps: 9}\n"
 TWO = """\
@@ -164,15 +165,17 @@ def test_drawn_orders_share_out_the_whole_too_and_give_nothing_to_what_does_noth
     assert found[3:] == pytest.approx([0.0] * 5)
 
 
+WHOLE = Stage((0, 1, 2, 3), None, decided=False, over=True)
+
+
 def test_an_effect_of_two_arms_is_their_paired_difference() -> None:
     values = {"control": {"m": {0: 1.0, 1: 2.0, 2: 4.0, 3: 4.5}}, "arm": {"m": {0: 1.5, 1: 2.1, 2: 4.4, 5: 9.0}}}
-    (row,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], values, ["m"])
+    (row,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], values, ["m"], WHOLE)
     expected = paired_difference([1.5, 2.1, 4.4], [1.0, 2.0, 4.0])
     assert row.metrics["m"].found == expected
     assert row.metrics["m"].p_corrected == expected.p_value
-    (nothing,) = estimate(
-        [Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], {"arm": {"m": {}}, "control": {"m": {}}}, ["m"]
-    )
+    nowhere: dict[str, dict[str, dict[int, float]]] = {"arm": {"m": {}}, "control": {"m": {}}}
+    (nothing,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], nowhere, ["m"], WHOLE)
     assert nothing.metrics == {}
 
 

@@ -256,6 +256,17 @@ def test_the_interval_is_that_of_the_look(planned: Planned) -> None:
     assert row.p_value == pytest.approx(2**-8 / 0.32, abs=1e-8)
 
 
+def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> None:
+    plan = planned(more="design: factorial\n", arms=1)
+    records = simulated(plan, 6, np.random.default_rng(1))
+    stage = stage_of(plan, records)
+    assert len(stage.seeds) == 7
+    (effect,) = [row for row in build(plan, records).contrasts if row.kind == "effect"]
+    found = effect.metrics[plan.metrics[0].key].found
+    assert found.n == 7
+    assert found.p_value == pytest.approx(2**-6 / 0.32, abs=1e-8)
+
+
 def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     plan = planned()
     assert "seeds: looked at after 9 and 12, and over where clip_score" in plan.notes[-1]

@@ -66,6 +66,10 @@ def test_every_form_has_them(crossed: Report, capsys: pytest.CaptureFixture[str]
     assert "noise=removed x attention=removed" in markdown
     assert "Δ parameters" in markdown
     assert "-797 k (-22.3%)" in markdown
+    latex = to_latex(crossed)
+    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") >= 3
+    assert "Interactions: what two changes do together" in latex
+    assert "noise=removed x attention=removed & " in latex
     plain = json.loads(to_json(crossed))
     assert [one["kind"] for one in plain["contrasts"]] == ["effect", "effect", "interaction"]
     assert plain["arms"][2]["size"]["delta_parameters"] == -797_472

@@ -13,6 +13,7 @@ from sweeps.report.page import to_html
 from sweeps.report.plots import plots
 from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
+from sweeps.words import sampled_text
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -107,7 +108,7 @@ def test_the_search_has_its_tables_and_figures(report: Report, drawn: list[Plot]
     assert texts.found(report.search) in seen.text
     assert f"All {len(report.search.trials)} trials" in seen.text
     for trial in report.search.trials:
-        assert texts.sampled_text(trial.sampled) in seen.text
+        assert sampled_text(trial.sampled) in seen.text
     for row in report.search.confirmed:
         assert row.changes in seen.text
     assert len(seen.all("svg")) == len(drawn)
@@ -145,7 +146,7 @@ def test_many_trials_are_cut_and_that_is_said(report: Report, monkeypatch: pytes
     monkeypatch.setattr(page, "MOST_TRIALS", 5)
     seen = Page(to_html(report, [], []))
     assert "The first 5; report.json has them all." in seen.text
-    assert texts.sampled_text(report.search.trials[6].sampled) not in seen.text
+    assert sampled_text(report.search.trials[6].sampled) not in seen.text
 
 
 def test_what_many_arms_expect_is_said_once(report: Report) -> None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from sweeps.report import terminal, texts
 from sweeps.report.table import Report
 from sweeps.report.terminal import print_terminal
+from sweeps.words import sampled_text
 
 
 def test_everything_is_said_off_a_terminal(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +32,7 @@ def test_a_search_is_shown_with_its_winners(report: Report, capsys: pytest.Captu
     printed = capsys.readouterr().out
     assert texts.found(report.search) in printed
     for trial in report.search.pareto:
-        assert texts.sampled_text(trial.sampled) in printed
+        assert sampled_text(trial.sampled) in printed
     assert "on fresh seeds: clip_score/shapes_clip ↑" in printed
     assert "noise=removed winner 1" in printed
 

@@ -5,6 +5,7 @@ import pytest
 from sweeps.report import texts
 from sweeps.report.rows import ArmRow, Summary
 from sweeps.report.table import Report
+from sweeps.words import sampled_text
 
 CLIP, FD = "clip_score/shapes_clip", "fd/shapes_clip"
 
@@ -109,4 +110,4 @@ def test_a_search_lists_its_front_or_the_best_of_each_arm(report: Report, one_ob
 
 
 def test_sampled_values_are_short() -> None:
-    assert texts.sampled_text({"mu": 0.123456789, "noise": "removed", "n": 4}) == "mu: 0.1235, noise: removed, n: 4"
+    assert sampled_text({"mu": 0.123456789, "noise": "removed", "n": 4}) == "mu: 0.1235, noise: removed, n: 4"

@@ -25,7 +25,7 @@ def main() -> int:
     keys = ("seconds", "least", "most", "took", "worker_hours", "took_hours", "calibration_seconds")
     rows = [(study, *(float(one[key]) for key in keys)) for study, one in found.items()]
     figures = [
-        Figure(f"{study}: |forecast / actual - 1| of {what}", abs(one[forecast] / one[took] - 1), "at most", MARK)
+        Figure(f"{study}: forecast over actual, less 1, of {what}", abs(one[forecast] / one[took] - 1), "at most", MARK)
         for study, one in found.items()
         for what, forecast, took in (("duration", "seconds", "took"), ("worker-hours", "worker_hours", "took_hours"))
     ]

@@ -24,7 +24,7 @@ from search_spaces import SPACES
 from search_spaces.domains import DOMAINS
 from sweeps import words
 from sweeps.arms import REMOVED
-from sweeps.study import Ablation, Asha, Confirm, Median, Resources, Search, Study, Tracking
+from sweeps.study import Ablation, Asha, Budget, Confirm, Hypothesis, Median, Resources, Search, Study, Tracking
 from sweeps.training import GROUP
 from trainables.data import Data
 from trainables.metrics import FAMILIES, Extractors, resolve, with_companions
@@ -35,7 +35,7 @@ MOST_KINDS = 4
 NO_CLIPS = {"layout": "prompts", "prompts": ["a dog runs along a beach"]}
 CLIPS = {"layout": "captions", "path": "path/of/clips"}
 
-_BLOCKS = (Ablation, Asha, Confirm, Extractors, Median, Protocol, Search, Tracking)
+_BLOCKS = (Ablation, Asha, Budget, Confirm, Hypothesis, Extractors, Median, Protocol, Search, Tracking)
 _DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
 _NO_BREAK = "\u00a0"
 _TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")

@@ -25,7 +25,20 @@ from search_spaces import domain
 from sweeps.new import _domain, _nearby, starting_study, write
 from sweeps.plan import expand
 from sweeps.spec import load
-from sweeps.study import Ablation, Asha, Confirm, Median, Resources, Search, Study, Tracking, schema
+from sweeps.study import (
+    Ablation,
+    Asha,
+    Budget,
+    Confirm,
+    Hypothesis,
+    Median,
+    Resources,
+    Search,
+    SeedRule,
+    Study,
+    Tracking,
+    schema,
+)
 from trainables.metrics import FAMILIES, Extractors
 
 Write = Callable[[str | bytes], Path]
@@ -192,7 +205,10 @@ def test_every_key_of_a_study_is_there() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("block", [Ablation, Asha, Confirm, Extractors, Median, Protocol, Resources, Search, Tracking])
+@pytest.mark.parametrize(
+    "block",
+    [Ablation, Asha, Budget, Confirm, Hypothesis, SeedRule, Extractors, Median, Protocol, Resources, Search, Tracking],
+)
 def test_every_key_of_a_block_is_there(block: type[BaseModel]) -> None:
     text = starting_study("seer")
     keys = [info.alias or name for name, info in block.model_fields.items()]

@@ -14,10 +14,11 @@ from sweeps.arms import Arm, Arms, expand_arms
 from sweeps.cells import Cell, Setting, specify
 from sweeps.designs import Contrast
 from sweeps.document import Key, Problem, SpecError
+from sweeps.fields import SeedRule
 from sweeps.search_spec import expand_search, unmeasured
 from sweeps.searches import SearchPlan
 from sweeps.stopping import looked_at
-from sweeps.study import Hypothesis, SeedRule, Study, Todo
+from sweeps.study import Hypothesis, Study, Todo
 from sweeps.training import training_problems
 from trainables.data import ClipsData, Data
 from trainables.data.prompts import PromptsData

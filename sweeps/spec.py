@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from sweeps import words
 from sweeps.document import Document, Key, Problem, SpecError
+from sweeps.fields import Seeds
 from sweeps.plan import wrong
-from sweeps.study import Seeds, Study
+from sweeps.study import Study
 from sweeps.yaml_lines import read
 
 __all__ = ["Problem", "SpecError", "Study", "load"]

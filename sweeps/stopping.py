@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeps.fields import SeedRule
 from sweeps.sequential import Looks, looks
-from sweeps.study import SeedRule, Study
+from sweeps.study import Study
 
 if TYPE_CHECKING:
     from sweeps.ledger import Record

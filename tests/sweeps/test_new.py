@@ -22,6 +22,7 @@ from models.bases import Protocol, find_base, read_card
 from models.built import VideoModel
 from models.system import Part, System
 from search_spaces import domain
+from sweeps.fields import SeedRule
 from sweeps.new import _domain, _nearby, starting_study, write
 from sweeps.plan import expand
 from sweeps.spec import load
@@ -34,7 +35,6 @@ from sweeps.study import (
     Median,
     Resources,
     Search,
-    SeedRule,
     Study,
     Tracking,
     schema,

@@ -105,7 +105,7 @@ class _Run:
         if worked and (wrong := self._disproved()):
             say(wrong)
             return REFUSED
-        if too_small := self._too_small(worked):
+        if too_small := self._too_small(records):
             say(too_small)
             return REFUSED
         if worked and not self._work(agenda, tracker):
@@ -120,9 +120,11 @@ class _Run:
             return None
         return Meter(self.plan, self.lock.folder, read_calibration(self.plan, self.lock.folder))
 
-    def _too_small(self, worked: bool) -> str:
-        """That the budget does not hold even one seed of all arms, as far as prices are known."""
-        calibration = read_calibration(self.plan, self.lock.folder) if worked and self.plan.study.budget else None
+    def _too_small(self, records: Mapping[str, Record]) -> str:
+        """That the budget does not hold even one seed of all arms, as far as prices are known, and nothing is there."""
+        if self.plan.study.budget is None or self._used(records):
+            return ""
+        calibration = read_calibration(self.plan, self.lock.folder)
         return shortfall(self.plan, calibration) if calibration else ""
 
     def _of_other_code(self, records: Mapping[str, Record]) -> str:

@@ -258,3 +258,26 @@ def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_p
     assert refused.returncode == 2
     assert "storage cannot be written" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_study_ends_by_itself_where_its_arms_are_decided(tiny_base_folder: Path, tmp_path: Path) -> None:
+    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    rule = "{min: 4, max: 12, stop: decided}"
+    text = STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=rule)
+    study.write_text(text.replace("  - {part: attention, action: REMOVE}\n", ""))
+    done = sweeps("run", study, "--storage", storage)
+    assert done.returncode == 0, done.stderr
+    assert "every arm was decided after 7" in done.stdout, "independent noise flickers in every clip"
+    assert states(study, storage) == ["done"] * 14 + ["spared"] * 10
+    status = json.loads(sweeps("status", study, "--storage", storage, "--json").stdout)
+    assert status["counts"] == {"done": 14, "spared": 10}
+    report = json.loads((storage / "tiny" / "report" / "report.json").read_text())
+    (arm,) = report["arms"][1:]
+    assert arm["missing"] == 0
+    assert arm["metrics"]["temporal_flickering/vbench_formula"]["verdict"] == "worse"
+
+    before = snapshot(storage / "tiny" / "cells")
+    assert sweeps("run", study, "--storage", storage).returncode == 0
+    assert snapshot(storage / "tiny" / "cells") == before, "nothing is left to do"

@@ -110,6 +110,19 @@ def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., P
     assert audit(planned, records | others, planned.study.all_seeds).problems == (), "all arms lost as much"
 
 
+def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(plan: Callable[..., Plan]) -> None:
+    planned = plan(SEARCH)
+    search, records = searched(planned)
+    behind = search.trials_of("control", records)
+    some = {key: one for key, one in records.items() if one not in behind[1:]}
+    (problem,) = audit(planned, some, planned.study.all_seeds).problems
+    assert problem == "control: 1 of 4 trials came to something, and more of another arm"
+    none = {key: one for key, one in records.items() if one not in behind}
+    found = audit(planned, none, planned.study.all_seeds)
+    assert found.problems == ()
+    assert "control: 0 of 4 trials came to something" in found.remarks[0]
+
+
 def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:
     planned = plan(SEARCH)
     search, records = searched(planned)

@@ -117,7 +117,7 @@ def _of_search(plan: "Plan", of_trials: Mapping[str, Sequence[Record]]) -> Itera
         lost = len(of_trials[arm.id]) - here
         if behind > 0:
             line = f"{arm.id}: {here} of {counted(asked, 'trial')} came to something, and more of another arm"
-            # An arm that was not begun is compared with none; and while a search runs, arms differ by a trial under way.
+            # An arm that was not begun is compared with none; and while a search runs, arms differ by one trial.
             yield f"{line} ({lost} failed)" if lost else line, bool(lost) or (here > 0 and behind > 1)
 
 

@@ -19,7 +19,8 @@ LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 def to_json(report: Report) -> str:
     """The table as JSON: ``{"arms": [{"id", "metrics": {name: {mean, sd, n, difference, low, high, ...}}}]}``.
 
-    Only the study's metrics, and no timings but the hours under ``effort``. What does not exist, such as the control's difference, is null.
+    Only the study's metrics, and no timings but the hours under ``effort``. What does not exist, such as the control's
+    difference, is null.
     """
     whole = {
         "study": report.study,

@@ -306,6 +306,18 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
         print(f"  warning: {sentence}")
 
 
+def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
+    """The largest model state of a worker, of a system that is trained."""
+    from models import SYSTEMS
+
+    if not SYSTEMS[plan.study.system].is_trained:
+        return []
+    from sweeps.memory import GIB, arm_memories
+
+    most = max(one.state.on_device for one in arm_memories(plan, gpu=gpu)) / GIB
+    return [f"{most:.2g} GiB of model state per worker, activations on top (--memory has it by arm)"]
+
+
 def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What each arm changes, and exit code 2 where one does not do what it says."""
     from sweeps.ledger import study_folder
@@ -352,7 +364,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         from sweeps.tables import forecast_lines, forecast_table, show
 
         show(forecast_table(found))
-        for line in forecast_lines(found, prices.taken):
+        for line in (*forecast_lines(found, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
     if message := shortfall(plan, prices):
         _refuse(message)

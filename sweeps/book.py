@@ -1,7 +1,7 @@
 """What is written down of each cell while a study runs: ledger, tracker, progress."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sweeps.ledger import Ledger, Record
 from sweeps.lock import StudyLock
@@ -11,6 +11,24 @@ from trainables.cell_files import STOP, leave_result
 from trainables.provenance import code_hash, commit
 from trainables.tracking import Tracker
 from trainables.trial_spec import OBJECTIVE, UPDATE, Result
+
+
+class Follower(Protocol):
+    """What is told of every cell on its way."""
+
+    ledger: Ledger
+
+    def handed_out(self, cell: Cell) -> None:
+        """A cell is on its way to a worker."""
+
+    def started(self, cell_id: str) -> None:
+        """A cell is at work."""
+
+    def reported(self, cell_id: str) -> None:
+        """A cell has left figures of its way."""
+
+    def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
+        """A cell ended; its record, or None where its worker died each time."""
 
 
 class Book:

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from models import SYSTEMS
 from sweeps.agenda import Agenda, Over
-from sweeps.book import Book
+from sweeps.book import Follower
 from sweeps.plan import Cell, Plan
 from sweeps.progress import say
 from sweeps.trial_schedulers import SearchTrialsOnly
@@ -28,7 +28,7 @@ MAX_WORKER_DEATHS = 2
 
 def run_trials(
     agenda: Agenda,
-    book: Book,
+    book: Follower,
     storage: Path,
     *,
     warm: bool = True,
@@ -184,7 +184,7 @@ def _trial_name(trial: Trial) -> str:
 class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     """Hands the agenda's cells to Tune and takes note of how each ended."""
 
-    def __init__(self, agenda: Agenda, book: Book, config: Callable[[Cell], dict[str, Any]]) -> None:
+    def __init__(self, agenda: Agenda, book: Follower, config: Callable[[Cell], dict[str, Any]]) -> None:
         super().__init__()
         self._agenda = agenda
         self._book = book
@@ -222,7 +222,7 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
     """Follows the trials on their way: what starts, what reports, what is lost."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Follower) -> None:
         self._book = book
 
     def __getstate__(self) -> dict[str, Any]:

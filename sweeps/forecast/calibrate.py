@@ -138,11 +138,11 @@ def _taken(plan: "Plan", storage: Path, folder: Path, began: float) -> Calibrati
     shutil.rmtree(scratch, ignore_errors=True)
     often = plan.study.resources.model_copy(update=OFTEN)
     study = plan.study.model_copy(update={"seeds": (plan.study.all_seeds[0],), "resources": often})
-    short = replace(plan, cells=cells, search=None, study=study, metrics=plan.metrics)
+    short = replace(plan, cells=cells, search=None, study=study)
     watch = Stopwatch(Ledger(scratch))
     try:
         watch.ledger.cells.mkdir(parents=True)
-        run_trials(Agenda(short, {}), watch, storage)  # type: ignore[arg-type]
+        run_trials(Agenda(short, {}), watch, storage)
         timed = {shape: [watch.timed(Cell.of(spec)) for spec in of] for shape, of in specs.items()}
         peaks = [peak for one in watch.results.values() if (peak := one.statistics.get("peak_gib")) is not None]
     finally:
@@ -195,11 +195,7 @@ class Stopwatch:
         """What it reports is read at its end."""
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
-        """A cell ended.
-
-        Raises:
-            CalibrationError: It failed.
-        """
+        """A cell ended; how it ended is looked at when all have."""
         self._took[cell.id] = time.monotonic() - self._began[cell.id]
         result = None if died else self.ledger.result(cell.id)
         if result is None:
@@ -217,12 +213,11 @@ class Stopwatch:
         if result is None or result.status != "done":
             why = result.error if result else "its worker died"
             raise CalibrationError(f"a short cell of {cell.arm} failed: {why}")
-        points = _windows([dict(point.metrics) | {"step": point.step} for point in Spool(self._folder(cell)).points()])
+        points = _windows(
+            [dict(point.metrics) | {"step": point.step} for point in Spool(self.ledger.cell_folder(cell.id)).points()]
+        )
         protocol = cell.spec.protocol
         return Timed(protocol.steps, protocol.clips, self._took[cell.id], result.seconds, points)
-
-    def _folder(self, cell: Cell) -> Path:
-        return self.ledger.cell_folder(cell.id)
 
 
 def _windows(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from sweeps.importer import Imported
 from sweeps.importer.questions import Question
-from sweeps.words import written
+from sweeps.words import counted, written
 
 
 def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
@@ -17,13 +17,13 @@ def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
         found: Of ``read_plans``.
         names: The questions by the names of their studies.
     """
-    plans = Table(title=f"{len(found.documents)} plans", title_justify="left")
+    plans = Table(title=counted(len(found.documents), "plan"), title_justify="left")
     for heading in ("plan", "planner", "paper", "entries", "said of it"):
         plans.add_column(heading, overflow="fold")
     for document in found.documents:
         said = "; ".join([*document.notes, *document.problems])
         plans.add_row(document.file.name, document.planner, document.paper, str(len(document.suggestions)), said)
-    studies = Table(title=f"{len(names)} studies", title_justify="left")
+    studies = Table(title="1 study" if len(names) == 1 else f"{len(names)} studies", title_justify="left")
     for heading in ("study", "asked by", "arms", "to settle", "not measured", "remarks"):
         studies.add_column(heading, overflow="fold")
     for name, question in names.items():
@@ -31,7 +31,7 @@ def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
         arms = ", ".join(question.changes)
         todos = "\n".join(written(todo.asked) for todo in question.todos)
         studies.add_row(name, planners, arms, todos, ", ".join(question.unmeasured), "\n".join(question.remarks))
-    return [plans, studies]
+    return [table for table in (plans, studies) if table.row_count]
 
 
 def as_plain(found: Imported, names: Mapping[str, Question]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sweeps.report.robustness import MOST_SEEDS, Robustness
+from sweeps.report.robustness import Robustness
 from sweeps.report.rows import ArmRow, Summary, is_context
 from sweeps.statistics import ALPHA
 from sweeps.words import counted
@@ -68,7 +68,7 @@ def _outcome(effect: str, summary: Summary, metric: "MetricKey", robust: Robustn
     equivalent = summary.verdict.startswith("equivalent")
     significant = summary.p_corrected <= ALPHA and not equivalent
     if not significant and not equivalent:
-        return "open", _how_many(robust)
+        return "open", robust.verdict if robust else "too few seeds to say"
     if effect == "equivalent":
         return ("supported", summary.verdict) if equivalent else ("contradicted", f"it is {summary.verdict}")
     if equivalent:
@@ -84,12 +84,6 @@ def _side(difference: float, effect: str, metric: "MetricKey") -> str:
     if effect in ("higher", "lower") or is_context(metric):
         return "higher" if difference > 0 else "lower"
     return "better" if (difference > 0) == (metric.direction == "max") else "worse"
-
-
-def _how_many(robust: Robustness | None) -> str:
-    if robust is None or robust.seeds_needed is None:
-        return f"no evidence; more than {MOST_SEEDS:,} seeds would show such a difference"
-    return f"no evidence; about {robust.seeds_needed} seeds would show such a difference"
 
 
 def evidence(summary: Summary) -> str:

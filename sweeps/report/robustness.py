@@ -123,7 +123,7 @@ def _verdict(
     if p_corrected > ALPHA:
         if excludes and smallest_p(num_seeds) > ALPHA:
             return f"the interval excludes zero, but {num_seeds} seeds cannot make the test say so: {more}"
-        return f"not shown; if it is what it seems, {more}"
+        return f"not shown; if it is what it seems, {more} show it"
     if not stays:
         return f"hangs on one seed (worst without seed {seed})"
     if p_others > ALPHA:

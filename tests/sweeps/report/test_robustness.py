@@ -49,7 +49,7 @@ def test_what_is_not_shown_says_how_many_seeds_would() -> None:
     assert few.verdict.startswith("the interval excludes zero, but 4 seeds cannot make the test say so: about 7 seeds")
     nothing = looked_at([0.1, -0.1, 0.1, -0.1], p_corrected=1.0)
     assert nothing.seeds_needed is None
-    assert nothing.verdict == "not shown; if it is what it seems, more than 1,000 seeds would"
+    assert nothing.verdict == "not shown; if it is what it seems, more than 1,000 seeds would show it"
 
 
 @pytest.mark.parametrize(("effect", "num_arms"), [(1.0, 1), (0.7, 4), (2.0, 6)])

@@ -1,6 +1,7 @@
 """Commands in processes of their own, and how long they take."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -43,6 +44,13 @@ def python(module: str, *arguments: object, timeout: float = 600, **environment:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return Done(seconds, done.stdout)
+
+
+def free_port() -> str:
+    """A port that nobody listens on, on loopback, for processes to meet at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def sweeps(command: str, study: Path, storage: Path, *options: object) -> Done:

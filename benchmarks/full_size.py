@@ -7,7 +7,6 @@ model, counted once without activation checkpointing; the peak is this card's ow
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.commands import free_port
 from benchmarks.figures import ROOT, conclude, table
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ def _row(case: dict[str, Any], one: dict[str, Any], keys: tuple[str, ...]) -> tu
 
 def measured(what: str, case: dict[str, Any]) -> dict[str, Any]:
     """Run one case in a process of its own; what it measured, or how it failed."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    meeting |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
     command = [sys.executable, "-m", "benchmarks.full_size", what, "--case", json.dumps(case)]
     environment = {**os.environ, **meeting}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -8,7 +8,6 @@ import argparse
 import itertools
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 import warnings
 from typing import Any
 
+from benchmarks.commands import free_port
 from benchmarks.figures import ROOT, Figure, conclude, table
 
 STEPS = {"fp32": 20, "bf16": 6}
@@ -106,10 +106,8 @@ def group(workers: int, stage: int, precision: str) -> dict[str, Any]:
     Raises:
         RuntimeError: A rank failed.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(workers), "OMP_NUM_THREADS": "1"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    meeting |= {"WORLD_SIZE": str(workers), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.zero", "--rank", str(rank), str(stage), precision],

@@ -341,7 +341,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
     from dataclasses import asdict
 
-    from sweeps.budget import shortfall
+    from sweeps.budget import Meter
     from sweeps.forecast import CalibrationError, calibrated, forecast
     from sweeps.ledger import Ledger, study_folder
     from sweeps.lock import Locked, StudyLock
@@ -366,7 +366,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         show(forecast_table(found))
         for line in (*forecast_lines(found, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
-    if message := shortfall(plan, prices):
+    if plan.study.budget and (message := Meter(plan, folder, prices).shortfall()):
         _refuse(message)
 
 

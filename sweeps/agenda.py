@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from sweeps.ledger import Record, State, state
+from sweeps.ledger import WAITING, Record, state
 from sweeps.plan import Cell, Plan
 from sweeps.status import listed
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sweeps.proposals import ArmSearch
     from sweeps.searches import SearchPlan
 
-WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
 MAX_LOST = 2
 """How often a cell is handed out again in one run when the machine, not the arm, has failed."""
 
@@ -54,7 +53,6 @@ class Agenda:
         self._open: dict[str, ArmSearch] = {}
         self._handed: Counter[str] = Counter()
         self._under_way: dict[str, str] = {}
-        self._ended: set[str] = set()
         self._steps = self._order()
         self._ahead: list[Cell | None] = []
 
@@ -79,13 +77,11 @@ class Agenda:
             raise Over from None
         if cell is not None:
             self._handed[cell.id] += 1
-            self._ended.discard(cell.id)
             self._under_way[cell.id] = cell.arm
         return cell
 
     def ended(self, cell: Cell, record: Record | None) -> None:
         """Take note of a cell that ended; without a record its worker died."""
-        self._ended.add(cell.id)
         self._under_way.pop(cell.id, None)
         if self.meter is not None:
             self.meter.keep()
@@ -153,7 +149,7 @@ class Agenda:
 
     def _all_ended(self) -> Iterator[None]:
         """Wait for all that was handed out."""
-        while not self._ended.issuperset(self._handed):
+        while self._under_way:
             yield None
 
     def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
@@ -187,7 +183,7 @@ class Agenda:
         ]
         due = list(self._due(there))
         yield from due
-        while not self._ended.issuperset(cell.id for cell in due):
+        while any(cell.id in self._under_way for cell in due):
             yield None
 
     def _due(self, cells: Iterable[Cell]) -> Iterator[Cell]:

@@ -15,7 +15,6 @@ from trainables.files import write_atomically
 if TYPE_CHECKING:
     from sweeps.forecast import Calibration
     from sweeps.plan import Plan
-    from sweeps.study import Budget
 
 SPENT = "spent.json"
 """How long a study has run, over all its drivers, and how many of its cells at a time."""
@@ -48,7 +47,8 @@ class Meter:
         self._path, self._clock, self._began = folder / SPENT, clock, clock()
         kept = _read(self._path)
         self._before = kept.get("hours", 0.0)
-        self._prices, self._around = _by_arm(plan, calibration)
+        self._inside = calibration.inside(plan) if calibration else {}
+        self._around = calibration.around(plan) if calibration else {}
         asked = plan.study.resources.gpus_per_worker or 0.0
         self.gpus = calibration.gpus_per_worker if calibration else kept.get("gpus", asked)
         self.slots = calibration.slots if calibration else int(kept.get("slots", 1))
@@ -62,15 +62,15 @@ class Meter:
             under_way: Arm -> its cells that have not ended.
             block: Arm -> how many of its cells come next.
         """
-        each = self._expected(records)
-        ahead = Counter(under_way) + Counter(block)
-        workers = self.plan.study.resources.workers
-        gpus = sum(each.get(arm, 0.0) * count for arm, count in ahead.items()) * workers * self.gpus / 3600
-        lasts = [each.get(arm, 0.0) + self._around.get(arm, 0.0) for arm, count in ahead.items() for _ in range(count)]
-        wall = makespan(lasts, self.slots) / 3600
         spent = sum(record.seconds * record.gpus for record in records.values()) / 3600
-        self.over = _over(self.budget, spent, gpus, self.hours, wall)
+        ahead = Counter(under_way) + Counter(block)
+        self.over = self._over(spent, self.hours, ahead, self._expected(records))
         return not self.over
+
+    def shortfall(self) -> str:
+        """Why the budget would not hold even one seed of all arms; empty where it would, or no price was taken."""
+        over = self._over(0.0, 0.0, dict.fromkeys(self._inside, 1), self._inside)
+        return f"{self.plan.study.name}: {over} -> a larger budget, or fewer arms" if over else ""
 
     @property
     def hours(self) -> float:
@@ -91,42 +91,30 @@ class Meter:
                 took.setdefault(record.arm, []).append(record.seconds)
         usual = fmean([seconds for arm in took.values() for seconds in arm]) if took else 0.0
         arms = (arm.id for arm in self.plan.arms)
-        return {arm: fmean(took[arm]) if arm in took else self._prices.get(arm, usual) for arm in arms}
+        return {arm: fmean(took[arm]) if arm in took else self._inside.get(arm, usual) for arm in arms}
 
+    def _over(self, gpus_spent: float, hours_spent: float, ahead: Mapping[str, int], each: Mapping[str, float]) -> str:
+        """Why cells do not fit the budget beside what is spent, with the arithmetic; empty where they do.
 
-def shortfall(plan: "Plan", calibration: "Calibration") -> str:
-    """Why a budget does not hold even one balanced block; empty where it does, or where there is none."""
-    if plan.study.budget is None:
+        Args:
+            gpus_spent: GPU-hours.
+            hours_spent: On the clock.
+            ahead: Arm -> how many of its cells.
+            each: Arm -> seconds of one of them, within its stages.
+        """
+        seconds = sum(each.get(arm, 0.0) * count for arm, count in ahead.items())
+        gpus = seconds * self.plan.study.resources.workers * self.gpus / 3600
+        lasts = [each.get(arm, 0.0) + self._around.get(arm, 0.0) for arm, count in ahead.items() for _ in range(count)]
+        budget, price = self.budget, self.budget.price_per_gpu_hour or 0.0
+        for name, most, spent, more in (
+            ("gpu_hours", budget.gpu_hours, gpus_spent, gpus),
+            ("wall_clock", budget.wall_clock, hours_spent, makespan(lasts, self.slots) / 3600),
+            ("money", budget.money, gpus_spent * price, gpus * price),
+        ):
+            if most is not None and spent + more > most:
+                block = f"{more:.3g} for one more seed of all arms"
+                return f"budget: {name} {most:g} does not hold {block} beside {spent:.3g} spent"
         return ""
-    (each, around), workers = _by_arm(plan, calibration), plan.study.resources.workers
-    gpus = sum(each.values()) * workers * calibration.gpus_per_worker / 3600
-    lasts = [each[arm] + around[arm] for arm in each]
-    over = _over(plan.study.budget, 0.0, gpus, 0.0, makespan(lasts, calibration.slots) / 3600)
-    return f"{plan.study.name}: {over} -> a larger budget, or fewer arms" if over else ""
-
-
-def _by_arm(plan: "Plan", calibration: "Calibration | None") -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds of a cell by arm: within its stages, and around them."""
-    if calibration is None:
-        return {}, {}
-    first = plan.cells[: len(plan.arms)]
-    prices = {cell.arm: (cell.spec, calibration.prices[calibration.shapes[cell.arm]]) for cell in first}
-    inside = {arm: price.inside(spec) for arm, (spec, price) in prices.items()}
-    return inside, {arm: price.around for arm, (_, price) in prices.items()}
-
-
-def _over(budget: "Budget", gpus_spent: float, gpus: float, hours_spent: float, hours: float) -> str:
-    """Why a block does not fit a budget, with the arithmetic; empty where it does."""
-    price = budget.price_per_gpu_hour or 0.0
-    for name, most, spent, more in (
-        ("gpu_hours", budget.gpu_hours, gpus_spent, gpus),
-        ("wall_clock", budget.wall_clock, hours_spent, hours),
-        ("money", budget.money, gpus_spent * price, gpus * price),
-    ):
-        if most is not None and spent + more > most:
-            block = f"{more:.3g} for one more seed of all arms"
-            return f"budget: {name} {most:g} does not hold {block} beside {spent:.3g} spent"
-    return ""
 
 
 def _read(path: Path) -> dict[str, float]:

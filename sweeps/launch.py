@@ -10,7 +10,7 @@ from pathlib import Path
 from models.bases import base_hash, find_base
 from sweeps.agenda import Agenda
 from sweeps.book import Book
-from sweeps.budget import Meter, shortfall
+from sweeps.budget import Meter
 from sweeps.forecast import read_calibration
 from sweeps.ledger import Ledger, Record, study_folder
 from sweeps.lock import Locked, StudyLock
@@ -105,7 +105,7 @@ class _Run:
         if worked and (wrong := self._disproved()):
             say(wrong)
             return REFUSED
-        if too_small := self._too_small(records):
+        if meter is not None and not self._used(records) and (too_small := meter.shortfall()):
             say(too_small)
             return REFUSED
         if worked and not self._work(agenda, tracker):
@@ -119,13 +119,6 @@ class _Run:
         if self.plan.study.budget is None:
             return None
         return Meter(self.plan, self.lock.folder, read_calibration(self.plan, self.lock.folder))
-
-    def _too_small(self, records: Mapping[str, Record]) -> str:
-        """That the budget does not hold even one seed of all arms, as far as prices are known, and nothing is there."""
-        if self.plan.study.budget is None or self._used(records):
-            return ""
-        calibration = read_calibration(self.plan, self.lock.folder)
-        return shortfall(self.plan, calibration) if calibration else ""
 
     def _of_other_code(self, records: Mapping[str, Record]) -> str:
         """That results of other code are there, and what can be done; empty where there are none."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sweeps.plan import Plan
 
 State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
+WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
+"""What is to be done without being asked for once more."""
 UNREADABLE = "unreadable.json"
 
 

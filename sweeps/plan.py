@@ -52,6 +52,11 @@ class Plan:
     search: SearchPlan | None = None
     contrasts: tuple[Contrast[str], ...] = ()
 
+    @property
+    def one_of_each(self) -> tuple[Cell, ...]:
+        """One cell of every arm: those of the first seed."""
+        return self.cells[: len(self.arms)]
+
 
 @dataclass(frozen=True)
 class _WorkedOut:

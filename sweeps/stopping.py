@@ -69,10 +69,10 @@ def _looks(study: Study, arms: int) -> Looks | None:
 
 def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
     """Whether every arm has its results at the first seeds; cells come seed by seed."""
-    from sweeps.ledger import state
+    from sweeps.ledger import WAITING, state
 
     cells = plan.cells[: number * len(plan.arms)]
-    return all(state(records.get(cell.id), plan) not in ("pending", "lost", "rescore") for cell in cells)
+    return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
 
 
 def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:

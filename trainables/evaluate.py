@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -127,53 +128,66 @@ def run_cell(
     Raises:
         LostWorkerError: Another process of the worker group is gone, which is no result of the cell.
     """
-    seconds: dict[str, float] = {}
-    drawn: Drawn | None = None
-    scores: dict[str, Score] = {}
-    failure: Failure | Literal[""] = ""
-    error, attempt = "", 1
+    found = _Outcome()
     try:
-        attempt = begin_attempt(folder)
+        found.attempt = begin_attempt(folder)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         asked = prompts(spec, bench.references)  # before an hour of training, too: it looks at the clips
-        with _timed(seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
+        with _timed(found.seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
             scorer = bench.scorer(spec)
-        drawn = read_clips(folder)
-        if drawn is not None:
-            seconds |= seconds_of(folder)
+        found.drawn = read_clips(folder)
+        if found.drawn is not None:
+            found.seconds |= seconds_of(folder)
         else:
-            with _timed(seconds, "train"):
+            with _timed(found.seconds, "train"):
                 if not train():
                     return None
-            drawn = _draw(spec, folder, bench, asked, seconds)
-        with _timed(seconds, "score"):
-            scores = scorer.score(drawn.clips, drawn.prompts)
+            found.drawn = _draw(spec, folder, bench, asked, found.seconds)
+        with _timed(found.seconds, "score"):
+            found.scores = scorer.score(found.drawn.clips, found.drawn.prompts)
     except LostWorkerError:
         raise
     except Exception as reason:
-        error, failure = f"{type(reason).__name__}: {reason}", classify(reason)
+        found.error, found.failure = f"{type(reason).__name__}: {reason}", classify(reason)
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
-    peak = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
     if (folder / STOP).exists():  # told to stop after its training: what told it has left a result
         return None
-    provenance = {"commit": commit(), "base_hash": bench.base_hash(spec), **environment()}
-    result = Result(
-        cell_id=spec.cell_id,
-        spec=spec,
-        status="failed" if error else "done",
-        error=error,
-        failure=failure,
-        attempt=attempt,
-        prompts=drawn.prompts if drawn else (),
-        scores=scores,
-        statistics={**(drawn.statistics if drawn else {}), **peak},
-        seconds=seconds,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
-    )
+    result = found.result(spec, bench.base_hash(spec))
     leave_result(folder, result)
     return result
+
+
+@dataclass
+class _Outcome:
+    """What there is of a cell by now."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    drawn: Drawn | None = None
+    scores: dict[str, Score] = field(default_factory=dict)
+    error: str = ""
+    failure: Failure | Literal[""] = ""
+    attempt: int = 1
+
+    def result(self, spec: TrialSpec, base_hash: str) -> Result:
+        """The same as the cell's result, with what it ran on."""
+        drawn = self.drawn
+        peak = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
+        provenance = {"commit": commit(), "base_hash": base_hash, **environment()}
+        return Result(
+            cell_id=spec.cell_id,
+            spec=spec,
+            status="failed" if self.error else "done",
+            error=self.error,
+            failure=self.failure,
+            attempt=self.attempt,
+            prompts=drawn.prompts if drawn else (),
+            scores=self.scores,
+            statistics={**(drawn.statistics if drawn else {}), **peak},
+            seconds=self.seconds,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
+        )
 
 
 def _draw(spec: TrialSpec, folder: Path, bench: Workbench, asked: Sequence[str], seconds: dict[str, float]) -> Drawn:

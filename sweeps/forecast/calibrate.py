@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,17 @@ class Calibration:
     start: float
     peak_gib: float | None
     taken: float = 0.0
+
+    def inside(self, plan: "Plan") -> dict[str, float]:
+        """Seconds of a cell of each arm, within its stages."""
+        return {cell.arm: self._price(cell).inside(cell.spec) for cell in plan.one_of_each}
+
+    def around(self, plan: "Plan") -> dict[str, float]:
+        """Seconds of a cell of each arm, outside its stages."""
+        return {cell.arm: self._price(cell).around for cell in plan.one_of_each}
+
+    def _price(self, cell: Cell) -> Price:
+        return self.prices[self.shapes[cell.arm]]
 
 
 def read_calibration(plan: "Plan", folder: Path) -> Calibration | None:
@@ -105,7 +116,7 @@ def calibrated(plan: "Plan", storage: Path, folder: Path) -> Calibration:
 
 
 def _shapes(plan: "Plan") -> dict[str, str]:
-    return {cell.arm: shape_of(cell.spec) for cell in plan.cells[: len(plan.arms)]}
+    return {cell.arm: shape_of(cell.spec) for cell in plan.one_of_each}
 
 
 def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
@@ -127,7 +138,7 @@ def _taken(plan: "Plan", storage: Path, folder: Path, began: float) -> Calibrati
     from sweeps.trials import num_slots, run_trials, worker_resources
 
     shapes = _shapes(plan)
-    of_shape = {shapes[cell.arm]: cell.spec for cell in reversed(plan.cells[: len(plan.arms)])}
+    of_shape = {shapes[cell.arm]: cell.spec for cell in reversed(plan.one_of_each)}
     name = f"{plan.study.name}/{SCRATCH}"
     specs = {shape: short_cells(spec, name) for shape, spec in of_shape.items()}
     # Each shape's first, then each one's second: by then every worker is warm.
@@ -162,7 +173,7 @@ def _taken(plan: "Plan", storage: Path, folder: Path, began: float) -> Calibrati
 def _keep(found: Calibration, folder: Path) -> None:
     kept = {
         "code_hash": code_hash(),
-        "prices": {shape: price.as_plain() for shape, price in found.prices.items()},
+        "prices": {shape: asdict(price) for shape, price in found.prices.items()},
         **{key: getattr(found, key) for key in ("slots", "gpus_per_worker", "start", "peak_gib")},
     }
     folder.mkdir(parents=True, exist_ok=True)

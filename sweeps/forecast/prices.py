@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from trainables.trial_spec import TrialSpec
@@ -114,10 +115,6 @@ class Price:
         reports, checkpoints = updates // scaling.report_every, updates // scaling.checkpoint_every
         return self.prepare + updates * self.update + reports * self.report + checkpoints * self.checkpoint
 
-    def as_plain(self) -> dict[str, float]:
-        """For JSON."""
-        return asdict(self)
-
 
 def priced(cells: Sequence[Timed], *, trained: bool) -> Price:
     """Work prices out from short cells of one shape.
@@ -133,10 +130,10 @@ def priced(cells: Sequence[Timed], *, trained: bool) -> Price:
     train = long.seconds.get("train", 0.0)
     made = sum(point["updates"] for point in long.points)
     prepare = max(0.0, train - made * updates - len(long.points) * report - checkpoint) if trained else 0.0
-    around = [cell.wall - sum(cell.seconds.values()) for cell in (short, long)]
+    around = fmean(cell.wall - sum(cell.seconds.values()) for cell in (short, long))
     return Price(
         first=0.0 if trained else max(0.0, first.wall - (long.wall + short.wall) / 2),
-        around=max(0.0, sum(around) / 2),
+        around=max(0.0, around),
         load=(short.seconds["load"] + long.seconds["load"]) / 2,
         prepare=prepare,
         update=updates,
@@ -155,12 +152,8 @@ def _training(points: Sequence[Mapping[str, float]]) -> tuple[float, float, floa
     if not points:
         return 0.0, 0.0, 0.0, 0.0
     settled = [point["seconds_per_step"] for point in points[1:]] or [points[0]["seconds_per_step"]]
-    update = sum(settled) / len(settled)
+    update = fmean(settled)
     reports = [point["validation_seconds"] for point in points[1:] if "validation_seconds" in point]
     checkpoints = [point["checkpoint_seconds"] for point in points if "checkpoint_seconds" in point]
     spread = (max(settled) - min(settled)) / (2 * update) if update else 0.0
-    return update, _mean(reports), _mean(checkpoints), spread
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    return update, fmean(reports or [0.0]), fmean(checkpoints or [0.0]), spread

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.ledger import state
+from sweeps.ledger import WAITING, state
 from sweeps.stopping import stage_of
 
 if TYPE_CHECKING:
@@ -68,10 +68,8 @@ def forecast(plan: "Plan", records: "Mapping[str, Record]", calibration: "Calibr
         records: What is done.
         calibration: The prices.
     """
-    prices = {arm: calibration.prices[shape] for arm, shape in calibration.shapes.items()}
-    first = plan.cells[: len(plan.arms)]
-    costs = {cell.arm: prices[cell.arm].of(cell.spec) for cell in first}
-    inside = {cell.arm: prices[cell.arm].inside(cell.spec) for cell in first}
+    inside, around = calibration.inside(plan), calibration.around(plan)
+    costs = {arm: inside[arm] + around[arm] for arm in inside}
     left = _left(plan, records)
     workers, gpus = plan.study.resources.workers, calibration.gpus_per_worker
     arms = tuple(
@@ -79,9 +77,10 @@ def forecast(plan: "Plan", records: "Mapping[str, Record]", calibration: "Calibr
         for arm in plan.arms
     )
     hours = sum(arm.hours for arm in arms)
-    firsts = max((price.first for price in prices.values()), default=0.0)
-    seconds = calibration.start + makespan([costs[arm] for arm in left], calibration.slots, firsts) if left else 0.0
-    spread = max((price.spread for price in prices.values()), default=0.0)
+    prices = [calibration.prices[shape] for shape in calibration.shapes.values()]
+    first = max(price.first for price in prices)
+    seconds = calibration.start + makespan([costs[arm] for arm in left], calibration.slots, first) if left else 0.0
+    spread = max(price.spread for price in prices)
     budget = plan.study.budget
     price = budget.price_per_gpu_hour if budget else None
     return Forecast(
@@ -105,9 +104,8 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
         slots: How many run at a time.
         first: More of a slot's first cell.
     """
-    free = [0.0] * slots
+    queue = [(0.0, slot) for slot in range(slots)]
     used: set[int] = set()
-    queue = [(end, slot) for slot, end in enumerate(free)]
     latest = 0.0
     for cost in costs:
         end, slot = heapq.heappop(queue)
@@ -122,7 +120,7 @@ def _left(plan: "Plan", records: "Mapping[str, Record]") -> list[str]:
     """The arms of the cells that are to do, in their order."""
     if stage_of(plan, records).decided:
         return []
-    left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in ("pending", "lost", "rescore")]
+    left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in WAITING]
     if plan.search is None:
         return left
     for stage, arm, count in plan.search.proposed():

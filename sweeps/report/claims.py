@@ -1,6 +1,6 @@
 """What became of the study's hypotheses: each with a verdict, and the evidence for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -93,9 +93,3 @@ def evidence(summary: Summary) -> str:
     interval = "" if summary.low is None else f" [{summary.low:+.3g}, {summary.high:+.3g}]"
     p = "" if summary.p_corrected is None else f", corrected p {summary.p_corrected:.2g}"
     return f"{summary.difference:+.3g}{interval}{p}, {counted(summary.n, 'seed')}"
-
-
-def tally(claims: Sequence[Claim]) -> Mapping[Outcome, int]:
-    """How many hypotheses came out how."""
-    outcomes: tuple[Outcome, ...] = ("supported", "contradicted", "open")
-    return {outcome: sum(claim.outcome == outcome for claim in claims) for outcome in outcomes}

@@ -81,8 +81,8 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
     of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms}
     trials = {arm: [_trial(plan, record) for record in found] for arm, found in of_trials.items()}
     cells = confirmation(search, records)
-    found_fresh = _found(cells, records)
-    confirmed = _compared(plan, found_fresh)
+    fresh = _found(cells, records)
+    confirmed = _compared(plan, fresh)
     of_search = [record for found in of_trials.values() for record in found]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
     return SearchReport(
@@ -93,7 +93,7 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
         pareto=tuple(_best(trials, search.objectives)),
         importances={arm: found for arm, found in shares.items() if found},
         confirmed=confirmed,
-        tuned=_tuned(plan, search, found_fresh),
+        tuned=_tuned(plan, fresh),
         notes=(
             *_notes(plan, search, trials, confirmed),
             *warnings(of_search, newest_code(of_search), "trials and confirmations"),
@@ -171,7 +171,7 @@ def _compared(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
     return compare(found, plan.metrics, plan.study.margins, code) if found else ()
 
 
-def _tuned(plan: "Plan", search: "SearchPlan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
+def _tuned(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
     """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
     of_row = {row.id: row for row in found}
     best = []

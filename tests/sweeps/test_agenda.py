@@ -1,5 +1,6 @@
 """What is handed out, in which order, and when the agenda waits."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, f
     )
 
 
-def drain(agenda: Agenda, plan: Plan, status: str = "done") -> list[Cell]:
-    """Run one cell at a time to the end."""
+def drain(agenda: Agenda, plan: Plan, fate: Callable[[Cell], Record] | None = None) -> list[Cell]:
+    """Run one cell at a time to the end; each is done unless its fate is another."""
     cells = []
     for _ in range(1000):
         try:
@@ -72,7 +73,7 @@ def drain(agenda: Agenda, plan: Plan, status: str = "done") -> list[Cell]:
             return cells
         if cell is not None:
             cells.append(cell)
-            agenda.ended(cell, record(plan, cell, status))
+            agenda.ended(cell, fate(cell) if fate else record(plan, cell))
     raise AssertionError("no end")
 
 
@@ -206,36 +207,21 @@ def test_a_failure_anywhere_leaves_a_study_incomplete(searched: Plan, place: int
 
 
 def test_what_the_machine_failed_is_done_again_and_what_the_arm_failed_is_not(plan: Plan) -> None:
-    agenda, handed = Agenda(plan, {}), []
     first, second = plan.cells[0], plan.cells[1]
-    while True:
-        try:
-            cell = agenda.next()
-        except Over:
-            break
-        if cell is None:
-            continue
-        handed.append(cell)
-        if cell == first and handed.count(first) < 3:
-            agenda.ended(cell, record(plan, cell, "failed", failure="infrastructure"))
-        elif cell == second:
-            agenda.ended(cell, record(plan, cell, "failed", failure="error"))
-        else:
-            agenda.ended(cell, record(plan, cell))
-    assert handed == [*plan.cells, first, first]
+    times: Counter[str] = Counter()
+
+    def fate(cell: Cell) -> Record:
+        times[cell.id] += 1
+        if cell == first and times[cell.id] < 3:
+            return record(plan, cell, "failed", failure="infrastructure")
+        return record(plan, cell, "failed", failure="error") if cell == second else record(plan, cell)
+
+    assert drain(Agenda(plan, {}), plan, fate) == [*plan.cells, first, first]
 
 
 def test_a_machine_that_fails_always_is_not_asked_for_ever(plan: Plan) -> None:
-    agenda = Agenda(plan, {})
-    handed = 0
-    while True:
-        try:
-            cell = agenda.next()
-        except Over:
-            break
-        if cell is not None:
-            handed += 1
-            agenda.ended(cell, record(plan, cell, "failed", failure="infrastructure"))
-    assert handed == 3 * len(plan.cells)
-    lost = {cell.id: record(plan, cell, "failed", failure="infrastructure") for cell in plan.cells}
-    assert Agenda(plan, lost).total == len(plan.cells), "the next run goes on with them"
+    def lost(cell: Cell) -> Record:
+        return record(plan, cell, "failed", failure="infrastructure")
+
+    assert len(drain(Agenda(plan, {}), plan, lost)) == 3 * len(plan.cells)
+    assert Agenda(plan, {cell.id: lost(cell) for cell in plan.cells}).total == len(plan.cells), "the next run goes on"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.agenda import Agenda, Over
-from sweeps.budget import Meter, shortfall
+from sweeps.budget import Meter
 from sweeps.forecast import Calibration
 from sweeps.forecast.calibrate import _shapes
 from sweeps.forecast.prices import Price
@@ -148,7 +148,12 @@ def test_a_search_ends_with_as_many_trials_in_every_arm(planned: Callable[..., P
     assert not any(cell.spec.stage == "confirm" for cell in done)
 
 
-def test_a_budget_below_one_seed_of_all_arms_is_refused_with_the_arithmetic(planned: Callable[..., Plan]) -> None:
+def test_a_budget_below_one_seed_of_all_arms_is_refused_with_the_arithmetic(
+    planned: Callable[..., Plan], tmp_path: Path
+) -> None:
+    def shortfall(plan: Plan, calibration: Calibration) -> str:
+        return Meter(plan, tmp_path, calibration).shortfall()
+
     plan = planned("{gpu_hours: 1.5}")
     assert shortfall(plan, calibration(plan, 3600)) == (
         "budgeted: budget: gpu_hours 1.5 does not hold 2 for one more seed of all arms beside 0 spent "

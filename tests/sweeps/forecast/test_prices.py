@@ -1,6 +1,7 @@
 """Prices from short cells: what is linear is found again, and what does not change a price is no other shape."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_what_is_linear_is_found_again(planned: Callable[[str], Plan]) -> None:
     price = priced([world(SHORT, 12, True), world(LONG, 12, True)], trained=True)
     expected = {"around": 7, "load": 3, "prepare": 10, "update": 0.5, "report": 2, "checkpoint": 4}
     expected |= {"draw": 0.2, "step": 0.05, "save": 0.1, "score": 0.3, "first": 0}
-    assert {key: price.as_plain()[key] for key in expected} == pytest.approx(expected)
+    assert {key: asdict(price)[key] for key in expected} == pytest.approx(expected)
     spec = planned(SEER).cells[0].spec
     training = 10 + 100 * 0.5 + 5 * 2 + 2 * 4
     assert price.of(spec) == pytest.approx(7 + 3 + training + 200 * (0.2 + 10 * 0.05 + 0.1 + 0.3))

@@ -23,6 +23,8 @@ TINY = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=32, width=32)
 _PROMPTS = ("a red circle moves right, then drops", "a blue cross")
 _SEED = 0
 _AWAY_FROM_ZERO = 0.05
+_TRAINED_ON = (2, TINY.frames, 4, 16, 16)
+"""Latents that are 2 x 2 at the deepest level: over one token, attention gives its queries and keys no gradient."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _gradients(network: torch.nn.Module, base: Base) -> tuple[float | None, tupl
     if not any(True for _ in network.parameters()):
         return None, ()
     rng = torch.Generator().manual_seed(_SEED)
-    latents, noise = (torch.randn(2, TINY.frames, 4, 4, 4, generator=rng) for _ in range(2))
+    latents, noise = (torch.randn(_TRAINED_ON, generator=rng) for _ in range(2))
     batch = Batch(latents, encode_text(base, _PROMPTS).clone(), noise, torch.tensor([10, 900]))
     with torch.set_grad_enabled(bool(trained)):
         loss = network(*vars(batch).values())

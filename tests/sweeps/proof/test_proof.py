@@ -114,6 +114,14 @@ def test_the_same_tree_does_the_same_to_the_last_bit(tiny_base: Base) -> None:
         assert (one.loss, one.called) == (other.loss, other.called)
 
 
+def test_a_gradient_reaches_the_queries_and_keys_of_every_level(tiny_base: Base) -> None:
+    """Over one token there would be none, or what rounding leaves of it, by the processor."""
+    done, reason = behaviour_of(Seer().edit({"trainable": "all"}), tiny_base)
+    assert done is not None, reason
+    assert any("mid_block" in name and name.endswith("attn1.to_k.weight") for name in done.trained)
+    assert done.without_gradient == ()
+
+
 def test_how_a_model_is_trained_is_no_part_of_the_model(planned: Callable[[str], Plan]) -> None:
     values = "  - {part: training.lr, action: VALUES, values: [0.5]}\n"
     more = "  - {part: text_decomposer.identity_steps, action: VALUES, values: [0]}\n"

@@ -6,7 +6,7 @@ PY := .venv/bin/python
 STORAGE ?= runs
 export PYTHONPATH :=
 
-.PHONY: venv demo test test-all browser check fix bench clean
+.PHONY: venv demo test test-all soak browser check fix bench clean
 .DEFAULT_GOAL := demo
 
 venv: .venv/.ready
@@ -32,8 +32,12 @@ demo: venv  ## the quickstart study, end to end
 test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
-test-all: test browser  ## the slow and fault tests as well, one at a time: they start clusters
-	timeout 3200 $(PY) -m pytest -m "slow and not gpu"
+test-all: test browser  ## the slow and fault tests as well; those that start clusters one at a time
+	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal -m "slow and not alone and not gpu"
+	timeout 2400 $(PY) -m pytest -m "slow and alone and not gpu"
+
+soak: venv  ## the fault tests with as many kills as convince
+	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/test_faults.py --kills 20 -s
 
 browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

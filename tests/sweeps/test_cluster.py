@@ -59,6 +59,7 @@ def head() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_quickstart_through_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     address, environment = head

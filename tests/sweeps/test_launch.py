@@ -89,6 +89,7 @@ def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_nan_fails_its_cells_and_no_others(tiny_base_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
@@ -127,6 +128,7 @@ def test_a_nan_fails_its_cells_and_no_others(tiny_base_folder: Path, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_cold_workers_give_the_same_table(tiny_base_folder: Path, tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
@@ -142,6 +144,7 @@ def test_cold_workers_give_the_same_table(tiny_base_folder: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_dead_tracker_costs_no_cell_and_is_caught_up(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
@@ -157,6 +160,7 @@ def test_a_dead_tracker_costs_no_cell_and_is_caught_up(tiny_base_folder: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_study_grows_and_changes_without_mixing(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
@@ -185,6 +189,7 @@ def test_a_study_grows_and_changes_without_mixing(tiny_base_folder: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_metric_added_later_scores_the_kept_clips(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
@@ -210,6 +215,7 @@ def test_a_metric_added_later_scores_the_kept_clips(tiny_base_folder: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_results_of_other_code_are_refused_or_marked(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
@@ -230,6 +236,7 @@ def test_results_of_other_code_are_refused_or_marked(tiny_base_folder: Path, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_other_weights_are_refused_and_a_changed_study_renews_its_report(
     tiny_base_folder: Path, tmp_path: Path
@@ -266,6 +273,7 @@ def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_study_ends_by_itself_where_its_arms_are_decided(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"

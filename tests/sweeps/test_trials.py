@@ -23,7 +23,7 @@ from trainables.spool import Spool
 from trainables.tracking import Tracker
 from trainables.trial_spec import OBJECTIVE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 REPORTS = 9
 STUDY = """\
 name: stopped

@@ -1,73 +1,107 @@
-"""Trainings on gloo groups of a few processes, without Ray: what ``train_loop_per_worker`` does on each rank."""
+"""Trainings on gloo groups of a few processes, without Ray: what ``train_loop_per_worker`` does on each rank.
 
-import json
+Ranks are forked from a server that has imported everything, since that takes longer than the tiny trainings. Where
+there is a GPU they are spawned: CUDA does not survive a fork.
+"""
+
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
+import warnings
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-RANK = """
-import json, os, sys, warnings
-warnings.filterwarnings("ignore")
-from pathlib import Path
-import torch, torch.distributed as dist
-torch.set_num_threads(1)
-dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-from trainables import worker
-job = json.loads(sys.argv[1])
-exec(job["before"])
-worker.train_loop_per_worker(job["config"])
-dist.barrier()
-dist.destroy_process_group()
-"""
+import torch
+import torch.distributed as dist
+
+_CONTEXT = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
+_CONTEXT.set_forkserver_preload(["deepspeed", "trainables.train"])
 
 
-def start_ranks(config: dict[str, Any], world: int, port: int, before: str = "") -> list[subprocess.Popen[str]]:
-    """Start the processes of a group.
+@dataclass(frozen=True)
+class Rank:
+    """A process of a group, and the file of what it prints."""
+
+    process: BaseProcess
+    log: Path
+
+    def ended(self, timeout: float) -> int:
+        """Its exit code, minus the signal where one ended it.
+
+        Raises:
+            TimeoutError: It has not ended.
+        """
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            raise TimeoutError(f"a rank runs on after {timeout} s: {self.said()[-3000:]}")
+        return self.process.exitcode
+
+    def said(self) -> str:
+        """What it has printed."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def end(self) -> None:
+        """Kill it, if it has not ended."""
+        self.process.kill()
+        self.process.join()
+
+
+def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Rank]:
+    """Start the processes of a group, which meet at a free port of loopback.
 
     Args:
         config: What the worker is given.
         world: How many.
-        port: Where they meet, on loopback.
         before: Python that each runs before the training.
     """
-    job = json.dumps({"config": config, "before": before})
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, job],
-            env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world)
-    ]
+    folder, port = Path(config["storage"]), _free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks = []
+    for number in range(world):
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+        own = {**meeting, "RANK": str(number), "LOCAL_RANK": str(number), "OMP_NUM_THREADS": "1"}
+        log = folder / f"rank{number}.log"
+        process = _CONTEXT.Process(target=_run, args=(config, before, {**os.environ, **own}, log), daemon=True)
+        process.start()
+        ranks.append(Rank(process, log))
+    return ranks
 
 
-def run_ranks(config: dict[str, Any], world: int, port: int, before: str = "", timeout: float = 240) -> None:
+def run_ranks(config: dict[str, Any], world: int, before: str = "", timeout: float = 240) -> None:
     """Run a group to its end.
 
     Raises:
         AssertionError: A process failed; its last words are the message.
     """
-    processes = start_ranks(config, world, port, before)
+    ranks = start_ranks(config, world, before)
     try:
-        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
-        for process, output in zip(processes, outputs, strict=True):
-            assert process.returncode == 0, output[-3000:]
+        for rank in ranks:
+            assert rank.ended(timeout) == 0, rank.said()[-3000:]
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+        for rank in ranks:
+            rank.end()
 
 
-def free_port() -> int:
-    """A port that nobody listens on, on loopback."""
+def _run(config: dict[str, Any], before: str, environment: dict[str, str], log: Path) -> None:
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    from trainables.worker import train_loop_per_worker
+
+    exec(before, {"os": os})
+    train_loop_per_worker(config)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

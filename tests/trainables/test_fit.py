@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import free_port, run_ranks, start_ranks
+from ranks import run_ranks, start_ranks
 from safetensors.torch import load_file
 
 from models.seer import Seer
@@ -57,7 +57,7 @@ def folder_of(cell: TrialSpec, storage: Path) -> Path:
 
 
 def fit(cell: TrialSpec, storage: Path, before: str = "", *, warm: bool = True) -> Path:
-    run_ranks(config(cell, storage, warm=warm), cell.scaling.workers, free_port(), before)
+    run_ranks(config(cell, storage, warm=warm), cell.scaling.workers, before)
     return folder_of(cell, storage)
 
 
@@ -136,14 +136,11 @@ if int(os.environ["RANK"]) == {rank}:
 
 def kill_at(cell: TrialSpec, storage: Path, step: int, rank: int = 0) -> Path:
     """Run until a rank kills itself at a step; the others are given a while and then killed too."""
-    processes = start_ranks(
-        config(cell, storage), cell.scaling.workers, free_port(), KILLED.format(step=step, rank=rank)
-    )
-    assert processes[rank].wait(timeout=200) == -signal.SIGKILL
+    ranks = start_ranks(config(cell, storage), cell.scaling.workers, KILLED.format(step=step, rank=rank))
+    assert ranks[rank].ended(timeout=200) == -signal.SIGKILL
     time.sleep(1)
-    for process in processes:
-        process.kill()
-        process.communicate()
+    for one in ranks:
+        one.end()
     return folder_of(cell, storage)
 
 
@@ -247,7 +244,11 @@ fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float("
 
 
 def test_memory_that_does_not_suffice_says_which_micro_batch_to_try(tiny_base_folder: Path, tmp_path: Path) -> None:
-    before = "from trainables import fit\ndef loss(self, batch): return torch.empty(2**60)\nfit.Fit._loss = loss"
+    before = """
+import torch
+from trainables import fit
+fit.Fit._loss = lambda self, batch: torch.empty(2**60)
+"""
     folder = fit(spec(tiny_base_folder), tmp_path, before)
     result = Result.model_validate_json((folder / RESULT).read_bytes())
     assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit the memory")
@@ -268,10 +269,11 @@ def save(self, state_dict, path):
 TorchCheckpointEngine.save = save
 """ + KILLED.format(step=12, rank=0)
     cell = spec(tiny_base_folder, workers=2, zero={"stage": 2})
-    processes = start_ranks(config(cell, tmp_path), 2, free_port(), before)
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    ranks = start_ranks(config(cell, tmp_path), 2, before)
+    assert ranks[0].ended(timeout=200) == -signal.SIGKILL
+    ranks[1].ended(timeout=200)
     folder = folder_of(cell, tmp_path)
-    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in outputs[0]
+    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in ranks[0].said()
     assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000005"]
     fit(cell, tmp_path)
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)

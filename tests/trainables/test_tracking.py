@@ -329,6 +329,7 @@ print("bye", flush=True)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", ["ended", "interrupted"])
 def test_the_end_of_the_process_does_not_wait_for_uploads(tmp_path: Path, way: str) -> None:

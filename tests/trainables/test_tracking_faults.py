@@ -24,7 +24,7 @@ from trainables.provenance import ROOT
 from trainables.spool import Spool
 from trainables.tracking import Tracker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 Find = Callable[..., list[Any]]
 Fault = Literal["pass", "error", "swallow", "refuse"]

@@ -22,7 +22,7 @@ ablations:
   - {{part: attention, action: REMOVE}}
   - {{part: attention.mu, action: VALUES, values: [0.5]}}
 """
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 def sweeps(*arguments: object) -> subprocess.CompletedProcess[str]:

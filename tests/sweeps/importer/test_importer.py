@@ -316,6 +316,7 @@ def test_an_unknown_system_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_two_thousand_documents_take_less_than_twenty_seconds(tmp_path: Path) -> None:
     contents = [file.read_bytes() for file in sorted(PLANS.iterdir())]
     for number in range(2000):

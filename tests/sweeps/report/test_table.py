@@ -336,6 +336,7 @@ def test_an_arm_scored_otherwise_in_every_cell_has_no_difference(planned: Planne
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_cells_take_seconds(planned: Planned) -> None:
     values = [i / 1000 for i in range(624)]
     plan = planned(f"seeds: 16\nablations: [{{part: attention.mu, action: VALUES, values: {values}}}]")

@@ -110,6 +110,7 @@ def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_cells_are_quick(
     planned: Callable[[str], Plan], simulated: Callable[..., dict[str, Record]], tmp_path: Path
 ) -> None:

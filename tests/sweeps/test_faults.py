@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -189,14 +191,30 @@ def assert_one_run_per_cell(storage: Path) -> None:
                 assert run.data.metrics[key] == pytest.approx(score["value"])
 
 
-@pytest.mark.timeout(1500)
-def test_killed_at_random_moments_the_table_is_the_same(tiny_base_folder: Path, tmp_path: Path, wanted: int) -> None:
-    study, undisturbed = tmp_path / "study.yaml", tmp_path / "undisturbed"
+@dataclass(frozen=True)
+class Undisturbed:
+    """A study that ran to its end: how long it took and what its table says. No test may change it."""
+
+    study: Path
+    storage: Path
+    seconds: float
+    table: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    study, storage = folder / "study.yaml", folder / "runs"
     study.write_text(STUDY.format(base=tiny_base_folder))
-    done, seconds = finished(study, undisturbed)
+    done, seconds = finished(study, storage)
     assert done.returncode == 0, done.stderr
-    expected = table(study, undisturbed)
-    assert_one_run_per_cell(undisturbed)
+    assert_one_run_per_cell(storage)
+    return Undisturbed(study, storage, seconds, table(study, storage))
+
+
+@pytest.mark.timeout(1500)
+def test_killed_at_random_moments_the_table_is_the_same(undisturbed: Undisturbed, tmp_path: Path, wanted: int) -> None:
+    study = undisturbed.study
 
     rng = random.Random(20261121)
     kills: Counter[str] = Counter()
@@ -207,14 +225,14 @@ def test_killed_at_random_moments_the_table_is_the_same(tiny_base_folder: Path, 
         for _ in range(min(KILLS_IN_A_ROUND, wanted - kills.total())):
             before = stamps(storage)
             how = rng.choice(["driver", "driver", "worker", "interrupt"])
-            killed = kill(begin(study, storage), how, rng, seconds)
+            killed = kill(begin(study, storage), how, rng, undisturbed.seconds)
             assert before.items() <= stamps(storage).items(), "a finished cell was done again"
             kills += killed
             if not killed:
                 break  # it came to its end first: nothing is left to kill
         done, _ = finished(study, storage)
         assert done.returncode == 0, done.stderr
-        assert_same(table(study, storage), expected)
+        assert_same(table(study, storage), undisturbed.table)
         assert_one_run_per_cell(storage)
     print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
 
@@ -283,12 +301,9 @@ def test_two_drivers_and_a_look_from_outside(tiny_base_folder: Path, tmp_path: P
 
 
 @pytest.mark.timeout(600)
-def test_what_a_dead_run_left_behind_is_put_in_order_and_said(tiny_base_folder: Path, tmp_path: Path) -> None:
-    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
-    study.write_text(STUDY.format(base=tiny_base_folder))
-    done, _ = finished(study, storage)
-    assert done.returncode == 0, done.stderr
-    expected = table(study, storage)
+def test_what_a_dead_run_left_behind_is_put_in_order_and_said(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    study, storage = undisturbed.study, tmp_path / "runs"
+    shutil.copytree(undisturbed.storage, storage)
     folder = storage / "tiny"
     half, corrupt, *_ = sorted(folder.glob(f"cells/*/{RESULT}"))
     half.write_text(half.read_text()[:200])
@@ -302,7 +317,7 @@ def test_what_a_dead_run_left_behind_is_put_in_order_and_said(tiny_base_folder: 
     assert "removed 1 unfinished files" in again.stderr
     assert f"{half} cannot be read" in again.stderr
     assert "ledger.jsonl was" in again.stderr
-    assert_same(table(study, storage), expected)
+    assert_same(table(study, storage), undisturbed.table)
     assert_one_run_per_cell(storage)
     quiet, _ = finished(study, storage)
     assert "unfinished" not in quiet.stderr

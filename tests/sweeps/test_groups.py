@@ -58,8 +58,8 @@ def test_a_group_that_never_fits_is_refused_with_the_arithmetic(
 
 def test_a_group_spans_nodes(tiny_training: Callable[[int], str], tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
-    asked = "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2, zero: {stage: 3}}\n"
-    study.write_text(tiny_training(40) + asked)
+    asked = "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2, zero: {stage: 2}}\n"
+    study.write_text(tiny_training(20) + asked)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
     try:
         for _ in range(2):

@@ -47,6 +47,16 @@ def states(study: Path, storage: Path) -> list[str]:
     return [cell["state"] for cell in plan["cells"]]
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study that has run to its end, and its storage; no test may change them."""
+    folder = tmp_path_factory.mktemp("finished")
+    study, storage = folder / "study.yaml", folder / "runs"
+    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=2))
+    assert sweeps("run", study, "--storage", storage).returncode == 0
+    return study, storage
+
+
 @pytest.mark.timeout(600)
 def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
@@ -130,13 +140,12 @@ def test_a_nan_fails_its_cells_and_no_others(tiny_base_folder: Path, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(600)
-def test_cold_workers_give_the_same_table(tiny_base_folder: Path, tmp_path: Path) -> None:
-    study = tmp_path / "study.yaml"
-    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=2))
+def test_cold_workers_give_the_same_table(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    study, warm = finished
+    cold = tmp_path / "cold"
+    assert sweeps("run", study, "--storage", cold, "--cold").returncode == 0
     tables = []
-    for options in ([], ["--cold"]):
-        storage = tmp_path / f"runs{len(options)}"
-        assert sweeps("run", study, "--storage", storage, *options).returncode == 0
+    for storage in (warm, cold):
         tables.append(json.loads((storage / "tiny" / "report" / "report.json").read_text()))
         for arm in tables[-1]["effort"]["efforts"]:
             assert arm.pop("worker_hours") > 0
@@ -217,10 +226,9 @@ def test_a_metric_added_later_scores_the_kept_clips(tiny_base_folder: Path, tmp_
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(600)
-def test_results_of_other_code_are_refused_or_marked(tiny_base_folder: Path, tmp_path: Path) -> None:
-    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
-    study.write_text(STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=2))
-    assert sweeps("run", study, "--storage", storage).returncode == 0
+def test_results_of_other_code_are_refused_or_marked(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    study, storage = finished[0], tmp_path / "runs"
+    shutil.copytree(finished[1], storage)
     *_, one = sorted(storage.glob("tiny/cells/*/result.json"))
     result = json.loads(one.read_text())
     result["provenance"]["code_hash"] = "0ld0ld0ld0ld0ld0"

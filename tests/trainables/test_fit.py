@@ -56,8 +56,15 @@ def folder_of(cell: TrialSpec, storage: Path) -> Path:
     return storage / cell.study / "cells" / cell.cell_id
 
 
+FEW_HELD_OUT = """
+from trainables import train
+train.HELD_OUT = 4
+"""
+"""They are looked at after every step here, which would take most of the time."""
+
+
 def fit(cell: TrialSpec, storage: Path, before: str = "", *, warm: bool = True) -> Path:
-    run_ranks(config(cell, storage, warm=warm), cell.scaling.workers, before)
+    run_ranks(config(cell, storage, warm=warm), cell.scaling.workers, FEW_HELD_OUT + before)
     return folder_of(cell, storage)
 
 
@@ -136,7 +143,8 @@ if int(os.environ["RANK"]) == {rank}:
 
 def kill_at(cell: TrialSpec, storage: Path, step: int, rank: int = 0) -> Path:
     """Run until a rank kills itself at a step; the others are given a while and then killed too."""
-    ranks = start_ranks(config(cell, storage), cell.scaling.workers, KILLED.format(step=step, rank=rank))
+    before = FEW_HELD_OUT + KILLED.format(step=step, rank=rank)
+    ranks = start_ranks(config(cell, storage), cell.scaling.workers, before)
     assert ranks[rank].ended(timeout=200) == -signal.SIGKILL
     time.sleep(1)
     for one in ranks:
@@ -258,7 +266,9 @@ fit.Fit._loss = lambda self, batch: torch.empty(2**60)
 def test_a_full_disk_costs_a_checkpoint_and_not_the_training(
     undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
-    before = """
+    before = (
+        FEW_HELD_OUT
+        + """
 import errno
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 write = TorchCheckpointEngine.save
@@ -267,7 +277,9 @@ def save(self, state_dict, path):
         raise OSError(errno.ENOSPC, "No space left on device")
     return write(self, state_dict, path)
 TorchCheckpointEngine.save = save
-""" + KILLED.format(step=12, rank=0)
+"""
+        + KILLED.format(step=12, rank=0)
+    )
     cell = spec(tiny_base_folder, workers=2, zero={"stage": 2})
     ranks = start_ranks(config(cell, tmp_path), 2, before)
     assert ranks[0].ended(timeout=200) == -signal.SIGKILL

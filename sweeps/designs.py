@@ -56,7 +56,9 @@ class Shapley(_Design):
     """Each part's mean worth over all orders in which parts can be added: exact up to 6 parts, sampled above."""
 
     kind: Literal["shapley"] = "shapley"
-    orders: Annotated[int, Field(ge=2)] = Field(16, description="orders that are drawn above 6 parts")
+    orders: Annotated[int, Field(ge=4, multiple_of=2)] = Field(
+        16, description="orders that are drawn above 6 parts, every second one the reverse of the one before"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of the drawn orders")
 
 
@@ -87,18 +89,25 @@ class Contrast(Generic[Of]):
         name: What it is of.
         kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
         weights: By combination, or by the arm that is run for it; they sum to 0.
+        draws: Where the sum is a mean over something that is drawn, such as orders: the sum of each draw alone.
     """
 
     name: str
     kind: str
     weights: Mapping[Of, float]
+    draws: "tuple[Mapping[Of, float], ...]" = ()
 
     def over(self, other: "Callable[[Of], Other]") -> "Contrast[Other]":
         """The same sum over other names, of which one may stand for several; what cancels out is left away."""
-        weights: dict[Other, float] = {}
-        for one, weight in self.weights.items():
-            weights[other(one)] = weights.get(other(one), 0.0) + weight
-        return Contrast(self.name, self.kind, {one: weight for one, weight in weights.items() if abs(weight) > _NONE})
+        draws = tuple(_over(draw, other) for draw in self.draws)
+        return Contrast(self.name, self.kind, _over(self.weights, other), draws)
+
+
+def _over(weights: Mapping[Of, float], other: "Callable[[Of], Other]") -> dict[Other, float]:
+    found: dict[Other, float] = {}
+    for one, weight in weights.items():
+        found[other(one)] = found.get(other(one), 0.0) + weight
+    return {one: weight for one, weight in found.items() if abs(weight) > _NONE}
 
 
 def crossed(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[str]) -> list[Combination]:
@@ -196,9 +205,23 @@ def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequenc
 
         phi_i = mean over orders of [v(before_i + i) - v(before_i)],   sum_i phi_i = v(all) - v(none)
 
+    Where orders are drawn, one and its reverse are one draw.
+
     Source: Shapley (1953); sampled orders: Castro, Gomez and Tejada (2009).
     """
     orders = _orders(design, factors)
+    whole = _worths(factors, orders)
+    pairs = () if len(factors) <= MOST_EXACT else tuple(zip(orders[::2], orders[1::2], strict=True))
+    draws = [_worths(factors, pair) for pair in pairs]
+    sums = (
+        Contrast(part, "shapley", whole[number], tuple(draw[number] for draw in draws))
+        for number, part in enumerate(parts)
+    )
+    return [one.over(lambda combination: combination) for one in sums]
+
+
+def _worths(factors: Sequence[Sequence[Level]], orders: Sequence[tuple[Level, ...]]) -> list[dict[Combination, float]]:
+    """By factor, what adding it changes, in the mean of some orders."""
     everything = frozenset(levels[0] for levels in factors)
     weights: list[dict[Combination, float]] = [{} for _ in factors]
     for order in orders:
@@ -207,8 +230,7 @@ def _shapley(design: Shapley, factors: Sequence[Sequence[Level]], parts: Sequenc
             for combination, sign in ((changed - {level}, 1.0), (changed, -1.0)):
                 known = weights[level.factor]
                 known[combination] = known.get(combination, 0.0) + sign / len(orders)
-    sums = (Contrast(part, "shapley", own) for part, own in zip(parts, weights, strict=True))
-    return [one.over(lambda combination: combination) for one in sums]
+    return weights
 
 
 def _orders(design: Shapley, factors: Sequence[Sequence[Level]]) -> list[tuple[Level, ...]]:
@@ -219,8 +241,8 @@ def _orders(design: Shapley, factors: Sequence[Sequence[Level]]) -> list[tuple[L
     import numpy as np
 
     rng = np.random.default_rng(design.seed)
-    drawn = [tuple(levels[k] for k in rng.permutation(len(levels))) for _ in range((design.orders + 1) // 2)]
-    return [order for one in drawn for order in (one, one[::-1])][: design.orders]
+    drawn = [tuple(levels[k] for k in rng.permutation(len(levels))) for _ in range(design.orders // 2)]
+    return [order for one in drawn for order in (one, one[::-1])]
 
 
 def _coalitions(order: Sequence[Level]) -> Iterable[Combination]:

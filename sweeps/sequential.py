@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.statistics import ALPHA, EXACT_PAIRS, Difference, paired, paired_difference, rounding, smallest_p
+from sweeps.statistics import (
+    ALPHA,
+    CONFIDENCE,
+    EXACT_PAIRS,
+    Difference,
+    paired,
+    paired_difference,
+    rounding,
+    smallest_p,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,9 +138,19 @@ def looked_at(
     if looks is None:
         return paired_difference(arm, control)
     reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
-    found = paired_difference(arm, control, 1 - ALPHA * looks.share_at(asked))
+    found = paired_difference(arm, control, confidence(looks, asked))
     p, smallest = sequential_p(arm, control, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
     return found._replace(p_value=p, smallest_p=smallest)
+
+
+def confidence(looks: Looks | None, asked: int) -> float:
+    """Of one interval: 95 %, or what this look leaves of it.
+
+    Args:
+        looks: When the study is looked at; None where it is not.
+        asked: Seeds that have been asked for by now.
+    """
+    return CONFIDENCE if looks is None else 1 - ALPHA * looks.share_at(asked)
 
 
 def _found(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied: float) -> bool:

@@ -22,6 +22,7 @@ EXACT_PAIRS = 16
 """Up to so many pairs the sign-flip test goes through all 2^n patterns of signs; above, it draws some."""
 FLIPS = 100_000
 _FLIP_SEED = 0
+_SMALL = 1e-12
 
 
 class Interval(NamedTuple):
@@ -71,6 +72,42 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
     mean, low, high = mean_interval(differences, confidence)
     n = len(differences)
     return Difference(mean, low, high, n, _sign_flip(differences, rounding(arm, control)), smallest_p(n))
+
+
+def over_draws(found: Difference, draws: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """A mean over seeds and over draws of something else, such as orders: the interval takes in both.
+
+        half^2 = half_seeds^2 + (t_{(1 + confidence) / 2, m - 1} sd(x_1 ... x_m) / sqrt(m))^2
+
+    The half-widths are added in squares (MOVER: Zou and Donner, 2008), as errors that are independent are. What a draw
+    does in one seed and not in another is in both, so the interval is rather too wide than too narrow. p is the larger
+    of the sign-flip test's, which knows of the draws as they fell only, and the level at which this interval ends at 0.
+
+    Args:
+        found: The mean with its interval over the seeds.
+        draws: The mean of each draw over the seeds; at least 2.
+        confidence: Of the intervals, in (0, 1).
+    """
+    assert len(draws) > 1, "one draw has no spread"
+    if math.isnan(found.high):
+        return found
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    of_seeds = (found.high - found.difference) / float(stdtrit(found.n - 1, (1 + confidence) / 2))
+    of_draws = standard_deviation(draws) / math.sqrt(len(draws))
+
+    def half(p: float) -> float:
+        quantiles = stdtrit([found.n - 1, len(draws) - 1], 1 - p / 2)
+        return math.hypot(quantiles[0] * of_seeds, quantiles[1] * of_draws)
+
+    size = abs(found.difference)
+    ends_at_zero = brentq(lambda p: half(p) - size, _SMALL, 1.0) if 0 < size < half(_SMALL) else float(size == 0)
+    of_interval = min(
+        1.0, ends_at_zero * ALPHA / (1 - confidence)
+    )  # in a study that is looked at, of this look's share
+    low, high = found.difference - half(1 - confidence), found.difference + half(1 - confidence)
+    return found._replace(low=low, high=high, p_value=max(found.p_value, of_interval))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

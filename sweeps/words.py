@@ -32,6 +32,7 @@ _ALLOWED = {
     "greater_than": "above {gt}",
     "less_than_equal": "at most {le}",
     "less_than": "below {lt}",
+    "multiple_of": "a multiple of {multiple_of}",
     "literal_error": "{choices}",
     "union_tag_invalid": "{choices}",
     "union_tag_not_found": "a map with the key {discriminator}",

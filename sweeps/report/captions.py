@@ -27,6 +27,7 @@ def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> 
         *_looks(stage),
         *significance(rows, plan.metrics, sequential=stage.looks is not None),
         *_equivalence(plan),
+        *_drawn(plan),
         *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
         f"Results by code {code or 'unknown'}, table by commit {commit()}.",
     ]
@@ -63,6 +64,15 @@ def _looks(stage: "Stage") -> Iterator[str]:
     ended = "every arm was decided" if stage.decided else "these were all"
     so_far = f"{ended} after {len(stage.seeds)}" if stage.over else f"{len(stage.seeds)} are asked for so far"
     yield f"Looked at after {at} seeds, by the first metric: {so_far}. p holds whenever one stops."
+
+
+def _drawn(plan: "Plan") -> Iterator[str]:
+    """What effects owe to drawing."""
+    if draws := max((len(one.draws) for one in plan.contrasts), default=0):
+        yield (
+            f"Shapley values are means over {2 * draws} drawn orders, every second one the reverse of the one before; "
+            "intervals and p-values take in that others might have been drawn."
+        )
 
 
 def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sweeps.sequential import looked_at
-from sweeps.statistics import Difference, holm
+from sweeps.sequential import confidence, looked_at
+from sweeps.statistics import Difference, holm, over_draws
 
 if TYPE_CHECKING:
     from sweeps.designs import Contrast
@@ -55,6 +55,7 @@ def estimate(
 
         e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
 
+    Where the sum is a mean over draws, interval and test take in that others might have been drawn.
     The test is corrected after Holm over the effects of one sort and metric.
 
     Args:
@@ -77,7 +78,7 @@ def estimate(
 
 def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Stage") -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
-    of_arms = {arm: values[arm][key] for arm in contrast.weights}
+    of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
     seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
     if not seeds:
         return None
@@ -86,4 +87,9 @@ def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Sta
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    return looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    found = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    if not contrast.draws:
+        return found
+    means = {arm: sum(one[seed] for seed in seeds) / len(seeds) for arm, one in of_arms.items()}
+    draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
+    return over_draws(found, draws, confidence(stage.looks, len(stage.seeds)))

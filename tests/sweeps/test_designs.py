@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from sweeps.designs import (
 from sweeps.document import SpecError
 from sweeps.plan import Plan, expand
 from sweeps.report.contrasts import estimate
+from sweeps.report.table import build
 from sweeps.spec import load
 from sweeps.statistics import paired_difference
 from sweeps.stopping import Stage
@@ -95,7 +97,7 @@ def test_above_six_parts_orders_are_drawn_with_their_reverses() -> None:
     assert found != crossed(Shapley(orders=4, seed=1), levels, names)
 
 
-@given(design=st.sampled_from([AddOneIn(), Factorial(), Shapley(), Shapley(orders=2)]), parts=st.integers(1, 7))
+@given(design=st.sampled_from([AddOneIn(), Factorial(), Shapley(), Shapley(orders=4)]), parts=st.integers(1, 7))
 def test_effects_are_made_of_what_runs_and_their_weights_sum_to_nothing(design: Design, parts: int) -> None:
     levels, names = factors(*[1] * parts)
     runs = {*crossed(design, levels, names), frozenset[Level]()}
@@ -179,6 +181,42 @@ def test_an_effect_of_two_arms_is_their_paired_difference() -> None:
     assert nothing.metrics == {}
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_intervals_of_drawn_orders_cover_what_all_orders_would_give(noise: float) -> None:
+    """Of a game whose parts act together, in few seeds: what is drawn counts for more than what the seeds say."""
+    levels, names = factors(*[1] * 7)
+    everything = frozenset(own[0] for own in levels)
+    coalitions = [
+        frozenset(one)
+        for size in range(8)
+        for one in itertools.combinations(sorted(everything, key=lambda level: level.factor), size)
+    ]
+    inside = narrow = number = 0
+    for game in range(40):
+        rng = np.random.default_rng([game, int(10 * noise)])
+        worth = {one: float(rng.normal()) for one in coalitions}
+        truth = {name: 0.0 for name in names}
+        for one, own in worth.items():
+            for name, (level,) in zip(names, levels, strict=True):
+                size = len(one - {level})  # of what is changed besides the part
+                share = math.factorial(size) * math.factorial(6 - size) / math.factorial(7)
+                truth[name] += share * own * (-1 if level in one else 1)
+        contrasts = [one.over(named) for one in effects(Shapley(orders=16, seed=game), levels, names)]
+        values = {
+            named(one): {"m": {s: own + noise * float(rng.normal()) for s in range(4)}} for one, own in worth.items()
+        }
+        for row in estimate(contrasts, values, ["m"], WHOLE):
+            found = row.metrics["m"].found
+            inside += found.low <= truth[row.name] <= found.high
+            number += 1
+            assert (found.p_value <= 0.05) <= (found.low > 0 or found.high < 0), "p and interval agree"
+        for row in estimate([replace(one, draws=()) for one in contrasts], values, ["m"], WHOLE):
+            found = row.metrics["m"].found
+            narrow += found.low <= truth[row.name] <= found.high
+    assert inside / number > 0.92
+    assert narrow / number < 0.7
+
+
 # -------------------------------------------------------------------------------------------------------------- studies
 
 
@@ -195,6 +233,20 @@ def test_a_factorial_study_runs_the_combinations_and_computes_their_interaction(
         "text_decomposer=removed": -1,
         both: 1,
     }
+
+
+def test_more_parts_than_six_are_added_in_drawn_orders_and_the_table_says_so(planned: Callable[[str], Plan]) -> None:
+    more = """\
+  - {part: group_norm, action: REPLACE, with: [per_frame]}
+  - {part: trainable, action: REPLACE, with: [all]}
+  - {part: references, action: VALUES, values: [0]}
+  - {part: training.lr, action: VALUES, values: [0.5]}
+  - {part: prediction, action: REMOVE}
+"""
+    plan = planned("design: shapley\n" + TWO + more)
+    assert [len(contrast.draws) for contrast in plan.contrasts] == [8] * 7
+    assert "Shapley values are means over 16 drawn orders" in build(plan, {}).caption
+    assert "drawn orders" not in build(planned("design: shapley\n" + TWO), {}).caption
 
 
 def test_arms_that_fall_together_are_one_arm_with_both_weights(planned: Callable[[str], Plan]) -> None:
@@ -244,7 +296,8 @@ def test_explicit_arms_stand_beside_a_design(planned: Callable[[str], Plan]) -> 
             "design.pairs",
             "text_decomposer twice -> two parts",
         ),
-        ("design: {kind: shapley, orders: 1}\n" + TWO, "design.orders", "1 -> at least 2"),
+        ("design: {kind: shapley, orders: 2}\n" + TWO, "design.orders", "2 -> at least 4"),
+        ("design: {kind: shapley, orders: 7}\n" + TWO, "design.orders", "7 -> a multiple of 2"),
     ],
 )
 def test_designs_that_cannot_be_are_told_at_their_place(

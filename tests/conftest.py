@@ -17,8 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What may take longest begins first, so that workers beside each other end at about the same time."""
-    items.sort(key=lambda item: -max((marker.args[0] for marker in item.iter_markers("timeout")), default=0))
+    """Files that may take longest begin, so that workers beside each other end at about the same time."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        limits = [float(marker.args[0]) for marker in item.iter_markers("timeout")]
+        longest[item.path] = max([longest.get(item.path, 0.0), *limits])
+    items.sort(key=lambda item: -longest[item.path])
 
 
 def save_tiny_pipeline(folder: Path, *, seed: int = 0) -> Path:

@@ -25,7 +25,7 @@ from trainables.trial_spec import RESULT, Result, Score
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 STUDY = """\
 name: browsed

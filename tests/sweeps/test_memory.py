@@ -38,8 +38,8 @@ def test_it_warns_when_the_state_alone_does_not_fit() -> None:
     assert "control" not in small.partition("warning")[2].splitlines()[0]
 
 
-@pytest.mark.skipif("__import__('torch').cuda.is_available()")
-def test_without_a_gpu_of_known_size_it_says_what_to_give() -> None:
+def test_without_a_gpu_of_known_size_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "--gpu-gib SIZE" in memory("--profile", "full")
     assert "on this machine" in memory()
 

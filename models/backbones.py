@@ -1,25 +1,29 @@
-"""Networks of a base in diffusers' and transformers' own classes, loaded strictly and never changed.
+"""What every family of bases offers: networks in their libraries' own classes, loaded strictly and never changed.
 
-Video is ``b f c h w`` everywhere else in ``models``; the image networks here take frames as a batch, and this file
-(with ``models.diffusion`` for the U-Net) is where the one becomes the other.
+Video is ``b f c h w`` everywhere else in ``models``; image networks take frames as a batch. The one becomes the other
+here and in the families' modules.
 """
 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
+import psutil
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import ModelMixin, UNet2DConditionModel
 from einops import rearrange
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from models.bases import BaseRef, missing_files, precision_in_full
+from models.bases import BaseRef, Protocol, latent_cell, missing_files, precision_in_full
+from models.contracts import Sample
+from models.streams import Streams
 from models.system import NonFiniteError
 
 logger = logging.getLogger(__name__)
@@ -27,73 +31,217 @@ logger = logging.getLogger(__name__)
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NETWORKS: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
+
+Denoiser = Callable[..., torch.Tensor]
+"""Predicts what a noise scheduler steps by: latents (b f c h w), time (), conditions by name -> (b f c h w)."""
 
 
-@dataclass(frozen=True)
-class Base:
-    """The loaded networks of a base; they are shared by all cells of a worker, so nothing may change them.
+@dataclass(frozen=True, kw_only=True)
+class Base(ABC):
+    """The loaded networks of a base; all cells of a worker share them, so nothing may change them.
+
+    A family is a subclass, with a field for each of its networks.
 
     Args:
         ref: Where they came from.
-        unet: Predicts the noise of a latent given text states.
+        unet: The denoiser.
         vae: Between pixels and latents.
-        text_encoder: Token ids -> text states.
-        tokenizer: Text -> token ids.
-        noise_scheduler: DDIM with the base's own schedule.
+        noise_scheduler: The base's own schedule, in the class that samples with it.
         device: Where the networks are.
         dtype: The precision they compute in.
     """
 
+    classes: ClassVar[Mapping[str, Any]]
+    """Name of a network, and of its sub-folder -> the class it is loaded in; the denoiser first."""
+
     ref: BaseRef
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    text_encoder: CLIPTextModel
-    tokenizer: PreTrainedTokenizerBase
-    noise_scheduler: DDIMScheduler
+    unet: Any
+    vae: Any
+    noise_scheduler: Any
     device: torch.device
     dtype: torch.dtype
+
+    @classmethod
+    def load(cls, ref: BaseRef, *, device: str = "auto", precision: Precision = "auto") -> Self:
+        """Load a base with the libraries' own ``from_pretrained``, component by component.
+
+        Args:
+            ref: From ``models.bases.find_base``.
+            device: "auto" is the GPU where there is one, else the CPU; or any torch device.
+            precision: "auto" is fp32 on the CPU and bf16 on a GPU; weights stored in another precision are converted.
+
+        Raises:
+            ValueError: The base is not there, is incomplete, or its weights do not fit its configuration exactly.
+        """
+        folder = _folder(ref)
+        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        dtype = DTYPES[precision_in_full(precision, gpu=place.type != "cpu")]
+        with quiet():
+            networks = {
+                name: _load_strictly(kind, folder, name, cls.precision_of(name, dtype)).to(place)
+                for name, kind in cls.classes.items()
+            }
+            return cls.assemble(networks, cls.settings(folder), ref=ref, device=place, dtype=dtype)
+
+    @classmethod
+    def on_meta(cls, ref: BaseRef) -> dict[str, Any]:
+        """The networks by name, from configuration files alone (no weights are read, no memory is taken).
+
+        Raises:
+            OSError: The configuration files cannot be read.
+        """
+        source, options = str(ref.path or ref.name), {"revision": ref.revision}
+        with torch.device("meta"), quiet():
+            return {name: _on_meta(kind, source, subfolder=name, **options) for name, kind in cls.classes.items()}
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls, seed: int = 0) -> Self:
+        """A random instance small enough to be built and run at once, on the CPU in float32.
+
+        Clips of 32 x 32 pixels have latents of 4 x 4.
+
+        Args:
+            seed: Of its weights.
+        """
+
+    @classmethod
+    @abstractmethod
+    def settings(cls, folder: Path) -> dict[str, Any]:
+        """What a folder holds besides networks, by field: noise scheduler, tokenizer and the like."""
+
+    @classmethod
+    def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:
+        """The precision that one network computes in, where the base computes in ``dtype``."""
+        return dtype
+
+    @classmethod
+    def assemble(cls, networks: Mapping[str, Any], settings: Mapping[str, Any], **where: Any) -> Self:
+        """A base of loaded networks, which are frozen.
+
+        Args:
+            networks: By name.
+            settings: By field.
+            where: ``ref``, ``device`` and ``dtype``.
+        """
+        frozen = {name: network.eval().requires_grad_(False) for name, network in networks.items()}
+        return cls(**frozen, **settings, **where)
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Save all of it in the layout that ``load`` reads."""
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """The networks by name."""
+        return {name: getattr(self, name) for name in self.classes}
 
     @property
     def pixels_per_latent(self) -> int:
         """Pixels per latent cell along one side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return latent_cell(self.vae.config)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.vae.config.latent_channels)
+
+    def latent_shape(self, protocol: Protocol) -> tuple[int, int, int]:
+        """Shape of a frame's latent (c h w).
+
+        Raises:
+            ValueError: The size is no whole number of latent cells.
+        """
+        cell = self.pixels_per_latent
+        if protocol.height % cell or protocol.width % cell:
+            raise ValueError(
+                f"{protocol.height} x {protocol.width} pixels -> both must be multiples of {cell} on {self.ref}"
+            )
+        return self.latent_channels, protocol.height // cell, protocol.width // cell
+
+    def micro_batch(self, protocol: Protocol) -> int:
+        """Frames per call of the denoiser: what the protocol says, else what an eighth of the device's memory takes in.
+
+        The rule counts 64 activations as wide as the denoiser's first level per frame and guidance branch, in its
+        precision. It looks at the total memory, never at what is free: two runs on one machine must do the same.
+        """
+        if protocol.micro_batch is not None:
+            return protocol.micro_batch
+        on_gpu = self.device.type == "cuda"
+        total = torch.cuda.get_device_properties(self.device).total_memory if on_gpu else psutil.virtual_memory().total
+        cells = protocol.height * protocol.width // self.pixels_per_latent**2
+        per_frame = 2 * 64 * self.unet.config.block_out_channels[0] * cells * self.dtype.itemsize
+        return max(1, int(total // 8 // per_frame))
+
+    def release_denoiser(self) -> None:
+        """Free the denoiser's memory, for good: of a base that serves one training, whose model holds a copy."""
+        self.unet.to("meta")
+
+    @torch.no_grad()
+    def encode_frames(self, video: torch.Tensor, *, micro_batch: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of the VAE's posterior of every frame, scaled as the denoiser takes them.
+
+        Args:
+            video: Pixels in [-1, 1].
+            micro_batch: Frames per call.
+
+        Shape:
+            (b f 3 H W) -> two of (b f c h w), float32 on the base's device.
+        """
+        frames = torch.split(rearrange(video, "b f c h w -> (b f) c h w"), micro_batch)
+        posteriors = [self.vae.encode(self.as_image(part)).latent_dist for part in frames]
+        scale = self.vae.config.scaling_factor
+        mean, std = (
+            rearrange(torch.cat(parts).float() * scale, "(b f) c h w -> b f c h w", b=len(video)).contiguous()
+            for parts in ([p.mean for p in posteriors], [p.std for p in posteriors])
+        )
+        return mean, std
+
+    @abstractmethod
+    def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
+        """Pixels of latents.
+
+        Args:
+            latents: As the denoiser leaves them, scaled.
+            micro_batch: Frames per call, where frames are decoded one by one.
+
+        Shape:
+            (b f c h w) -> (b f 3 H W), float32 on the CPU, in [-1, 1].
+
+        Raises:
+            NonFiniteError: A pixel is NaN or infinite.
+        """
+
+    @abstractmethod
+    def denoiser(self) -> Denoiser:
+        """The base's own denoiser, called with clips."""
+
+    @abstractmethod
+    def sample(
+        self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
+    ) -> Sample:
+        """Draw clips with the base as it is: what a system built on it is compared with.
+
+        Args:
+            prompts: One per clip; a family that reads no text takes their number alone.
+            streams: Where all randomness comes from.
+            protocol: Frames, steps, guidance and size.
+            given: First frames of the clips (b r 3 H W), for a family that is given an image.
+        """
+
+    def as_image(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames (b c h w) as the VAE's convolutions like them: its device and precision, channels last in memory."""
+        return frames.to(self.device, self.vae.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def load_base(ref: BaseRef, *, device: str = "auto", precision: Precision = "auto") -> Base:
-    """Load a base with the libraries' own ``from_pretrained``, component by component.
-
-    Args:
-        ref: From ``models.bases.find_base``.
-        device: "auto" is the GPU where there is one, else the CPU; or any torch device.
-        precision: "auto" is fp32 on the CPU and bf16 on a GPU; weights stored in another precision are converted.
-
-    Raises:
-        ValueError: The base is not there, is incomplete, or its weights do not fit its configuration exactly.
-    """
-    folder = _folder(ref)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    dtype = DTYPES[precision_in_full(precision, gpu=place.type != "cpu")]
-    with _quiet():
-        networks = {part: _load_strictly(folder, part, dtype).to(place) for part in NETWORKS}
-        tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
-        schedule = DDIMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
-    # Latents are no pixels: Stable Diffusion's pipeline never clips them either, even where the schedule would.
-    noise_scheduler = DDIMScheduler.from_config(schedule, clip_sample=False)
-    for part in ("unet", "vae"):
-        networks[part].to(memory_format=torch.channels_last)
-    return Base(ref, **networks, tokenizer=tokenizer, noise_scheduler=noise_scheduler, device=place, dtype=dtype)
+    """Load a base of any family; see ``Base.load``."""
+    return ref.family.implementation().load(ref, device=device, precision=precision)
 
 
 def networks_on_meta(ref: BaseRef) -> dict[str, Any]:
-    """A base's networks by name, from the configuration files alone (no weights are read, no memory is taken)."""
-    source, options = str(ref.path or ref.name), {"revision": ref.revision}
-    with torch.device("meta"), _quiet():
-        text_config = CLIPTextConfig.from_pretrained(source, subfolder="text_encoder", **options)
-        networks = {part: NETWORKS[part].load_config(source, subfolder=part, **options) for part in ("unet", "vae")}
-        built = {part: NETWORKS[part].from_config(config) for part, config in networks.items()}
-        built["text_encoder"] = CLIPTextModel(text_config)
-    return built
+    """A base's networks by name, without weights; see ``Base.on_meta``."""
+    return ref.family.implementation().on_meta(ref)
 
 
 def num_parameters(network: torch.nn.Module) -> int:
@@ -101,71 +249,14 @@ def num_parameters(network: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-@torch.inference_mode()
-def encode_text(base: Base, prompts: Sequence[str]) -> torch.Tensor:
-    """Text states of prompts; a prompt that occurs more than once is encoded once.
+def start_noise(streams: Streams, clips: int, frames: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:
+    """Independent start noise of some frames of every clip.
 
     Shape:
-        b prompts -> (b l c), in the base's precision, on its device.
+        (b f c h w), float32 on the CPU.
     """
-    distinct = list(dict.fromkeys(prompts))
-    length = min(base.tokenizer.model_max_length, base.text_encoder.config.max_position_embeddings)
-    for prompt, ids in zip(distinct, base.tokenizer(distinct, verbose=False).input_ids, strict=True):
-        if len(ids) > length:
-            logger.warning("the base reads %d tokens and cuts the rest off: %s", length, prompt)
-    tokens = base.tokenizer(distinct, padding="max_length", max_length=length, truncation=True, return_tensors="pt").to(
-        base.device
-    )
-    mask = tokens.attention_mask if getattr(base.text_encoder.config, "use_attention_mask", False) else None
-    states: torch.Tensor = base.text_encoder(tokens.input_ids, attention_mask=mask)[0]
-    return states[torch.tensor([distinct.index(prompt) for prompt in prompts], device=base.device)]
-
-
-@torch.inference_mode()
-def decode_latents(base: Base, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
-    """Pixels of latents, frame by frame.
-
-    Args:
-        base: Whose VAE decodes.
-        latents: As the U-Net leaves them, scaled.
-        micro_batch: Frames per call.
-
-    Shape:
-        (b f c h w) -> (b f 3 H W), float32 on the CPU, in [-1, 1].
-
-    Raises:
-        NonFiniteError: A pixel is NaN or infinite.
-    """
-    frames = rearrange(latents, "b f c h w -> (b f) c h w") / base.vae.config.scaling_factor
-    pixels = [
-        base.vae.decode(as_input(part, base), return_dict=False)[0].float().cpu()
-        for part in torch.split(frames, micro_batch)
-    ]
-    video = rearrange(torch.cat(pixels), "(b f) c h w -> b f c h w", b=len(latents)).contiguous()
-    check_finite(video, "while decoding")
-    return video.clamp_(-1, 1)
-
-
-@torch.inference_mode()
-def encode_frames(base: Base, video: torch.Tensor, *, micro_batch: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the VAE's posterior of every frame, scaled as the U-Net takes them.
-
-    Args:
-        base: Whose VAE encodes.
-        video: Pixels in [-1, 1].
-        micro_batch: Frames per call.
-
-    Shape:
-        (b f 3 H W) -> two of (b f c h w), float32 on the base's device.
-    """
-    frames = torch.split(rearrange(video, "b f c h w -> (b f) c h w"), micro_batch)
-    posteriors = [base.vae.encode(as_input(part, base)).latent_dist for part in frames]
-    scale = base.vae.config.scaling_factor
-    mean, std = (
-        rearrange(torch.cat(parts).float() * scale, "(b f) c h w -> b f c h w", b=len(video)).contiguous()
-        for parts in ([p.mean for p in posteriors], [p.std for p in posteriors])
-    )
-    return mean, std
+    draws = [[streams.normal("noise", clip, frame, shape=shape) for frame in frames] for clip in range(clips)]
+    return torch.from_numpy(np.array(draws))
 
 
 @contextlib.contextmanager
@@ -186,11 +277,6 @@ def attached(unet: UNet2DConditionModel, processors: Mapping[str, Any]) -> Itera
     finally:
         if processors:
             unet.set_attn_processor(dict(untouched))
-
-
-def as_input(frames: torch.Tensor, base: Base) -> torch.Tensor:
-    """Frames (b c h w) as the base's convolutions like them: its device and precision, channels last in memory."""
-    return frames.to(base.device, base.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def check_finite(clips: torch.Tensor, where: str) -> None:
@@ -215,7 +301,7 @@ def check_finite(clips: torch.Tensor, where: str) -> None:
 def _folder(ref: BaseRef) -> Path:
     """The folder of a base with every file that is needed; a hub id is downloaded unless offline."""
     folder = ref.path or _download(ref)
-    missing = missing_files(BaseRef(ref.name, folder, ref.revision, "folder"))
+    missing = missing_files(BaseRef(ref.name, folder, ref.revision, "folder", ref.family))
     if missing:
         raise ValueError(f"base {ref} is incomplete: {folder} lacks {', '.join(missing)}")
     return folder
@@ -225,7 +311,8 @@ def _download(ref: BaseRef) -> Path:
     from diffusers import DiffusionPipeline
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    unused = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
+    optional = ("safety_checker", "feature_extractor", "image_encoder")
+    unused = {part: None for part in optional if part not in ref.family.configurations}
     try:
         return Path(DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=offline, **unused))
     except (OSError, ValueError) as error:
@@ -233,26 +320,33 @@ def _download(ref: BaseRef) -> Path:
         why = "HF_HUB_OFFLINE is set and it is not in the local cache" if offline else f"the hub says: {error}"
         raise ValueError(
             f"base {ref} is not here: {why}. Get it with `hf download {ref.name}{revision}` on a machine "
-            "with access, or write the path of a folder in Stable Diffusion layout as the base."
+            f"with access, or write the path of a folder in {ref.family.title} layout as the base."
         ) from error
 
 
-def _load_strictly(folder: Path, part: str, dtype: torch.dtype) -> Any:
+def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
     """One network in its library's class; missing, unexpected or misshapen weights are errors."""
     # transformers names misshapen weights only when told to go on; diffusers raises and names them itself.
     options: dict[str, Any] = (
-        {"dtype": dtype, "ignore_mismatched_sizes": True} if part == "text_encoder" else {"torch_dtype": dtype}
+        {"torch_dtype": dtype} if issubclass(kind, ModelMixin) else {"dtype": dtype, "ignore_mismatched_sizes": True}
     )
     options |= {"subfolder": part, "variant": _variant(folder / part), "local_files_only": True}
     try:
-        network, info = NETWORKS[part].from_pretrained(folder, output_loading_info=True, **options)
+        network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"base {folder}: {part}/ cannot be loaded: {error}") from error
     wrong = {what: sorted(map(str, info[what])) for what in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(wrong.values()):
         found = "; ".join(f"{what.replace('_', ' ')}: {', '.join(keys[:5])}" for what, keys in wrong.items() if keys)
         raise ValueError(f"base {folder}: the weights in {part}/ do not fit its config.json ({found})")
-    return network.eval().requires_grad_(False)
+    return network
+
+
+def _on_meta(kind: Any, source: str, **options: Any) -> Any:
+    """One network from its configuration file, in its library's class."""
+    if issubclass(kind, ModelMixin):
+        return kind.from_config(kind.load_config(source, **options))
+    return kind(kind.config_class.from_pretrained(source, **options))
 
 
 def _variant(folder: Path) -> str | None:
@@ -262,8 +356,8 @@ def _variant(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and load reports: a worker's log is no place for them."""
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and load reports: a worker's log is no place for them."""
     bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # numpy takes longer to import than a study to check
@@ -52,3 +53,35 @@ class Streams:
     def uniform(self, stream: str, *key: int, low: float = 0.0, high: float = 1.0) -> float:
         """One number, uniform on [low, high)."""
         return float(self.generator(stream, *key).uniform(low, high))
+
+
+class Draws:
+    """Everything that is drawn for a batch of training clips: keyed by the clip's position in the training alone.
+
+    Neither arm nor number of workers nor micro-batch shifts a draw.
+
+    Args:
+        streams: Of the cell's seed.
+        positions: One per clip of the batch, counted from the first clip of the first update.
+    """
+
+    def __init__(self, streams: Streams, positions: Sequence[int]) -> None:
+        self._streams, self._positions = streams, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def normal(self, stream: str, num_frames: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Standard normal values, frame by frame: (b f *shape)."""
+        import numpy as np
+
+        frames, normal = range(num_frames), self._streams.normal
+        return np.array([[normal(stream, p, frame, shape=shape) for frame in frames] for p in self._positions])
+
+    def integers(self, stream: str, high: int) -> list[int]:
+        """One whole number per clip, uniform on 0 .. high - 1."""
+        return [self._streams.integers(stream, p, high=high) for p in self._positions]
+
+    def uniform(self, stream: str, low: float = 0.0, high: float = 1.0) -> list[float]:
+        """One number per clip, uniform on [low, high)."""
+        return [self._streams.uniform(stream, p, low=low, high=high) for p in self._positions]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from models.built import MetaDenoiser, VideoModel
+from models.contracts import MetaDenoiser, VideoModel
 
 if TYPE_CHECKING:
-    from models.backbones import Base
+    from models.bases import Protocol
 
 _SystemT = TypeVar("_SystemT", bound="System")
 
@@ -125,6 +125,8 @@ class System(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
+    family: ClassVar[str] = "stable_diffusion"
+    """The family of bases it stands on: a name of ``models.bases.families``."""
     aliases: ClassVar[tuple[str, ...]] = ()
     """What papers call it, beside its name."""
     components: ClassVar[tuple[str, ...]] = ()
@@ -151,21 +153,21 @@ class System(BaseModel):
         return slots
 
     @abstractmethod
-    def build(self, base: "Base", seed: int = 0) -> VideoModel:
+    def build(self, base: Any, seed: int = 0) -> VideoModel:
         """Make the model that this tree describes on a loaded base, which stays as it is.
 
         Args:
-            base: Its networks.
+            base: Of the system's family.
             seed: Of the cell; the weights of new parts are drawn from its streams.
         """
 
     @abstractmethod
-    def denoiser_on_meta(self, networks: Mapping[str, Any], frames: int) -> MetaDenoiser | None:
+    def denoiser_on_meta(self, networks: Mapping[str, Any], protocol: "Protocol") -> MetaDenoiser | None:
         """One denoising pass of a clip on the meta device, to count what it is made of and what it takes.
 
         Args:
-            networks: The base's, by name, on the meta device; they may be changed.
-            frames: Of the clip.
+            networks: The base's, by name, on the meta device; they stay as they are.
+            protocol: Frames and size of the clip.
 
         Returns:
             None where nothing is denoised.

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.built import TrainedModel
+from models.contracts import TrainedModel
 from models.system import Part, System
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from models.backbones import Base
 
 Count = Annotated[int, Field(ge=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -60,6 +58,8 @@ class TrainedSystem(System):
     """A system of which something is trained before it draws; all its arms by the same training unless they say so."""
 
     is_trained: ClassVar[bool] = True
+    encoded_by: ClassVar[tuple[str, ...]] = ()
+    """Slots and values that ``TrainedModel.encode`` depends on; arms that differ in others share what is encoded."""
 
     training: AdamW = AdamW()
 
@@ -72,5 +72,5 @@ class TrainedSystem(System):
         """
 
     @abstractmethod
-    def build(self, base: "Base", seed: int = 0) -> TrainedModel:
+    def build(self, base: Any, seed: int = 0) -> TrainedModel:
         """Make the model that this tree describes on a loaded base, which stays as it is."""

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import base_hash, find_base, read_card
-from models.built import TrainedModel
+from models.bases import BaseRef, base_hash, find_base, read_card
+from models.bases.families import FAMILIES
+from models.contracts import TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import (
@@ -36,7 +37,7 @@ from trainables.failures import classify
 from trainables.inputs import prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
-from trainables.provenance import code_hash, commit, environment
+from trainables.provenance import code_hash, commit, environment, scoring_hash
 from trainables.scaling import Scaling
 from trainables.trial_spec import Failure, LostWorkerError, Result, Score, TrialSpec
 
@@ -73,11 +74,16 @@ class Workbench:
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
         return cls(storage / "references", cache)
 
+    @staticmethod
+    def ref(spec: TrialSpec) -> BaseRef:
+        """Where the cell's base is."""
+        return find_base(spec.base, FAMILIES[SYSTEMS[spec.system].family])
+
     def base_hash(self, spec: TrialSpec) -> str:
         """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""
         if spec.base not in self._hashes:
             try:
-                self._hashes[spec.base] = base_hash(find_base(spec.base))
+                self._hashes[spec.base] = base_hash(self.ref(spec))
             except (OSError, ValueError):
                 return ""
         return self._hashes[spec.base]
@@ -86,14 +92,14 @@ class Workbench:
         """The cell's base at its requested precision."""
         key = (spec.base, spec.precision)
         if key not in self._bases:
-            self._bases[key] = load_base(find_base(spec.base), device="auto", precision=spec.precision)
+            self._bases[key] = load_base(self.ref(spec), device="auto", precision=spec.precision)
         return self._bases[key]
 
     def scorer(self, spec: TrialSpec) -> Scorer:
         """The extractors and reference features for the cell's metrics."""
         key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size(spec)}"
         if key not in self._scorers:
-            card = read_card(find_base(spec.base))
+            card = read_card(self.ref(spec))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
             references = functools.partial(spec.data.reference_clips, *size(spec), self.references)
             self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._features, spec))
@@ -107,7 +113,7 @@ class Workbench:
         """Features of reference clips."""
         if self.cache is None:  # to know the clips takes as long as to read them
             return compute()
-        clips = {"clips": spec.data.reference_identity(), "size": size(spec), "code": code_hash()}
+        clips = {"clips": spec.data.reference_identity(), "size": size(spec), "code": scoring_hash()}
         return self.keep({"what": "reference features", **clips, **depends_on}, compute)
 
 
@@ -186,7 +192,7 @@ class _Outcome:
             statistics={**(drawn.statistics if drawn else {}), **peak},
             seconds=self.seconds,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance={"code_hash": drawn.code_hash if drawn else code_hash(), **provenance},
+            provenance={"code_hash": drawn.code_hash if drawn else code_hash(spec.system), **provenance},
         )
 
 
@@ -226,7 +232,7 @@ def sample(
     given = None if real is None else to_video(real[:, : tree.given_frames])
     sampled = model.sample(asked, Streams(spec.seed), spec.protocol, given)
     statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
-    return Drawn(to_pixels(sampled.video), statistics, code_hash(), tuple(asked))
+    return Drawn(to_pixels(sampled.video), statistics, code_hash(spec.system), tuple(asked))
 
 
 def fit_torch(threads: int) -> None:

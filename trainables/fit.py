@@ -10,12 +10,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from models.built import Batch, TrainedModel
+from models.contracts import Tensors, TrainedModel
 from models.system import NonFiniteError
 from models.training import AdamW
 from trainables.cell_files import STOP, leave_weights
 from trainables.checkpoints import Checkpoints
-from trainables.data.latents import Batches
+from trainables.data.encoded import Batches
 from trainables.failures import OutOfMemoryError, is_out_of_memory
 from trainables.scaling import next_smaller
 from trainables.spool import Spool
@@ -59,7 +59,7 @@ class Fit:
         spec: TrialSpec,
         model: TrainedModel,
         batches: Batches,
-        held_out: Batch,
+        held_out: Tensors,
         folder: Path,
         precision: str,
     ) -> None:
@@ -133,8 +133,8 @@ class Fit:
         dist.all_reduce(figures)
         return float(figures[0]), bool(figures[1] > 0)
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        loss: torch.Tensor = self.engine(*vars(batch).values())
+    def _loss(self, batch: Tensors) -> torch.Tensor:
+        loss: torch.Tensor = self.engine(**batch)
         return loss
 
     def _report(self, step: int, loss: float, seconds: float, saving: float) -> None:
@@ -154,15 +154,15 @@ class Fit:
 
         In micro-batches, as many on each rank: what a training step fits, this fits too.
         """
-        clips = len(self.held_out.time)
+        clips = _num_clips(self.held_out)
         share = clips // self.world if clips % self.world == 0 else clips  # else each rank does them all
         first, micro = self.rank * share % clips, self.scaling.micro_batch(self.training)
         total = torch.zeros((), device=self.engine.device)
         self.engine.eval()
         for start in range(first, first + share, micro):
             some = slice(start, min(start + micro, first + share))
-            batch = Batch(*(values[some] for values in vars(self.held_out).values()))
-            total += self._loss(batch).float() * len(batch.time)
+            batch = {name: values[some] for name, values in self.held_out.items()}
+            total += self._loss(batch).float() * _num_clips(batch)
         self.engine.train()
         dist.all_reduce(total)
         return float(total) / (self.world * share)
@@ -173,6 +173,10 @@ class Fit:
             leave_weights(self.folder, kept)
         self.checkpoints.remove()
         dist.barrier()
+
+
+def _num_clips(batch: Tensors) -> int:
+    return len(next(iter(batch.values())))
 
 
 def in_words(error: RuntimeError, micro: int) -> RuntimeError:

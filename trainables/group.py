@@ -41,7 +41,7 @@ class Group:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
         # Weights are hashed only where there is a hash to compare with.
-        keep_only_of(self.folder, origin(spec.base) if (self.folder / ORIGIN).exists() else {})
+        keep_only_of(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)
@@ -147,7 +147,7 @@ class Group:
             error=f"{type(error).__name__}: {error}",
             failure=classify(error),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance={"code_hash": code_hash(), "commit": commit()},
+            provenance={"code_hash": code_hash(self.spec.system), "commit": commit()},
         )
         leave_result(self.folder, result)
 

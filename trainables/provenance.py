@@ -4,43 +4,75 @@ import functools
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from models import SYSTEMS
 from models.bases import base_hash, find_base
+from models.bases.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REPORTING = {"tracking.py", "spool.py", "run_record.py", "environment.py"}
-"""Files that tell of results and decide none."""
+REGISTRIES = ("models/__init__.py", "models/bases/families.py")
+"""Files that only list systems and families."""
+
+NO_PART_OF_A_RESULT = ("trainables/pretrain.py", "trainables/pretraining/", "trainables/tracking.py",
+    "trainables/spool.py", "trainables/run_record.py", "trainables/environment.py")
+"""Files that tell of results and decide none, and what trains embedded bases, whose weights have a hash of their own."""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")
 
 
 @functools.cache
-def code_hash() -> str:
-    """Identity of the code that decides a result: 16 hexadecimal digits.
+def code_hash(system: str, root: Path = ROOT) -> str:
+    """Identity of the code that decides a system's results: 16 hexadecimal digits.
 
-    Covers every ``*.py`` of ``models/`` and ``trainables/`` except those that only tell of results, and the versions of
-    torch, diffusers, transformers and deepspeed.
+    It covers the ``*.py`` of ``models/`` and ``trainables/`` that build, train, sample and score: shared files, the
+    system's own folder and its family of bases, and the versions of torch, diffusers, transformers and deepspeed. Not
+    covered are other systems and families, the registries that list them, pretraining, and what only tells of results.
+
+    Args:
+        system: Its name.
+        root: Of the checkout.
     """
+    return _hash(root, [f"models/{system}/", f"models/bases/{SYSTEMS[system].family}.py"])
+
+
+@functools.cache
+def scoring_hash() -> str:
+    """Identity of the code that all systems share, which reads reference clips and scores: 16 hexadecimal digits."""
+    return _hash(ROOT, [])
+
+
+def _hash(root: Path, own: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for package in ("models", "trainables"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if path.name not in REPORTING:
-                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        for path in sorted((root / package).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if _is_shared(name) or name.startswith(tuple(own)):
+                digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     for library in LIBRARIES:
         # "2.13.0+cpu" and "2.13.0" are one release built twice.
         digest.update(f"{library}={version(library).partition('+')[0]}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def origin(base: str) -> dict[str, str]:
+def _is_shared(name: str) -> bool:
+    """Whether a file can decide the results of every system."""
+    if name in REGISTRIES or name.startswith(NO_PART_OF_A_RESULT):
+        return False
+    package, *folders, _ = name.split("/")
+    return package == "trainables" or not folders or name == "models/bases/__init__.py"
+
+
+def origin(system: str, base: str) -> dict[str, str]:
     """Code and weights that a cell's training begins with; the base's hash is empty where it is not on this machine."""
     try:
-        return {"code_hash": code_hash(), "base_hash": base_hash(find_base(base))}
+        weights = base_hash(find_base(base, FAMILIES[SYSTEMS[system].family]))
     except (OSError, ValueError):
-        return {"code_hash": code_hash(), "base_hash": ""}
+        weights = ""
+    return {"code_hash": code_hash(system), "base_hash": weights}
 
 
 @functools.cache

@@ -15,11 +15,12 @@ import torch.distributed as dist
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, precision_in_full
-from models.built import Batch, TrainedModel
+from models.contracts import Tensors, TrainedModel
 from models.streams import Streams
 from models.system import NonFiniteError
+from models.training import TrainedSystem
 from trainables.cell_files import ORIGIN, leave_weights
-from trainables.data.latents import Batches, Latents
+from trainables.data.encoded import Batches, Encoded
 from trainables.data.layout import TrainingClips
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
@@ -31,8 +32,8 @@ from trainables.trial_spec import TrialSpec
 
 HELD_OUT = 16
 """Clips of the validation loss."""
-WARM_UP_TEXTS = 256
-"""Texts of training clips that a model is warmed up with."""
+PREPARED_WITH = 256
+"""Texts of training clips that a model is prepared with."""
 
 
 def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool) -> None:
@@ -82,11 +83,11 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
         LostWorkerError: Another rank is gone.
     """
     assert spec.training is not None
-    base = load_base(find_base(spec.base), precision="fp32")  # DeepSpeed takes a master copy and casts
+    base = load_base(bench.ref(spec), precision="fp32")  # DeepSpeed takes a master copy and casts
     if dist.get_rank() == 0:
-        write_atomically(folder / ORIGIN, json.dumps(origin(spec.base)).encode())
+        write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base)).encode())
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
-    base.unet.to("meta")  # the model has a copy of its own, and this base serves one training only
+    base.release_denoiser()  # the model has a copy of its own, and this base serves one training only
     try:
         return _train(spec, model, base, folder, bench)
     except RuntimeError as error:
@@ -102,14 +103,13 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     if not model.learnt:
         return _leave(folder, {})
     clips = spec.data.training_clips(*size(spec), spec.training.clips or None, bench.references)
-    latents = _latents(spec, base, clips, bench)
-    warmed_up = model.warm_up(latents.text(range(min(WARM_UP_TEXTS, len(latents)))))
-    if warmed_up and dist.get_rank() == 0:
-        Spool(folder).append(0, warmed_up)
+    figures = model.prepare(clips.texts[:PREPARED_WITH])
+    if figures and dist.get_rank() == 0:
+        Spool(folder).append(0, figures)
     if not any(parameter.requires_grad for parameter in model.network.parameters()):
         return _leave(folder, {name: model.network.get_parameter(name).detach() for name in model.learnt})
-    held_out = _held_out(spec, base, bench)
-    batches = Batches(latents, Streams(spec.seed))
+    held_out = _held_out(spec, model, bench)
+    batches = Batches(model, _encoded(spec, model, base, clips, bench), Streams(spec.seed))
     precision = precision_in_full(spec.precision, gpu=base.device.type != "cpu")
     return Fit(spec, model, batches, held_out, folder, precision).run()
 
@@ -121,21 +121,23 @@ def _leave(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
     return True
 
 
-def _latents(spec: TrialSpec, base: Base, clips: TrainingClips, bench: Workbench) -> Latents:
+def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: TrainingClips, bench: Workbench) -> Encoded:
     about = {
+        "system": spec.system,
+        "tree": {name: spec.tree[name] for name in cast(type[TrainedSystem], SYSTEMS[spec.system]).encoded_by},
         "base": base_hash(base.ref),
         "size": size(spec),
         "dtype": str(base.dtype),
-        "code": code_hash(),
+        "code": code_hash(spec.system),
     }
     room = {} if bench.cache is None else {"room": bench.cache.max_bytes}
-    return Latents(base, clips, about, size(spec), bench.keep, **room)
+    return Encoded(model, clips, about, bench.keep, **room)
 
 
-def _held_out(spec: TrialSpec, base: Base, bench: Workbench) -> Batch:
-    """Clips of the references with noise and timesteps that no seed changes."""
+def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
+    """Clips of the references with draws that no seed changes."""
     streams, numbers, where = Streams(0), range(HELD_OUT), (*size(spec), bench.references)
     real = spec.data.example_clips(streams, HELD_OUT, *where)
     texts = spec.data.example_prompts(streams, HELD_OUT, *where)
     clips = TrainingClips(texts, list(numbers), lambda some: real[list(some)])
-    return Batches(Latents(base, clips, {}, size(spec)), streams).batch(numbers)
+    return Batches(model, Encoded(model, clips, {}), streams).batch(numbers)

@@ -1,28 +1,26 @@
 """Bases: the pretrained networks that a system starts from, found by name without reading weights.
 
-A base is an embedded one (a folder here), a folder of the user's, or a hub id, all in Stable Diffusion layout.
+A base is an embedded one (a folder here), a folder of the user's, or a hub id, in the layout of one of the families.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.bases.families import FAMILIES, STABLE_DIFFUSION, Family
 from models.system import did_you_mean
 
 FOLDER = Path(__file__).parent
 
-COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-"""The sub-folders of a base in Stable Diffusion layout."""
-
-_CONFIGS = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
-_WITHOUT_WEIGHTS = frozenset(_CONFIGS)
+_INDEX = "model_index.json"
 _WEIGHTS = (".safetensors", ".bin")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -40,7 +38,7 @@ class Protocol(BaseModel):
         height: Of a frame, in pixels.
         width: Of a frame, in pixels.
         micro_batch: Frames per U-Net call, rounded down to whole clips, at least one clip (guidance takes each frame
-            twice). None is the rule of ``models.diffusion.micro_batch_rule``.
+            twice). None is the rule of ``models.backbones.Base.micro_batch``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -85,12 +83,14 @@ class BaseRef:
         path: Its folder; None for a hub id.
         revision: Branch, tag or commit of a hub id; None is the default branch.
         where: What kind of place it is.
+        family: Its networks and their layout.
     """
 
     name: str
     path: Path | None
     revision: str | None
     where: Literal["embedded", "folder", "hub"]
+    family: Family = STABLE_DIFFUSION
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
@@ -101,39 +101,63 @@ def embedded_bases() -> tuple[str, ...]:
     return tuple(sorted(card.parent.name for card in FOLDER.glob("*/card.json")))
 
 
-def find_base(name: str) -> BaseRef:
+def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
     """Find a base by an embedded name, a folder (any path), or a hub id (``org/name`` or ``org/name@revision``).
+
+    Args:
+        name: As written in a study.
+        family: The family of a base whose ``model_index.json`` is not on this machine, or names none: the system's.
 
     Raises:
         ValueError: The name is none of these, or a path that does not exist.
     """
     if name in embedded_bases():
-        return BaseRef(name, FOLDER / name, None, "embedded")
+        return _in_its_family(BaseRef(name, FOLDER / name, None, "embedded"), family)
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return BaseRef(name, path.resolve(), None, "folder")
+        return _in_its_family(BaseRef(name, path.resolve(), None, "folder"), family)
     if name.startswith((".", "/", "~")):
         raise ValueError(f"base {name}: there is no such folder")
     if _HUB_ID.fullmatch(name):
         repository, _, revision = name.partition("@")
-        return BaseRef(repository, None, revision or None, "hub")
+        return _in_its_family(BaseRef(repository, None, revision or None, "hub"), family)
     embedded = embedded_bases()
     known = f"an embedded base ({', '.join(embedded)})" if embedded else "an embedded base"
     raise ValueError(f"base {name} -> {known}, a folder, or a hub id such as org/name{did_you_mean(name, embedded)}")
 
 
+def _in_its_family(ref: BaseRef, otherwise: Family) -> BaseRef:
+    """The base with the family that its ``model_index.json`` names, where one does."""
+    folder = ref.path or _cached_snapshot(ref)
+    index = folder / _INDEX if folder else None
+    try:
+        pipeline = json.loads(index.read_bytes()).get("_class_name") if index and index.is_file() else None
+    except (ValueError, AttributeError):  # damaged: whoever loads the base says so
+        pipeline = None
+    family = next((family for family in FAMILIES.values() if family.pipeline == pipeline), otherwise)
+    return dataclasses.replace(ref, family=family)
+
+
+def bases_of(family: Family) -> tuple[str, ...]:
+    """Names of the embedded bases of a family."""
+    return tuple(name for name in embedded_bases() if find_base(name, family).family == family)
+
+
 def read_card(ref: BaseRef) -> Card:
-    """The base's own card, or the defaults of Stable Diffusion where it has none.
+    """The base's own card, or the defaults of its family where it has none.
 
     A hub id always has these defaults, whether it is downloaded or not: a study must mean the same on every machine.
     """
+    protocol = Protocol(**ref.family.protocol)
     if ref.path is None:
-        return Card(name=ref.name)
+        return Card(name=ref.name, protocol=protocol)
     file = ref.path / "card.json"
     if file.is_file():
         return Card.model_validate_json(file.read_bytes())
+    if ref.family != STABLE_DIFFUSION:
+        return Card(name=ref.name, protocol=protocol)
     side = _config(ref.path / "unet").get("sample_size", 64) * pixels_per_latent(ref)
-    return Card(name=ref.name, protocol=Protocol(height=side, width=side))
+    return Card(name=ref.name, protocol=protocol.model_copy(update={"height": side, "width": side}))
 
 
 def precision_in_full(precision: str, *, gpu: bool) -> str:
@@ -142,24 +166,27 @@ def precision_in_full(precision: str, *, gpu: bool) -> str:
 
 
 def pixels_per_latent(ref: BaseRef) -> int:
-    """Pixels per latent cell along one side: the VAE halves at every level but the last; Stable Diffusion's is 8."""
-    config = _config(ref.path / "vae") if ref.path else {}
-    return int(2 ** (len(config.get("block_out_channels", range(4))) - 1))
+    """Pixels per latent cell along one side; 8 for a base whose configuration is not on this machine."""
+    return latent_cell(_config(ref.path / "vae") if ref.path else {})
+
+
+def latent_cell(vae: Mapping[str, Any]) -> int:
+    """Pixels per latent cell along one side, by a VAE's configuration: it halves at every level but the last."""
+    return int(2 ** (len(vae.get("block_out_channels", range(4))) - 1))
 
 
 def missing_files(ref: BaseRef) -> list[str]:
     """What a base lacks to be loaded, as paths inside it; of a hub id, what the local cache lacks."""
     folder = ref.path or _cached_snapshot(ref)
-    needed = ["model_index.json", *(f"{part}/{_CONFIGS.get(part, 'config.json')}" for part in COMPONENTS)]
+    needed = [_INDEX, *(f"{part}/{file}" for part, file in ref.family.configurations.items())]
     if folder is None:
         return needed
     missing = [file for file in needed if not (folder / file).is_file()]
-    networks = [part for part in COMPONENTS if part not in _WITHOUT_WEIGHTS]
-    return missing + [f"{part}/*.safetensors" for part in networks if not any(_weight_files(folder / part))]
+    return missing + [f"{part}/*.safetensors" for part in ref.family.networks if not any(_weight_files(folder / part))]
 
 
 def base_hash(ref: BaseRef) -> str:
-    """SHA-256 over the contents of the base's weight files, in the order of their names.
+    """SHA-256 over the contents of the base's weight files, in the order of its family's networks.
 
     Raises:
         ValueError: A hub id that is not in the local cache.
@@ -167,7 +194,7 @@ def base_hash(ref: BaseRef) -> str:
     folder = ref.path or _cached_snapshot(ref)
     if folder is None:
         raise ValueError(f"base {ref} is not in the local cache, so its weights have no hash here yet")
-    files = [file for part in COMPONENTS for file in _weight_files(folder / part)]
+    files = [file for part in ref.family.configurations for file in _weight_files(folder / part)]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(folder)}:{_file_hash(file, file.stat().st_mtime_ns)}\n".encode())
@@ -192,5 +219,5 @@ def _config(folder: Path) -> dict[str, Any]:
 def _cached_snapshot(ref: BaseRef) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(ref.name, "model_index.json", revision=ref.revision)
+    index = try_to_load_from_cache(ref.name, _INDEX, revision=ref.revision)
     return Path(index).parent if isinstance(index, str) else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.built import MetaDenoiser, TrainedModel
+from models.contracts import MetaDenoiser, TrainedModel
 from models.seer.attention_kinds import (
     CausalTemporalOnly,
     Concatenation,
@@ -27,7 +27,8 @@ from models.training import TrainedSystem
 if TYPE_CHECKING:
     from torch import nn
 
-    from models.backbones import Base
+    from models.bases import Protocol
+    from models.bases.stable_diffusion import StableDiffusion
     from models.seer.inflation import ImageNorm
     from models.seer.network import SeerNetwork
     from models.streams import Streams
@@ -132,11 +133,11 @@ class Prediction(Part):
     """How the frames behind the given ones come about."""
 
     @abstractmethod
-    def build(self, tree: "Seer", base: "Base", streams: "Streams") -> TrainedModel:
+    def build(self, tree: "Seer", base: "StableDiffusion", streams: "Streams") -> TrainedModel:
         """Make the model."""
 
     @abstractmethod
-    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """A denoising pass on the meta device; None where nothing is denoised."""
 
 
@@ -150,19 +151,20 @@ class Denoising(Prediction):
 
     kind: Literal["denoising"] = "denoising"
 
-    def build(self, tree: "Seer", base: "Base", streams: "Streams") -> TrainedModel:
+    def build(self, tree: "Seer", base: "StableDiffusion", streams: "Streams") -> TrainedModel:
         """Make the model."""
         from models.seer.network import SeerModel
 
         return SeerModel(tree, base, streams)
 
-    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """U-Net and text decomposer."""
+        from models.bases.stable_diffusion import meta_inputs
+
         network: Any = tree.network_on_meta(networks)
+        latents, time, text = meta_inputs(networks, protocol)
         modules = {"unet": network.unet, "text": network.text}
-        return MetaDenoiser(
-            modules, lambda latents, time, text: network.unet(latents, time, network.text(text, frames))
-        )
+        return MetaDenoiser(modules, lambda: network.unet(latents, time, network.text(text, protocol.frames)))
 
 
 class Repetition(Prediction):
@@ -172,13 +174,13 @@ class Repetition(Prediction):
 
     kind: Literal["removed"] = "removed"
 
-    def build(self, tree: "Seer", base: "Base", streams: "Streams") -> TrainedModel:
+    def build(self, tree: "Seer", base: "StableDiffusion", streams: "Streams") -> TrainedModel:
         """Make the repeater."""
         from models.seer.network import LastFrame
 
         return LastFrame(tree.references)
 
-    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+    def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """None."""
         return None
 
@@ -232,17 +234,18 @@ class Seer(TrainedSystem):
 
         import torch
 
-        from models.seer.network import build_network, text_shape
+        from models.bases.stable_diffusion import text_shape
+        from models.seer.network import build_network
 
         with torch.device("meta"):
             unet, alphas = copy.deepcopy(networks["unet"]), torch.empty(0)
-            return build_network(self, unet, text_shape(networks["text_encoder"]), alphas)
+            return build_network(self, unet, text_shape(networks), alphas)
 
-    def denoiser_on_meta(self, networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+    def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """U-Net and text decomposer, as far as frames are denoised at all."""
-        return self.prediction.on_meta(self, networks, frames)
+        return self.prediction.on_meta(self, networks, protocol)
 
-    def build(self, base: "Base", seed: int = 0) -> TrainedModel:
+    def build(self, base: "StableDiffusion", seed: int = 0) -> TrainedModel:
         """Make the model on a loaded base, of which what is changed is copied."""
         from models.streams import Streams
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 
 @dataclass
-class Clips:
+class FrameCount:
     """How the batch that runs through a network is to be read: frames of a clip stand side by side."""
 
     num_frames: int = 1
@@ -36,7 +36,7 @@ class PooledGroupNorm(nn.Module):
         ((b f) c h w) or (b f c h w) -> the same.
     """
 
-    def __init__(self, norm: nn.GroupNorm, clips: Clips) -> None:
+    def __init__(self, norm: nn.GroupNorm, clips: FrameCount) -> None:
         super().__init__()
         self.num_groups, self.eps = norm.num_groups, norm.eps
         self.weight, self.bias = norm.weight, norm.bias
@@ -63,7 +63,7 @@ class FrameGroupNorm(nn.Module):
         ((b f) c h w) or (b f c h w) -> the same.
     """
 
-    def __init__(self, norm: nn.GroupNorm, clips: Clips) -> None:
+    def __init__(self, norm: nn.GroupNorm, clips: FrameCount) -> None:
         super().__init__()
         self.num_groups, self.eps = norm.num_groups, norm.eps
         self.weight, self.bias = norm.weight, norm.bias
@@ -75,7 +75,7 @@ class FrameGroupNorm(nn.Module):
         return F.group_norm(frames, self.num_groups, self.weight, self.bias, self.eps).reshape(images.shape)
 
 
-ImageNorm = Callable[[nn.GroupNorm, Clips], nn.Module]
+ImageNorm = Callable[[nn.GroupNorm, FrameCount], nn.Module]
 """What stands in the place of an image network's norm."""
 
 
@@ -88,7 +88,7 @@ class SpatialThenTemporal(nn.Module):
         clips: How the batch is read.
     """
 
-    def __init__(self, spatial: Transformer2DModel, temporal: nn.Module, clips: Clips) -> None:
+    def __init__(self, spatial: Transformer2DModel, temporal: nn.Module, clips: FrameCount) -> None:
         super().__init__()
         self.spatial, self.temporal, self.clips = spatial, temporal, clips
 
@@ -117,7 +117,7 @@ class InflatedUNet(nn.Module):
         self, unet: UNet2DConditionModel, temporal: Callable[[int], nn.Module] | None, norm: ImageNorm = PooledGroupNorm
     ) -> None:
         super().__init__()
-        self.clips = Clips()
+        self.clips = FrameCount()
         if temporal is not None:
             for name, spatial in _of_type(unet, Transformer2DModel):
                 _put(unet, name, SpatialThenTemporal(spatial, temporal(channels(spatial)), self.clips))

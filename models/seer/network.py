@@ -6,25 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from diffusers import ConfigMixin, DDIMScheduler, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPTextModel
 
-from models.backbones import Base, decode_latents, encode_frames, encode_text
+from models.backbones import start_noise
 from models.bases import Protocol
-from models.built import Sample
-from models.diffusion import denoise, latent_shape, micro_batch_rule
+from models.bases.stable_diffusion import StableDiffusion, text_shape
+from models.contracts import Clips, Sample, Tensors
+from models.denoising import denoise
+from models.guidance import ClassifierFree
 from models.initialisation import initialise
-from models.seer.inflation import Clips, InflatedUNet
+from models.seer.inflation import FrameCount, InflatedUNet
 from models.seer.temporal import TemporalTransformer
-from models.streams import Streams
+from models.streams import Draws, Streams
 
 if TYPE_CHECKING:
     from models.seer import Seer
+
+
+_TEXTS_PER_CALL = 32
 
 
 class SeerNetwork(nn.Module):
@@ -75,19 +78,42 @@ class SeerModel:
         streams: Of the cell's seed; new weights are drawn from it.
     """
 
-    def __init__(self, tree: "Seer", base: Base, streams: Streams) -> None:
+    def __init__(self, tree: "Seer", base: StableDiffusion, streams: Streams) -> None:
         self.base = base
         self._tree = tree
         self._streams = streams
         unet = copy.deepcopy(base.unet)
-        network = build_network(tree, unet, text_shape(base.text_encoder), base.noise_scheduler.alphas_cumprod)
+        network = build_network(tree, unet, text_shape(base.networks), base.noise_scheduler.alphas_cumprod)
         new = {f"unet.{name}": part for name, part in network.unet.temporal_parts().items()} | {"text": network.text}
         initialise(new, streams)
         self.network = network.to(base.device, base.dtype)
 
-    def warm_up(self, text: torch.Tensor) -> dict[str, float]:
+    def encode(self, clips: Clips) -> Tensors:
+        """Posteriors of the frames' latents, rather than draws of them, so that every step draws anew; text states."""
+        mean, std = self.base.encode_frames(clips.video)
+        text = self.base.encode_text(clips.texts)
+        return {"mean": mean.cpu(), "std": std.cpu(), "text": text.float().cpu()}
+
+    def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
+        """Latents, text states, noise and timesteps: what ``SeerNetwork`` is called with."""
+        mean, std, device = encoded["mean"], encoded["std"], self.base.device
+        posterior, noise = (
+            torch.from_numpy(draws.normal(stream, mean.shape[1], tuple(mean.shape[2:])))
+            for stream in ("posterior", "training_noise")
+        )
+        time = draws.integers("timestep", high=int(self.base.noise_scheduler.config.num_train_timesteps))
+        return {
+            "latents": (mean + std * posterior).to(device),
+            "text": encoded["text"].to(device),
+            "noise": noise.to(device),
+            "time": torch.tensor(time, device=device),
+        }
+
+    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
         """Bring the decomposer near the instruction's own text."""
-        return self._tree.text_decomposer.warm_up(self.network.text, text, self._streams)
+        parts = [texts[k : k + _TEXTS_PER_CALL] for k in range(0, len(texts), _TEXTS_PER_CALL)]
+        states = torch.cat([self.base.encode_text(part).float() for part in parts])
+        return self._tree.text_decomposer.warm_up(self.network.text, states, self._streams)
 
     @property
     def learnt(self) -> frozenset[str]:
@@ -110,7 +136,7 @@ class SeerModel:
         pretrained = PretrainedSeer(
             tree=self._tree.model_dump(mode="json"),
             unet=_own(base.unet.config),
-            text=text_shape(base.text_encoder),
+            text=text_shape(base.networks),
             schedule=_own(base.noise_scheduler.config),
         )
         pretrained.network.load_state_dict(self.network.state_dict())
@@ -123,25 +149,22 @@ class SeerModel:
         """Draw the frames behind the given ones, which stand in the clip as they were given."""
         r, f = self._tree.references, protocol.frames
         before = _checked(given, r, f, len(prompts))
-        shape = latent_shape(self.base, protocol)
-        micro_batch = protocol.micro_batch or micro_batch_rule(self.base, protocol.height, protocol.width)
-        noise = np.array(
-            [[streams.normal("noise", k, frame, shape=shape) for frame in range(r, f)] for k in range(len(prompts))]
-        )
+        base, micro_batch = self.base, self.base.micro_batch(protocol)
+        noise = start_noise(streams, len(prompts), range(r, f), base.latent_shape(protocol))
         self.network.eval()
         # Whole clips at a time, as in the U-Net: a decomposer at full size widens each by f x l text states per layer.
-        asked = torch.split(encode_text(self.base, prompts), max(1, micro_batch // f))
+        instructions = torch.split(base.encode_text(prompts), max(1, micro_batch // f))
         latents = denoise(
-            self.base,
             self._predict,
-            torch.from_numpy(noise),
-            torch.cat([self.network.text(some, f) for some in asked]),
+            noise.to(base.device),
+            base.conditions(torch.cat([self.network.text(part, f) for part in instructions])),
+            noise_scheduler=base.noise_scheduler,
+            guide=ClassifierFree().build(protocol.guidance, f),
             steps=protocol.steps,
-            guidance=protocol.guidance,
             micro_batch=micro_batch,
-            given=encode_frames(self.base, before, micro_batch=micro_batch)[0] if r else None,
+            given=base.encode_frames(before, micro_batch=micro_batch)[0] if r else None,
         )
-        return Sample(torch.cat([before, decode_latents(self.base, latents, micro_batch=micro_batch)], dim=1))
+        return Sample(torch.cat([before, base.decode_latents(latents, micro_batch=micro_batch)], dim=1))
 
     def _predict(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         predicted: torch.Tensor = self.network.unet(latents.to(self.base.dtype), time, text)
@@ -187,8 +210,16 @@ class LastFrame:
         """Nothing."""
         return frozenset()
 
-    def warm_up(self, text: torch.Tensor) -> dict[str, float]:
+    def encode(self, clips: Clips) -> Tensors:
         """Nothing: there is nothing to train."""
+        return {}
+
+    def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
+        """Nothing."""
+        return {}
+
+    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+        """Nothing."""
         return {}
 
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
@@ -226,7 +257,7 @@ def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int
 
     def temporal(dim: int) -> nn.Module:
         assert mixer is not None
-        return TemporalTransformer(dim, mixer(dim), norms(nn.GroupNorm(groups, dim, eps=1e-6), Clips()))
+        return TemporalTransformer(dim, mixer(dim), norms(nn.GroupNorm(groups, dim, eps=1e-6), FrameCount()))
 
     inflated = InflatedUNet(unet, temporal if mixer else None, norms)
     network = SeerNetwork(inflated, tree.text_decomposer.build(*text), tree.references, alphas)
@@ -239,11 +270,6 @@ def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int
 def _own(config: Mapping[str, Any]) -> dict[str, Any]:
     """A diffusers configuration without what it says of where it came from."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
-
-
-def text_shape(text_encoder: CLIPTextModel) -> tuple[int, int]:
-    """Width and number of the text states that a text tower gives."""
-    return int(text_encoder.config.hidden_size), int(text_encoder.config.max_position_embeddings)
 
 
 def _checked(given: torch.Tensor | None, references: int, frames: int, clips: int) -> torch.Tensor:

@@ -28,7 +28,7 @@ class TextDecomposer(Part):
         """Make the module: instruction (b l c) and a number of frames -> (b f l c)."""
 
     def warm_up(self, text: "nn.Module", context: "torch.Tensor", streams: "Streams") -> dict[str, float]:
-        """What is done with it before the first training step; nothing by default."""
+        """One-off initialisation of the module before optimisation; none by default."""
         return {}
 
     def num_parameters(self, networks: "Mapping[str, Any]") -> int:
@@ -36,10 +36,10 @@ class TextDecomposer(Part):
         import torch
 
         from models.backbones import num_parameters
-        from models.seer.network import text_shape
+        from models.bases.stable_diffusion import text_shape
 
         with torch.device("meta"):
-            return num_parameters(self.build(*text_shape(networks["text_encoder"])))
+            return num_parameters(self.build(*text_shape(networks)))
 
 
 class _Decomposed(TextDecomposer):

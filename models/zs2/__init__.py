@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.built import MetaDenoiser, VideoModel
+from models.contracts import MetaDenoiser, VideoModel
 from models.system import Aliases, Part, System
 
 if TYPE_CHECKING:
     from models.attention import FrameMix
-    from models.backbones import Base
+    from models.bases import Protocol
+    from models.bases.stable_diffusion import StableDiffusion
     from models.zs2.noise import NoiseModel
 
 MAX_THRESHOLD = math.sqrt(math.e)
@@ -348,14 +349,14 @@ class ZS2(System):
         Aliases("momentum attention", "TMA", "temporal momentum"),
     ] = MomentumAttention()
 
-    def build(self, base: "Base", seed: int = 0) -> VideoModel:
+    def build(self, base: "StableDiffusion", seed: int = 0) -> VideoModel:
         """Make the sampler on a loaded base; both parts are policies, so the base stays as it is."""
         from models.zs2.sampling import ZS2Sampler
 
         return ZS2Sampler(base, self.noise.build(), self.attention.build())
 
-    def denoiser_on_meta(self, networks: "Mapping[str, Any]", frames: int) -> MetaDenoiser | None:
+    def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """The base's U-Net with its self-attention changed; start noise takes no pass."""
         from models.zs2.sampling import meta_denoiser
 
-        return meta_denoiser(networks["unet"], self.attention.build(), frames)
+        return meta_denoiser(networks, self.attention.build(), protocol)

@@ -1,17 +1,19 @@
 """The built ZS² system: a sampler on a frozen text-to-image base."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from einops import repeat
 
 from models.attention import FrameMix, FrameMixProcessor, self_attention_layers
-from models.backbones import Base, attached, decode_latents, encode_text
+from models.backbones import attached
 from models.bases import Protocol
-from models.built import MetaDenoiser, Sample
-from models.diffusion import denoise, image_unet, latent_shape, micro_batch_rule
+from models.bases.stable_diffusion import StableDiffusion, meta_inputs
+from models.contracts import MetaDenoiser, Sample
 from models.streams import Streams
 from models.zs2.noise import NoiseModel
 
@@ -26,7 +28,7 @@ class ZS2Sampler:
         mix: How frames are mixed in self-attention; None leaves the base's own attention.
     """
 
-    base: Base
+    base: StableDiffusion
     noise: NoiseModel
     mix: FrameMix | None
 
@@ -40,19 +42,10 @@ class ZS2Sampler:
             NonFiniteError: A latent became NaN or infinite.
         """
         base = self.base
-        start = self.noise.sample(streams, len(prompts), protocol.frames, latent_shape(base, protocol))
-        micro_batch = protocol.micro_batch or micro_batch_rule(base, protocol.height, protocol.width)
+        start = self.noise.sample(streams, len(prompts), protocol.frames, base.latent_shape(protocol))
         with attached(base.unet, self._processors(protocol.frames)):
-            latents = denoise(
-                base,
-                image_unet(base),
-                start.latents,
-                repeat(encode_text(base, prompts), "b l c -> b f l c", f=protocol.frames),
-                steps=protocol.steps,
-                guidance=protocol.guidance,
-                micro_batch=micro_batch,
-            )
-        return Sample(decode_latents(base, latents, micro_batch=micro_batch), start.statistics)
+            video = base.draw(start.latents, base.encode_text(prompts), protocol)
+        return Sample(video, start.statistics)
 
     def _processors(self, num_frames: int) -> dict[str, FrameMixProcessor]:
         processors = _processors(self.base.unet, self.mix, num_frames)
@@ -67,21 +60,17 @@ def _processors(unet: UNet2DConditionModel, mix: FrameMix | None, num_frames: in
     return dict.fromkeys(self_attention_layers(unet), FrameMixProcessor(mix(num_frames).to(unet.device)))
 
 
-def meta_denoiser(unet: UNet2DConditionModel, mix: FrameMix | None, num_frames: int) -> MetaDenoiser:
+def meta_denoiser(networks: Mapping[str, Any], mix: FrameMix | None, protocol: Protocol) -> MetaDenoiser:
     """A denoising pass on the meta device.
 
     Args:
-        unet: On the meta device; its processors are changed.
+        networks: The base's, by name, on the meta device.
         mix: How frames are mixed in self-attention; None leaves the base's own attention.
-        num_frames: Of a clip.
+        protocol: Frames and size of a clip.
     """
-    unet.set_attn_processor({**unet.attn_processors, **_processors(unet, mix, num_frames)})
-
-    def call(latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        b, f = latents.shape[:2]
-        states = repeat(text, "b l c -> (b f) l c", f=f)
-        noise = unet(latents.flatten(0, 1), repeat(time, "b -> (b f)", f=f), states, return_dict=False)[0]
-        clips: torch.Tensor = noise.unflatten(0, (b, f))
-        return clips
-
-    return MetaDenoiser({"unet": unet}, call)
+    unet = copy.deepcopy(networks["unet"])
+    unet.set_attn_processor({**unet.attn_processors, **_processors(unet, mix, protocol.frames)})
+    latents, time, text = meta_inputs(networks, protocol)
+    states = repeat(text, "b l c -> (b f) l c", f=protocol.frames)
+    times = repeat(time, "b -> (b f)", f=protocol.frames)
+    return MetaDenoiser({"unet": unet}, lambda: unet(latents.flatten(0, 1), times, states, return_dict=False))

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import torch
 
     from models.bases import Protocol
-    from models.streams import Streams
+    from models.streams import Draws, Streams
+
+Tensors = Mapping[str, "torch.Tensor"]
+"""Tensors by name, one clip along the first axis of each."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +59,38 @@ class MetaDenoiser:
 
     Args:
         modules: What it is made of, by name.
-        call: Latents (b f c h w), time (b,), text states of the prompts (b l c) -> noise (b f c h w).
+        denoise_clip: One pass of one clip through them, on the meta device.
     """
 
     modules: "Mapping[str, torch.nn.Module]"
-    call: "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]"
+    denoise_clip: "Callable[[], Any]"
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Clips to train on, with everything that is drawn for them.
+class Clips:
+    """Real clips to train on.
+
+    Args:
+        video: Their pixels.
+        texts: What is said of each.
+        further: Further texts by name, such as predicted states, one per clip.
 
     Shape:
-        latents (b f c h w), clean and scaled; text (b l c); noise like latents; time (b,).
+        video (b f 3 h w), float32 on the CPU, in [-1, 1].
     """
 
-    latents: "torch.Tensor"
-    text: "torch.Tensor"
-    noise: "torch.Tensor"
-    time: "torch.Tensor"
+    video: "torch.Tensor"
+    texts: Sequence[str]
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class TrainedModel(VideoModel, typing.Protocol):
-    """A built system that is trained before it draws.
+    """A built system that is trained before it draws. Which tensors it is trained on is its own affair.
 
     Attributes:
-        network: What is trained, in one module: called with the tensors of a ``Batch`` it gives the loss (), and what
-            of it is trained requires a gradient.
-        learnt: Names of its parameters that differ after warm-up and training from what a new model has.
+        network: What is trained, in one module: called with the tensors of ``batch`` by name it gives the loss (), and
+            what of it is trained requires a gradient.
+        learnt: Names of its parameters that differ after preparation and training from what a new model has.
     """
 
     @property
@@ -92,18 +99,39 @@ class TrainedModel(VideoModel, typing.Protocol):
     @property
     def learnt(self) -> "frozenset[str]": ...  # noqa: D102  # described above
 
-    def warm_up(self, text: "torch.Tensor") -> dict[str, float]:
-        """What comes once before the first training step, the same on every rank.
+    def encode(self, clips: Clips) -> Tensors:
+        """What of clips is computed once and kept: it depends on the clips, the base and
+        what ``TrainedSystem.encoded_by`` names, and on no draw.
+
+        Returns:
+            Tensors on the CPU, in the precision in which they are kept; (b ...).
+        """
+        ...
+
+    def batch(self, encoded: Tensors, draws: "Draws") -> Tensors:
+        """What the network is called with: encoded clips with everything that is drawn for them.
 
         Args:
-            text: Text states of training clips (n l c).
+            encoded: Of some clips, from ``encode``.
+            draws: Keyed by each clip's position in the training.
+
+        Returns:
+            Tensors on the network's device; (b ...).
+        """
+        ...
+
+    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+        """One-off initialisation before optimisation; identical on every rank.
+
+        Args:
+            texts: Of some training clips.
 
         Returns:
             Figures about it, by name.
         """
         ...
 
-    def load(self, trained: "Mapping[str, torch.Tensor]") -> None:
+    def load(self, trained: Tensors) -> None:
         """Put in what was learnt, by names in ``network``.
 
         Raises:

@@ -1,0 +1,255 @@
+"""Stable Diffusion and its like: a text-to-image U-Net on latents of a 2-D autoencoder, conditioned on CLIP's text.
+
+Every frame of a clip is an image; what lets frames see each other is attached by systems.
+"""
+
+import logging
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from einops import rearrange, repeat
+from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
+
+from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
+from models.bases import BaseRef, Protocol, latent_cell
+from models.bases.families import STABLE_DIFFUSION
+from models.contracts import Sample
+from models.denoising import Conditions, denoise
+from models.guidance import CONDITIONAL, UNCONDITIONAL, ClassifierFree
+from models.streams import Streams
+
+logger = logging.getLogger(__name__)
+
+TINY_WIDTH = 16
+"""Channels of a tiny base's text states and of its U-Net's deepest levels; every usual number of heads divides it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusion(Base):
+    """A loaded base of this family.
+
+    Args:
+        unet: Predicts the noise of a latent given text states.
+        vae: Between pixels and latents, frame by frame.
+        text_encoder: Token ids -> text states.
+        tokenizer: Text -> token ids.
+        noise_scheduler: DDIM with the base's own schedule.
+    """
+
+    classes: ClassVar[Mapping[str, Any]] = {
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+    }
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: PreTrainedTokenizerBase
+    noise_scheduler: DDIMScheduler
+
+    @classmethod
+    def settings(cls, folder: Path) -> dict[str, Any]:
+        """Tokenizer, and the base's schedule as DDIM's whatever scheduler it was published with."""
+        tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+        schedule = DDIMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
+        return {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
+
+    @classmethod
+    def assemble(cls, networks: Mapping[str, Any], settings: Mapping[str, Any], **where: Any) -> Self:
+        """A base whose convolutions are channels-last."""
+        for name in ("unet", "vae"):
+            networks[name].to(memory_format=torch.channels_last)
+        return super().assemble(networks, settings, **where)
+
+    @classmethod
+    def tiny(cls, seed: int = 0) -> Self:
+        """U-Net of four levels, VAE with f = 8, CLIP text tower, a tokenizer that spells, v1.5's noise schedule."""
+        schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+        tokenizer = _spelling_tokenizer()
+        networks = _tiny_networks(seed, len(tokenizer))
+        settings = {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
+        ref = BaseRef("tiny", None, None, "embedded", STABLE_DIFFUSION)
+        return cls.assemble(networks, settings, ref=ref, device=torch.device("cpu"), dtype=torch.float32)
+
+    def save(self, folder: Path) -> None:
+        """Save it as diffusers' pipeline does."""
+        with quiet():
+            from diffusers import StableDiffusionPipeline
+
+        StableDiffusionPipeline(
+            **self.networks,
+            tokenizer=self.tokenizer,
+            scheduler=self.noise_scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Text states of prompts; a prompt that occurs more than once is encoded once.
+
+        Shape:
+            b prompts -> (b l c), in the base's precision, on its device.
+        """
+        distinct = list(dict.fromkeys(prompts))
+        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        for prompt, ids in zip(distinct, self.tokenizer(distinct, verbose=False).input_ids, strict=True):
+            if len(ids) > length:
+                logger.warning("prompt truncated to %d tokens: %s", length, prompt)
+        tokens = self.tokenizer(
+            distinct, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).to(self.device)
+        mask = tokens.attention_mask if getattr(self.text_encoder.config, "use_attention_mask", False) else None
+        states: torch.Tensor = self.text_encoder(tokens.input_ids, attention_mask=mask)[0]
+        return states[torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)]
+
+    def conditions(self, text: torch.Tensor) -> Conditions:
+        """What the denoiser is told: the frames' texts, and without a condition the empty prompt's.
+
+        Shape:
+            text (b f l c).
+        """
+        empty = self.encode_text([""])[:, None].expand_as(text)
+        return {UNCONDITIONAL: {"text": empty}, CONDITIONAL: {"text": text}}
+
+    @torch.inference_mode()
+    def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
+        """Pixels of latents, frame by frame; see ``Base.decode_latents``."""
+        frames = rearrange(latents, "b f c h w -> (b f) c h w") / self.vae.config.scaling_factor
+        pixels = [
+            self.vae.decode(self.as_image(part), return_dict=False)[0].float().cpu()
+            for part in torch.split(frames, micro_batch)
+        ]
+        video = rearrange(torch.cat(pixels), "(b f) c h w -> b f c h w", b=len(latents)).contiguous()
+        check_finite(video, "while decoding")
+        return video.clamp_(-1, 1)
+
+    def denoiser(self) -> Denoiser:
+        """The base's U-Net on clips: every frame is an image, unless something attached to it mixes them.
+
+        Shape:
+            latents (b f c h w), time (), text (b f l c) -> noise (b f c h w).
+        """
+
+        def predict(latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+            prediction: torch.Tensor = self.unet(
+                self.as_image(rearrange(latents, "b f c h w -> (b f) c h w")),
+                time,
+                encoder_hidden_states=rearrange(text, "b f l c -> (b f) l c"),
+                return_dict=False,
+            )[0]
+            return rearrange(prediction, "(b f) c h w -> b f c h w", b=len(latents))
+
+        return predict
+
+    def sample(
+        self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
+    ) -> Sample:
+        """Draw every frame as an image of its own, under its clip's prompt."""
+        noise = start_noise(streams, len(prompts), range(protocol.frames), self.latent_shape(protocol))
+        return Sample(self.draw(noise, self.encode_text(prompts), protocol))
+
+    def draw(self, noise: torch.Tensor, text: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+        """Pixels from start noise by DDIM and classifier-free guidance.
+
+        Args:
+            noise: Of every frame.
+            text: Text states of each clip's prompt.
+            protocol: Steps, guidance and micro-batch.
+
+        Shape:
+            noise (b f c h w), text (b l c) -> (b f 3 H W), float32 on the CPU, in [-1, 1].
+
+        Raises:
+            NonFiniteError: A latent or pixel became NaN or infinite.
+        """
+        micro_batch, frames = self.micro_batch(protocol), noise.shape[1]
+        latents = denoise(
+            self.denoiser(),
+            noise.to(self.device),
+            self.conditions(repeat(text, "b l c -> b f l c", f=frames)),
+            noise_scheduler=self.noise_scheduler,
+            guide=ClassifierFree().build(protocol.guidance, frames),
+            steps=protocol.steps,
+            micro_batch=micro_batch,
+        )
+        return self.decode_latents(latents, micro_batch=micro_batch)
+
+
+def text_shape(networks: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and number of the text states that a base's text tower gives."""
+    config = networks["text_encoder"].config
+    return int(config.hidden_size), int(config.max_position_embeddings)
+
+
+def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a denoiser of one clip is called with, on the meta device.
+
+    Args:
+        networks: The base's, by name.
+        protocol: Frames and size of a clip.
+
+    Shape:
+        latents (1 f c h w), time (1,), text states of the prompt (1 l c).
+    """
+    cell = latent_cell(networks["vae"].config)
+    width, length = text_shape(networks)
+    size = (protocol.height // cell, protocol.width // cell)
+    with torch.device("meta"):
+        return (
+            torch.empty(1, protocol.frames, networks["unet"].config.in_channels, *size),
+            torch.empty(1, dtype=torch.long),
+            torch.empty(1, length, width),
+        )
+
+
+def _ddim(schedule: Mapping[str, Any]) -> DDIMScheduler:
+    # Latents are no pixels: Stable Diffusion's pipeline never clips them either, even where the schedule would.
+    return DDIMScheduler.from_config(schedule, clip_sample=False)
+
+
+def _tiny_networks(seed: int, num_tokens: int) -> dict[str, Any]:
+    levels = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (4, 8, 8, 8),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=num_tokens,
+                hidden_size=TINY_WIDTH,
+                intermediate_size=2 * TINY_WIDTH,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=77,
+                bos_token_id=0,
+                eos_token_id=1,
+                pad_token_id=1,
+            )
+        )
+        vae = AutoencoderKL(**levels, latent_channels=4, norm_num_groups=4, sample_size=32)
+        unet = UNet2DConditionModel(
+            sample_size=4,
+            block_out_channels=(8, 8, TINY_WIDTH, TINY_WIDTH),
+            layers_per_block=1,
+            norm_num_groups=4,
+            cross_attention_dim=TINY_WIDTH,
+            attention_head_dim=2,
+        )
+    return {"unet": unet, "vae": vae, "text_encoder": text}
+
+
+def _spelling_tokenizer() -> CLIPTokenizer:
+    """It knows letters only: a word is spelt out."""
+    letters = [*string.ascii_lowercase, *string.digits, *",.-"]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return CLIPTokenizer({word: i for i, word in enumerate(words)}, [], model_max_length=77)

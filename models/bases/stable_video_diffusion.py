@@ -1,0 +1,294 @@
+"""Stable Video Diffusion and its like: a video U-Net that continues an image, on latents of a temporal autoencoder.
+
+The denoiser predicts v at continuous noise levels; it is told the image by CLIP's embedding and by the image's own
+latent beside every frame's, and frame rate, amount of motion and augmentation noise by their numbers.
+
+Source: Stable Video Diffusion (arXiv 2311.15127) and diffusers' pipeline; departures: none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
+from einops import rearrange, repeat
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
+from models.bases import BaseRef, Protocol, latent_cell
+from models.bases.families import STABLE_VIDEO_DIFFUSION
+from models.contracts import Sample
+from models.denoising import Conditions, denoise
+from models.guidance import CONDITIONAL, UNCONDITIONAL, RisingGuidance
+from models.streams import Streams
+
+PREPROCESSOR = "feature_extractor/preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Micro:
+    """The numbers that a denoiser of this family is told of a clip, as its pipeline writes them.
+
+    Args:
+        fps: Frames per second, at least 1; the network was trained on fps - 1.
+        motion: Motion bucket, in [0, 255]: more is more motion.
+        augmentation: Standard deviation of the noise that is laid on the image, in pixels of [-1, 1].
+    """
+
+    fps: int = 7
+    motion: int = 127
+    augmentation: float = 0.02
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How CLIP's image encoder takes pixels: mean and standard deviation of each channel, of pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableVideoDiffusion(Base):
+    """A loaded base of this family.
+
+    Args:
+        unet: Predicts v of all frames of a clip together.
+        vae: Between pixels and latents; it decodes the frames of a clip together.
+        image_encoder: Image -> one embedding.
+        pixels: How the image encoder takes them.
+        noise_scheduler: Euler on the base's own continuous noise levels.
+    """
+
+    classes: ClassVar[Mapping[str, Any]] = {
+        "unet": UNetSpatioTemporalConditionModel,
+        "vae": AutoencoderKLTemporalDecoder,
+        "image_encoder": CLIPVisionModelWithProjection,
+    }
+
+    unet: UNetSpatioTemporalConditionModel
+    vae: AutoencoderKLTemporalDecoder
+    image_encoder: CLIPVisionModelWithProjection
+    pixels: Pixels
+    noise_scheduler: EulerDiscreteScheduler
+
+    @classmethod
+    def settings(cls, folder: Path) -> dict[str, Any]:
+        """The image encoder's normalisation, and the noise scheduler as it was published."""
+        written = json.loads((folder / PREPROCESSOR).read_bytes())
+        scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        pixels = Pixels(tuple(written["image_mean"]), tuple(written["image_std"]))
+        return {"pixels": pixels, "noise_scheduler": scheduler}
+
+    @classmethod
+    def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:
+        """The VAE leaves fp16's range and stays in float32 there, as in the published pipeline."""
+        return torch.float32 if network == "vae" and dtype == torch.float16 else dtype
+
+    @classmethod
+    def tiny(cls, seed: int = 0) -> Self:
+        """U-Net of two levels, VAE with f = 8, CLIP image tower, SVD-XT's noise levels."""
+        settings = {
+            "pixels": Pixels((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+            "noise_scheduler": EulerDiscreteScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                prediction_type="v_prediction",
+                sigma_min=0.002,
+                sigma_max=700.0,
+                steps_offset=1,
+                timestep_spacing="leading",
+                timestep_type="continuous",
+                use_karras_sigmas=True,
+            ),
+        }
+        ref = BaseRef("tiny", None, None, "embedded", STABLE_VIDEO_DIFFUSION)
+        return cls.assemble(_tiny_networks(seed), settings, ref=ref, device=torch.device("cpu"), dtype=torch.float32)
+
+    def save(self, folder: Path) -> None:
+        """Save it in the layout of diffusers' pipeline."""
+        for name, network in self.networks.items():
+            network.save_pretrained(folder / name)
+        self.noise_scheduler.save_pretrained(folder / "scheduler")
+        size = self.image_encoder.config.image_size
+        written = {
+            "image_processor_type": "CLIPImageProcessor",
+            "image_mean": self.pixels.mean,
+            "image_std": self.pixels.std,
+            "crop_size": {"height": size, "width": size},
+            "size": {"shortest_edge": size},
+        }
+        (folder / PREPROCESSOR).parent.mkdir()
+        (folder / PREPROCESSOR).write_text(json.dumps(written, indent=2), encoding="utf-8")
+        libraries = {"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]}
+        libraries |= {name: ["diffusers", kind.__name__] for name, kind in self.classes.items() if name not in libraries}
+        libraries["scheduler"] = ["diffusers", "EulerDiscreteScheduler"]
+        libraries["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+        index = {"_class_name": STABLE_VIDEO_DIFFUSION.pipeline, **libraries}
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+    @torch.no_grad()
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """CLIP's embedding of images, resized to its input by bicubic interpolation with antialiasing.
+
+        Shape:
+            (b 3 H W), pixels in [-1, 1] -> (b 1 c), in the base's precision, on its device.
+        """
+        size = self.image_encoder.config.image_size
+        unit = (_resized(images.float(), size) + 1) / 2
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.pixels.mean, self.pixels.std))
+        normed = ((unit - mean.to(unit)) / std.to(unit)).to(self.device, self.dtype)
+        embeddings: torch.Tensor = self.image_encoder(normed).image_embeds
+        return rearrange(embeddings, "b c -> b 1 c")
+
+    @torch.no_grad()
+    def conditions(
+        self, images: torch.Tensor, streams: Streams, num_frames: int, micro: Micro = Micro()  # noqa: B008  # frozen
+    ) -> Conditions:
+        """What the denoiser is told of clips that continue images; without a condition both forms of the image are 0.
+
+        The latent beside each frame's is the mean of the image's posterior, not scaled as latents are.
+
+        Args:
+            images: First frames, pixels in [-1, 1].
+            streams: Of the cell's seed, for the augmentation noise.
+            num_frames: Of the clips.
+            micro: Frame rate, motion and augmentation.
+
+        Shape:
+            images (b 3 H W) -> image (b 1 c), beside (b f c h w), micro (b 3).
+        """
+        clips, shape = len(images), tuple(images.shape[1:])
+        noise = np.array([streams.normal("augmentation", clip, shape=shape) for clip in range(clips)])
+        noisy = images.float() + micro.augmentation * torch.from_numpy(noise).to(images.device)
+        latents = self.vae.encode(self.as_image(noisy)).latent_dist.mode().to(self.dtype)
+        told = {
+            "image": self.encode_images(images),
+            "beside": repeat(latents, "b c h w -> b f c h w", f=num_frames),
+            "micro": torch.tensor(
+                [[micro.fps - 1, micro.motion, micro.augmentation]] * clips, dtype=self.dtype, device=self.device
+            ),
+        }
+        nothing = {name: torch.zeros_like(told[name]) for name in ("image", "beside")}
+        return {UNCONDITIONAL: {**told, **nothing}, CONDITIONAL: told}
+
+    @torch.inference_mode()
+    def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
+        """Pixels of latents, a whole clip at a time whatever the micro-batch, since its frames are decoded together."""
+        scaled = latents / self.vae.config.scaling_factor
+        pixels = [
+            self.vae.decode(self.as_image(clip), num_frames=len(clip), return_dict=False)[0].float().cpu()
+            for clip in scaled
+        ]
+        video = torch.stack(pixels)
+        check_finite(video, "while decoding")
+        return video.clamp_(-1, 1)
+
+    def denoiser(self) -> Denoiser:
+        """The base's U-Net.
+
+        Shape:
+            latents (b f c h w), time (), image (b 1 c), beside (b f c h w), micro (b 3) -> v (b f c h w).
+        """
+
+        def predict(
+            latents: torch.Tensor, time: torch.Tensor, image: torch.Tensor, beside: torch.Tensor, micro: torch.Tensor
+        ) -> torch.Tensor:
+            both = torch.cat([latents.to(self.dtype), beside], dim=2)
+            predicted: torch.Tensor = self.unet(both, time, image, added_time_ids=micro, return_dict=False)[0]
+            return predicted
+
+        return predict
+
+    def sample(
+        self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
+    ) -> Sample:
+        """Draw clips that continue the last given frame, by Euler steps and guidance that rises over the frames.
+
+        Raises:
+            ValueError: No frame is given.
+            NonFiniteError: A latent or pixel became NaN or infinite.
+        """
+        if given is None or not given.shape[1]:
+            raise ValueError(f"base {self.ref} continues an image, and none is given -> at least one given frame")
+        frames, micro_batch = protocol.frames, self.micro_batch(protocol)
+        noise = start_noise(streams, len(prompts), range(frames), self.latent_shape(protocol))
+        latents = denoise(
+            self.denoiser(),
+            noise.to(self.device),
+            self.conditions(given[:, -1].to(self.device), streams, frames),
+            noise_scheduler=self.noise_scheduler,
+            guide=RisingGuidance().build(protocol.guidance, frames),
+            steps=protocol.steps,
+            micro_batch=micro_batch,
+        )
+        return Sample(self.decode_latents(latents))
+
+
+def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images as CLIP's square input, by the pipeline's own antialiasing, which no library function equals."""
+    with quiet():  # its module looks for image processors that are not used here
+        from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as pipeline
+    resized: torch.Tensor = pipeline._resize_with_antialiasing(images, (side, side))
+    return resized
+
+
+def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> dict[str, torch.Tensor]:
+    """What the denoiser of one clip is called with, by the names of ``UNetSpatioTemporalConditionModel.forward``.
+
+    Args:
+        networks: The base's, by name, on the meta device.
+        protocol: Frames and size of a clip.
+    """
+    cell, unet = latent_cell(networks["vae"].config), networks["unet"].config
+    size = (protocol.height // cell, protocol.width // cell)
+    with torch.device("meta"):
+        return {
+            "sample": torch.empty(1, protocol.frames, unet.in_channels, *size),
+            "timestep": torch.empty(1),
+            "encoder_hidden_states": torch.empty(1, 1, unet.cross_attention_dim),
+            "added_time_ids": torch.empty(1, unet.projection_class_embeddings_input_dim // unet.addition_time_embed_dim),
+        }
+
+
+def _tiny_networks(seed: int) -> dict[str, Any]:
+    """The smallest that the classes allow: their group norms have 32 groups."""
+    width = 32
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        image_encoder = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=width,
+                intermediate_size=2 * width,
+                projection_dim=width,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                image_size=224,
+                patch_size=56,
+            )
+        )
+        vae = AutoencoderKLTemporalDecoder(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            block_out_channels=(width,) * 4,
+            latent_channels=4,
+            layers_per_block=1,
+            sample_size=32,
+        )
+        unet = UNetSpatioTemporalConditionModel(
+            sample_size=4,
+            block_out_channels=(width, 2 * width),
+            down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+            up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+            layers_per_block=1,
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24,
+            cross_attention_dim=width,
+            num_attention_heads=(2, 4),
+            num_frames=8,
+        )
+    return {"unet": unet, "vae": vae, "image_encoder": image_encoder}

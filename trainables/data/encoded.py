@@ -1,0 +1,116 @@
+"""Training clips as a model encodes them, computed once and shared, and the batches that are made of them."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.contracts import Clips, Tensors, TrainedModel
+from models.streams import Draws, Streams
+from trainables.cache import Arrays
+from trainables.data.frames import to_video
+from trainables.data.layout import TrainingClips
+
+Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
+
+SHARD = 32
+"""Clips that are encoded, kept and read together."""
+_HELD_BYTES = 2**30
+
+
+class Encoded:
+    """What a model makes of a list of clips before anything is drawn for them (``TrainedModel.encode``).
+
+    Where all of it together would outgrow its room, each shard would be dropped before it is seen again: then nothing
+    is kept, and clips are encoded as they come.
+
+    Args:
+        model: It encodes; only on its base and on the clips may that depend.
+        clips: What is encoded, when it is asked for.
+        depends_on: What else decides the arrays: system, base, size, code.
+        keep: Gives the arrays that depend on some plain values, computed or kept from before.
+        room: Bytes that what is kept may take.
+    """
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        clips: TrainingClips,
+        depends_on: Mapping[str, Any],
+        keep: Keep = lambda depends_on, compute: compute(),
+        room: int = _HELD_BYTES,
+    ) -> None:
+        self._model, self._clips, self._depends_on = model, clips, dict(depends_on)
+        self._keep, self._room = keep, room
+        self._shard = functools.lru_cache(maxsize=None)(self._read)
+        self._held = 0
+
+    def __len__(self) -> int:
+        return len(self._clips.texts)
+
+    @functools.cached_property
+    def kept(self) -> bool:
+        """Whether all clips have room, as far as the first one tells."""
+        return len(self) * _num_bytes(self._encode(range(1))) <= self._room
+
+    def of(self, clips: Sequence[int]) -> Tensors:
+        """The encodings of some clips, by number."""
+        if not self.kept:
+            return {name: torch.from_numpy(values) for name, values in self._encode(clips).items()}
+        rows = [self._row(clip) for clip in clips]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _row(self, clip: int) -> dict[str, torch.Tensor]:
+        shard = self._shard(clip // SHARD)
+        return {name: torch.from_numpy(values[clip % SHARD]) for name, values in shard.items()}
+
+    def _read(self, shard: int) -> Arrays:
+        numbers = range(shard * SHARD, min((shard + 1) * SHARD, len(self)))
+        identity = [self._clips.identity[k] for k in numbers]
+        about = {"what": "training clips", "clips": identity, "texts": self._texts(numbers), **self._depends_on}
+        arrays = self._keep(about, functools.partial(self._encode, numbers))
+        self._held += _num_bytes(arrays)
+        if self._held > _HELD_BYTES:
+            self._shard.cache_clear()
+            self._held = 0
+        return arrays
+
+    def _texts(self, numbers: Sequence[int]) -> list[str]:
+        return [self._clips.texts[k] for k in numbers]
+
+    def _encode(self, numbers: Sequence[int]) -> Arrays:
+        clips = Clips(to_video(self._clips.read(numbers)), self._texts(numbers))
+        return {name: values.numpy() for name, values in self._model.encode(clips).items()}
+
+
+def _num_bytes(arrays: Arrays) -> int:
+    return sum(values.nbytes for values in arrays.values())
+
+
+class Batches:
+    """What a training step sees: every draw keyed by the seed and the clip's position in the training, no more.
+
+    Neither arm nor number of workers nor micro-batch shifts a draw: position p is clip ``p mod n`` of a permutation,
+    which is drawn anew for each pass over the data.
+
+    Args:
+        model: It makes the batches.
+        encoded: Training clips.
+        streams: Of the cell's seed.
+    """
+
+    def __init__(self, model: TrainedModel, encoded: Encoded, streams: Streams) -> None:
+        self._model, self._encoded, self._streams = model, encoded, streams
+        self._order = functools.lru_cache(maxsize=2)(self._permutation)
+
+    def batch(self, positions: Sequence[int]) -> Tensors:
+        """The clips at some positions with everything that is drawn for them."""
+        n = len(self._encoded)
+        clips = [int(self._order(p // n)[p % n]) for p in positions]
+        return self._model.batch(self._encoded.of(clips), Draws(self._streams, positions))
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        return self._streams.generator("data_order", epoch).permutation(len(self._encoded))

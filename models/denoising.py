@@ -1,4 +1,4 @@
-"""Denoising: from start noise to latents by the noise scheduler and the guidance that it is given, all clips at once."""
+"""Denoising: from start noise to latents, by the noise scheduler and the guidance that are given."""
 
 import copy
 from collections.abc import Mapping

@@ -73,7 +73,8 @@ class ClassifierFree(_Guidance):
 
         def combine(predictions: "torch.Tensor") -> "torch.Tensor":
             without, under = predictions
-            return without + scale * (under - without)
+            guided: torch.Tensor = without + scale * (under - without)
+            return guided
 
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 
@@ -104,7 +105,8 @@ class RisingGuidance(_Guidance):
 
         def combine(predictions: torch.Tensor) -> torch.Tensor:
             without, under = predictions
-            return without + scales.to(predictions) * (under - without)
+            guided: torch.Tensor = without + scales.to(predictions) * (under - without)
+            return guided
 
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 

@@ -5,20 +5,20 @@ registry. Absence is a part like any other (kind ``removed``), which states what
 a study is ``system.edit(changes)``, and nothing below asks whether something was ablated.
 """
 
-import difflib
 import inspect
-import json
 import re
 import typing
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from models.bases.families import STABLE_DIFFUSION, Family
 from models.contracts import MetaDenoiser, VideoModel
+from models.words import allowed_in_words, did_you_mean, listed, written
 
 if TYPE_CHECKING:
     from models.bases import Protocol
@@ -125,8 +125,8 @@ class System(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
-    family: ClassVar[str] = "stable_diffusion"
-    """The family of bases it stands on: a name of ``models.bases.families``."""
+    family: ClassVar[Family] = STABLE_DIFFUSION
+    """The family of bases it stands on."""
     aliases: ClassVar[tuple[str, ...]] = ()
     """What papers call it, beside its name."""
     components: ClassVar[tuple[str, ...]] = ()
@@ -233,8 +233,8 @@ class _Edit:
         """Write one change into the tree, or note why it cannot be."""
         name, *inner = path.split(".")
         if name not in self.tree:
-            allowed = f"a slot or value of {self.system}: {_listed(self.tree)}{did_you_mean(name, self.tree)}"
-            self._refuse(path, f"{_written(name)} -> {allowed}")
+            allowed = f"a slot or value of {self.system}: {listed(self.tree)}{did_you_mean(name, self.tree)}"
+            self._refuse(path, f"{written(name)} -> {allowed}")
         elif inner and (name not in self.slots or len(inner) > 1):
             self._refuse(path, f"{path.rpartition('.')[0]} is a plain value, nothing lies below it")
         elif inner:
@@ -248,12 +248,12 @@ class _Edit:
         """Put a part, or other values of the part that is there, into a slot."""
         given = {"kind": written} if isinstance(written, str) else written
         if not isinstance(given, Mapping):
-            self._refuse(slot.name, f"{_written(written)} -> a kind ({_listed(slot.kinds)}) or a map of values")
+            self._refuse(slot.name, f"{written(written)} -> a kind ({listed(slot.kinds)}) or a map of values")
             return
         kind = given.get("kind", self.tree[slot.name]["kind"])
         if not isinstance(kind, str) or kind not in slot.kinds:
-            allowed = f"a kind of {slot.name}: {_listed(slot.kinds)}{did_you_mean(kind, slot.kinds)}"
-            self._refuse(slot.name, f"{_written(kind)} -> {allowed}")
+            allowed = f"a kind of {slot.name}: {listed(slot.kinds)}{did_you_mean(kind, slot.kinds)}"
+            self._refuse(slot.name, f"{written(kind)} -> {allowed}")
             return
         if "kind" in given:
             self.tree[slot.name] = {"kind": kind}
@@ -270,10 +270,10 @@ class _Edit:
         elif not values:
             self._refuse(path, f"{slot.name} is {kind} here, which has no values")
         elif key not in values:
-            allowed = f"a value of {slot.name}={kind}: {_listed(values)}{did_you_mean(key, values)}"
-            self._refuse(path, f"{_written(key)} -> {allowed}")
+            allowed = f"a value of {slot.name}={kind}: {listed(values)}{did_you_mean(key, values)}"
+            self._refuse(path, f"{written(key)} -> {allowed}")
         elif path in self.changes and isinstance(whole, Mapping) and key in whole:
-            self._refuse(path, f"set twice in one edit: {_written(whole[key])} and {_written(self.changes[path])}")
+            self._refuse(path, f"set twice in one edit: {written(whole[key])} and {written(self.changes[path])}")
         else:
             self.tree[slot.name][key] = value
 
@@ -287,46 +287,9 @@ class _Edit:
             *kind, value = inner  # of a slot with one kind, pydantic does not say which
             part = _kinds(info)[kind[0] if kind else self.tree[name]["kind"]]
             info, name = part.model_fields[value], f"{name}.{value}"
-        self._refuse(name, f"{_written(written)} -> {allowed_in_words(info)}")
+        self._refuse(name, f"{written(written)} -> {allowed_in_words(info)}")
 
     def _position(self, problem: EditProblem) -> int:
         """Where the change that a problem is about stands among the changes."""
         paths = list(self.changes)
         return paths.index(problem.path if problem.path in paths else problem.path.split(".")[0])
-
-
-# -------------------------------------------------------------------------------------------------------------- words
-
-
-def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A hint at the nearest allowed word, ready to be put behind a message; empty where none is near."""
-    near = difflib.get_close_matches(str(word).lower(), list(words), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def allowed_in_words(info: FieldInfo) -> str:
-    """What a plain value may be, in words, with the reason where the field's description gives one."""
-    names = {float: "a number", int: "a whole number", str: "a word", bool: "true or false"}
-    members = typing.get_args(info.annotation) or (info.annotation,)
-    if typing.get_origin(info.annotation) is typing.Literal:
-        words = f"one of {_listed(map(str, members))}"
-    else:
-        words = " or ".join(names.get(member, "nothing") for member in members)
-    bounds = {
-        name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
-    }
-    if {"ge", "le"} <= bounds.keys():
-        words += f" from {bounds['ge']:.6g} to {bounds['le']:.6g}"
-    else:
-        signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-        words += "".join(f", {signs[name]} {bound:.6g}" for name, bound in bounds.items())
-    return f"{words}: {info.description}" if info.description else words
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(words)
-
-
-def _written(value: object) -> str:
-    """A value as it would stand in a study file."""
-    return json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, float) else f"{value:g}"

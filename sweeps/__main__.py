@@ -161,7 +161,7 @@ def report(
 @app.command()
 def parts(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system, such as zs2")],
-    base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id")] = "shapes",
+    base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id; the system's own by default")] = "",
     as_json: Json = False,
 ) -> None:
     """List the slots of a system, the kinds that may fill each, and parameter counts."""
@@ -171,6 +171,11 @@ def parts(
         description = describe(system, base)
     except (ValueError, OSError) as error:
         _refuse(str(error))
+    if not description["fits"]:
+        print(
+            f"base {description['base']} is of another family than {system} stands on: only its networks are counted",
+            file=sys.stderr,
+        )
     if as_json:
         _print_json(description)
         return
@@ -194,7 +199,7 @@ def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_jso
 @app.command()
 def new(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system, such as zs2")],
-    base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id")] = "shapes",
+    base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id; the system's own by default")] = "",
     name: Annotated[str | None, typer.Option(help="the study's name; the system's by default")] = None,
     output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="where to; else standard output")] = None,
 ) -> None:

@@ -95,7 +95,7 @@ class Book:
             error=f"stopped early, after update {last.get(UPDATE, 0):g}",
             statistics={key: float(last[key]) for key in (OBJECTIVE, UPDATE) if key in last},
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance={"code_hash": code_hash(), "commit": commit()},
+            provenance={"code_hash": code_hash(cell.spec.system), "commit": commit()},
         )
         folder = self.ledger.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)

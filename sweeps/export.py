@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import cast
 
 from models import SYSTEMS
-from models.built import TrainedModel
-from models.system import did_you_mean
+from models.contracts import TrainedModel
+from models.words import did_you_mean
 from trainables.cell_files import TRAINED
 from trainables.trial_spec import RESULT, Result
 
@@ -32,7 +32,7 @@ def export(cell: str, storage: Path, output: Path) -> Path:
     if not (folder / TRAINED).is_file():
         raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
     trained = trained_weights(folder)
-    base = load_base(find_base(spec.base), device="cpu", precision="fp32")
+    base = load_base(find_base(spec.base, SYSTEMS[spec.system].family), device="cpu", precision="fp32")
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
     model.load(trained)
     output.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import SYSTEMS
 from models.bases import base_hash, find_base
 from sweeps.agenda import Agenda
 from sweeps.book import Book
@@ -122,7 +123,7 @@ class _Run:
 
     def _of_other_code(self, records: Mapping[str, Record]) -> str:
         """That results of other code are there, and what can be done; empty where there are none."""
-        here = code_hash()
+        here = code_hash(self.plan.study.system)
         others = [record for record in self._used(records) if record.code_hash != here]
         if not others:
             return ""
@@ -137,7 +138,8 @@ class _Run:
         base = self.plan.study.base
         known = [record for record in self._used(records) if record.base_hash]
         try:
-            here = base_hash(find_base(base)) if known else ""  # reads all weights
+            ref = find_base(base, SYSTEMS[self.plan.study.system].family)
+            here = base_hash(ref) if known else ""  # reads all weights
         except ValueError:  # a hub id that is not on this machine yet
             return ""
         others = [record for record in known if record.base_hash != here]
@@ -171,7 +173,7 @@ class _Run:
 
     def _tracker(self) -> Tracker:
         study = self.plan.study
-        tags = {"commit": commit(), "code_hash": code_hash(), "system": study.system, "base": study.base}
+        tags = {"commit": commit(), "code_hash": code_hash(study.system), "system": study.system, "base": study.base}
         uri = tracking_uri(self.storage, study.tracking.uri)
         return Tracker(uri, study.name, study.question, self.storage / "mlartifacts" / study.name, tags)
 

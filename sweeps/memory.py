@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from models import SYSTEMS
 from models.backbones import networks_on_meta, num_parameters
 from models.bases import find_base
 from models.training import TrainedSystem
@@ -33,8 +34,9 @@ def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
     Raises:
         OSError: The base's configuration files cannot be read.
     """
-    networks = networks_on_meta(find_base(plan.study.base))
-    others = sum(num_parameters(network) for name, network in networks.items() if name != "unet")
+    family = SYSTEMS[plan.study.system].family
+    networks = networks_on_meta(find_base(plan.study.base, family))
+    others = sum(num_parameters(networks[name]) for name in family.networks[1:])
     return [_of_arm(plan, arm.id, arm.system, networks, others, gpu) for arm in plan.arms]
 
 

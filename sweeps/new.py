@@ -19,7 +19,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models import SYSTEMS
 from models.bases import Card, Protocol, find_base, read_card
-from models.system import Part, Slot, System, allowed_in_words
+from models.system import Part, Slot, System
+from models.words import allowed_in_words
 from search_spaces import SPACES
 from search_spaces.domains import DOMAINS
 from sweeps import words
@@ -42,7 +43,7 @@ _TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")
 _SCHEMA = Path(__file__).with_name("study.schema.json")
 
 
-def starting_study(system: str, base: str = "shapes", name: str | None = None, folder: Path = Path()) -> str:
+def starting_study(system: str, base: str = "", name: str | None = None, folder: Path = Path()) -> str:
     """The text of a study of a system: sound as it stands, with all else that a study may hold in comments.
 
     As it stands it removes each part that can be removed. Lines that begin with ``##`` explain. Of the others, those
@@ -50,7 +51,7 @@ def starting_study(system: str, base: str = "shapes", name: str | None = None, f
 
     Args:
         system: Its word.
-        base: An embedded base, a folder or a hub id.
+        base: An embedded base, a folder or a hub id; that of the system's family by default.
         name: Of the study; by default after the system.
         folder: Where the file will stand, so that its first line leads editors to the schema.
 
@@ -62,7 +63,9 @@ def starting_study(system: str, base: str = "shapes", name: str | None = None, f
         raise ValueError(f"system: {words.not_among(system, SYSTEMS)}")
     from jinja2 import Environment, StrictUndefined
 
-    card = read_card(find_base(base))
+    family = SYSTEMS[system].family
+    base = base or family.default_base
+    card = read_card(find_base(base, family))
     head = {"name": name or f"{system}-parts", "system": system, "base": base}
     wrong = dict(words.problems(Study, {**head, "metrics": ["any"], "seeds": 1})).get(("name",))
     if wrong:

@@ -4,19 +4,22 @@ from typing import Any
 
 from models import SYSTEMS
 from models.bases import find_base
+from models.system import Part
 from sweeps.words import not_among
 
 
-def describe(system: str, base: str) -> dict[str, Any]:
+def describe(system: str, base: str = "") -> dict[str, Any]:
     """A system on a base, in plain values.
 
     Args:
         system: Its word.
-        base: An embedded base, a folder or a hub id; only configuration files are read.
+        base: An embedded base, a folder or a hub id; that of the system's family by default. Only configuration files
+            are read. Of a base of another family only the networks are counted.
 
     Returns:
-        ``{"system", "parameters": {network or part: count}, "slots": {slot: {"default", "kinds": {kind: {"meaning",
-        "parameters"}}}}}``, a slot standing among the parameters with its default part.
+        ``{"system", "base", "family", "fits", "parameters": {network or part: count}, "slots": {slot: {"default",
+        "kinds": {kind: {"meaning", "parameters"}}}}}``, a slot standing among the parameters with its default part; the
+        counts of parts are None where the base does not fit the system.
 
     Raises:
         ValueError: No such system or base.
@@ -26,17 +29,25 @@ def describe(system: str, base: str) -> dict[str, Any]:
         raise ValueError(f"system: {not_among(system, SYSTEMS)}")
     from models.backbones import networks_on_meta, num_parameters
 
-    slots = SYSTEMS[system].slots()
-    networks = networks_on_meta(find_base(base))
+    slots, family = SYSTEMS[system].slots(), SYSTEMS[system].family
+    ref = find_base(base or family.default_base, family)
+    networks = networks_on_meta(ref)
     counts = {name: num_parameters(network) for name, network in networks.items()}
+
+    def of_part(part: Part) -> int | None:
+        return part.num_parameters(networks) if ref.family == family else None
+
     return {
         "system": system,
-        "parameters": counts | {name: slot.default.num_parameters(networks) for name, slot in slots.items()},
+        "base": str(ref),
+        "family": ref.family.name,
+        "fits": ref.family == family,
+        "parameters": counts | {name: of_part(slot.default) for name, slot in slots.items()},
         "slots": {
             name: {
                 "default": slot.default.kind,
                 "kinds": {
-                    kind: {"meaning": part.meaning(), "parameters": part(kind=kind).num_parameters(networks)}
+                    kind: {"meaning": part.meaning(), "parameters": of_part(part(kind=kind))}
                     for kind, part in slot.kinds.items()
                 },
             }

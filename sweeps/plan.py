@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import BaseRef, Card, Protocol, find_base, missing_files, pixels_per_latent, read_card
+from models.bases import (
+    BaseRef,
+    Card,
+    Protocol,
+    bases_of,
+    find_base,
+    missing_files,
+    pixels_per_latent,
+    read_card,
+)
+from models.bases.families import STABLE_DIFFUSION, Family
 from sweeps import words
 from sweeps.arms import Arm, Arms, expand_arms
 from sweeps.cells import Cell, Setting, specify
@@ -114,7 +124,7 @@ def requirements(plan: Plan) -> list[Problem]:
     annotations of a dataset are read here, its clips are not.
     """
     study = plan.study
-    ref = find_base(study.base)
+    ref = find_base(study.base, SYSTEMS[study.system].family)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
     return lacking + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
@@ -211,8 +221,9 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
     """The base and its card; a path written as a path must lead to a whole base."""
     if not study.base:
         return None, None
+    family = SYSTEMS[study.system].family if study.system in SYSTEMS else STABLE_DIFFUSION
     try:
-        ref = find_base(study.base)
+        ref = find_base(study.base, family)
         card = read_card(ref)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
@@ -224,9 +235,21 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
     except (ValueError, OSError) as error:
         wrong.append((("base",), str(error)))
         return None, None
-    if ref.where == "folder" and (missing := missing_files(ref)):
-        wrong.append((("base",), _incomplete(study, missing)))
+    if study.system in SYSTEMS and ref.family != family:
+        wrong.append((("base",), _of_another_family(study, ref)))
+    elif ref.where == "folder" and (missing := missing_files(ref)):
+        wrong.append((("base",), _incomplete(study, missing, ref.family)))
     return ref, card
+
+
+def _of_another_family(study: Study, ref: BaseRef) -> str:
+    """The message for a base whose networks the system does not stand on, saying which bases fit."""
+    family = SYSTEMS[study.system].family
+    fitting = ", ".join(bases_of(family))
+    return (
+        f"{study.base} is a {ref.family.title} base, and {study.system} stands on {family.title} -> {fitting}, or a "
+        f"folder or hub id whose model_index.json names {family.pipeline}"
+    )
 
 
 def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
@@ -330,7 +353,7 @@ def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
     elif ref.where == "embedded" and (hub := read_card(ref).hub):
         message = f"{ref} ships without weights, to plan with -> base: {hub}, or a folder that holds them"
     else:
-        message = _incomplete(study, missing)
+        message = _incomplete(study, missing, ref.family)
     return [study.document.problem(("base",), message)]
 
 
@@ -359,5 +382,5 @@ def _wrong_annotations(study: Study) -> list[Problem]:
     return []
 
 
-def _incomplete(study: Study, missing: list[str]) -> str:
-    return f"{study.base} is incomplete, it lacks {', '.join(missing)} -> a whole base in Stable Diffusion layout"
+def _incomplete(study: Study, missing: list[str], family: Family) -> str:
+    return f"{study.base} is incomplete, it lacks {', '.join(missing)} -> a whole base in {family.title} layout"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from models import SYSTEMS
-from models.system import did_you_mean
+from models.words import did_you_mean
 from search_spaces import SPACES, Domain
 from sweeps.arms import Arm
 from sweeps.cells import Setting, specify

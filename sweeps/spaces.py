@@ -7,7 +7,8 @@ from itertools import product
 
 from pydantic.fields import FieldInfo
 
-from models.system import EditError, Part, Slot, System, did_you_mean
+from models.system import EditError, Part, Slot, System
+from models.words import did_you_mean
 from search_spaces import Domain, Kinds, LogUniform, Uniform, Value
 from sweeps.arms import REMOVED, Arm, refused
 from sweeps.words import not_among, written

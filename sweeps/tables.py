@@ -131,6 +131,10 @@ def forecast_lines(found: "Forecast", taken: float) -> list[str]:
     return [*lines, how]
 
 
+def _count(parameters: int | None) -> str:
+    return "" if parameters is None else f"{parameters:,}"
+
+
 def parts_tables(description: Mapping[str, Any]) -> list[Table]:
     """Parameter counts, then one table per slot with the meaning of each kind.
 
@@ -141,7 +145,7 @@ def parts_tables(description: Mapping[str, Any]) -> list[Table]:
     counts.add_column("network or part")
     counts.add_column("parameters", justify="right")
     for name, count in description["parameters"].items():
-        counts.add_row(name, f"{count:,}")
+        counts.add_row(name, _count(count))
     tables = [counts]
     for name, slot in description["slots"].items():
         table = Table(title=f"slot {name}", title_justify="left")
@@ -150,6 +154,6 @@ def parts_tables(description: Mapping[str, Any]) -> list[Table]:
         table.add_column("parameters", justify="right")
         for kind, entry in slot["kinds"].items():
             default = " (default)" if kind == slot["default"] else ""
-            table.add_row(f"{kind}{default}", entry["meaning"], f"{entry['parameters']:,}")
+            table.add_row(f"{kind}{default}", entry["meaning"], _count(entry["parameters"]))
         tables.append(table)
     return tables

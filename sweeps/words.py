@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from models.system import did_you_mean
+from models.words import did_you_mean
 from sweeps.document import Key
 
 _PLAIN = re.compile(r"[\w.,@/+=-]+( [\w.,@/+=-]+)*")

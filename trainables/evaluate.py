@@ -18,7 +18,6 @@ from torch import Tensor
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import BaseRef, base_hash, find_base, read_card
-from models.bases.families import FAMILIES
 from models.contracts import TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
@@ -77,7 +76,7 @@ class Workbench:
     @staticmethod
     def ref(spec: TrialSpec) -> BaseRef:
         """Where the cell's base is."""
-        return find_base(spec.base, FAMILIES[SYSTEMS[spec.system].family])
+        return find_base(spec.base, SYSTEMS[spec.system].family)
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""

@@ -10,16 +10,21 @@ from pathlib import Path
 
 from models import SYSTEMS
 from models.bases import base_hash, find_base
-from models.bases.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
 REGISTRIES = ("models/__init__.py", "models/bases/families.py")
 """Files that only list systems and families."""
 
-NO_PART_OF_A_RESULT = ("trainables/pretrain.py", "trainables/pretraining/", "trainables/tracking.py",
-    "trainables/spool.py", "trainables/run_record.py", "trainables/environment.py")
-"""Files that tell of results and decide none, and what trains embedded bases, whose weights have a hash of their own."""
+NO_PART_OF_A_RESULT = (
+    "trainables/pretrain.py",
+    "trainables/pretraining/",
+    "trainables/tracking.py",
+    "trainables/spool.py",
+    "trainables/run_record.py",
+    "trainables/environment.py",
+)
+"""Files that only tell of results; and what trains embedded bases, whose weights have a hash of their own."""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")
 
@@ -36,7 +41,7 @@ def code_hash(system: str, root: Path = ROOT) -> str:
         system: Its name.
         root: Of the checkout.
     """
-    return _hash(root, [f"models/{system}/", f"models/bases/{SYSTEMS[system].family}.py"])
+    return _hash(root, [f"models/{system}/", f"models/bases/{SYSTEMS[system].family.name}.py"])
 
 
 @functools.cache
@@ -69,7 +74,7 @@ def _is_shared(name: str) -> bool:
 def origin(system: str, base: str) -> dict[str, str]:
     """Code and weights that a cell's training begins with; the base's hash is empty where it is not on this machine."""
     try:
-        weights = base_hash(find_base(base, FAMILIES[SYSTEMS[system].family]))
+        weights = base_hash(find_base(base, SYSTEMS[system].family))
     except (OSError, ValueError):
         weights = ""
     return {"code_hash": code_hash(system), "base_hash": weights}

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import base_hash, find_base, precision_in_full
+from models.bases import base_hash, precision_in_full
 from models.contracts import Tensors, TrainedModel
 from models.streams import Streams
 from models.system import NonFiniteError

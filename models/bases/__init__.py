@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.bases.families import FAMILIES, STABLE_DIFFUSION, Family
-from models.system import did_you_mean
+from models.words import did_you_mean
 
 FOLDER = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""The families of bases: what is known of each without torch. Only names stand here; a family's code is in its module."""
+"""The families of bases: what is known of each without torch. A family's code is in its module."""
 
 import pkgutil
 from collections.abc import Mapping

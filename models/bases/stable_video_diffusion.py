@@ -126,7 +126,9 @@ class StableVideoDiffusion(Base):
         (folder / PREPROCESSOR).parent.mkdir()
         (folder / PREPROCESSOR).write_text(json.dumps(written, indent=2), encoding="utf-8")
         libraries = {"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]}
-        libraries |= {name: ["diffusers", kind.__name__] for name, kind in self.classes.items() if name not in libraries}
+        libraries |= {
+            name: ["diffusers", kind.__name__] for name, kind in self.classes.items() if name not in libraries
+        }
         libraries["scheduler"] = ["diffusers", "EulerDiscreteScheduler"]
         libraries["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
         index = {"_class_name": STABLE_VIDEO_DIFFUSION.pipeline, **libraries}
@@ -148,7 +150,11 @@ class StableVideoDiffusion(Base):
 
     @torch.no_grad()
     def conditions(
-        self, images: torch.Tensor, streams: Streams, num_frames: int, micro: Micro = Micro()  # noqa: B008  # frozen
+        self,
+        images: torch.Tensor,
+        streams: Streams,
+        num_frames: int,
+        micro: Micro = Micro(),  # noqa: B008  # frozen
     ) -> Conditions:
         """What the denoiser is told of clips that continue images; without a condition both forms of the image are 0.
 
@@ -252,7 +258,9 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> dict[str, to
             "sample": torch.empty(1, protocol.frames, unet.in_channels, *size),
             "timestep": torch.empty(1),
             "encoder_hidden_states": torch.empty(1, 1, unet.cross_attention_dim),
-            "added_time_ids": torch.empty(1, unet.projection_class_embeddings_input_dim // unet.addition_time_embed_dim),
+            "added_time_ids": torch.empty(
+                1, unet.projection_class_embeddings_input_dim // unet.addition_time_embed_dim
+            ),
         }
 
 

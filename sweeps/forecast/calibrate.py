@@ -76,7 +76,7 @@ def read_calibration(plan: "Plan", folder: Path) -> Calibration | None:
         kept = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
         prices = {shape: Price(**price) for shape, price in kept["prices"].items()}
         shapes = _shapes(plan)
-        if kept["code_hash"] != code_hash() or not prices.keys() >= set(shapes.values()):
+        if kept["code_hash"] != code_hash(plan.study.system) or not prices.keys() >= set(shapes.values()):
             return None
         about = {key: kept[key] for key in ("slots", "gpus_per_worker", "start", "peak_gib")}
     except (OSError, ValueError, KeyError, TypeError):
@@ -111,7 +111,7 @@ def calibrated(plan: "Plan", storage: Path, folder: Path) -> Calibration:
     finally:
         if started:
             disconnect()
-    _keep(found, folder)
+    _keep(found, plan.study.system, folder)
     return found
 
 
@@ -170,9 +170,9 @@ def _taken(plan: "Plan", storage: Path, folder: Path, began: float) -> Calibrati
     )
 
 
-def _keep(found: Calibration, folder: Path) -> None:
+def _keep(found: Calibration, system: str, folder: Path) -> None:
     kept = {
-        "code_hash": code_hash(),
+        "code_hash": code_hash(system),
         "prices": {shape: asdict(price) for shape, price in found.prices.items()},
         **{key: getattr(found, key) for key in ("slots", "gpus_per_worker", "start", "peak_gib")},
     }

@@ -85,7 +85,7 @@ def proof_key(plan: Plan) -> str:
     """What a proof of a plan holds for: as long as it is the same, so is the proof."""
     protocol = plan.cells[0].spec.protocol
     holds_for = {
-        "code": code_hash(),
+        "code": code_hash(plan.study.system),
         "arms": {arm.id: arm.system.model_dump(mode="json") for arm in plan.arms},
         "base": plan.study.base,
         "size": [protocol.frames, protocol.height, protocol.width],

@@ -1,6 +1,5 @@
 """Build control and arms, small and without weights, and look at what they are and do."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +8,11 @@ from typing import Any, cast
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.backbones import Base, encode_text, networks_on_meta
+from models import SYSTEMS
+from models.backbones import Base, networks_on_meta
 from models.bases import Protocol, find_base
-from models.bases.tiny import tiny_base
-from models.built import Batch, MetaDenoiser, TrainedModel
-from models.streams import Streams
+from models.contracts import Clips, MetaDenoiser, TrainedModel
+from models.streams import Draws, Streams
 from models.system import Part, System
 from sweeps.plan import Plan
 from sweeps.proof import ArmProof
@@ -23,8 +22,8 @@ TINY = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=32, width=32)
 _PROMPTS = ("a red circle moves right, then drops", "a blue cross")
 _SEED = 0
 _AWAY_FROM_ZERO = 0.05
-_TRAINED_ON = (2, TINY.frames, 4, 16, 16)
-"""Latents that are 2 x 2 at the deepest level: over one token, attention gives its queries and keys no gradient."""
+_TRAINED_ON = (2, TINY.frames, 3, 128, 128)
+"""Clips that are 2 x 2 at the deepest level: over one token, attention gives its queries and keys no gradient."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ class Seen:
 
 def prove(plan: Plan) -> tuple[ArmProof, ...]:
     """What each arm of a plan changes, the control first."""
-    networks, base = networks_on_meta(find_base(plan.study.base)), tiny_base()
+    family = SYSTEMS[plan.study.system].family
+    networks, base = networks_on_meta(find_base(plan.study.base, family)), family.implementation().tiny()
     protocol = plan.cells[0].spec.protocol
     seen = [
         Seen(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base)) for arm in plan.arms
@@ -87,33 +87,25 @@ def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tu
     """Parameters and operations on the meta device; or why it cannot be built on the base.
 
     Args:
-        tree: Built on copies of the networks.
+        tree: Built on the networks.
         networks: The base's, on the meta device.
         protocol: Frames and size of a clip.
     """
-    networks = dict(networks)
-    networks["unet"] = copy.deepcopy(networks["unet"])
     try:
-        denoiser = tree.denoiser_on_meta(networks, protocol.frames)
-        return (Size(), "") if denoiser is None else (_counted(denoiser, networks, protocol), "")
+        denoiser = tree.denoiser_on_meta(networks, protocol)
+        return (Size(), "") if denoiser is None else (_counted(denoiser), "")
     except ValueError as error:
         return Size(), str(error)
 
 
-def _counted(denoiser: MetaDenoiser, networks: Mapping[str, Any], protocol: Protocol) -> Size:
+def _counted(denoiser: MetaDenoiser) -> Size:
     counted = {
         f"{name}.{inner}": weight.numel()
         for name, module in denoiser.modules.items()
         for inner, weight in module.named_parameters()
     }
-    config, text = networks["unet"].config, networks["text_encoder"].config
-    cell = 2 ** (len(networks["vae"].config.block_out_channels) - 1)
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        denoiser.call(
-            torch.empty(1, protocol.frames, config.in_channels, protocol.height // cell, protocol.width // cell),
-            torch.empty(1, dtype=torch.long),
-            torch.empty(1, text.max_position_embeddings, text.hidden_size),
-        )
+        denoiser.denoise_clip()
     return Size(counted, int(counter.get_total_flops()))
 
 
@@ -129,7 +121,7 @@ def behaviour_of(tree: System, base: Base) -> tuple[Behaviour | None, str]:
             network = cast(TrainedModel, model).network if tree.is_trained else None
             if network is not None:
                 _move_away_from_zero(network)
-            loss, unreached = (None, ()) if network is None else _gradients(network, base)
+            loss, unreached = (None, ()) if network is None else _gradients(cast(TrainedModel, model))
             video = model.sample(_PROMPTS, Streams(_SEED), TINY, _given(tree)).video
     except ValueError as error:
         return None, str(error)
@@ -164,16 +156,16 @@ def _move_away_from_zero(network: torch.nn.Module) -> None:
             weight.copy_(torch.from_numpy(draws))
 
 
-def _gradients(network: torch.nn.Module, base: Base) -> tuple[float | None, tuple[str, ...]]:
+def _gradients(model: TrainedModel) -> tuple[float | None, tuple[str, ...]]:
     """The loss of a fixed batch, and the trained tensors that its gradient does not reach."""
+    network = model.network
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     if not any(True for _ in network.parameters()):
         return None, ()
-    rng = torch.Generator().manual_seed(_SEED)
-    latents, noise = (torch.randn(_TRAINED_ON, generator=rng) for _ in range(2))
-    batch = Batch(latents, encode_text(base, _PROMPTS).clone(), noise, torch.tensor([10, 900]))
+    video = torch.rand(_TRAINED_ON, generator=torch.Generator().manual_seed(_SEED)) * 2 - 1
+    batch = model.batch(model.encode(Clips(video, _PROMPTS)), Draws(Streams(_SEED), range(len(video))))
     with torch.set_grad_enabled(bool(trained)):
-        loss = network(*vars(batch).values())
+        loss = network(**batch)
     if trained:
         loss.backward()
     return float(loss.detach()), tuple(

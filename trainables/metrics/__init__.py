@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.bases import Card
-from models.system import did_you_mean
+from models.words import did_you_mean
 
 Role = Literal["clip", "inception", "i3d"]
 

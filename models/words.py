@@ -1,0 +1,43 @@
+"""What may be written, in words: for messages about values and names that cannot be used."""
+
+import difflib
+import json
+import typing
+from collections.abc import Iterable
+
+from pydantic.fields import FieldInfo
+
+
+def did_you_mean(word: object, words: Iterable[str]) -> str:
+    """A hint at the nearest allowed word, ready to be put behind a message; empty where none is near."""
+    near = difflib.get_close_matches(str(word).lower(), list(words), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def allowed_in_words(info: FieldInfo) -> str:
+    """What a plain value may be, in words, with the reason where the field's description gives one."""
+    names = {float: "a number", int: "a whole number", str: "a word", bool: "true or false"}
+    members = typing.get_args(info.annotation) or (info.annotation,)
+    if typing.get_origin(info.annotation) is typing.Literal:
+        words = f"one of {listed(map(str, members))}"
+    else:
+        words = " or ".join(names.get(member, "nothing") for member in members)
+    bounds = {
+        name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
+    }
+    if {"ge", "le"} <= bounds.keys():
+        words += f" from {bounds['ge']:.6g} to {bounds['le']:.6g}"
+    else:
+        signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+        words += "".join(f", {signs[name]} {bound:.6g}" for name, bound in bounds.items())
+    return f"{words}: {info.description}" if info.description else words
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words with commas between them."""
+    return ", ".join(words)
+
+
+def written(value: object) -> str:
+    """A value as it would stand in a study file."""
+    return json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, float) else f"{value:g}"

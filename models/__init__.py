@@ -1,8 +1,13 @@
 """Video diffusion models whose parts can be removed or replaced (plain data until a model is built)."""
 
-from models.seer import Seer
-from models.system import System
-from models.zs2 import ZS2
+from pkgutil import resolve_name
 
-SYSTEMS: dict[str, type[System]] = {ZS2.name: ZS2, Seer.name: Seer}
-"""Every system by the word a study file uses for it."""
+from models.system import System
+
+_REGISTERED = (
+    "models.zs2:ZS2",
+    "models.seer:Seer",
+)
+
+SYSTEMS: dict[str, type[System]] = {system.name: system for system in map(resolve_name, _REGISTERED)}
+"""Every system by the word a study file uses for it; a system is registered by one line above."""

@@ -23,7 +23,7 @@ def initialise(parts: Mapping[str, nn.Module], streams: Streams) -> None:
     """
     for prefix, part in parts.items():
         for name, module in part.named_modules(prefix=prefix):
-            if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.any():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.weight.any():
                 bound = 1 / math.sqrt(module.weight[0].numel())
                 for which, parameter in module.named_parameters(recurse=False):
                     draws = streams.generator(f"initialisation/{name}.{which}").uniform(-bound, bound, parameter.shape)

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from models.bases.families import STABLE_DIFFUSION, Family
 from models.contracts import MetaDenoiser, VideoModel
-from models.words import allowed_in_words, did_you_mean, listed, written
+from models.words import allowed_in_words, as_written, did_you_mean, listed
 
 if TYPE_CHECKING:
     from models.bases import Protocol
@@ -234,7 +234,7 @@ class _Edit:
         name, *inner = path.split(".")
         if name not in self.tree:
             allowed = f"a slot or value of {self.system}: {listed(self.tree)}{did_you_mean(name, self.tree)}"
-            self._refuse(path, f"{written(name)} -> {allowed}")
+            self._refuse(path, f"{as_written(name)} -> {allowed}")
         elif inner and (name not in self.slots or len(inner) > 1):
             self._refuse(path, f"{path.rpartition('.')[0]} is a plain value, nothing lies below it")
         elif inner:
@@ -248,12 +248,12 @@ class _Edit:
         """Put a part, or other values of the part that is there, into a slot."""
         given = {"kind": written} if isinstance(written, str) else written
         if not isinstance(given, Mapping):
-            self._refuse(slot.name, f"{written(written)} -> a kind ({listed(slot.kinds)}) or a map of values")
+            self._refuse(slot.name, f"{as_written(written)} -> a kind ({listed(slot.kinds)}) or a map of values")
             return
         kind = given.get("kind", self.tree[slot.name]["kind"])
         if not isinstance(kind, str) or kind not in slot.kinds:
             allowed = f"a kind of {slot.name}: {listed(slot.kinds)}{did_you_mean(kind, slot.kinds)}"
-            self._refuse(slot.name, f"{written(kind)} -> {allowed}")
+            self._refuse(slot.name, f"{as_written(kind)} -> {allowed}")
             return
         if "kind" in given:
             self.tree[slot.name] = {"kind": kind}
@@ -271,9 +271,9 @@ class _Edit:
             self._refuse(path, f"{slot.name} is {kind} here, which has no values")
         elif key not in values:
             allowed = f"a value of {slot.name}={kind}: {listed(values)}{did_you_mean(key, values)}"
-            self._refuse(path, f"{written(key)} -> {allowed}")
+            self._refuse(path, f"{as_written(key)} -> {allowed}")
         elif path in self.changes and isinstance(whole, Mapping) and key in whole:
-            self._refuse(path, f"set twice in one edit: {written(whole[key])} and {written(self.changes[path])}")
+            self._refuse(path, f"set twice in one edit: {as_written(whole[key])} and {as_written(self.changes[path])}")
         else:
             self.tree[slot.name][key] = value
 
@@ -287,7 +287,7 @@ class _Edit:
             *kind, value = inner  # of a slot with one kind, pydantic does not say which
             part = _kinds(info)[kind[0] if kind else self.tree[name]["kind"]]
             info, name = part.model_fields[value], f"{name}.{value}"
-        self._refuse(name, f"{written(written)} -> {allowed_in_words(info)}")
+        self._refuse(name, f"{as_written(written)} -> {allowed_in_words(info)}")
 
     def _position(self, problem: EditProblem) -> int:
         """Where the change that a problem is about stands among the changes."""

@@ -38,6 +38,6 @@ def listed(words: Iterable[str]) -> str:
     return ", ".join(words)
 
 
-def written(value: object) -> str:
+def as_written(value: object) -> str:
     """A value as it would stand in a study file."""
     return json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, float) else f"{value:g}"

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import StableVideoDiffusionPipeline
+from PIL import Image
+from transformers import CLIPImageProcessorPil
+
+from models.bases import Protocol
+from models.bases.stable_video_diffusion import Micro, StableVideoDiffusion
+from models.denoising import denoise
+from models.guidance import CONDITIONAL, UNCONDITIONAL, RisingGuidance
+from models.streams import Streams
+
+FRAMES, STEPS, HEIGHT, WIDTH = 4, 3, 32, 48
+
+
+@pytest.fixture(scope="module")
+def base() -> StableVideoDiffusion:
+    """In float64, so that the order of sums does not matter."""
+    made = StableVideoDiffusion.tiny()
+    doubled = {name: network.double() for name, network in made.networks.items()}
+    settings = {"pixels": made.pixels, "noise_scheduler": made.noise_scheduler}
+    return StableVideoDiffusion.assemble(doubled, settings, ref=made.ref, device=made.device, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def image() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_it_samples_what_diffusers_pipeline_does(
+    guidance: float, base: StableVideoDiffusion, image: Image.Image
+) -> None:
+    pipeline = StableVideoDiffusionPipeline(
+        base.vae,
+        base.image_encoder,
+        base.unet,
+        base.noise_scheduler,
+        CLIPImageProcessorPil(image_mean=base.pixels.mean, image_std=base.pixels.std),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, FRAMES, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(1))
+    expected = pipeline(
+        image,
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=FRAMES,
+        num_inference_steps=STEPS,
+        max_guidance_scale=guidance,
+        fps=9,
+        motion_bucket_id=40,
+        noise_aug_strength=0.0,
+        latents=noise.double(),
+        output_type="pt",
+    ).frames
+    latents = denoise(
+        base.denoiser(),
+        noise,
+        base.conditions(pixels(image), Streams(0), FRAMES, Micro(fps=9, motion=40, augmentation=0.0)),
+        noise_scheduler=base.noise_scheduler,
+        guide=RisingGuidance().build(guidance, FRAMES),
+        steps=STEPS,
+        micro_batch=FRAMES,
+    )
+    found = (base.decode_latents(latents) + 1) / 2
+    torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-5)
+
+
+def test_conditions_are_the_image_in_two_forms_and_its_numbers(base: StableVideoDiffusion, image: Image.Image) -> None:
+    found = base.conditions(pixels(image), Streams(0), FRAMES, Micro(fps=7, motion=127, augmentation=0.02))
+    told, nothing = found[CONDITIONAL], found[UNCONDITIONAL]
+    assert told["image"].shape == (1, 1, 32)
+    assert told["beside"].shape == (1, FRAMES, 4, HEIGHT // 8, WIDTH // 8)
+    assert told["micro"].tolist() == [[6.0, 127.0, 0.02]]
+    assert all(torch.equal(told["beside"][:, 0], told["beside"][:, frame]) for frame in range(FRAMES))
+    assert not nothing["image"].any()
+    assert not nothing["beside"].any()
+    assert torch.equal(nothing["micro"], told["micro"])
+    clean = base.conditions(pixels(image), Streams(0), FRAMES, Micro(augmentation=0.0))[CONDITIONAL]
+    other = base.conditions(pixels(image), Streams(1), FRAMES)[CONDITIONAL]
+    assert torch.equal(clean["image"], told["image"]), "noise is laid on what the VAE sees alone"
+    assert not torch.equal(other["beside"], told["beside"])
+    mean, _ = base.encode_frames(pixels(image)[:, None])
+    unscaled = mean[:, 0] / base.vae.config.scaling_factor
+    torch.testing.assert_close(clean["beside"][:, 0].float(), unscaled, rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_frame_there_is_nothing_to_continue(base: StableVideoDiffusion) -> None:
+    with pytest.raises(ValueError, match="continues an image, and none is given"):
+        base.sample(["a"], Streams(0), Protocol(clips=1, frames=4, steps=1, height=32, width=32))
+
+
+def test_the_published_noise_levels_are_followed(base: StableVideoDiffusion) -> None:
+    scheduler = base.noise_scheduler.__class__.from_config(base.noise_scheduler.config)
+    scheduler.set_timesteps(25)
+    sigmas = scheduler.sigmas
+    assert float(sigmas[0]) == pytest.approx(700.0)
+    assert float(sigmas[-2]) == pytest.approx(0.002)
+    assert float(sigmas[-1]) == 0.0
+    # Karras' spacing with rho = 7, and times c = log(sigma) / 4.
+    ramp = torch.linspace(0, 1, 25, dtype=torch.float64)
+    expected = (700.0 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 700.0 ** (1 / 7))) ** 7
+    torch.testing.assert_close(sigmas[:-1].double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(scheduler.timesteps.double(), expected.log() / 4, rtol=1e-5, atol=1e-6)

@@ -124,7 +124,9 @@ class ToyModel:
         base, frames, micro_batch = self.base, protocol.frames, self.base.micro_batch(protocol)
         noise = start_noise(streams, len(prompts), range(frames), base.latent_shape(protocol))
 
-        def denoiser(latents: torch.Tensor, time: torch.Tensor, beside: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        def denoiser(
+            latents: torch.Tensor, time: torch.Tensor, beside: torch.Tensor, **_: torch.Tensor
+        ) -> torch.Tensor:
             return self.network.predict(latents.to(base.dtype), beside)
 
         latents = denoise(

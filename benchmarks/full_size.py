@@ -19,7 +19,8 @@ from benchmarks.commands import free_port
 from benchmarks.figures import ROOT, conclude, table
 
 if TYPE_CHECKING:
-    from models.backbones import Base, Precision
+    from models.backbones import Precision
+    from models.bases.stable_diffusion import StableDiffusion
 
 FRAMES, TRAINED_SIZE, DRAWN_FRAMES, DRAWN_SIZE = 16, 256, 8, 512
 """Seer's clips as its ``full`` profiles have them, and ZS²'s as its base has them."""
@@ -156,7 +157,6 @@ def drawing(case: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from models.bases import Protocol
-    from models.diffusion import image_unet
     from models.streams import Streams
     from models.zs2 import ZS2
     from trainables.evaluate import fit_torch
@@ -168,7 +168,7 @@ def drawing(case: dict[str, Any]) -> dict[str, Any]:
     latents = torch.randn(1, DRAWN_FRAMES, 4, side, side, device=base.device, dtype=base.dtype)
     text = torch.randn(1, DRAWN_FRAMES, 77, 768, device=base.device, dtype=base.dtype)
     with torch.inference_mode():
-        flops = 2 * steps * clips * _flops(image_unet(base), abs, latents, torch.tensor(500), text)
+        flops = 2 * steps * clips * _flops(base.denoiser(), abs, latents, torch.tensor(500), text)
     model, prompts = ZS2().build(base), [f"a red circle {k}" for k in range(clips)]
     protocol = Protocol(clips=clips, frames=DRAWN_FRAMES, steps=2, height=DRAWN_SIZE, width=DRAWN_SIZE)
     model.sample(prompts, Streams(0), protocol)
@@ -226,7 +226,7 @@ def _batch(clips: int) -> list[Any]:
     return [latents, torch.randn(clips, 77, 768, device="cuda"), noise, torch.arange(clips, device="cuda") * 100 + 50]
 
 
-def random_base(precision: "Precision", needed: tuple[str, ...]) -> "Base":
+def random_base(precision: "Precision", needed: tuple[str, ...]) -> "StableDiffusion":
     """A base in the shape of Stable Diffusion v1.5 with random weights, on the GPU.
 
     Args:
@@ -234,14 +234,13 @@ def random_base(precision: "Precision", needed: tuple[str, ...]) -> "Base":
         needed: Names of the networks that get weights; the others stay on the meta device.
     """
     import torch
-    from diffusers import DDIMScheduler
 
-    from models.backbones import DTYPES, Base, networks_on_meta
+    from models.backbones import DTYPES
     from models.bases import find_base
-    from models.bases.tiny import tiny_networks
+    from models.bases.stable_diffusion import StableDiffusion
 
     ref, dtype = find_base("stable-diffusion-v1-5"), DTYPES[precision]
-    networks = networks_on_meta(ref)
+    networks, tiny = StableDiffusion.on_meta(ref), StableDiffusion.tiny()
     for name in needed:
         network = networks[name].to_empty(device="cuda")
         for parameter in network.parameters():
@@ -253,15 +252,8 @@ def random_base(precision: "Precision", needed: tuple[str, ...]) -> "Base":
         networks[name] = network.to(dtype).eval().requires_grad_(False)
         if name != "text_encoder":
             networks[name].to(memory_format=torch.channels_last)
-    schedule = DDIMScheduler.from_config(DDIMScheduler.load_config(str(ref.path), subfolder="scheduler"))
-    return Base(
-        ref,
-        **networks,
-        tokenizer=tiny_networks()["tokenizer"],
-        noise_scheduler=schedule,
-        device=torch.device("cuda"),
-        dtype=dtype,
-    )
+    settings = {"tokenizer": tiny.tokenizer, "noise_scheduler": tiny.noise_scheduler}
+    return StableDiffusion(ref=ref, **networks, **settings, device=torch.device("cuda"), dtype=dtype)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,14 @@ class Float64(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call with float64 in place of float32."""
+        if func in _READS_BYTES:
+            return func(*args, **(kwargs or {}))
         call = torch.Tensor.double if func is torch.Tensor.float else func
         named = {name: _widened(value) for name, value in (kwargs or {}).items()}
         return call(*(_widened(value) for value in args), **named)
+
+
+_READS_BYTES = (torch.Tensor.view, torch.frombuffer)
 
 
 def _widened(value: Any) -> Any:

@@ -61,7 +61,9 @@ def test_the_ends_of_momentum_are_exact() -> None:
 
 def test_the_weight_of_the_first_frame_is_the_papers() -> None:
     mix = moving_average(16, 0.98)
-    torch.testing.assert_close(mix[[1, 3, 7, 15], 0], torch.tensor([0.98, 0.94, 0.87, 0.74]), rtol=0, atol=5e-3)  # two digits
+    torch.testing.assert_close(
+        mix[[1, 3, 7, 15], 0], torch.tensor([0.98, 0.94, 0.87, 0.74]), rtol=0, atol=5e-3
+    )  # two digits
 
 
 # ---------------------------------------------------------------------------------------------------------- processor

@@ -61,10 +61,10 @@ def test_with_nothing_between_frames_it_is_the_image_model(float64_base: Base) -
     assert torch.equal(drawn[:, 2:], changed[:, 2:]), "and reach no other frame"
     noise = np.array([[Streams(5).normal("noise", k, f, shape=(4, 4, 4)) for f in (2, 3)] for k in range(2)])
     text = encode_text(base, PROMPTS)[:, None].expand(-1, 2, -1, -1)
-    ordinary = denoise(
-        base, image_unet(base), torch.from_numpy(noise), text, steps=2, guidance=2.0, micro_batch=8
+    ordinary = denoise(base, image_unet(base), torch.from_numpy(noise), text, steps=2, guidance=2.0, micro_batch=8)
+    torch.testing.assert_close(
+        drawn[:, 2:], decode_latents(base, ordinary), rtol=0, atol=base_bound(base, steps=2, guidance=2.0)
     )
-    torch.testing.assert_close(drawn[:, 2:], decode_latents(base, ordinary), rtol=0, atol=base_bound(base, steps=2, guidance=2.0))
 
 
 @pytest.mark.parametrize("kind", ["scaled_window", "temporal", "concatenation"])

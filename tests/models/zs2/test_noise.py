@@ -93,7 +93,9 @@ def test_statistics_are_those_of_the_latents(kind: str) -> None:
 def test_divergence_is_the_pointwise_kl_of_the_authors_listing() -> None:
     sample = draw("removed")
     noise = sample.latents.numpy()
-    np.testing.assert_allclose(divergence(noise[:, 1:], noise[:, :-1]), realised(sample), rtol=0, atol=divergence_bound(sample.latents))
+    np.testing.assert_allclose(
+        divergence(noise[:, 1:], noise[:, :-1]), realised(sample), rtol=0, atol=divergence_bound(sample.latents)
+    )
     assert not divergence(noise, noise).any()
 
 
@@ -150,8 +152,9 @@ def test_stage_1_keeps_the_nearest_candidate_at_or_above_the_threshold() -> None
 def test_the_random_stage_alone_stays_independent_in_effect(threshold: float) -> None:
     statistics = draw("random_search", threshold=threshold, shape=(4, 64, 64), clips=4).statistics
     assert statistics["noise_divergence"].min() > 1.5
-    # Over 5 pairs of frames; the candidate was chosen by D, whose chance part goes with it: the lowest of 10.
-    assert np.abs(statistics["noise_correlation"]).max() < 0.05
+    # The mean of 5 pairs of frames; the lowest of 10 candidates in D lies 1.5 standard errors high in correlation.
+    error = 1 / math.sqrt(64 * 64 * 4)
+    assert np.abs(statistics["noise_correlation"]).max() < 1.54 * error + STANDARD_ERRORS * error / math.sqrt(5)
 
 
 # ------------------------------------------------------------------------------------------------------ the other kinds

@@ -80,9 +80,7 @@ def test_each_clip_is_decoded_once_for_all_that_share_a_cache(tiny_base: Base, t
     assert len(clips.read_numbers) == 2 * NUM + SHARD
 
 
-def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(
-    wide_base: Base, tmp_path: Path
-) -> None:
+def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(wide_base: Base, tmp_path: Path) -> None:
     clips, cache = Clips(), Cache(tmp_path)
     kept = Latents(wide_base, clips.training, {}, SIZE)
     kept.posterior(range(NUM))

@@ -106,6 +106,9 @@ def widened(base: "Base") -> "Base":
 
 
 def base_bound(base: "Base", *, steps: int = 1, guidance: float = 1.0) -> float:
-    """``network_bound`` of a clip drawn from a base in float64: guidance takes e_uncond and e_text up to 2 w - 1 times."""
+    """``network_bound`` of a clip drawn from a base in float64.
+
+    Guidance takes w e_text and (w - 1) e_uncond, so that a step counts 2 w - 1 times.
+    """
     passes = int(steps * (2 * guidance - 1))
     return network_bound(base.text_encoder, base.vae, base.unet, passes=passes)

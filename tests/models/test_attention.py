@@ -13,7 +13,7 @@ from tests.tolerance import bound, in_float64, network_bound
 FRAMES = 5
 WIDTH = 16
 ROUNDING = bound(torch.float64, 2 * 5 * WIDTH, size=WIDTH)
-"""Of one layer, both ways: it projects four times and mixes frames, each a sum of at most WIDTH products of normal values."""
+"""Of one layer, both ways: four projections and a mix of frames, each a sum of at most WIDTH products."""
 
 
 def tokens(*shape: int) -> torch.Tensor:

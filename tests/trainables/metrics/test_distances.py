@@ -13,9 +13,9 @@ import pytest
 import scipy.stats
 import torch
 
+from tests.tolerance import STANDARD_ERRORS, bound
 from trainables.metrics import distances
 from trainables.metrics.distances import Moments, block_jackknife, frechet_distance, polynomial_mmd
-from tests.tolerance import STANDARD_ERRORS, bound
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Distance = Callable[[Any, Any], float]

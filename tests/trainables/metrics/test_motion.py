@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.metrics.motion import LARGEST_SIDE, motion_magnitude, temporal_flickering
 from tests.tolerance import bound
+from trainables.metrics.motion import LARGEST_SIDE, motion_magnitude, temporal_flickering
 
 Clips = np.ndarray[Any, np.dtype[np.uint8]]
 ROUNDING = bound(torch.float64, 2 * 8)

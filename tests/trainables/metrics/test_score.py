@@ -121,12 +121,12 @@ def test_the_references_themselves_are_at_distance_zero(base_folder: Path, refer
     clip, classifier = (load_extractor(key, "cpu") for key in keys)
     assert isinstance(clip, ImageTextExtractor)
     assert isinstance(classifier, ClipExtractor)
-    for score, rows in (
+    for distance, rows in (
         (scores["fd/toy_clip"], clip.embed_frames(references).reshape(-1, 24)),
         (scores["fd/toy_r3d"], classifier.embed_clips(references)),
     ):
         traces = 2 * float(np.sum(rows.var(axis=0, ddof=1)))
-        assert 0 <= score.value <= bound(torch.float64, 2 * (rows.size + 8), traces)
+        assert 0 <= distance.value <= bound(torch.float64, 2 * (rows.size + 8), traces)
 
 
 def test_the_users_files_give_the_published_names(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.metrics.similarity import clip_score, temporal_consistency, video_coherence
 from tests.tolerance import bound
+from trainables.metrics.similarity import clip_score, temporal_consistency, video_coherence
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 ROUNDING = bound(torch.float64, 2 * (3 * 17 + 20), size=100)

@@ -5,8 +5,11 @@ TORCH := 2.13.0
 PY := .venv/bin/python
 STORAGE ?= runs
 export PYTHONPATH :=
+# Two older processors, as far as the libraries tell: what they sum, they sum in another order.
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
+SSE4 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem
 
-.PHONY: venv demo test test-all soak browser check fix bench clean
+.PHONY: venv demo test test-all test-numerics soak browser check fix bench clean
 .DEFAULT_GOAL := demo
 
 venv: .venv/.ready
@@ -32,9 +35,13 @@ demo: venv  ## the quickstart study, end to end
 test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
-test-all: test browser  ## the slow and fault tests as well; those that start clusters one at a time
+test-all: test test-numerics browser  ## the slow and fault tests as well; those that start clusters one at a time
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal -m "slow and not alone and not gpu"
 	timeout 2400 $(PY) -m pytest -m "slow and alone and not gpu"
+
+test-numerics: venv  ## what computes with tensors, on other processors' arithmetic
+	$(AVX2) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal tests/models tests/trainables/metrics
+	$(SSE4) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal tests/models tests/trainables/metrics
 
 soak: venv  ## the fault tests with as many kills as convince
 	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/test_faults.py --kills 20 -s

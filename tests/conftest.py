@@ -1,6 +1,7 @@
 """Shared fixtures: a random, tiny base in the shape of Stable Diffusion v1.5."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,15 @@ def tiny_base(tiny_base_folder: Path) -> "Base":
     from models.bases import find_base
 
     return load_base(find_base(str(tiny_base_folder)), device="cpu")
+
+
+@pytest.fixture
+def float64_base(tiny_base: "Base") -> Iterator["Base"]:
+    """The tiny random pipeline in float64; while a test has it, all that it runs computes in float64."""
+    from tests.tolerance import in_float64, widened
+
+    with in_float64():
+        yield widened(tiny_base)
 
 
 @pytest.fixture

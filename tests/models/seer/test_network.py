@@ -12,6 +12,7 @@ from models.diffusion import denoise, image_unet
 from models.seer import Seer
 from models.seer.network import LastFrame, PretrainedSeer, SeerModel
 from models.streams import Streams
+from tests.tolerance import base_bound, network_bound
 
 PROTOCOL = Protocol(clips=2, frames=4, steps=2, guidance=2.0, height=32, width=32)
 PROMPTS = ["a red circle moves right", "a blue square"]
@@ -37,31 +38,33 @@ def tensors(base: Base) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("references", [0, 1, 2, 3])
-def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(references: int, tiny_base: Base) -> None:
-    network = model(tiny_base, references=references).network.eval()
-    batch = tensors(tiny_base)
-    alpha = tiny_base.noise_scheduler.alphas_cumprod[batch["time"]].view(2, 1, 1, 1, 1)
+def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(references: int, float64_base: Base) -> None:
+    network = model(float64_base, references=references).network.eval()
+    batch, rounding = tensors(float64_base), network_bound(network, size=3)
+    alpha = float64_base.noise_scheduler.alphas_cumprod[batch["time"]].view(2, 1, 1, 1, 1)
     noisy = alpha.sqrt() * batch["latents"] + (1 - alpha).sqrt() * batch["noise"]
     clips = torch.cat([batch["latents"][:, :references], noisy[:, references:]], dim=1)
     predicted = network.unet(clips, batch["time"], network.text(batch["text"], 4))
     expected = (predicted - batch["noise"])[:, references:].square().mean()
-    torch.testing.assert_close(network(**batch), expected)
+    assert expected < 3
+    torch.testing.assert_close(network(**batch), expected, rtol=0, atol=rounding)
     changed = batch["noise"].clone()
     changed[:, :references] += 5
-    torch.testing.assert_close(network(**{**batch, "noise": changed}), expected)
+    torch.testing.assert_close(network(**{**batch, "noise": changed}), expected, rtol=0, atol=rounding)
 
 
-def test_with_nothing_between_frames_it_is_the_image_model(tiny_base: Base) -> None:
-    drawn = model(tiny_base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given()).video
+def test_with_nothing_between_frames_it_is_the_image_model(float64_base: Base) -> None:
+    base = float64_base
+    drawn = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given()).video
     assert torch.equal(drawn[:, :2], given()), "given frames stand in the clip as they were given"
-    changed = model(tiny_base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given().flip(-1)).video
+    changed = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given().flip(-1)).video
     assert torch.equal(drawn[:, 2:], changed[:, 2:]), "and reach no other frame"
     noise = np.array([[Streams(5).normal("noise", k, f, shape=(4, 4, 4)) for f in (2, 3)] for k in range(2)])
-    text = encode_text(tiny_base, PROMPTS)[:, None].expand(-1, 2, -1, -1)
-    ordinary = denoise(
-        tiny_base, image_unet(tiny_base), torch.from_numpy(noise), text, steps=2, guidance=2.0, micro_batch=8
+    text = encode_text(base, PROMPTS)[:, None].expand(-1, 2, -1, -1)
+    ordinary = denoise(base, image_unet(base), torch.from_numpy(noise), text, steps=2, guidance=2.0, micro_batch=8)
+    torch.testing.assert_close(
+        drawn[:, 2:], decode_latents(base, ordinary), rtol=0, atol=base_bound(base, steps=2, guidance=2.0)
     )
-    torch.testing.assert_close(drawn[:, 2:], decode_latents(tiny_base, ordinary), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["scaled_window", "temporal", "concatenation"])
@@ -112,21 +115,23 @@ def test_what_is_trained(kind: str, trained: tuple[str, ...], tiny_base: Base) -
         assert parameter.requires_grad == inside, name
 
 
-def test_what_it_saves_diffusers_loads(tiny_base: Base, tmp_path: Path) -> None:
+def test_what_it_saves_diffusers_loads(float64_base: Base, tmp_path: Path) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler
     from transformers import AutoTokenizer, CLIPTextModel
 
-    seer = model(tiny_base)
+    seer = model(float64_base)
     seer.load({n: torch.ones_like(p) * 0.01 for n, p in seer.network.named_parameters() if p.requires_grad})
     seer.save(tmp_path)
     loaded = PretrainedSeer.from_pretrained(tmp_path / "seer").network.eval()
-    batch = tensors(tiny_base)
+    batch = tensors(float64_base)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(**batch), seer.network.eval()(**batch))
+        again, rounding = loaded(**batch), network_bound(loaded, size=3)
+        torch.testing.assert_close(again, seer.network.eval()(**batch), rtol=0, atol=rounding)
+        assert again < 3
     for kind, part in ((AutoencoderKL, "vae"), (CLIPTextModel, "text_encoder"), (AutoTokenizer, "tokenizer")):
         kind.from_pretrained(tmp_path, subfolder=part)
     schedule = DDIMScheduler.from_pretrained(tmp_path, subfolder="scheduler")
-    assert torch.equal(schedule.alphas_cumprod, tiny_base.noise_scheduler.alphas_cumprod)
+    assert torch.equal(schedule.alphas_cumprod, float64_base.noise_scheduler.alphas_cumprod)
 
 
 def test_parameters_on_the_meta_device_are_those_that_are_built(tiny_base: Base) -> None:

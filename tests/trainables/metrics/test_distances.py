@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
+from tests.tolerance import STANDARD_ERRORS, bound
 from trainables.metrics import distances
 from trainables.metrics.distances import Moments, block_jackknife, frechet_distance, polynomial_mmd
 
@@ -21,6 +23,38 @@ Distance = Callable[[Any, Any], float]
 
 def normal(n: int, d: int, seed: int = 0) -> Matrix:
     return np.random.default_rng(seed).standard_normal((n, d))
+
+
+def gridded(n: int, d: int, seed: int) -> Matrix:
+    """Normal rows on a grid so coarse that a shift of up to 2^27, and the sum of some hundred such rows, are exact."""
+    return np.round(normal(n, d, seed) * 4096) / 4096
+
+
+def frechet_rounding(x: Matrix, y: Matrix) -> float:
+    """Two ways to one distance: QR and SVD move a matrix by its size in roundings at most, of all that is subtracted.
+
+    Source: Higham (2002), theorem 19.4.
+    """
+    size = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2) + sum(np.sum(np.var(z, axis=0, ddof=1)) for z in (x, y))
+    return bound(torch.float64, 2 * (x.size + y.size + 8), float(size))
+
+
+def mmd_rounding(x: Matrix, y: Matrix) -> float:
+    """Two ways to one estimate: the cube of a sum over features, summed over pairs; four means with their signs off."""
+    rows = np.abs(np.concatenate([x, y]))
+    kernel = (rows @ rows.T / rows.shape[1] + 1) ** 3
+    return bound(torch.float64, 2 * (3 * (rows.shape[1] + 4) + kernel.size), 4 * float(kernel.max()))
+
+
+ROUNDING: dict[Distance, Callable[[Matrix, Matrix], float]] = {
+    frechet_distance: frechet_rounding,
+    polynomial_mmd: mmd_rounding,
+}
+
+
+def moved(value: float, d: int, shift: float) -> float:
+    """How far a distance changes when every value of both sets moves by a shift: its root is a metric."""
+    return 4 * float(np.sqrt(value * d)) * shift
 
 
 def whitened(n: int, d: int, seed: int) -> Matrix:
@@ -82,29 +116,32 @@ def exact_mmd(x: Matrix, y: Matrix) -> float:
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (2, 3, 7), (3, 3, 2), (3, 3, 40), (3, 2, 300)])
 def test_frechet_equals_fifty_digits(n: int, m: int, d: int) -> None:
     x, y = normal(n, d, 1), 0.3 + 1.7 * normal(m, d, 2)
-    assert frechet_distance(x, y) == pytest.approx(exact_frechet(x, y), rel=1e-13)
+    assert frechet_distance(x, y) == pytest.approx(exact_frechet(x, y), rel=0, abs=frechet_rounding(x, y))
 
 
 def test_frechet_in_one_dimension() -> None:
     x, y = normal(50, 1, 1), 2 + 3 * normal(70, 1, 2)
     expected = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
-    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=0, abs=frechet_rounding(x, y))
 
 
 def test_frechet_of_gaussians_with_commuting_covariances() -> None:
     a, b, shift = np.array([1.0, 2.0, 3.0, 0.0]), np.array([2.0, 2.0, 0.5, 1.0]), np.array([1.0, 0.0, -2.0, 0.5])
     x, y = whitened(40, 4, 1) * a, whitened(30, 4, 2) * b + shift
-    assert frechet_distance(x, y) == pytest.approx(np.sum((a - b) ** 2) + np.sum(shift**2), rel=1e-12)
+    expected = np.sum((a - b) ** 2) + np.sum(shift**2)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=0, abs=frechet_rounding(x, y))
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 48), (200, 8)])
 def test_frechet_of_shifted_and_scaled_copies(n: int, d: int) -> None:
     x = normal(n, d)
     shift = np.linspace(-1, 1, d)
-    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-12)
-    assert frechet_distance(x, x + shift) == pytest.approx(np.sum(shift**2), rel=1e-12)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=frechet_rounding(x, x))
+    shifted, distance = x + shift, np.sum(shift**2)
+    assert frechet_distance(x, shifted) == pytest.approx(distance, rel=0, abs=frechet_rounding(x, shifted))
     centred = x - x.mean(axis=0)
-    assert frechet_distance(centred, 3 * centred) == pytest.approx(4 * np.sum(centred.var(axis=0, ddof=1)), rel=1e-12)
+    expected, rounding = 4 * np.sum(centred.var(axis=0, ddof=1)), frechet_rounding(centred, 3 * centred)
+    assert frechet_distance(centred, 3 * centred) == pytest.approx(expected, rel=0, abs=rounding)
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(12, 20, 48), (300, 200, 16)])
@@ -113,7 +150,9 @@ def test_frechet_equals_the_square_root_of_the_product(n: int, m: int, d: int) -
     s_x, s_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     root = np.sqrt(np.linalg.eigvals(s_x @ s_y).astype(complex)).real.sum()
     expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s_x) + np.trace(s_y) - 2 * root
-    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    # An eigenvalue of 0 comes out as large as rounding, and its root as the root of that.
+    null = bound(torch.float64, d, float(np.linalg.norm(s_x, 2) * np.linalg.norm(s_y, 2)))
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=0, abs=2 * d * np.sqrt(null))
 
 
 def test_frechet_equals_torchmetrics() -> None:
@@ -130,19 +169,19 @@ def test_frechet_equals_torchmetrics() -> None:
     metric = FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
     metric.update(torch.from_numpy(x), real=True)
     metric.update(torch.from_numpy(y), real=False)
-    assert frechet_distance(x, y) == pytest.approx(float(metric.compute()), rel=1e-9)
+    assert frechet_distance(x, y) == pytest.approx(float(metric.compute()), rel=0, abs=frechet_rounding(x, y))
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 5, 3), (6, 4, 4), (5, 5, 20)])
 def test_mmd_equals_rational_arithmetic(n: int, m: int, d: int) -> None:
     x, y = normal(n, d, 1), 0.5 + normal(m, d, 2)
-    assert polynomial_mmd(x, y) == pytest.approx(exact_mmd(x, y), rel=1e-12)
+    assert polynomial_mmd(x, y) == pytest.approx(exact_mmd(x, y), rel=0, abs=mmd_rounding(x, y))
 
 
 def test_mmd_by_hand() -> None:
     x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 0.0], [2.0, 2.0]])
     # k(x1, x2) = 1, k(y1, y2) = 1; k(x, y1) = 1 twice, k(x1, y2) = 2^3, k(x2, y2) = 3^3
-    assert polynomial_mmd(x, y) == pytest.approx(1 + 1 - 2 * (1 + 1 + 8 + 27) / 4, rel=1e-15)
+    assert polynomial_mmd(x, y) == pytest.approx(1 + 1 - 2 * (1 + 1 + 8 + 27) / 4, rel=0, abs=mmd_rounding(x, y))
 
 
 def test_mmd_has_no_bias_and_keeps_its_sign() -> None:
@@ -152,39 +191,43 @@ def test_mmd_has_no_bias_and_keeps_its_sign() -> None:
         rest = [row for row in range(6) if row not in chosen]
         values.append(polynomial_mmd(pool[list(chosen)], pool[rest]))
     assert min(values) < 0
-    assert np.mean(values) == pytest.approx(0, abs=1e-12)
+    assert np.mean(values) == pytest.approx(0, abs=mmd_rounding(pool, pool))
 
 
 def test_mmd_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = normal(10, 4, 1), normal(7, 4, 2)
     whole = polynomial_mmd(x, y)
     monkeypatch.setattr(distances, "_BLOCK", 3)
-    assert polynomial_mmd(x, y) == pytest.approx(whole, rel=1e-12)
+    assert polynomial_mmd(x, y) == pytest.approx(whole, rel=0, abs=mmd_rounding(x, y))
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, polynomial_mmd])
 def test_distances_do_not_depend_on_order_or_basis(distance: Distance) -> None:
     x, y = normal(12, 5, 1), 0.3 + normal(9, 5, 2)
-    value = distance(x, y)
+    value, rounding = distance(x, y), ROUNDING[distance](x, y)
     rotation, _ = np.linalg.qr(normal(5, 5, 3))
     assert isinstance(value, float)
-    assert distance(y, x) == pytest.approx(value, rel=1e-12)
-    assert distance(x[::-1], y) == pytest.approx(value, rel=1e-12)
-    assert distance(x @ rotation, y @ rotation) == pytest.approx(value, rel=1e-10)
+    assert distance(y, x) == pytest.approx(value, rel=0, abs=rounding)
+    assert distance(x[::-1], y) == pytest.approx(value, rel=0, abs=rounding)
+    assert distance(x @ rotation, y @ rotation) == pytest.approx(value, rel=0, abs=rounding)
 
 
 def test_features_far_from_zero_keep_their_distance() -> None:
-    x, y = normal(300, 5, 1), 0.3 + normal(200, 5, 2)
+    x, y, far = gridded(300, 5, 1), 0.25 + gridded(200, 5, 2), 2.0**27
     value = frechet_distance(x, y)
-    assert frechet_distance(x + 1e8, y + 1e8) == pytest.approx(value, rel=1e-5)
-    assert frechet_distance(Moments().update(x + 1e8), Moments().update(y + 1e8)) == pytest.approx(value, rel=1e-5)
+    # Shifted values and their sums are exact, so that the means alone are rounded, once.
+    rounding = frechet_rounding(x, y) + moved(value, 5, bound(torch.float64, 1, 2 * far))
+    assert frechet_distance(x + far, y + far) == pytest.approx(value, rel=0, abs=rounding)
+    moments = Moments().update(x + far), Moments().update(y + far)
+    assert frechet_distance(*moments) == pytest.approx(value, rel=0, abs=rounding)
 
 
 def test_frechet_ignores_a_common_shift_and_scales_with_the_square() -> None:
     x, y = normal(12, 30, 1), 0.3 + normal(9, 30, 2)
-    value = frechet_distance(x, y)
-    assert frechet_distance(x + 5, y + 5) == pytest.approx(value, rel=1e-11)
-    assert frechet_distance(3 * x, 3 * y) == pytest.approx(9 * value, rel=1e-12)
+    value, rounding = frechet_distance(x, y), frechet_rounding(x, y)
+    shift = moved(value, 30, bound(torch.float64, 1 + 12, 10))
+    assert frechet_distance(x + 5, y + 5) == pytest.approx(value, rel=0, abs=rounding + shift)
+    assert frechet_distance(3 * x, 3 * y) == pytest.approx(9 * value, rel=0, abs=9 * rounding)
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, polynomial_mmd])
@@ -230,15 +273,18 @@ def test_distances_refuse(distance: Distance, x: Any, message: str) -> None:
             distance(*pair)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("offset", [0.0, 2.0**20])
 def test_moments_of_chunks_are_those_of_the_whole(offset: float) -> None:
-    x = normal(100, 5) + offset
+    x = gridded(100, 5, 0) + offset
     moments = Moments()
     for chunk in np.split(x, [1, 30, 31, 90]):
         moments.update(chunk)
     assert moments.n == 100
-    np.testing.assert_allclose(moments.mean - offset, (x - offset).mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(moments.covariance, np.cov(x - offset, rowvar=False), atol=1e-9)
+    # A mean is rounded once in a chunk, where sums are exact, and three times as it is merged with one more.
+    mean = bound(torch.float64, 5 * 4, offset + 4)
+    np.testing.assert_allclose(moments.mean - offset, (x - offset).mean(axis=0), rtol=0, atol=mean)
+    covariance = bound(torch.float64, 2 * 100, 5) + 2 * 4 * mean  # products of values up to 4 that the mean has moved
+    np.testing.assert_allclose(moments.covariance, np.cov(x - offset, rowvar=False), rtol=0, atol=covariance)
 
 
 def test_moments_merge_in_any_order() -> None:
@@ -253,8 +299,10 @@ def test_moments_merge_in_any_order() -> None:
     first = merged((0, 1, 2, 3))
     for order in itertools.permutations(range(4)):
         other = merged(order)
-        np.testing.assert_allclose(other.mean, first.mean, rtol=1e-12)
-        np.testing.assert_allclose(other.m2, first.m2, rtol=1e-11, atol=1e-11)
+        # 31 rows of values up to 23 are summed, in 4 parts with 3 operations more for each.
+        np.testing.assert_allclose(other.mean, first.mean, rtol=0, atol=bound(torch.float64, 2 * (31 + 12), 23))
+        rounding = bound(torch.float64, 2 * (31 + 2 * 12), 31 * 23**2)
+        np.testing.assert_allclose(other.m2, first.m2, rtol=0, atol=rounding)
 
 
 def test_moments_merge_leaves_the_other_alone() -> None:
@@ -271,9 +319,12 @@ def test_frechet_of_moments_is_that_of_the_rows(n: int, m: int, d: int) -> None:
     x, y = normal(n, d, 1), 0.2 + 2 * normal(m, d, 2)
     value = frechet_distance(x, y)
     streamed = Moments().update(x[:7]).update(x[7:])
-    assert frechet_distance(streamed, Moments().update(y)) == pytest.approx(value, rel=1e-6)
-    assert frechet_distance(streamed, y) == pytest.approx(value, rel=1e-6)
-    assert frechet_distance(streamed, streamed) == pytest.approx(0, abs=1e-5)
+    # A covariance's eigenvalue of 0 comes out as large as rounding, its root in the factor as the root of that.
+    s_x, s_y = (float(np.linalg.norm(np.cov(rows, rowvar=False), 2)) for rows in (x, y))
+    rounding = frechet_rounding(x, y) + 2 * d * np.sqrt(bound(torch.float64, d, s_x * s_y))
+    assert frechet_distance(streamed, Moments().update(y)) == pytest.approx(value, rel=0, abs=rounding)
+    assert frechet_distance(streamed, y) == pytest.approx(value, rel=0, abs=rounding)
+    assert frechet_distance(streamed, streamed) == pytest.approx(0, abs=frechet_rounding(x, x))
 
 
 def test_moments_refuse() -> None:
@@ -297,9 +348,12 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert found is not None
     paired = x[:, 0] - y[:, 0]
     error = paired.std(ddof=1) / np.sqrt(24)
-    assert found.error == pytest.approx(error)
-    assert found.corrected == pytest.approx(found.value)  # a mean has no bias
-    assert found.high - found.value == pytest.approx(scipy.stats.t.ppf(0.975, 23) * error)
+    # Means of 23 values below 3, 24 times over.
+    rounding = bound(torch.float64, 2 * 24 * (23 + 24), 3)
+    assert found.error == pytest.approx(error, rel=0, abs=rounding)
+    assert found.corrected == pytest.approx(found.value, rel=0, abs=rounding)  # a mean has no bias
+    quantile = scipy.stats.t.ppf(0.975, 23)  # two algorithms, which agree to their own precision
+    assert found.high - found.value == pytest.approx(quantile * error, rel=1e-9)
 
 
 def test_the_jackknife_covers_the_true_distance_and_takes_its_bias_off() -> None:
@@ -310,10 +364,12 @@ def test_the_jackknife_covers_the_true_distance_and_takes_its_bias_off() -> None
         x, y = draws.normal(size=(128, 16)), draws.normal(0.2, 1, size=(128, 16))
         found.append(block_jackknife(frechet_distance, x, y))
     assert np.mean([one.value for one in found]) > 1.5
-    assert np.mean([one.corrected for one in found]) == pytest.approx(0.64, abs=0.06)
-    assert 0.88 <= np.mean([one.low <= 0.64 <= one.high for one in found]) <= 1
     spread = np.std([one.corrected for one in found], ddof=1)
-    assert np.mean([one.error for one in found]) == pytest.approx(spread, rel=0.3)
+    standard_error = spread / np.sqrt(len(found))
+    assert abs(np.mean([one.corrected for one in found]) - 0.64) < STANDARD_ERRORS * standard_error
+    assert 0.88 <= np.mean([one.low <= 0.64 <= one.high for one in found]) <= 1
+    of_spread = STANDARD_ERRORS / np.sqrt(2 * (len(found) - 1))  # a standard deviation's own standard error, as a share
+    assert np.mean([one.error for one in found]) == pytest.approx(spread, rel=of_spread)
 
 
 def test_frames_of_a_clip_are_left_out_together() -> None:

@@ -1,10 +1,13 @@
 """The networks of the base before training: tokenizer, start of the autoencoder, saving and loading."""
 
+import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.tolerance import in_float64, network_bound
 from trainables.pretraining.corpus import as_float, as_pixels
 from trainables.pretraining.networks import (
     NUM_TOKENS,
@@ -62,14 +65,23 @@ def test_pixels_survive_the_way_into_the_networks_and_back() -> None:
 def test_a_saved_base_loads_as_it_was(untrained: Networks, tmp_path: Path) -> None:
     save_networks(untrained, tmp_path)
     loaded = load_networks(tmp_path)
-    images, captions = torch.rand(2, 3, 32, 32) * 2 - 1, ["a red circle grows", "a blue cross drops"]
-    with torch.inference_mode():
-        for ours, theirs in (
-            (embed_images(untrained.clip.eval(), images), embed_images(loaded.clip, images)),
-            (embed_texts(untrained, captions), embed_texts(loaded, captions)),
-            (untrained.vae.eval()(images).sample, loaded.vae(images).sample),
+    names = ("vae", "clip", "unet", "classifier")
+    rounded = {name: copy.deepcopy(getattr(untrained, name)).half().float().eval() for name in names}
+    for name in names:
+        ours, theirs = rounded[name].state_dict(), getattr(loaded, name).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    with torch.inference_mode(), in_float64():
+        here = dataclasses.replace(untrained, **{name: network.double() for name, network in rounded.items()})
+        there = dataclasses.replace(loaded, **{name: copy.deepcopy(getattr(loaded, name)).double() for name in names})
+        images, captions = torch.rand(2, 3, 32, 32) * 2 - 1, ["a red circle grows", "a blue cross drops"]
+        for ours, theirs, network in (
+            (embed_images(here.clip, images), embed_images(there.clip, images), here.clip),
+            (embed_texts(here, captions), embed_texts(there, captions), here.clip),
+            (here.vae(images).sample, there.vae(images).sample, here.vae),
         ):
-            assert torch.allclose(ours, theirs, atol=0.02)
+            rounding = network_bound(network, size=float(ours.abs().max()))
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=rounding)
     assert {p.dtype for p in loaded.clip.parameters()} == {torch.float32}
     assert {p.dtype for p in untrained.unet.parameters()} == {torch.float32}
 

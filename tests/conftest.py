@@ -27,14 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def save_tiny_pipeline(folder: Path, *, seed: int = 0) -> Path:
-    """Save the tiny random base as a Stable Diffusion pipeline."""
-    from diffusers import StableDiffusionPipeline
+    """Save the tiny random base of the family Stable Diffusion."""
+    from models.bases.stable_diffusion import StableDiffusion
 
-    from models.bases.tiny import tiny_networks
-
-    StableDiffusionPipeline(
-        **tiny_networks(seed), safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    ).save_pretrained(folder)
+    StableDiffusion.tiny(seed).save(folder)
     return folder
 
 

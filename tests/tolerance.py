@@ -100,7 +100,7 @@ def in_float64() -> Iterator[None]:
 
 def widened(base: "Base") -> "Base":
     """A copy of a base in float64, with its noise schedule; to be made and used ``in_float64``."""
-    networks = {name: copy.deepcopy(getattr(base, name)).double() for name in ("unet", "vae", "text_encoder")}
+    networks = {name: copy.deepcopy(network).double() for name, network in base.networks.items()}
     schedule = type(base.noise_scheduler).from_config(base.noise_scheduler.config)
     return dataclasses.replace(base, **networks, noise_scheduler=schedule, dtype=torch.float64)
 
@@ -111,4 +111,4 @@ def base_bound(base: "Base", *, steps: int = 1, guidance: float = 1.0) -> float:
     Guidance takes w e_text and (w - 1) e_uncond, so that a step counts 2 w - 1 times.
     """
     passes = int(steps * (2 * guidance - 1))
-    return network_bound(base.text_encoder, base.vae, base.unet, passes=passes)
+    return network_bound(*base.networks.values(), passes=passes)

@@ -7,8 +7,10 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from models.backbones import NETWORKS, Base, decode_latents, encode_text, load_base, networks_on_meta, num_parameters
+from models.backbones import load_base, networks_on_meta, num_parameters
 from models.bases import BaseRef, find_base
+from models.bases.families import STABLE_DIFFUSION
+from models.bases.stable_diffusion import StableDiffusion
 from models.system import NonFiniteError
 from tests.tolerance import network_bound
 
@@ -33,9 +35,9 @@ def change_weights(file: Path, **added: torch.Tensor) -> str:
 # ------------------------------------------------------------------------------------------------------------- loading
 
 
-def test_a_base_is_what_diffusers_saved(tiny_base: Base, tiny_base_folder: Path) -> None:
+def test_a_base_is_what_diffusers_saved(tiny_base: StableDiffusion, tiny_base_folder: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_base_folder, safety_checker=None)
-    for name in NETWORKS:
+    for name in STABLE_DIFFUSION.networks:
         expected, found = getattr(pipeline, name).state_dict(), getattr(tiny_base, name).state_dict()
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected)
@@ -56,12 +58,14 @@ def test_a_base_is_what_diffusers_saved(tiny_base: Base, tiny_base_folder: Path)
 def test_precision_is_as_asked(precision: str, dtype: torch.dtype, tiny_base_folder: Path) -> None:
     base = load_base(find_base(str(tiny_base_folder)), device="cpu", precision=precision)
     assert base.dtype == dtype
-    for name in NETWORKS:
+    for name in STABLE_DIFFUSION.networks:
         assert {weight.dtype for weight in getattr(base, name).parameters()} == {dtype}
 
 
 @pytest.mark.parametrize("variant", [None, "fp16"])
-def test_weights_stored_in_half_precision_are_converted(variant: str | None, tiny_base: Base, copied: Path) -> None:
+def test_weights_stored_in_half_precision_are_converted(
+    variant: str | None, tiny_base: StableDiffusion, copied: Path
+) -> None:
     for file in list(copied.glob("*/*.safetensors")):
         save_file({name: value.half() for name, value in load_file(file).items()}, file, {"format": "pt"})
         if variant:
@@ -72,7 +76,7 @@ def test_weights_stored_in_half_precision_are_converted(variant: str | None, tin
         assert torch.equal(found[name], expected.half().float())
 
 
-def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tiny_base: Base) -> None:
+def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tiny_base: StableDiffusion) -> None:
     # The published files are older than today's classes: other names in the VAE's attention and the text tower, an
     # index stored among the weights, a tokenizer in two files.
     old_names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -91,10 +95,10 @@ def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tin
     (copied / "tokenizer/merges.txt").write_text("#version: 0.2\n")
 
     base = load_base(find_base(str(copied)), device="cpu")
-    for name in NETWORKS:
+    for name in STABLE_DIFFUSION.networks:
         found = getattr(base, name).state_dict()
         assert all(torch.equal(found[key], w) for key, w in getattr(tiny_base, name).state_dict().items())
-    assert torch.equal(encode_text(base, ["a red circle"]), encode_text(tiny_base, ["a red circle"]))
+    assert torch.equal(base.encode_text(["a red circle"]), tiny_base.encode_text(["a red circle"]))
 
 
 @pytest.mark.parametrize("file", [UNET, TEXT])
@@ -142,7 +146,7 @@ def test_a_truncated_file_is_an_error(file: str, copied: Path) -> None:
 
 
 @pytest.mark.usefixtures("hub_cache")
-def test_a_hub_base_loads_from_the_cache_without_the_hub(tiny_base: Base) -> None:
+def test_a_hub_base_loads_from_the_cache_without_the_hub(tiny_base: StableDiffusion) -> None:
     found = load_base(find_base("org/tiny"), device="cpu").unet.state_dict()
     assert all(torch.equal(found[name], expected) for name, expected in tiny_base.unet.state_dict().items())
 
@@ -186,17 +190,17 @@ def test_the_published_configuration_has_the_published_counts() -> None:
         load_base(ref)
 
 
-def test_parameters_are_counted_without_weights(copied: Path, tiny_base: Base) -> None:
+def test_parameters_are_counted_without_weights(copied: Path, tiny_base: StableDiffusion) -> None:
     for file in copied.glob("*/*.safetensors"):
         file.unlink()
     found = counts(find_base(str(copied)))
-    assert found == {name: num_parameters(getattr(tiny_base, name)) for name in NETWORKS}
+    assert found == {name: num_parameters(getattr(tiny_base, name)) for name in STABLE_DIFFUSION.networks}
 
 
 # ----------------------------------------------------------------------------------------------------- text and pixels
 
 
-def test_each_distinct_prompt_is_encoded_once(float64_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_distinct_prompt_is_encoded_once(float64_base: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
     base = float64_base
     sizes, forward = [], base.text_encoder.forward
 
@@ -205,7 +209,7 @@ def test_each_distinct_prompt_is_encoded_once(float64_base: Base, monkeypatch: p
         return forward(ids, **kwargs)
 
     monkeypatch.setattr(base.text_encoder, "forward", spy)
-    states = encode_text(base, ["a", "b", "a"])
+    states = base.encode_text(["a", "b", "a"])
     assert sizes == [2]
     assert states.shape == (3, 77, 16)
     assert torch.equal(states[0], states[2])
@@ -225,25 +229,27 @@ def test_each_distinct_prompt_is_encoded_once(float64_base: Base, monkeypatch: p
     torch.testing.assert_close(states[:2], whole.encode_prompt(**pipeline)[0], rtol=0, atol=rounding)
 
 
-def test_a_prompt_that_is_too_long_is_cut_and_said(float64_base: Base, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_that_is_too_long_is_cut_and_said(
+    float64_base: StableDiffusion, caplog: pytest.LogCaptureFixture
+) -> None:
     long = "abcdefghij " * 8
-    states = encode_text(float64_base, [long, long + "and more"])
+    states = float64_base.encode_text([long, long + "and more"])
     torch.testing.assert_close(*states, rtol=0, atol=network_bound(float64_base.text_encoder))
     assert [record.getMessage() for record in caplog.records] == [
-        f"the base reads 77 tokens and cuts the rest off: {prompt}" for prompt in (long, long + "and more")
+        f"prompt truncated to 77 tokens: {prompt}" for prompt in (long, long + "and more")
     ]
 
 
-def test_latents_are_decoded_frame_by_frame(float64_base: Base) -> None:
+def test_latents_are_decoded_frame_by_frame(float64_base: StableDiffusion) -> None:
     base, rounding = float64_base, network_bound(float64_base.vae)
     latents = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.2
-    video = decode_latents(base, latents)
+    video = base.decode_latents(latents)
     assert video.shape == (2, 3, 3, 32, 32)
     assert video.abs().max() <= 1
     with torch.inference_mode():
         frame = base.vae.decode(latents[1, 2][None] / base.vae.config.scaling_factor).sample[0].clamp(-1, 1)
     torch.testing.assert_close(video[1, 2], frame, rtol=0, atol=rounding)
-    torch.testing.assert_close(decode_latents(base, latents, micro_batch=1), video, rtol=0, atol=rounding)
+    torch.testing.assert_close(base.decode_latents(latents, micro_batch=1), video, rtol=0, atol=rounding)
     latents[1, 0, 0, 0, 0] = float("inf")
     with pytest.raises(NonFiniteError, match="while decoding of clip 1"):
-        decode_latents(base, latents)
+        base.decode_latents(latents)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,11 +10,12 @@ import pytest
 import torch
 
 from models import SYSTEMS
-from models.backbones import Base, encode_text, load_base
+from models.backbones import Base, load_base
 from models.bases import Protocol, find_base
-from models.built import Batch, Sample, TrainedModel
-from models.streams import Streams
+from models.contracts import Clips, Sample, Tensors, TrainedModel
+from models.streams import Draws, Streams
 from models.system import System
+from models.training import TrainedSystem
 from tests.tolerance import base_bound
 
 PROTOCOL = Protocol(clips=2, frames=3, steps=2, guidance=3.0, height=32, width=32)
@@ -38,10 +40,13 @@ def given(tree: System, protocol: Protocol) -> torch.Tensor | None:
     return torch.rand(shape, generator=torch.Generator().manual_seed(2))[: protocol.clips] * 2 - 1
 
 
-def batch(base: Base) -> Batch:
+def clips(num: int = 2) -> Clips:
     rng = torch.Generator().manual_seed(3)
-    latents, noise = (torch.randn(2, 3, 4, 4, 4, generator=rng) for _ in range(2))
-    return Batch(latents, encode_text(base, PROMPTS).clone(), noise, torch.tensor([10, 900]))
+    return Clips(torch.rand(2, 3, 3, 32, 32, generator=rng)[:num] * 2 - 1, PROMPTS[:num])
+
+
+def batch(model: TrainedModel, positions: Sequence[int] = (0, 1)) -> Tensors:
+    return model.batch(model.encode(clips(len(positions))), Draws(Streams(5), positions))
 
 
 @pytest.mark.parametrize(("system", "slot", "kind"), KINDS)
@@ -100,12 +105,33 @@ def test_of_every_trained_kind_gradients_reach_what_is_trained_and_nothing_else(
     trained = {name for name, parameter in named.items() if parameter.requires_grad}
     if not trained:
         return
-    loss = model.network(**vars(batch(tiny_base)))
+    loss = model.network(**batch(model))
     loss.backward()
     assert loss.shape == ()
     assert loss.isfinite()
     assert {name for name, parameter in named.items() if parameter.grad is not None} == trained
     assert any(named[name].grad.any() for name in trained)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
+def test_a_trained_system_owns_its_tensors(system: type[System], tiny_base: Base) -> None:
+    model = cast(TrainedModel, system().build(tiny_base, 5))
+    encoded, whole = model.encode(clips()), batch(model, (4, 7))
+    assert encoded
+    for name, values in encoded.items():
+        assert (len(values), values.device.type) == (2, "cpu"), name
+    for name, values in whole.items():
+        assert len(values) == 2, name
+        # Draws are keyed by position: neither the clip beside it nor the order shifts one.
+        alone = model.batch({key: value[1:] for key, value in encoded.items()}, Draws(Streams(5), (7,)))
+        assert torch.equal(alone[name], values[1:]), name
+    other = model.batch(encoded, Draws(Streams(6), (4, 7)))
+    assert any(not torch.equal(other[name], whole[name]) for name in whole), "the seed draws something"
+    # Encodings are shared by arms: they may depend on no part but those that are named.
+    for name, slot in system.slots().items():
+        for kind in (kind for kind in slot.kinds if name not in cast(type[TrainedSystem], system).encoded_by):
+            arm = cast(TrainedModel, system().edit({name: kind}).build(tiny_base, 5)).encode(clips())
+            assert all(torch.equal(arm[key], encoded[key]) for key in arm)
 
 
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, create_model
 import sweeps
 from models import SYSTEMS
 from models.bases import Protocol, find_base, read_card
-from models.built import VideoModel
+from models.contracts import VideoModel
 from models.system import Part, System
 from search_spaces import domain
 from sweeps.fields import SeedRule

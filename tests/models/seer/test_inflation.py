@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.backbones import Base
-from models.seer.inflation import Clips, FrameGroupNorm, InflatedUNet, PooledGroupNorm
+from models.seer.inflation import FrameCount, FrameGroupNorm, InflatedUNet, PooledGroupNorm
 from models.seer.temporal import FrameConcatenation, TemporalTransformer, WindowAttention, rotate
 from models.seer.windows import Mask, Side, everything, fixed_side, frame_causal, scaled_side, token_causal
 from tests.tolerance import bound, in_float64, network_bound
@@ -32,7 +32,7 @@ def attention(dim: int, side: Side, mask: Mask) -> WindowAttention:
 
 
 def transformer(kind: str, dim: int) -> TemporalTransformer:
-    return TemporalTransformer(dim, KINDS[kind](dim), FrameGroupNorm(nn.GroupNorm(4, dim), Clips()))
+    return TemporalTransformer(dim, KINDS[kind](dim), FrameGroupNorm(nn.GroupNorm(4, dim), FrameCount()))
 
 
 def inflated(base: Base, kind: str | None, *, pooled: bool = False, trained: bool = False) -> InflatedUNet:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.backbones import Base, decode_latents, encode_text
 from models.bases import Protocol
-from models.diffusion import denoise, image_unet
+from models.bases.stable_diffusion import StableDiffusion
 from models.seer import Seer
 from models.seer.network import LastFrame, PretrainedSeer, SeerModel
 from models.streams import Streams
@@ -19,7 +18,7 @@ PROMPTS = ["a red circle moves right", "a blue square"]
 APART: dict[str, object] = {"temporal_attention": "removed", "text_decomposer": "removed", "group_norm": "per_frame"}
 
 
-def model(base: Base, **changes: object) -> SeerModel:
+def model(base: StableDiffusion, **changes: object) -> SeerModel:
     built = Seer().edit(changes).build(base, 1)
     assert isinstance(built, SeerModel)
     return built
@@ -29,16 +28,18 @@ def given(references: int = 2) -> torch.Tensor:
     return torch.rand(2, references, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def tensors(base: Base) -> dict[str, torch.Tensor]:
+def tensors(base: StableDiffusion) -> dict[str, torch.Tensor]:
     rng = torch.Generator().manual_seed(1)
     latents, noise = (torch.randn(2, 4, 4, 4, 4, generator=rng) for _ in range(2))
-    text = encode_text(base, PROMPTS).clone()
+    text = base.encode_text(PROMPTS)
     return {"latents": latents, "text": text, "noise": noise, "time": torch.tensor([100, 700])}
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("references", [0, 1, 2, 3])
-def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(references: int, float64_base: Base) -> None:
+def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(
+    references: int, float64_base: StableDiffusion
+) -> None:
     network = model(float64_base, references=references).network.eval()
     batch, rounding = tensors(float64_base), network_bound(network, size=3)
     alpha = float64_base.noise_scheduler.alphas_cumprod[batch["time"]].view(2, 1, 1, 1, 1)
@@ -53,22 +54,19 @@ def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(referenc
     torch.testing.assert_close(network(**{**batch, "noise": changed}), expected, rtol=0, atol=rounding)
 
 
-def test_with_nothing_between_frames_it_is_the_image_model(float64_base: Base) -> None:
+def test_with_nothing_between_frames_it_is_the_image_model(float64_base: StableDiffusion) -> None:
     base = float64_base
     drawn = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given()).video
     assert torch.equal(drawn[:, :2], given()), "given frames stand in the clip as they were given"
     changed = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given().flip(-1)).video
     assert torch.equal(drawn[:, 2:], changed[:, 2:]), "and reach no other frame"
     noise = np.array([[Streams(5).normal("noise", k, f, shape=(4, 4, 4)) for f in (2, 3)] for k in range(2)])
-    text = encode_text(base, PROMPTS)[:, None].expand(-1, 2, -1, -1)
-    ordinary = denoise(base, image_unet(base), torch.from_numpy(noise), text, steps=2, guidance=2.0, micro_batch=8)
-    torch.testing.assert_close(
-        drawn[:, 2:], decode_latents(base, ordinary), rtol=0, atol=base_bound(base, steps=2, guidance=2.0)
-    )
+    ordinary = base.draw(torch.from_numpy(noise), base.encode_text(PROMPTS), PROTOCOL)
+    torch.testing.assert_close(drawn[:, 2:], ordinary, rtol=0, atol=base_bound(base, steps=2, guidance=2.0))
 
 
 @pytest.mark.parametrize("kind", ["scaled_window", "temporal", "concatenation"])
-def test_a_trained_model_sees_its_references(kind: str, tiny_base: Base) -> None:
+def test_a_trained_model_sees_its_references(kind: str, tiny_base: StableDiffusion) -> None:
     seer = model(tiny_base, temporal_attention=kind)
     trained = {n: p + 0.05 * torch.ones_like(p) for n, p in seer.network.named_parameters() if p.requires_grad}
     seer.load({name: weight.detach() for name, weight in trained.items()})
@@ -76,7 +74,7 @@ def test_a_trained_model_sees_its_references(kind: str, tiny_base: Base) -> None
     assert not torch.allclose(one[:, 2:], other[:, 2:], atol=1e-4)
 
 
-def test_without_a_prediction_the_last_given_frame_is_repeated(tiny_base: Base) -> None:
+def test_without_a_prediction_the_last_given_frame_is_repeated(tiny_base: StableDiffusion) -> None:
     repeater = Seer().edit({"prediction": "removed"}).build(tiny_base)
     video = repeater.sample(PROMPTS, Streams(5), PROTOCOL, given()).video
     assert torch.equal(video[:, :2], given())
@@ -90,7 +88,7 @@ def test_without_a_prediction_the_last_given_frame_is_repeated(tiny_base: Base) 
     ("frames", "message"), [(None, "none are given"), (given(1), "2 x 1 are given"), (given(3), "2 x 3 are given")]
 )
 def test_other_given_frames_than_it_takes_are_refused(
-    frames: torch.Tensor | None, message: str, tiny_base: Base
+    frames: torch.Tensor | None, message: str, tiny_base: StableDiffusion
 ) -> None:
     with pytest.raises(ValueError, match=message):
         model(tiny_base).sample(PROMPTS, Streams(5), PROTOCOL, frames)
@@ -106,7 +104,7 @@ def test_other_given_frames_than_it_takes_are_refused(
         ("all", ("",)),
     ],
 )
-def test_what_is_trained(kind: str, trained: tuple[str, ...], tiny_base: Base) -> None:
+def test_what_is_trained(kind: str, trained: tuple[str, ...], tiny_base: StableDiffusion) -> None:
     named = dict(model(tiny_base, trainable=kind).network.named_parameters())
     for name, parameter in named.items():
         inside = any(part in name for part in trained if part != "text.") or (
@@ -115,7 +113,7 @@ def test_what_is_trained(kind: str, trained: tuple[str, ...], tiny_base: Base) -
         assert parameter.requires_grad == inside, name
 
 
-def test_what_it_saves_diffusers_loads(float64_base: Base, tmp_path: Path) -> None:
+def test_what_it_saves_diffusers_loads(float64_base: StableDiffusion, tmp_path: Path) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler
     from transformers import AutoTokenizer, CLIPTextModel
 
@@ -134,7 +132,7 @@ def test_what_it_saves_diffusers_loads(float64_base: Base, tmp_path: Path) -> No
     assert torch.equal(schedule.alphas_cumprod, float64_base.noise_scheduler.alphas_cumprod)
 
 
-def test_parameters_on_the_meta_device_are_those_that_are_built(tiny_base: Base) -> None:
+def test_parameters_on_the_meta_device_are_those_that_are_built(tiny_base: StableDiffusion) -> None:
     networks = {name: getattr(tiny_base, name) for name in ("unet", "vae", "text_encoder")}
     for changes in ({}, APART, {"trainable": "all"}):
         tree = Seer().edit(changes)

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from models.attention import FrameMixProcessor, first_frame, self_attention_layers
 from models.backbones import Base, attached, load_base
 from models.bases import Protocol
-from models.built import Sample
+from models.contracts import Sample
 from models.streams import Streams
 from models.system import NonFiniteError
 from models.zs2 import ZS2

@@ -1,6 +1,5 @@
-"""Training clips as the U-Net takes them: what is kept, what every step draws, and what shifts no draw."""
+"""Training clips as a model encodes them: what is kept, what every step draws, and what shifts no draw."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.backbones import Base, encode_frames, encode_text
+from models.bases.stable_diffusion import StableDiffusion
+from models.contracts import TrainedModel
+from models.seer import Seer
 from models.streams import Streams
 from tests.tolerance import STANDARD_ERRORS, bound
 from trainables.cache import Cache
 from trainables.data import ClipsData, ShapesData
+from trainables.data.encoded import SHARD, Batches, Encoded
 from trainables.data.frames import to_video
-from trainables.data.latents import SHARD, Batches, Latents
 from trainables.data.layout import TrainingClips
 from trainables.data.prompts import PromptsData
 
@@ -25,7 +26,7 @@ SIZE = (3, 32, 32)
 WriteVideo = Callable[..., Path]
 
 
-class Clips:
+class RandomClips:
     """Random clips that count how often they are decoded."""
 
     def __init__(self, num: int = NUM) -> None:
@@ -43,87 +44,104 @@ class Clips:
 
 
 @pytest.fixture
-def wide_base(float64_base: Base) -> Base:
-    """It encodes in float64, and what is kept is rounded once, to the float32 that a base of that precision keeps."""
-    return dataclasses.replace(float64_base, dtype=torch.float32)
+def model(tiny_base: StableDiffusion) -> TrainedModel:
+    return seer(tiny_base)
+
+
+@pytest.fixture
+def wide_model(float64_base: StableDiffusion) -> TrainedModel:
+    return seer(float64_base)
+
+
+def seer(base: StableDiffusion) -> TrainedModel:
+    changes = {"temporal_attention": "removed", "text_decomposer": "removed"}
+    return Seer().edit(changes).build(base, 0)
 
 
 def same(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Encoded in float64, in other company: equal but for rounding, far below what float32 would leave."""
     rounding = bound(torch.float32, 1, float(expected.abs().max()))
     torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=rounding)
 
 
-def batches(base: Base, seed: int = 0, num: int = NUM) -> Batches:
-    return Batches(Latents(base, Clips(num).training, {}, SIZE), Streams(seed))
+def equal(one: Any, other: Any) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_posteriors_and_texts_are_the_bases_own(wide_base: Base) -> None:
-    clips = Clips()
-    latents = Latents(wide_base, clips.training, {}, SIZE)
-    mean, std = latents.posterior([SHARD + 1, 2])
-    expected = encode_frames(wide_base, to_video(clips.pixels[[SHARD + 1, 2]]))
-    same(mean, expected[0])
-    same(std, expected[1])
-    same(latents.text([SHARD + 1, 2]), encode_text(wide_base, [f"clip {SHARD + 1}", "clip 2"]))
+def batches(model: TrainedModel, seed: int = 0, num: int = NUM) -> Batches:
+    return Batches(model, Encoded(model, RandomClips(num).training, {}), Streams(seed))
 
 
-def test_each_clip_is_decoded_once_for_all_that_share_a_cache(tiny_base: Base, tmp_path: Path) -> None:
-    clips, cache = Clips(), Cache(tmp_path)
-    kept = [Latents(tiny_base, clips.training, {"base": "b"}, SIZE, cache.arrays) for _ in range(2)]
-    first, second = (latents.posterior(range(NUM)) for latents in kept)
+def test_encodings_are_the_models_own(wide_model: TrainedModel, float64_base: StableDiffusion) -> None:
+    clips = RandomClips()
+    found = Encoded(wide_model, clips.training, {}).of([SHARD + 1, 2])
+    mean, std = float64_base.encode_frames(to_video(clips.pixels[[SHARD + 1, 2]]))
+    same(found["mean"], mean)
+    same(found["std"], std)
+    same(found["text"], float64_base.encode_text([f"clip {SHARD + 1}", "clip 2"]))
+
+
+def test_each_clip_is_decoded_once_for_all_that_share_a_cache(model: TrainedModel, tmp_path: Path) -> None:
+    clips, cache = RandomClips(), Cache(tmp_path)
+    kept = [Encoded(model, clips.training, {"base": "b"}, cache.arrays) for _ in range(2)]
+    assert all(encoded.kept for encoded in kept)
+    clips.read_numbers.clear()  # the first clip, by which each sees whether all have room
+    first, second = (encoded.of(range(NUM)) for encoded in kept)
     assert sorted(clips.read_numbers) == list(range(NUM))
-    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
-    uncached = Latents(tiny_base, clips.training, {}, SIZE).posterior(range(NUM))
-    assert all(torch.equal(*pair) for pair in zip(first, uncached, strict=True))
-    other = Latents(tiny_base, clips.training, {"base": "another"}, SIZE, cache.arrays)
-    other.posterior([0])
-    assert len(clips.read_numbers) == 2 * NUM + SHARD
+    assert equal(first, second)
+    assert equal(first, Encoded(model, clips.training, {}).of(range(NUM)))
+    clips.read_numbers.clear()
+    other = Encoded(model, clips.training, {"base": "another"}, cache.arrays)
+    other.of([0])
+    assert sorted(clips.read_numbers) == [0, *range(SHARD)]
 
 
-def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(wide_base: Base, tmp_path: Path) -> None:
-    clips, cache = Clips(), Cache(tmp_path)
-    kept = Latents(wide_base, clips.training, {}, SIZE)
-    kept.posterior(range(NUM))
-    arrays = kept._shard(0)
-    total = NUM * sum(values[0].nbytes for values in arrays.values())
-    assert Latents(wide_base, clips.training, {}, SIZE, room=total).kept
-    direct = Latents(wide_base, clips.training, {}, SIZE, cache.arrays, room=total - 1)
+def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(
+    wide_model: TrainedModel, tmp_path: Path
+) -> None:
+    clips, cache, some = RandomClips(), Cache(tmp_path), [SHARD + 1, 2]
+    kept = Encoded(wide_model, clips.training, {})
+    expected = kept.of(some)
+    total = NUM * sum(values[0].nbytes for values in expected.values())
+    assert Encoded(wide_model, clips.training, {}, room=total).kept
+    direct = Encoded(wide_model, clips.training, {}, cache.arrays, room=total - 1)
     assert not direct.kept
     clips.read_numbers.clear()
-    some = [SHARD + 1, 2]
-    for found, expected in zip(direct.posterior(some), kept.posterior(some), strict=True):
-        same(found, expected)
-    same(direct.text(some), kept.text(some))
+    found = direct.of(some)
+    assert found.keys() == expected.keys()
+    for name in found:
+        same(found[name], expected[name])
     assert clips.read_numbers == some, "no others are decoded for them"
     assert not list(tmp_path.glob("*.npz"))
 
 
-def test_a_batch_in_parts_is_the_batch(tiny_base: Base) -> None:
-    whole = batches(tiny_base).batch(range(6, 12))
+def test_a_batch_in_parts_is_the_batch(model: TrainedModel) -> None:
+    whole = batches(model).batch(range(6, 12))
     for parts in ([range(6, 8), range(8, 12)], [[p] for p in range(6, 12)]):
-        found = [batches(tiny_base).batch(part) for part in parts]
-        for name, values in vars(whole).items():
-            assert torch.equal(torch.cat([getattr(part, name) for part in found]), values)
-    assert not torch.equal(batches(tiny_base, seed=1).batch(range(6, 12)).noise, whole.noise)
+        found = [batches(model).batch(part) for part in parts]
+        for name, values in whole.items():
+            assert torch.equal(torch.cat([part[name] for part in found]), values)
+    assert not torch.equal(batches(model, seed=1).batch(range(6, 12))["noise"], whole["noise"])
 
 
-def test_fresh_noise_at_every_pass_over_the_clips_and_another_order(tiny_base: Base) -> None:
-    every = batches(tiny_base, num=8).batch(range(16))
-    assert every.noise.flatten(1).unique(dim=0).shape[0] == 16
-    assert every.latents.flatten(1).unique(dim=0).shape[0] == 16
-    texts = [tuple(row.flatten().tolist()) for row in every.text]
+def test_fresh_noise_at_every_pass_over_the_clips_and_another_order(model: TrainedModel) -> None:
+    every = batches(model, num=8).batch(range(16))
+    assert every["noise"].flatten(1).unique(dim=0).shape[0] == 16
+    assert every["latents"].flatten(1).unique(dim=0).shape[0] == 16
+    texts = [tuple(row.flatten().tolist()) for row in every["text"]]
     assert set(texts[:8]) == set(texts[8:])
     assert len(set(texts[:8])) == 8
     assert texts[:8] != texts[8:]
 
 
-def test_timesteps_are_uniform_and_noise_is_normal(tiny_base: Base) -> None:
-    drawn = batches(tiny_base, num=4).batch(range(600))
-    assert 0 <= drawn.time.min() < 20
-    assert 980 < drawn.time.max() < 1000
-    assert abs(drawn.time.double().mean() - 499.5) < STANDARD_ERRORS * 1000 / (12 * len(drawn.time)) ** 0.5
-    assert abs(drawn.noise.mean()) < STANDARD_ERRORS / drawn.noise.numel() ** 0.5
-    assert abs(drawn.noise.std() - 1) < STANDARD_ERRORS / (2 * drawn.noise.numel()) ** 0.5
+def test_timesteps_are_uniform_and_noise_is_normal(model: TrainedModel) -> None:
+    drawn = batches(model, num=4).batch(range(600))
+    time, noise = drawn["time"], drawn["noise"]
+    assert 0 <= time.min() < 20
+    assert 980 < time.max() < 1000
+    assert abs(time.double().mean() - 499.5) < STANDARD_ERRORS * 1000 / (12 * len(time)) ** 0.5
+    assert abs(noise.mean()) < STANDARD_ERRORS / noise.numel() ** 0.5
+    assert abs(noise.std() - 1) < STANDARD_ERRORS / (2 * noise.numel()) ** 0.5
 
 
 # --------------------------------------------------------------------------------------------------------- what is read

@@ -37,7 +37,7 @@ test-all: test browser  ## the slow and fault tests as well; those that start cl
 	timeout 2400 $(PY) -m pytest -m "slow and alone and not gpu"
 
 soak: venv  ## the fault tests with as many kills as convince
-	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/test_faults.py --kills 20 -s
+	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/run/test_faults.py --kills 20 -s
 
 browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

@@ -17,11 +17,11 @@ from typing import NamedTuple
 from benchmarks.commands import python, sweeps
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import trivial_result, write_study
-from sweeps.agenda import Agenda
-from sweeps.ledger import Ledger, study_folder
 from sweeps.plan import Plan, expand
+from sweeps.plan.loading import load
 from sweeps.report import build
-from sweeps.spec import load
+from sweeps.results.ledger import Ledger, study_folder
+from sweeps.run.queue import Agenda
 from trainables.provenance import code_hash
 from trainables.trial_spec import RESULT
 

@@ -11,7 +11,7 @@ from models.bases import base_hash, find_base
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REPORTING = {"tracking.py", "spool.py", "run_record.py", "environment.py"}
+REPORTING = {"spool.py"}
 """Files that tell of results and decide none."""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")

@@ -44,7 +44,7 @@ test-numerics: venv  ## what computes with tensors, on other processors' arithme
 	$(SSE4) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal tests/models tests/trainables/metrics
 
 soak: venv  ## the fault tests with as many kills as convince
-	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/test_faults.py --kills 20 -s
+	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/run/test_faults.py --kills 20 -s
 
 browser:  ## Debian's Chromium, in which tests open the report and MLflow's pages
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

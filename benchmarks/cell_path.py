@@ -18,11 +18,11 @@ from ray import tune
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import open_book, write_study
 from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
-from sweeps.agenda import Agenda
 from sweeps.plan import Plan, expand
-from sweeps.progress import say
-from sweeps.spec import load
-from sweeps.trials import connect, run_trials
+from sweeps.plan.loading import load
+from sweeps.run.progress import say
+from sweeps.run.queue import Agenda
+from sweeps.run.tune import connect, run_trials
 from trainables.trial_spec import RESULT
 
 

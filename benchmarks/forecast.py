@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.commands import sweeps
 from benchmarks.figures import ROOT, Figure, conclude, table
 from sweeps.plan import expand
-from sweeps.spec import load
+from sweeps.plan.loading import load
 
 STUDIES = ("sweeps/seer/smoke.yaml", "sweeps/zs2/components.yaml")
 MARK = 0.3

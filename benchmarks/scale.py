@@ -17,11 +17,11 @@ from typing import NamedTuple
 from benchmarks.commands import python, sweeps
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import trivial_result, write_study
-from sweeps.agenda import Agenda
-from sweeps.ledger import Ledger, study_folder
 from sweeps.plan import Plan, expand
+from sweeps.plan.loading import load
 from sweeps.report import build
-from sweeps.spec import load
+from sweeps.results.ledger import Ledger, study_folder
+from sweeps.run.queue import Agenda
 from trainables.provenance import code_hash
 from trainables.trial_spec import RESULT
 
@@ -113,7 +113,7 @@ def demand_done(study: Path, ledger: Ledger) -> None:
     plan = expand(load(study))
     ledger.recover()
     records = ledger.records()
-    code_hash()
+    code_hash("zs2")
     if len(records) != len(plan.cells) or Agenda(plan, records):
         raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells, and something is to be done")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import open_book, write_study
 from sweeps.plan import Plan, expand
-from sweeps.spec import load
+from sweeps.plan.loading import load
 from trainables.spool import Spool
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing answers

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.ledger import Ledger, study_folder
-from sweeps.lock import StudyLock
 from sweeps.plan import Plan
-from sweeps.progress import Progress
+from sweeps.results.ledger import Ledger, study_folder
+from sweeps.run.lock import StudyLock
+from sweeps.run.progress import Progress
 from trainables.metrics import MetricKey
 from trainables.trial_spec import Result, Score, TrialSpec
 
 if TYPE_CHECKING:
-    from sweeps.book import Book
+    from sweeps.run.recorder import Book
 
 NUM_ARMS = 10
 STUDY = """
@@ -89,8 +89,8 @@ def open_book(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Bo
         storage: Folder of all studies.
         uri: Where runs go; a database in the storage by default.
     """
-    from sweeps.book import Book
-    from trainables.tracking import Tracker, tracking_uri
+    from sweeps.run.recorder import Book
+    from sweeps.tracking.tracker import Tracker, tracking_uri
 
     study = plan.study
     with StudyLock(study_folder(storage, study.name)) as lock, Progress(len(plan.cells)) as progress:

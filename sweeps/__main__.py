@@ -77,8 +77,8 @@ def plan(
     ] = False,
 ) -> None:
     """Show the arms and cells of a study, and which cells are done; with --calibrate what the others will cost."""
-    from sweeps.ledger import Ledger, study_folder
-    from sweeps.status import listed
+    from sweeps.results.ledger import Ledger, study_folder
+    from sweeps.results.status import listed
 
     planned = _plan(study, profile)
     if memory:
@@ -97,11 +97,11 @@ def plan(
         proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
         _print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
         return
-    from sweeps.tables import plan_table, show
+    from sweeps.console import plan_table, show
 
     show(plan_table(planned, cells))
     _print_remarks(planned)
-    from sweeps.reach import reach
+    from sweeps.results.reach import reach
 
     for sentence in reach(planned, records):
         print(f"  {sentence}")
@@ -121,7 +121,7 @@ def run(
 ) -> None:
     """Run the cells of a study that are not done, then print the report."""
     planned = _plan(study, profile)
-    from sweeps import launch
+    from sweeps.run import driver as launch
 
     options = launch.Options(retry_failed, accept_code_change, tuple(only or ()), warm=not cold)
     raise typer.Exit(launch.run(planned, storage, options))
@@ -131,13 +131,13 @@ def run(
 def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
     """Show how far a study is, also while it runs elsewhere."""
     planned = _plan(study, profile)
-    from sweeps.status import Status
+    from sweeps.results.status import Status
 
     found = Status.of(planned, storage)
     if as_json:
         _print_json(found.as_json())
         return
-    from sweeps.tables import show, status_table
+    from sweeps.console import show, status_table
 
     show(status_table(found))
     print(found.in_words())
@@ -179,7 +179,7 @@ def parts(
     if as_json:
         _print_json(description)
         return
-    from sweeps.tables import parts_tables, show
+    from sweeps.console import parts_tables, show
 
     show(*parts_tables(description))
 
@@ -187,7 +187,7 @@ def parts(
 @app.command()
 def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_json: Json = False) -> None:
     """Show how two studies differ: keys, arms, and which cells they share."""
-    from sweeps.diff import differences
+    from sweeps.plan.diff import differences
 
     found = differences(_plan(study_a, profile), _plan(study_b, profile))
     if as_json:
@@ -204,7 +204,7 @@ def new(
     output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="where to; else standard output")] = None,
 ) -> None:
     """Write a commented starting study for a system."""
-    from sweeps.new import starting_study, write
+    from sweeps.study.starter import starting_study, write
 
     try:
         text = starting_study(system, base, name, output.parent if output else Path())
@@ -224,7 +224,7 @@ def import_(
 ) -> None:
     """Turn ablation plans into draft studies, one for each question."""
     from models import SYSTEMS
-    from sweeps import words
+    from sweeps.study import words
 
     if system and system not in SYSTEMS:
         _refuse(f"--system {words.not_among(system, SYSTEMS)}")
@@ -242,7 +242,7 @@ def import_(
     if as_json:
         _print_json(as_plain(found, names))
     else:
-        from sweeps.tables import show
+        from sweeps.console import show
 
         show(*tables(found, names))
         for file in files:
@@ -269,7 +269,7 @@ def export(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a study file, for editors."""
-    from sweeps.study import schema as study_schema
+    from sweeps.study.types import schema as study_schema
 
     _print_json(study_schema())
 
@@ -277,7 +277,7 @@ def schema() -> None:
 def _plan(study: Path, profile: str | None) -> "Plan":
     """The study worked out, or everything that is wrong with it on standard error and exit code 2."""
     from sweeps.plan import expand
-    from sweeps.spec import SpecError, load
+    from sweeps.plan.loading import SpecError, load
 
     try:
         return expand(load(study, profile))
@@ -293,7 +293,7 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
         _refuse(f"{plan.study.system} is not trained: --memory counts the state of a training")
     from dataclasses import asdict
 
-    from sweeps.memory import Device, arm_memories, too_much
+    from sweeps.cost.memory import Device, arm_memories, too_much
 
     device = Device.of(plan, gpu_gib)
     try:
@@ -303,7 +303,7 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     if as_json:
         _print_json([asdict(one) | {"on_device": one.state.on_device} for one in found])
         return
-    from sweeps.tables import memory_table, show
+    from sweeps.console import memory_table, show
 
     show(memory_table(found, plan.study.resources, device.name))
     print("  activations, buckets and the libraries' own memory come on top")
@@ -317,7 +317,7 @@ def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
 
     if not SYSTEMS[plan.study.system].is_trained:
         return []
-    from sweeps.memory import GIB, arm_memories
+    from sweeps.cost.memory import GIB, arm_memories
 
     most = max(one.state.on_device for one in arm_memories(plan, gpu=gpu)) / GIB
     return [f"{most:.2g} GiB of model state per worker, activations on top (--memory has it by arm)"]
@@ -325,8 +325,8 @@ def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
 
 def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What each arm changes, and exit code 2 where one does not do what it says."""
-    from sweeps.ledger import study_folder
     from sweeps.proof import proved
+    from sweeps.results.ledger import study_folder
 
     try:
         found = proved(plan, study_folder(storage, plan.study.name))
@@ -335,7 +335,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json(found.model_dump(mode="json"))
     else:
-        from sweeps.tables import proof_table, show
+        from sweeps.console import proof_table, show
 
         show(proof_table(found))
     if found.problems:
@@ -346,12 +346,13 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
     from dataclasses import asdict
 
-    from sweeps.budget import Meter
-    from sweeps.forecast import CalibrationError, calibrated, forecast
-    from sweeps.ledger import Ledger, study_folder
-    from sweeps.lock import Locked, StudyLock
+    from sweeps.cost.budget import Meter
+    from sweeps.cost.forecast import forecast
     from sweeps.plan import requirements
     from sweeps.proof import proved
+    from sweeps.results.ledger import Ledger, study_folder
+    from sweeps.run.calibration import CalibrationError, calibrated
+    from sweeps.run.lock import Locked, StudyLock
 
     if problems := requirements(plan):
         _refuse("\n".join(map(str, problems)))
@@ -366,7 +367,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(found) | {"calibration_seconds": prices.taken})
     else:
-        from sweeps.tables import forecast_lines, forecast_table, show
+        from sweeps.console import forecast_lines, forecast_table, show
 
         show(forecast_table(found))
         for line in (*forecast_lines(found, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):

@@ -5,7 +5,7 @@ from typing import Any
 from models import SYSTEMS
 from models.bases import find_base
 from models.system import Part
-from sweeps.words import not_among
+from sweeps.study.words import not_among
 
 
 def describe(system: str, base: str = "") -> dict[str, Any]:

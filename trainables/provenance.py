@@ -19,10 +19,7 @@ REGISTRIES = ("models/__init__.py", "models/bases/families.py")
 NO_PART_OF_A_RESULT = (
     "trainables/pretrain.py",
     "trainables/pretraining/",
-    "trainables/tracking.py",
     "trainables/spool.py",
-    "trainables/run_record.py",
-    "trainables/environment.py",
 )
 """Files that only tell of results; and what trains embedded bases, whose weights have a hash of their own."""
 

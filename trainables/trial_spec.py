@@ -118,7 +118,7 @@ class TrialSpec(BaseModel):
 class Uncertainty(BaseModel):
     """What leaving out blocks of clips says of a distance between sets (``metrics.distances.block_jackknife``).
 
-    It speaks of one cell's clips. Between arms the unit is the seed: see ``sweeps.statistics``.
+    It speaks of one cell's clips. Between arms the unit is the seed: see ``sweeps.statistics.paired``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

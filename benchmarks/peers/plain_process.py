@@ -15,7 +15,7 @@ from models.backbones import load_base
 from models.bases import find_base, read_card
 from models.streams import Streams
 from sweeps.plan import expand
-from sweeps.spec import load
+from sweeps.plan.loading import load
 from trainables.evaluate import to_pixels
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer

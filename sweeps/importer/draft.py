@@ -8,7 +8,7 @@ from typing import Any
 
 from models import SYSTEMS
 from sweeps.importer.questions import PARTS, Question, Source
-from sweeps.new import WIDTH, flow, schema_from
+from sweeps.study.starter import WIDTH, flow, schema_from
 
 _ASKS = {
     "REMOVE": "What is {} worth?",

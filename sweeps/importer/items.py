@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.system import EditError
-from sweeps.arms import REMOVED
 from sweeps.importer.meaning import Lexicon, Target
+from sweeps.study.fields import REMOVED
 
 Number = int | float
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from models.system import Part, System, aliases_of
-from sweeps.arms import REMOVED
+from sweeps.study.fields import REMOVED
 
 Words = tuple[str, ...]
 

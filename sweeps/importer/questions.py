@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import SYSTEMS
-from sweeps.arms import REMOVED
 from sweeps.importer import items
 from sweeps.importer.documents import PlanDocument, Suggestion
 from sweeps.importer.meaning import Lexicon, Target, lexicon, stands_in, words_of
-from sweeps.study import Todo
-from sweeps.words import written
+from sweeps.study.fields import REMOVED
+from sweeps.study.types import Todo
+from sweeps.study.words import written
 from trainables.metrics import FAMILIES
 
 PARTS = "its parts"

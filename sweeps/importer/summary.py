@@ -7,7 +7,7 @@ from rich.table import Table
 
 from sweeps.importer import Imported
 from sweeps.importer.questions import Question
-from sweeps.words import counted, written
+from sweeps.study.words import counted, written
 
 
 def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from sweeps.ledger import Record
-from sweeps.report.rows import ArmRow, Found, Summary
-from sweeps.statistics import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
-from sweeps.words import counted
+from sweeps.results.comparison import ArmRow, Found, Summary
+from sweeps.results.ledger import Record
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
+from sweeps.study.words import counted
 from trainables.provenance import commit
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
-    from sweeps.stopping import Stage
+    from sweeps.results.stopping import Stage
     from trainables.metrics import MetricKey
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.ledger import Ledger
 from sweeps.report.figures import short
 from sweeps.report.table import Report
+from sweeps.results.ledger import Ledger
 
 if TYPE_CHECKING:
     import numpy as np

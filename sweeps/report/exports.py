@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report.contrasts import ContrastRow
-from sweeps.report.rows import ArmRow, Size, Summary, finite
-from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
+from sweeps.results.comparison import ArmRow, Size, Summary, finite
+from sweeps.results.contrasts import ContrastRow
+from sweeps.results.search import SearchReport, TrialRow
 
 SIZES = tuple(field.name for field in fields(Size))
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")

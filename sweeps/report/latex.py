@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.report import texts
-from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
+from sweeps.results.comparison import ArmRow
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey

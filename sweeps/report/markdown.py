@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.report import texts
-from sweeps.report.contrasts import ContrastRow
-from sweeps.report.rows import ArmRow
-from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
-from sweeps.words import sampled_text
+from sweeps.results.comparison import ArmRow
+from sweeps.results.contrasts import ContrastRow
+from sweeps.results.search import SearchReport
+from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey

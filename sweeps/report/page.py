@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sweeps.report import texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
-from sweeps.report.robustness import Robustness
-from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
-from sweeps.words import sampled_text
+from sweeps.results.comparison import ArmRow
+from sweeps.results.robustness import Robustness
+from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey

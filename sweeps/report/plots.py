@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from sweeps.report import texts
 from sweeps.report.curves import curve, moved_values
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, Group, Plot, canvas, finished, number, short
-from sweeps.report.rows import ArmRow, Summary, is_context
 from sweeps.report.search_plots import search_plots
 from sweeps.report.table import Report
+from sweeps.results.comparison import ArmRow, Summary, is_context
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

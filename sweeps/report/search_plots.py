@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, SERIES, Plot, canvas, finished, short
-from sweeps.report.search_table import SearchReport, TrialRow
+from sweeps.results.search import SearchReport, TrialRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.searches import Objective
+    from sweeps.plan.search import Objective
     from trainables.metrics import MetricKey
 
 

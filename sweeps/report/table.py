@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sweeps.ledger import Record
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, not_compared, warnings
-from sweeps.report.claims import Claim, judge
-from sweeps.report.contrasts import ContrastRow, estimate
-from sweeps.report.effort import Audit, audit
-from sweeps.report.robustness import Robustness, examine
-from sweeps.report.rows import ArmRow, Size, compare, found_of, newest_code
-from sweeps.report.search_table import SearchReport, build_search, failure
-from sweeps.stopping import Stage, stage_of
+from sweeps.results.comparison import ArmRow, Size, compare, found_of, newest_code
+from sweeps.results.contrasts import ContrastRow, estimate
+from sweeps.results.effort import Audit, audit
+from sweeps.results.hypotheses import Claim, judge
+from sweeps.results.ledger import Record
+from sweeps.results.robustness import Robustness, examine
+from sweeps.results.search import SearchReport, build_search, failure
+from sweeps.results.stopping import Stage, stage_of
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan

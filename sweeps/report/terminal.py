@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.report import texts
-from sweeps.report.claims import Claim
-from sweeps.report.rows import ArmRow
-from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
-from sweeps.words import sampled_text
+from sweeps.results.comparison import ArmRow
+from sweeps.results.hypotheses import Claim
+from sweeps.results.search import SearchReport
+from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from sweeps.report.contrasts import HEADINGS, ContrastRow, Estimate
-from sweeps.report.rows import ArmRow, Summary, finite, is_context
-from sweeps.report.search_table import SearchReport, TrialRow
 from sweeps.report.table import Report
-from sweeps.statistics import ALPHA, CONFIDENCE
+from sweeps.results.comparison import ArmRow, Summary, finite, is_context
+from sweeps.results.contrasts import HEADINGS, ContrastRow, Estimate
+from sweeps.results.search import SearchReport, TrialRow
+from sweeps.statistics.paired import ALPHA, CONFIDENCE
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweeps.ledger import Ledger, study_folder
 from sweeps.proof import read_proof
 from sweeps.report.clips import films, strips
 from sweeps.report.exports import to_csv, to_json, to_values_csv
@@ -16,6 +15,7 @@ from sweeps.report.page import to_html
 from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
+from sweeps.results.ledger import Ledger, study_folder
 from trainables.files import write_atomically
 
 if TYPE_CHECKING:

@@ -1,11 +1,25 @@
-"""Study files for tests: a sound one, and ways to spoil it."""
+"""Study files for tests: a sound one, and ways to spoil it; reports of results made up for the real planner's cells.
 
-from collections.abc import Callable
+Reports are made once and shared by all tests: none may change them, or the files under them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sweeps.spec import SpecError, load
+from sweeps.plan import Plan, expand
+from sweeps.plan.cells import Cell
+from sweeps.plan.loading import SpecError, load
+from sweeps.report import save
+from sweeps.report.figures import Plot
+from sweeps.report.plots import plots
+from sweeps.report.table import Report, build
+from sweeps.results.ledger import Ledger, Record
+from trainables.cell_files import Drawn, save_clips
+from trainables.trial_spec import RESULT, Result, Score
 
 SOUND = """\
 name: sound
@@ -32,6 +46,32 @@ control:
   text_decomposer.identity_steps: 2
   temporal_attention.num_heads: 2
 """
+
+REPORTED = """\
+name: reported
+question: "Is `a_b` & <c> worth 5 % of |x|, for $1 #2 {} ~^ \\\\ or λ ≥ 0.5?"
+system: zs2
+base: shapes
+metrics: [clip_score, temporal_consistency, fid]
+protocol: {clips: 2, frames: 3}
+"""
+ARMS = """\
+ablations:
+  - {part: noise, action: REMOVE, hypothesis: "clips <come> apart & drift"}
+  - {part: attention.mu, action: VALUES, values: [0.2, 0.6]}
+  - {part: noise.threshold, action: VALUES, values: [0.001, 1.0]}
+arms: {a_b + c: {noise: removed, attention: removed}}
+"""
+SEARCH = """\
+search:
+  space: {attention.mu: {uniform: [0, 1]}, noise.threshold: {log_uniform: [0.001, 1.5]}}
+  trials_per_arm: 12
+"""
+BOTH = "  objectives: {clip_score: max, fid: min}\n"
+CONFIRM = "  confirm: {top: 1, fresh_seeds: 3}\n"
+
+Planned = Callable[[str], Plan]
+Simulated = Callable[..., dict[str, Record]]
 
 Write = Callable[[str | bytes], Path]
 
@@ -66,3 +106,181 @@ def problems(write: Write) -> Callable[[str | bytes], list[tuple[int, str, str]]
         return []
 
     return found
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """The plan of a study with these lines besides its head."""
+
+    def put(text: str) -> Plan:
+        path = tmp_path_factory.mktemp("study") / "study.yaml"
+        path.write_text(REPORTED + text, encoding="utf-8")
+        return expand(load(path))
+
+    return put
+
+
+def _values(cell: Cell, keys: list[str]) -> dict[str, float]:
+    """A draw that all arms share, an effect of the arm, one of the sample, and a little that is the cell's own."""
+    shared = np.random.default_rng(cell.seed).normal(size=len(keys))
+    effect = np.random.default_rng([*cell.arm.encode()]).normal(size=len(keys)) * (cell.arm != "control")
+    own = np.random.default_rng([cell.seed, *cell.id.encode()]).normal(size=len(keys))
+    mu = float(cell.spec.sampled.get("attention.mu", 0.98))
+    values = 10 + shared + 2 * effect + 0.2 * own + mu * np.array([1, -1, 1, -1])[: len(keys)]
+    return dict(zip(keys, values.tolist(), strict=True))
+
+
+def _record(cell: Cell, keys: list[str]) -> Record:
+    return Record(
+        cell_id=cell.id,
+        arm=cell.arm,
+        seed=cell.seed,
+        stage=cell.spec.stage,
+        trial=cell.spec.trial,
+        search=cell.spec.search,
+        sampled=cell.spec.sampled,
+        status="done",
+        error="",
+        attempt=1,
+        scores=_values(cell, keys),
+        settings=dict.fromkeys(keys, "a"),
+        finished=f"2026-11-21T00:{cell.seed // 60:02}:{cell.seed % 60:02}+00:00",
+        code_hash="c0de",
+        base_hash="",
+    )
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Simulated:
+    """Results of a plan's cells, of its search, and of the winners' confirmation; some of them lost."""
+
+    def results(plan: Plan, lost: Mapping[tuple[str, int], str] | None = None) -> dict[str, Record]:
+        keys = [metric.key for metric in plan.metrics]
+        records = {}
+        for cell in plan.cells:
+            fate = (lost or {}).get((cell.arm, cell.seed), "done")
+            record = _record(cell, keys)
+            if fate in ("failed", "pruned"):
+                error = "NonFiniteError: NaN at step 3 of <clip> 0 & on" if fate == "failed" else ""
+                kind = "diverged" if fate == "failed" else ""
+                record = replace(record, status=fate, error=error, failure=kind, scores={}, settings={})
+            if fate == "other code":
+                record = replace(record, code_hash="01d", finished="2020-01-01T00:00:00+00:00")
+            if fate != "missing":
+                records[cell.id] = record
+        return records | _searched(plan, keys, records)
+
+    return results
+
+
+def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dict[str, Record]:
+    from sweeps.run.proposer import ArmSearch
+
+    search = plan.search
+    if search is None:
+        return {}
+    found = {}
+    for space in search.arms:
+        for number in range(search.num_trials(space)):
+            draw = np.random.default_rng([number, *space.arm.id.encode()]).random(2).tolist()
+            sampled = {path: 0.001 + 0.999 * value for path, value in zip(space.space, draw, strict=False)}
+            cell = search.trial(space.arm.id, number, sampled)
+            found[cell.id] = _record(cell, keys)
+            if number == 3:
+                found[cell.id] = replace(
+                    found[cell.id], status="failed", error="OutOfMemory: no room", failure="out of memory", scores={}
+                )
+    if search.confirm is not None:
+        everything = {**records, **found}
+        winners = {
+            space.arm.id: ArmSearch(search, space, everything).winners(search.confirm.top) for space in search.arms
+        }
+        found |= {cell.id: _record(cell, keys) for cell in search.confirmation(winners)}
+    return found
+
+
+LOST = {
+    ("noise=removed", 2): "failed",
+    ("noise=removed", 4): "pruned",
+    ("attention.mu=0.2", 0): "missing",
+    ("attention.mu=0.6", 1): "other code",
+}
+
+
+@pytest.fixture(scope="session")
+def report(planned: Planned, simulated: Simulated) -> Report:
+    """Six arms at nine seeds, of which a failed, a pruned, a missing cell and one of other code; a search's front."""
+    plan = planned(ARMS + "seeds: 9\n" + SEARCH + BOTH + CONFIRM)
+    return build(plan, simulated(plan, LOST))
+
+
+@pytest.fixture(scope="session")
+def one_objective(planned: Planned, simulated: Simulated) -> Report:
+    """A search of a single objective, in two arms of one seed."""
+    plan = planned("ablations: [{part: noise, action: REMOVE}]\nseeds: 1\n" + SEARCH)
+    return build(plan, simulated(plan))
+
+
+@pytest.fixture(scope="session")
+def nothing_scored(planned: Planned, simulated: Simulated) -> Report:
+    """A study in which no cell has a value for its first metric, and no arm has any."""
+    plan = planned(ARMS + "seeds: 2\n")
+    first = plan.metrics[0].key
+    records = {
+        cell_id: replace(record, scores={key: value for key, value in record.scores.items() if key != first})
+        for cell_id, record in simulated(plan).items()
+        if record.arm == "control"
+    }
+    return build(plan, records)
+
+
+@pytest.fixture(scope="session")
+def ledger(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """The first seed's cells with clips: each arm has its own grey, and frames grow lighter."""
+    ledger = Ledger(tmp_path_factory.mktemp("runs") / "reported")
+    for number, cell in enumerate(cell for cell in report.plan.cells if cell.seed == 0):
+        if cell.arm == "attention.mu=0.2":
+            continue  # the missing cell
+        folder = ledger.cell_folder(cell.id)
+        folder.mkdir(parents=True)
+        clips = np.full((2, 3, 32, 32, 3), 30 * number, np.uint8) + np.arange(0, 60, 20, np.uint8)[:, None, None, None]
+        save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right",) * len(clips)), folder)
+    return ledger
+
+
+@pytest.fixture(scope="session")
+def drawn(report: Report) -> list[Plot]:
+    """The figures of the report."""
+    return list(plots(report))
+
+
+@pytest.fixture(scope="session")
+def saved(report: Report, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The files of the report, saved."""
+    return save(report, ledger, tmp_path_factory.mktemp("saved") / "report")
+
+
+@pytest.fixture(scope="session")
+def stored(report: Report, ledger: Ledger, simulated: Simulated) -> Path:
+    """The storage folder of a study whose cells' results are the report's."""
+    records = simulated(report.plan, LOST)
+    for cell in report.plan.cells:
+        if cell.id not in records:
+            continue
+        record = records[cell.id]
+        result = Result(
+            cell_id=cell.id,
+            spec=cell.spec,
+            status=record.status,
+            error=record.error,
+            failure=record.failure,
+            scores={
+                key: Score(value=value, direction="max", surrogate=False, parameters={})
+                for key, value in record.scores.items()
+            },
+            finished=record.finished,
+            provenance={"code_hash": record.code_hash},
+        )
+        ledger.cell_folder(cell.id).mkdir(parents=True, exist_ok=True)
+        (ledger.cell_folder(cell.id) / RESULT).write_text(result.model_dump_json())
+    return ledger.folder.parent

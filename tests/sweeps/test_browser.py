@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sweeps.ledger import Ledger
 from sweeps.plan import Plan, expand
+from sweeps.plan.loading import load
 from sweeps.report import main
-from sweeps.spec import load
+from sweeps.results.ledger import Ledger
 from trainables.cell_files import Drawn, save_clips
 from trainables.trial_spec import RESULT, Result, Score
 
@@ -203,7 +203,7 @@ def test_without_scripts_the_report_has_all_but_one_button(browser: "Browser", r
 @pytest.fixture(scope="module")
 def server(plan: Plan, storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server on the study's runs, in a session of its own."""
-    from trainables.tracking import Tracker, tracking_uri
+    from sweeps.tracking.tracker import Tracker, tracking_uri
 
     uri = tracking_uri(storage, None)
     tracker = Tracker(uri, plan.study.name, plan.study.question, storage / "mlartifacts", {})

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.__main__ import app
-from sweeps.lock import DRIVER, StudyLock
 from sweeps.plan import expand
-from sweeps.spec import load
+from sweeps.plan.loading import load
+from sweeps.results.driver import DRIVER
+from sweeps.run.lock import StudyLock
 
 Write = Callable[[str | bytes], Path]
 
@@ -66,7 +67,8 @@ def test_answers_at_once_without_heavy_imports(arguments: str, study: Path, tmp_
     code = f"""
 import sys
 from sweeps.__main__ import app
-from sweeps.lock import DRIVER, StudyLock
+from sweeps.results.driver import DRIVER
+from sweeps.run.lock import StudyLock
 try:
     app({given!r})
 finally:

@@ -18,7 +18,7 @@ from sweeps.importer.draft import draft, file_names, write
 from sweeps.importer.encoding import decode
 from sweeps.importer.meaning import Target, lexicon, words_of
 from sweeps.plan import expand
-from sweeps.spec import SpecError, load
+from sweeps.plan.loading import SpecError, load
 
 ROOT = Path(__file__).resolve().parents[3]
 PLANS = ROOT / "tests" / "data" / "plans"

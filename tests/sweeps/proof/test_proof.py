@@ -20,9 +20,9 @@ from models.system import System
 from models.zs2 import ZS2, CrossFrameAttention, SelfAttention
 from sweeps.__main__ import app
 from sweeps.plan import Plan, expand
+from sweeps.plan.loading import load
 from sweeps.proof import PROOF, ArmProof, Proof, proof_key, proved, read_proof
 from sweeps.proof.making import behaviour_of, prove
-from sweeps.spec import load
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDIES = [ROOT / "sweeps" / "quickstart.yaml", *sorted((ROOT / "sweeps").glob("*/*.yaml"))]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeps.ledger import Ledger
 from sweeps.report import clips
 from sweeps.report.clips import films, scenes, strips
 from sweeps.report.table import Report
+from sweeps.results.ledger import Ledger
 from trainables.cell_files import Drawn, save_clips
 
 

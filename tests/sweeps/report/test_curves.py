@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
-from sweeps.ledger import Record
 from sweeps.plan import Plan
 from sweeps.report.curves import curve, moved_values
 from sweeps.report.figures import Plot
 from sweeps.report.table import Report, build
+from sweeps.results.ledger import Record
 
 Planned = Callable[[str], Plan]
 Simulated = Callable[..., dict[str, Record]]

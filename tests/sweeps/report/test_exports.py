@@ -5,8 +5,8 @@ import math
 from dataclasses import asdict, fields, replace
 
 from sweeps.report.exports import to_csv, to_json, to_values_csv
-from sweeps.report.rows import Summary
 from sweeps.report.table import Report
+from sweeps.results.comparison import Summary
 
 DOCUMENTED = {"mean", "sd", "n", "difference", "low", "high"}
 ADDED = {"low_mean", "high_mean", "p_value", "p_corrected", "smallest_p", "correlation", "verdict"}

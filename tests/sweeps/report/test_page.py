@@ -5,15 +5,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sweeps.ledger import Ledger
 from sweeps.report import page, texts
 from sweeps.report.clips import films
 from sweeps.report.figures import Plot
 from sweeps.report.page import to_html
 from sweeps.report.plots import plots
-from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
-from sweeps.words import sampled_text
+from sweeps.results.comparison import ArmRow
+from sweeps.results.ledger import Ledger
+from sweeps.study.words import sampled_text
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

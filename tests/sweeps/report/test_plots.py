@@ -7,8 +7,8 @@ from matplotlib.colors import to_hex
 
 from sweeps.report.figures import COLOURS, MOST_ROWS, Plot
 from sweeps.report.plots import intervals, plots
-from sweeps.report.rows import ArmRow
 from sweeps.report.table import Report
+from sweeps.results.comparison import ArmRow
 
 SVG = "{http://www.w3.org/2000/svg}"
 

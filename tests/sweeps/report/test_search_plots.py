@@ -1,13 +1,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from sweeps.plan.search import Objective
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, SERIES, Plot
 from sweeps.report.plots import plots
 from sweeps.report.search_plots import best_so_far, front, importances, search_plots
-from sweeps.report.search_table import SearchReport
 from sweeps.report.table import Report
-from sweeps.searches import Objective
+from sweeps.results.search import SearchReport
 
 
 def search_of(report: Report) -> SearchReport:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.cells import Cell
-from sweeps.ledger import Record
 from sweeps.plan import Plan, expand
-from sweeps.report.rows import ArmRow, Summary
+from sweeps.plan.cells import Cell
+from sweeps.plan.loading import load
 from sweeps.report.table import Report, build
-from sweeps.spec import load
-from sweeps.statistics import holm
+from sweeps.results.comparison import ArmRow, Summary
+from sweeps.results.ledger import Record
+from sweeps.statistics.paired import holm
 from trainables.provenance import commit
 
 HEAD = """\

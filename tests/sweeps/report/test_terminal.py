@@ -6,7 +6,7 @@ from rich.console import Console
 from sweeps.report import terminal, texts
 from sweeps.report.table import Report
 from sweeps.report.terminal import print_terminal
-from sweeps.words import sampled_text
+from sweeps.study.words import sampled_text
 
 
 def test_everything_is_said_off_a_terminal(report: Report, capsys: pytest.CaptureFixture[str]) -> None:

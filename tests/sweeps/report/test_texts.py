@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from sweeps.report import texts
-from sweeps.report.rows import ArmRow, Summary
 from sweeps.report.table import Report
-from sweeps.words import sampled_text
+from sweeps.results.comparison import ArmRow, Summary
+from sweeps.study.words import sampled_text
 
 CLIP, FD = "clip_score/shapes_clip", "fd/shapes_clip"
 

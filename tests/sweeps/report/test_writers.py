@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ledger import Ledger, Record
 from sweeps.plan import Plan
 from sweeps.report import build, main, print_terminal, save
 from sweeps.report.table import Report
 from sweeps.report.writers import Format
+from sweeps.results.ledger import Ledger, Record
 
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json", "latex", "html")
 
@@ -97,7 +97,7 @@ def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path
     study = tmp_path / "study.yaml"
     study.write_text(report.plan.study.to_yaml(), encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from sweeps.plan import expand; from sweeps.spec import load\n"
+        "import sys; from pathlib import Path; from sweeps.plan import expand; from sweeps.plan.loading import load\n"
         "from sweeps.report import main\n"
         "study, storage, folder = map(Path, sys.argv[1:])\n"
         "code = main(expand(load(study)), storage, 'html', folder)\n"

@@ -1,0 +1,333 @@
+"""From what a study asks to its arms: each a named set of changes and the system tree they give."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pydantic import BaseModel
+
+from models.system import EditError, Slot, System
+from sweeps.study.designs import (
+    MOST_ARMS,
+    NONE,
+    AddOneIn,
+    Combination,
+    Contrast,
+    Design,
+    Factorial,
+    Level,
+    OneAtATime,
+    Shapley,
+    crossed,
+    effects,
+)
+from sweeps.study.document import Key
+from sweeps.study.fields import REMOVED
+from sweeps.study.types import Ablation, Hypothesis, Study
+from sweeps.study.words import not_among, written
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What of a hypothesis can be tested.
+
+    Args:
+        metric: The family by which it shows; empty for the study's first.
+        effect: ``worse``, ``better``, ``lower``, ``higher``, ``different`` or ``equivalent``, seen from the control.
+    """
+
+    metric: str
+    effect: str
+
+    @classmethod
+    def of(cls, hypothesis: str | Hypothesis, action: str) -> "Expected | None":
+        """Read a hypothesis; words alone say that a part is worth something, or that a value matters."""
+        if isinstance(hypothesis, Hypothesis):
+            return cls(hypothesis.metric or "", hypothesis.expect)
+        if not hypothesis:
+            return None
+        return cls("", "worse" if action in ("REMOVE", "REPLACE") else "different")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A named set of changes to the control.
+
+    Args:
+        id: ``control``, ``noise=removed``, ``attention.mu=0.6``, or the name the study gives.
+        role: The control is the arm without changes.
+        part: Path of what is changed; several are joined by " + ".
+        action: REMOVE, REPLACE, VALUES, ADD; ``ARMS`` for a combination from ``arms``; empty for the control.
+        changes: What ``System.edit`` was given; empty for the control.
+        system: The tree they give.
+        hypothesis: What the author expects, in words.
+        expected: What of that can be tested; None without a hypothesis.
+    """
+
+    id: str
+    role: Literal["control", "arm"]
+    part: str
+    action: str
+    changes: Mapping[str, object]
+    system: System
+    hypothesis: str = ""
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An arm before it is tried on the control, and where it was written.
+
+    ``places`` says for each changed path where in the study its value stands.
+    """
+
+    id: str
+    part: str
+    action: str
+    changes: Mapping[str, object]
+    place: Key
+    places: Mapping[str, Key]
+    hypothesis: str | Hypothesis = ""
+
+
+@dataclass
+class Arms:
+    """The arms of a study, control first, with notes on those that fell together and all that is wrong."""
+
+    arms: list[Arm] = field(default_factory=list)
+    contrasts: list[Contrast[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[tuple[Key, str]] = field(default_factory=list)
+
+
+def expand_arms(study: Study, system: type[System]) -> Arms:
+    """Lay every change of the study on its control and keep the arms that differ.
+
+    An arm whose tree equals the control's, or an earlier arm's, is merged into that one with a note.
+    """
+    result = Arms()
+    trained = study.training if system.is_trained else {}
+    changes = {**{f"training.{key}": value for key, value in trained.items()}, **study.control}
+    places: dict[str, Key] = {f"training.{key}": ("training", key) for key in trained}
+    places |= {path: ("control", path) for path in study.control}
+    control = _edited(system(), changes, places, result) or system()
+    result.arms.append(Arm(CONTROL, "control", "", "", {}, control))
+    lines: dict[str, Key] = {}
+    first = {control.model_dump_json(): CONTROL}
+    same_as: dict[str, str] = {CONTROL: CONTROL}
+    drafts, contrasts = _designed(study, control, result)
+    for draft in drafts:
+        if draft.id in lines:
+            other = study.document.problem(lines[draft.id], "").line
+            result.problems.append((draft.place, f"{draft.id} -> another name: the arm of line {other} has this one"))
+            continue
+        lines[draft.id] = draft.place
+        edited = _edited(control, draft.changes, draft.places, result)
+        if edited is None:
+            continue
+        same = same_as[draft.id] = first.setdefault(edited.model_dump_json(), draft.id)
+        if same != draft.id:
+            result.notes.append(f"{draft.id} is the same as {same}: merged into it, not run twice")
+            continue
+        said = draft.hypothesis
+        words, expected = said if isinstance(said, str) else said.claim, Expected.of(said, draft.action)
+        result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, words, expected))
+    if not result.problems:
+        result.contrasts = [contrast.over(same_as.__getitem__) for contrast in contrasts]
+    return result
+
+
+def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, Key], result: Arms) -> System | None:
+    """The system with changes made, or None and the reasons among the problems."""
+    try:
+        return system.edit(changes)
+    except EditError as error:
+        for problem in error.problems:
+            result.problems.append((_place(problem.path, places), problem.message))
+    return None
+
+
+def _place(path: str, places: Mapping[str, Key]) -> Key:
+    """Where the study wrote what an edit's problem is about: the change itself, or a key inside its map."""
+    if path in places:
+        return places[path]
+    above = next(change for change in sorted(places, key=len, reverse=True) if path.startswith(f"{change}."))
+    return (*places[above], *path.removeprefix(f"{above}.").split("."))
+
+
+def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft], list[Contrast[str]]]:
+    """The arms that the design makes of the ablations, then those written out; and what it computes from them.
+
+    An ablation that asks for no arm says why among the problems.
+    """
+    factors: list[list[_Draft]] = []
+    for position, ablation in enumerate(study.ablations):
+        place: Key = ("ablations", position)
+        wrong = _misfits(ablation, control)
+        result.problems += [((*place, *key), message) for key, message in wrong]
+        factors += [] if wrong else [list(_asked(ablation, control, place))]
+    written_out = [_written_out(name, changes) for name, changes in study.arms.items()]
+    parts = [drafts[0].part for drafts in factors]
+    impossible = _impossible(study.design, factors, parts)
+    result.problems += impossible
+    if impossible or isinstance(study.design, OneAtATime):
+        return [*(draft for drafts in factors for draft in drafts), *written_out], []
+    levels = [[Level(k, draft.id) for draft in drafts] for k, drafts in enumerate(factors)]
+    of_level = dict(zip(sum(levels, []), sum(factors, []), strict=True))
+    names = {one: _name(study.design, one, len(factors), parts) for one in crossed(study.design, levels, parts)}
+    contrasts = [
+        contrast.over(lambda one: names.get(one, CONTROL)) for contrast in effects(study.design, levels, parts)
+    ]
+    combined = [_together(name, [of_level[level] for level in sorted(one, key=_order)]) for one, name in names.items()]
+    return [*combined, *written_out], contrasts
+
+
+def _written_out(name: str, changes: Mapping[str, object]) -> _Draft:
+    place: Key = ("arms", name)
+    places: dict[str, Key] = {path: (*place, path) for path in changes}
+    return _Draft(name, " + ".join(changes), "ARMS", changes, place, places)
+
+
+def _order(level: Level) -> int:
+    return level.factor
+
+
+def _name(design: Design, combination: Combination, num_factors: int, parts: Sequence[str]) -> str:
+    """An arm's name: its changes, or what is left where a design starts from nothing."""
+    changed = {level.factor for level in combination}
+    if isinstance(design, AddOneIn) and len(changed) == num_factors:
+        return NONE
+    if isinstance(design, AddOneIn) and num_factors > 1:
+        return f"only {next(part for factor, part in enumerate(parts) if factor not in changed)}"
+    return " + ".join(level.name for level in sorted(combination, key=_order))
+
+
+def _together(name: str, drafts: Sequence[_Draft]) -> _Draft:
+    """One arm with the changes of several."""
+    if len(drafts) == 1:
+        return replace(drafts[0], id=name)
+    changes = {path: value for draft in drafts for path, value in draft.changes.items()}
+    places = {path: place for draft in drafts for path, place in draft.places.items()}
+    return _Draft(name, " + ".join(draft.part for draft in drafts), "DESIGN", changes, drafts[0].place, places)
+
+
+def _impossible(design: Design, factors: Sequence[Sequence[_Draft]], parts: Sequence[str]) -> list[tuple[Key, str]]:
+    """Why a design cannot be made of the ablations; empty if it can."""
+    if isinstance(design, OneAtATime):
+        return []
+    found: list[tuple[Key, str]] = []
+    for k, part in enumerate(parts):
+        clash = next((other for other in parts[:k] if other.partition(".")[0] == part.partition(".")[0]), None)
+        if clash is not None:
+            message = f"{design.kind}: {part} and {clash} change one slot, and cannot be combined -> one ablation of it"
+            found.append((factors[k][0].place, message))
+        if isinstance(design, AddOneIn | Shapley) and len(factors[k]) > 1:
+            message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change of each part"
+            found.append((factors[k][0].place, message))
+    if isinstance(design, Factorial):
+        unknown = [part for pair in design.pairs for part in pair if part not in parts]
+        allowed = f"a part that an ablation changes: {', '.join(parts)}"
+        found += [(("design", "pairs"), f"{part} -> {allowed}") for part in unknown]
+        found += [(("design", "pairs"), f"{pair[0]} twice -> two parts") for pair in design.pairs if pair[0] == pair[1]]
+    if not factors:
+        found.append((("design",), f"{design.kind} without ablations -> at least one"))
+    num_arms = math.prod(len(drafts) + 1 for drafts in factors)
+    if isinstance(design, Factorial) and not design.pairs and num_arms > MOST_ARMS:
+        found.append((("design",), f"factorial of {num_arms:,} arms -> at most {MOST_ARMS:,}, or named pairs"))
+    return found
+
+
+def _asked(ablation: Ablation, control: System, place: Key) -> Iterator[_Draft]:
+    """The arms of one ablation that fits its part."""
+    part, action = ablation.part, ablation.action
+    asked: list[tuple[str, object, Key]]
+    if action == "REMOVE":
+        asked = [(f"{part}={REMOVED}", REMOVED, (*place, "part"))]
+    elif action == "VALUES":
+        values = enumerate(ablation.values or ())
+        asked = [(f"{part}={written(value)}", value, (*place, "values", index)) for index, value in values]
+    elif isinstance(ablation.with_, dict):
+        asked = [(name, edit, (*place, "with", name)) for name, edit in ablation.with_.items()]
+    else:
+        kinds = enumerate(ablation.with_ or _only_kind(control.slots()[part]))
+        asked = [(f"{part}={kind}", kind, (*place, "with", index)) for index, kind in kinds]
+    for name, change, written_at in asked:
+        yield _Draft(name, part, action, {part: change}, written_at, {part: written_at}, ablation.hypothesis)
+
+
+def _misfits(ablation: Ablation, control: System) -> list[tuple[Key, str]]:
+    """Why an ablation cannot be asked of this system; empty if it can."""
+    slots = control.slots()
+    action, part = ablation.action, ablation.part
+    wrong = _surplus(ablation)
+    if action == "VALUES":
+        if ablation.values is None:
+            wrong.append(((), "VALUES without values -> values: [a, b]"))
+        if part in slots:
+            wrong.append((("part",), f"{part} is a slot -> a value inside it for VALUES, or REPLACE with: [kinds]"))
+        elif not _is_value(control, part):
+            wrong += [(("part",), message) for message in refused(control, part)]
+        return wrong
+    if part not in slots:
+        return [*wrong, (("part",), _no_slot(part, control))]
+    kind = getattr(control, part).kind
+    if action == "REMOVE" and REMOVED not in slots[part].kinds:
+        wrong.append((("part",), f"{part} cannot be absent -> REPLACE with: [{', '.join(slots[part].kinds)}]"))
+    elif action != "ADD" and kind == REMOVED:
+        wrong.append((("action",), f"{action}: the control has {part} removed already -> ADD, or another part"))
+    elif action == "ADD" and kind != REMOVED:
+        wrong.append((("action",), f"ADD: the control has {part}={kind} already -> REPLACE with: [kinds]"))
+    if action == "REPLACE" and ablation.with_ is None:
+        kinds = [name for name in slots[part].kinds if name != kind]
+        wrong.append(((), f"REPLACE without with -> with: a list of kinds ({', '.join(kinds)}), or a map of arms"))
+    if action == "ADD" and ablation.with_ is None and not _only_kind(slots[part]):
+        kinds = [name for name in slots[part].kinds if name != REMOVED]
+        wrong.append(((), f"ADD without with, and {part} has several kinds -> with: [{', '.join(kinds)}]"))
+    return wrong
+
+
+def _surplus(ablation: Ablation) -> list[tuple[Key, str]]:
+    """Keys that the action has no use for."""
+    wrong: list[tuple[Key, str]] = []
+    if ablation.with_ is not None and ablation.action in ("REMOVE", "VALUES"):
+        wrong.append((("with",), f"{ablation.action} takes no with -> leave it out, or REPLACE"))
+    if ablation.values is not None and ablation.action != "VALUES":
+        wrong.append((("values",), f"{ablation.action} takes no values -> leave them out, or VALUES"))
+    return wrong
+
+
+def _is_value(system: System, path: str) -> bool:
+    """Whether a dotted path leads to a plain value of the tree."""
+    here: object = system
+    for key in path.split("."):
+        if not isinstance(here, BaseModel) or key == "kind" or key not in type(here).model_fields:
+            return False
+        here = getattr(here, key)
+    return not isinstance(here, BaseModel)
+
+
+def refused(system: System, path: str) -> list[str]:
+    """What the system itself says to a change at a path that leads nowhere."""
+    try:
+        system.edit({path: 0})
+    except EditError as error:
+        return [problem.message for problem in error.problems]
+    raise AssertionError(f"{path} leads to no value, yet the system took one")
+
+
+def _no_slot(part: str, system: System) -> str:
+    """The message for a part that is no slot."""
+    slots = system.slots()
+    slot, _, value = part.partition(".")
+    if value and slot in slots:
+        return f"{part} is a value, not a slot -> {slot}, or action: VALUES"
+    return not_among(part, slots)
+
+
+def _only_kind(slot: Slot) -> tuple[str, ...]:
+    """The kind that ADD means without saying: the only one there is besides absence."""
+    kinds = tuple(kind for kind in slot.kinds if kind != REMOVED)
+    return kinds if len(kinds) == 1 else ()

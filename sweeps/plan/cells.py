@@ -1,0 +1,59 @@
+"""The unit of work: an arm at a seed, and the complete specification that a worker is given for it."""
+
+from dataclasses import dataclass
+
+from models.bases import BaseRef, Card, Protocol
+from sweeps.plan.arms import Arm
+from sweeps.study.types import Study
+from trainables.data import Data
+from trainables.metrics import MetricKey
+from trainables.trial_spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm at a seed: what is done exactly once. Its id is the hash of all that decides what is sampled."""
+
+    id: str
+    arm: str
+    seed: int
+    spec: TrialSpec
+
+    @classmethod
+    def of(cls, spec: TrialSpec) -> "Cell":
+        """The cell that a specification describes."""
+        return cls(spec.cell_id, spec.arm, spec.seed, spec)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the arms have in common: the base as its card describes it, data, protocol and metrics."""
+
+    ref: BaseRef
+    card: Card
+    data: Data
+    protocol: Protocol
+    metrics: tuple[MetricKey, ...]
+    notes: tuple[str, ...]
+
+
+def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
+    """Everything a worker needs for an arm as it stands, at one seed."""
+    return TrialSpec(
+        study=study.name,
+        arm=arm.id,
+        role=arm.role,
+        part=arm.part,
+        action=arm.action,
+        system=study.system,
+        tree=arm.system.model_dump(mode="json"),
+        base=study.base,
+        data=setting.data,
+        protocol=setting.protocol,
+        scaling=study.resources.scaling,
+        precision=study.resources.precision,
+        seed=seed,
+        sampled={},
+        metrics=tuple(metric.family for metric in setting.metrics),
+        extractors=study.extractors,
+    )

@@ -1,0 +1,205 @@
+"""What a study asks of its search, checked and worked out into a plan of it."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from models import SYSTEMS
+from models.words import did_you_mean
+from search_spaces import SPACES, Domain
+from sweeps.plan.arms import Arm
+from sweeps.plan.cells import Setting, specify
+from sweeps.plan.search import NUM_RANDOM, Objective, SearchPlan
+from sweeps.plan.spaces import ArmSpace, lay
+from sweeps.study.document import Key
+from sweeps.study.types import Search, Study
+from sweeps.study.words import not_among, written
+from trainables.metrics import FAMILIES, with_companions
+
+FIRST_FRESH = 10_000
+"""Where seeds begin that confirm winners: above all that ``seeds: N`` gives."""
+
+Wrong = tuple[Key, str]
+
+
+def expand_search(
+    study: Study, arms: Sequence[Arm], setting: Setting | None, *, complete: bool
+) -> tuple[SearchPlan | None, list[Wrong]]:
+    """Work out what a study's search asks.
+
+    Args:
+        study: A study that has one.
+        arms: Its arms, the control first.
+        setting: What the arms share, where it is known.
+        complete: Whether nothing of the study was left out.
+
+    Returns:
+        The search, where it is sound and the setting known, and all that is wrong with it: (place, message).
+    """
+    search = study.search
+    assert search is not None, "a study without a search"
+    space, wrong = _space(search)
+    laid, misfits = lay(space, arms, complete=complete)
+    wrong += [_located(search, *misfit) for misfit in misfits]
+    wrong += _wrong_objectives(study, search)
+    if complete and space:
+        wrong += _wrong_points(search, space, laid[0])
+    wrong += _wrong_numbers(study, search)
+    if wrong or setting is None:
+        return None, wrong
+    return _plan(study, search, space, laid, setting), []
+
+
+def unmeasured(study: Study, family: str) -> str | None:
+    """The message for a metric that a study does not measure; None for one that it does, companions included."""
+    if not study.metrics:  # they are wrong themselves, and nothing can be said of the others
+        return None
+    known = [name for name in study.metrics if name in FAMILIES]
+    measured = dict.fromkeys([*with_companions(known)[0], *study.metrics])
+    if family in measured:
+        return None
+    allowed = f"one of the study's metrics: {', '.join(measured)}{did_you_mean(family, measured)}"
+    return f"{written(family)} -> {allowed}" + (", or add it to them" if family in FAMILIES else "")
+
+
+def _space(search: Search) -> tuple[Mapping[str, Domain], list[Wrong]]:
+    """The space as a map, and what is wrong with its name."""
+    if not isinstance(search.space, str):
+        return search.space, []
+    if search.space not in SPACES:
+        return {}, [(("search", "space"), not_among(search.space, SPACES))]
+    return SPACES[search.space], []
+
+
+def _located(search: Search, path: str, message: str) -> Wrong:
+    """Where a problem with a path of the space stands in the study; a named space is written elsewhere."""
+    if isinstance(search.space, str):
+        return ("search", "space"), f"{search.space} searches {path}: {message}"
+    return ("search", "space", path), message
+
+
+def _wrong_objectives(study: Study, search: Search) -> Iterator[Wrong]:
+    """Objectives that the study does not measure."""
+    asked = search.objectives or ()
+    for position, family in enumerate(asked):
+        if message := unmeasured(study, family):
+            yield ("search", "objectives", family if isinstance(asked, dict) else position), message
+
+
+def _wrong_points(search: Search, space: Mapping[str, Domain], control: ArmSpace) -> Iterator[Wrong]:
+    """Points outside the space, or with a value that the kind they name does not have."""
+    if len(search.points) > search.trials_per_arm:
+        number = f"{len(search.points)} points with {search.trials_per_arm} trials_per_arm"
+        yield ("search", "points"), f"{number} -> at least as many trials as points"
+    slots = control.arm.system.slots()
+    for position, point in enumerate(search.points):
+        for path, value in point.items():
+            place: Key = ("search", "points", position, path)
+            slot, _, name = path.partition(".")
+            kind = point.get(slot)
+            if path not in space:
+                yield place, not_among(path, space)
+            elif not space[path].contains(value):
+                yield place, f"{written(value)} -> {written(space[path].written())}"
+            elif name and slot in slots and kind in slots[slot].kinds and not control.exists(path, point):
+                yield place, f"{slot} is {kind} in this point, which has no {name} -> leave it out"
+
+
+def _wrong_numbers(study: Study, search: Search) -> Iterator[Wrong]:
+    """Numbers that do not fit each other."""
+    confirm = search.confirm
+    if confirm is None:
+        return
+    if confirm.top > search.trials_per_arm:
+        yield ("search", "confirm", "top"), f"{confirm.top} -> at most trials_per_arm, {search.trials_per_arm}"
+
+
+def _seed(study: Study, search: Search) -> int:
+    return study.all_seeds[0] if search.seed is None else search.seed
+
+
+def _fresh_seeds(study: Study, search: Search) -> tuple[int, ...]:
+    """Seeds that neither study nor search uses, and that stay the same when the study is given more."""
+    used = {*study.all_seeds, _seed(study, search)}
+    number = search.confirm.fresh_seeds if search.confirm else 0
+    return tuple(itertools.islice((seed for seed in itertools.count(FIRST_FRESH) if seed not in used), number))
+
+
+def _plan(
+    study: Study, search: Search, space: Mapping[str, Domain], laid: Sequence[ArmSpace], setting: Setting
+) -> SearchPlan | None:
+    """The plan of a sound search; None where an objective has no network, which is a problem of the metrics."""
+    directions = _directions(study, search)
+    keys = {metric.family: metric.key for metric in setting.metrics}
+    if not directions.keys() <= keys.keys():
+        return None
+    objectives = tuple(Objective(keys[family], direction) for family, direction in directions.items())
+    searched = [arm_space for arm_space in laid if arm_space.space]
+    seed = _seed(study, search)
+    specs = {found.arm.id: specify(study, found.arm, seed, setting) for found in laid}
+    identity = [
+        specs[laid[0].arm.id].cell_id,
+        [(path, space[path].written()) for path in sorted(space)],
+        search.search_sampler,
+        [(objective.key, objective.direction) for objective in objectives],
+        search.points,
+    ]
+    return SearchPlan(
+        identity=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
+        arms=tuple(searched),
+        objectives=objectives,
+        search_sampler=search.search_sampler,
+        trials_per_arm=search.trials_per_arm,
+        seed=seed,
+        points=search.points,
+        trial_scheduler=search.trial_scheduler,
+        confirm=search.confirm,
+        confirm_seeds=_fresh_seeds(study, search),
+        specs=specs,
+        notes=(*_notes_on_arms(search, laid), *_notes_on_search(study, search, laid, seed)),
+    )
+
+
+def _directions(study: Study, search: Search) -> dict[str, Literal["max", "min"]]:
+    """Each objective's family with which way is better."""
+    asked = search.objectives or study.metrics[:1]
+    return asked if isinstance(asked, dict) else {family: FAMILIES[family].direction for family in asked}
+
+
+def _notes_on_arms(search: Search, laid: Sequence[ArmSpace]) -> Iterator[str]:
+    """Where the space is smaller in an arm, and where fewer trials are enough."""
+    for space in laid:
+        arm = space.arm.id
+        yield from (f"{arm}: {sentence}" for sentence in space.dropped)
+        num_samples = space.num_samples()
+        if not space.space:
+            yield f"{arm}: not searched, since nothing of the space is left in it"
+        elif num_samples is not None and num_samples < search.trials_per_arm:
+            yield f"{arm}: at most {num_samples} trials: there are no more different samples"
+
+
+def _notes_on_search(study: Study, search: Search, laid: Sequence[ArmSpace], seed: int) -> Iterator[str]:
+    """What the reader should know of the search as a whole."""
+    contexts = {family.companion for family in FAMILIES.values()}
+    for family, direction in _directions(study, search).items():
+        if direction != FAMILIES[family].direction and family not in contexts:
+            better = "larger" if direction == "min" else "smaller"
+            yield f"objective {family}: {direction} is searched, though {better} values are better"
+    sampler, number = search.search_sampler, search.trials_per_arm
+    if sampler != "random" and number <= NUM_RANDOM:
+        yield f"{sampler} learns from the first {NUM_RANDOM} trials, which are drawn at random: {number} are too few"
+    if sampler == "nsga2" and any(
+        path.partition(".")[0] in space.space for space in laid for path in space.space if "." in path
+    ):
+        yield "nsga2 draws values inside a searched slot at random: it learns what all trials have (tpe learns both)"
+    if search.trial_scheduler is not None and SYSTEMS[study.system].is_trained:
+        compared = "trials are stopped by their loss on held-out clips, as it is on the way"
+        yield f"trial_scheduler {search.trial_scheduler.kind}: {compared}, whatever the objective"
+    elif search.trial_scheduler is not None:
+        reports = f"a cell of {study.system} reports once, at its end"
+        yield f"trial_scheduler {search.trial_scheduler.kind}: no trial can be stopped early, since {reports}"
+    if search.confirm is None:
+        luck = f"the best of {number} trials owes part of its score to luck at seed {seed}"
+        yield f"search without confirm: {luck} -> confirm: {{top: 1, fresh_seeds: 8}}"

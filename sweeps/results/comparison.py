@@ -1,0 +1,259 @@
+"""Lines of the table: arms against a control over the same seeds, metric by metric."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from sweeps.results.ledger import Record
+from sweeps.statistics.paired import (
+    ALPHA,
+    equivalent,
+    holm,
+    mean_interval,
+    pairing_correlation,
+    standard_deviation,
+    verdict,
+)
+from sweeps.statistics.sequential import Looks, looked_at
+from sweeps.study.words import written
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from trainables.metrics import MetricKey
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric of one arm; what does not exist (the control's difference, bounds from one seed) is None.
+
+    Args:
+        mean: Mean over the seeds that have a value.
+        sd: Standard deviation over the seeds.
+        n: Seeds that have a value.
+        low_mean: Lower bound of the mean's 95 % t interval.
+        high_mean: Upper bound of it.
+        difference: Mean of arm minus control over the seeds that have a value in both.
+        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider where a study is
+            looked at on its way, so that it holds at whatever look.
+        high: Upper bound of it.
+        p_value: Two-sided sign-flip test of the difference, valid at every look where there are several.
+        p_corrected: The same after Holm's correction over the arms of this metric.
+        smallest_p: What ``p_value`` could reach with so many pairs.
+        correlation: Pearson, arm against control over the seeds.
+        verdict: ``better``, ``worse`` (``higher``, ``lower`` where the metric only gives context), ``equivalent within
+            M``, ``no evidence with N seeds``; empty where there is no difference.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+    n: int = 0
+    low_mean: float | None = None
+    high_mean: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    p_corrected: float | None = None
+    smallest_p: float | None = None
+    correlation: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an arm denoises with, as the proof counted it.
+
+    Args:
+        parameters: All of them.
+        flops: Of one denoising pass of a clip.
+        delta_parameters: Arm minus control.
+        delta_flops: Arm minus control.
+    """
+
+    parameters: int
+    flops: int
+    delta_parameters: int
+    delta_flops: int
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One line of the table.
+
+    Args:
+        id: The arm, or a winner of a search.
+        role: The control is what the others are compared with.
+        changes: What the arm changes, as the study writes it.
+        metrics: Metric key -> its summary.
+        failed: Cells that ended in an error of the arm.
+        diverged: Cells in which the method left the finite numbers.
+        pruned: Cells that were stopped early.
+        missing: Cells without a result.
+        other_code: Cells done by other code than the newest result was.
+        lost: Cells that the machine failed, which is not charged to the arm; they are done again.
+        size: What was counted of it before it ran; None where that was not done.
+    """
+
+    id: str
+    role: Literal["control", "arm"]
+    changes: str
+    metrics: dict[str, Summary]
+    failed: int
+    diverged: int
+    pruned: int
+    missing: int
+    other_code: int
+    lost: int = 0
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
+
+    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
+    difference.
+    """
+
+    id: str
+    role: Literal["control", "arm"]
+    changes: str
+    records: Mapping[int, Record]
+    num_seeds: int
+    settings: Mapping[str, str]
+
+    def values(self, key: str) -> dict[int, float]:
+        """A metric's values by seed, where the cell is done and scored as the control is."""
+        return {
+            seed: record.scores[key]
+            for seed, record in sorted(self.records.items())
+            if record.status == "done"
+            and math.isfinite(record.scores.get(key, math.nan))
+            and record.settings.get(key) == self.settings.get(key)
+        }
+
+
+def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
+    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
+    settings: dict[str, str] = {}
+    for records in (others, control):
+        for record in sorted(records, key=lambda record: record.finished):
+            settings |= record.settings
+    return settings
+
+
+def found_of(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> list[Found]:
+    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
+    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
+    asked = set(seeds)
+    for cell in plan.cells:
+        if cell.id in records and cell.seed in asked:
+            by_seed[cell.arm][cell.seed] = records[cell.id]
+    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
+    settings = settings_of(control, itertools.chain(*others))
+    return [
+        Found(
+            arm.id,
+            arm.role,
+            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
+            by_seed[arm.id],
+            len(seeds),
+            settings,
+        )
+        for arm in plan.arms
+    ]
+
+
+def compare(
+    found: Sequence[Found],
+    metrics: "Sequence[MetricKey]",
+    margins: Mapping[str, float],
+    code: str,
+    looks: Looks | None = None,
+) -> tuple[ArmRow, ...]:
+    """Set arms against a control.
+
+    Args:
+        found: The control first, then the arms; they are one family for the correction.
+        metrics: The table's metrics.
+        margins: Family -> largest difference that does not matter, in the metric's units.
+        code: Code hash of the newest result.
+        looks: How often the arms are looked at on the way, where they are; seeds are then numbers from 0.
+    """
+    columns = {metric.key: _column(found, metric, margins.get(metric.family), looks) for metric in metrics}
+    return tuple(
+        ArmRow(
+            id=arm.id,
+            role=arm.role,
+            changes=arm.changes,
+            metrics={key: column[place] for key, column in columns.items()},
+            failed=sum(_is_charged(record) for record in arm.records.values()),
+            lost=sum(record.lost for record in arm.records.values()),
+            diverged=sum(record.diverged for record in arm.records.values()),
+            pruned=sum(record.status == "pruned" for record in arm.records.values()),
+            missing=arm.num_seeds - len(arm.records),
+            other_code=sum(record.code_hash != code for record in arm.records.values()),
+        )
+        for place, arm in enumerate(found)
+    )
+
+
+def _is_charged(record: Record) -> bool:
+    """Whether a cell ended in an error that is neither the machine's nor the arm's own result."""
+    return record.status == "failed" and not record.diverged and not record.lost
+
+
+def newest_code(records: Iterable[Record]) -> str:
+    """Code hash of the result that was finished last; empty where there is none."""
+    newest = max(records, key=lambda record: record.finished, default=None)
+    return newest.code_hash if newest else ""
+
+
+def is_context(metric: "MetricKey") -> bool:
+    """Whether a metric stands beside others to show what they miss, and is no goal itself."""
+    from trainables.metrics import FAMILIES
+
+    return metric.family in {family.companion for family in FAMILIES.values()}
+
+
+def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, looks: Looks | None) -> list[Summary]:
+    """One metric of all arms, corrected over those that have a pair with the control."""
+    values = [arm.values(metric.key) for arm in found]
+    control = values[0]
+    column = [_mean(list(arm.values())) for arm in values]
+    common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
+    common = {place: seeds for place, seeds in common.items() if seeds}
+    pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
+    level = ALPHA * (looks.share_at(found[0].num_seeds) if looks else 1)
+    asked = found[0].num_seeds
+    differences = [looked_at(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
+    corrected = holm([difference.p_value for difference in differences])
+    direction = None if is_context(metric) else metric.direction
+    for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
+        within = margin if margin and equivalent(*pair, margin, level / len(pairs)) else None
+        column[place] = replace(
+            column[place],
+            difference=difference.difference,
+            low=finite(difference.low),
+            high=finite(difference.high),
+            p_value=difference.p_value,
+            p_corrected=p_corrected,
+            smallest_p=difference.smallest_p,
+            correlation=finite(pairing_correlation(*pair)),
+            verdict=verdict(difference, p_corrected, direction, within),
+        )
+    return column
+
+
+def _mean(values: Sequence[float]) -> Summary:
+    if not values:
+        return Summary()
+    mean, low, high = mean_interval(values)
+    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high))
+
+
+def finite(value: float) -> float | None:
+    """A number, or None where it is not one that can be shown."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,95 @@
+"""What a design computes from arms: effects, interactions, worths; each with its interval and corrected test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sweeps.statistics.paired import Difference, holm, over_draws
+from sweeps.statistics.sequential import confidence, looked_at
+
+if TYPE_CHECKING:
+    from sweeps.results.stopping import Stage
+    from sweeps.study.designs import Contrast
+
+HEADINGS = {
+    "effect": ("effects", "Effects, averaged over the other changes"),
+    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
+    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
+    "shapley": (
+        "shapley values",
+        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+    ),
+}
+"""Sort of effect -> in short, and in full."""
+Values = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""Arm -> metric key -> seed -> value."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A weighted sum of arms' values, over the seeds at which all of them have one."""
+
+    found: Difference
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class ContrastRow:
+    """One effect.
+
+    Args:
+        name: What it is of.
+        kind: Which sort of effect.
+        metrics: Metric key -> its estimate; those without a seed at which all arms have a value are left out.
+    """
+
+    name: str
+    kind: str
+    metrics: Mapping[str, Estimate]
+
+
+def estimate(
+    contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str], stage: "Stage"
+) -> tuple[ContrastRow, ...]:
+    """Work effects out.
+
+        e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
+
+    Where the sum is a mean over draws, interval and test take in that others might have been drawn.
+    The test is corrected after Holm over the effects of one sort and metric.
+
+    Args:
+        contrasts: Which sums.
+        values: What the arms scored.
+        keys: Of the metrics.
+        stage: How many of its seeds the study has come to, and how often it was looked at.
+    """
+    rows = [ContrastRow(one.name, one.kind, {}) for one in contrasts]
+    for key in keys:
+        each = ((place, _difference(contrast, values, key, stage)) for place, contrast in enumerate(contrasts))
+        found = {place: one for place, one in each if one}
+        for kind in {contrast.kind for contrast in contrasts}:
+            places = [place for place in found if contrasts[place].kind == kind]
+            corrected = holm([found[place].p_value for place in places])
+            for place, p in zip(places, corrected, strict=True):
+                rows[place] = replace(rows[place], metrics={**rows[place].metrics, key: Estimate(found[place], p)})
+    return tuple(rows)
+
+
+def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Stage") -> Difference | None:
+    """The sum in each seed, as what is added less what is taken away."""
+    of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
+    seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
+    if not seeds:
+        return None
+
+    def side(sign: int) -> list[float]:
+        weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
+        return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
+
+    found = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    if not contrast.draws:
+        return found
+    means = {arm: sum(one[seed] for seed in seeds) / len(seeds) for arm, one in of_arms.items()}
+    draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
+    return over_draws(found, draws, confidence(stage.looks, len(stage.seeds)))

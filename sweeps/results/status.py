@@ -1,0 +1,141 @@
+"""How far a study is: read from its ledger and from what its driver last said; nothing is written."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.results.driver import Driver, read_driver
+from sweeps.results.ledger import Ledger, Record, state, study_folder
+from sweeps.results.stopping import stage_of
+from sweeps.study.words import duration
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from sweeps.plan.search import SearchPlan
+
+SHOWN_FAILURES = 5
+
+
+def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """Every cell of a plan with its state: its own, then a search's trials that are there, then those to be proposed.
+
+    Cells of seeds that were not needed, since every arm was decided before, are spared. A cell that a search has not
+    proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
+    """
+    reached = stage_of(plan, records)
+    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.over else set()
+    cells: list[dict[str, Any]] = [
+        {
+            "id": cell.id,
+            "arm": cell.arm,
+            "seed": cell.seed,
+            "state": "spared" if cell.seed in spared else state(records.get(cell.id), plan),
+        }
+        for cell in plan.cells
+    ]
+    search = plan.search
+    if search is None:
+        return cells
+    confirmed = _confirmations(search, records)
+    for stage, arm, count in search.proposed():
+        there = search.trials_of(arm, records) if stage == "search" else confirmed.get(arm, [])
+        cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in there]
+        cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(there))
+    return cells
+
+
+def _confirmations(search: "SearchPlan", records: Mapping[str, Record]) -> dict[str, list[Record]]:
+    """What is there of the confirmation of the winners as they stand now, by arm."""
+    found: dict[str, list[Record]] = {}
+    if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
+        from sweeps.run.proposer import confirmation
+
+        for cell in confirmation(search, records):
+            if cell.id in records:
+                found.setdefault(cell.arm, []).append(records[cell.id])
+    return found
+
+
+def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cells with those marked that are at work; a search's takes the place of one that was to be proposed."""
+    marked = list(cells)
+    places = {cell["id"]: place for place, cell in enumerate(cells) if cell["id"] is not None}
+    proposed: dict[str, list[int]] = {}
+    for place, cell in enumerate(cells):
+        if cell["id"] is None:
+            proposed.setdefault(cell["arm"], []).append(place)
+    for running in at_work:
+        cell_id, arm = running["cell_id"], running["arm"]
+        free = proposed.get(arm, [])
+        at = places[cell_id] if cell_id in places else free.pop(0) if free else None
+        # A driver speaks once a second: what has ended since is no longer at work.
+        if at is not None and marked[at]["state"] != "done":
+            marked[at] = {"id": cell_id, "arm": arm, "seed": running["seed"], "state": "running"}
+    return marked
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study's cells by state, in all and by arm, its driver, and why cells failed."""
+
+    study: str
+    cells: list[dict[str, Any]]
+    driver: Driver | None
+    failures: tuple[str, ...]
+    kinds: dict[str, int]
+
+    @classmethod
+    def of(cls, plan: "Plan", storage: Path) -> "Status":
+        """Read a study's folder."""
+        folder = study_folder(storage, plan.study.name)
+        records = Ledger(folder).records()
+        driver = read_driver(folder)
+        at_work = driver.running if driver and driver.alive is not False else ()
+        cells = _with_running(listed(plan, records), at_work)
+        here = {cell["id"] for cell in cells}
+        failed = [record for record in records.values() if record.status == "failed" and record.cell_id in here]
+        failures = tuple(f"{record.arm} seed {record.seed}{record.kind}: {record.error}" for record in failed)
+        kinds: Counter[str] = Counter(record.failure or "error" for record in failed)
+        return cls(plan.study.name, cells, driver, failures, dict(kinds))
+
+    @property
+    def by_arm(self) -> dict[str, Counter[str]]:
+        """Number of cells in each state, for each arm."""
+        counts: dict[str, Counter[str]] = {}
+        for cell in self.cells:
+            counts.setdefault(cell["arm"], Counter())[cell["state"]] += 1
+        return counts
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        driver = None if self.driver is None else asdict(self.driver) | {"alive": self.driver.alive}
+        return {
+            "study": self.study,
+            "counts": dict(Counter(cell["state"] for cell in self.cells)),
+            "arms": {arm: dict(counts) for arm, counts in self.by_arm.items()},
+            "driver": driver,
+            "failures": list(self.failures),
+            "failure_classes": self.kinds,
+        }
+
+    def in_words(self) -> str:
+        """Who runs it, how long it will take, and what failed."""
+        lines = [_of_driver(self.driver)]
+        lines += [f"failed: {failure}" for failure in self.failures[:SHOWN_FAILURES]]
+        if len(self.failures) > SHOWN_FAILURES:
+            lines.append(f"... and {len(self.failures) - SHOWN_FAILURES} more failures; report names them all")
+        return "\n".join(lines)
+
+
+def _of_driver(driver: Driver | None) -> str:
+    if driver is None:
+        return "nobody runs it now"
+    if driver.alive is False:
+        return f"its last driver ({driver}) was killed, last heard of {driver.updated}: run goes on where it was"
+    left = "time left not known yet" if driver.left_s is None else f"about {duration(driver.left_s)} left"
+    heard = "" if driver.alive else f"; it cannot be seen from here, last heard of {driver.updated}"
+    return (
+        f"run by {driver}: {driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}{heard}"
+    )

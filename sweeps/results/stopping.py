@@ -1,0 +1,70 @@
+"""How many of its seeds a study takes: all, or as many as it takes to decide every arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.plan.looks import looks_of
+from sweeps.statistics.sequential import Looks
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from sweeps.results.comparison import ArmRow
+    from sweeps.results.ledger import Record
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a study is among its seeds.
+
+    Args:
+        seeds: What is asked for by now.
+        looks: When the study is looked at, where it is to end by itself.
+        decided: Whether every arm is, so that no further seed is needed.
+        over: Whether no further seed will be asked for.
+    """
+
+    seeds: tuple[int, ...]
+    looks: Looks | None
+    decided: bool
+    over: bool
+
+
+def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
+    """Where a study stands; the same for whoever asks, since it is worked out from the results alone.
+
+    Seeds are asked for up to the first look that does not decide every arm by the study's first metric: an arm is
+    decided where the table would say more of it than that there is no evidence, or where it has no value at all.
+    """
+    study = plan.study
+    whens = looks_of(study, len(plan.arms) - 1)
+    if whens is None:
+        return Stage(study.all_seeds, None, decided=False, over=True)
+    for number in whens.seeds:
+        seeds = study.all_seeds[:number]
+        if not _ended(plan, records, number):
+            return Stage(seeds, whens, decided=False, over=False)
+        if _decided(plan, records, seeds, whens):
+            return Stage(seeds, whens, decided=True, over=True)
+    return Stage(study.all_seeds, whens, decided=False, over=True)
+
+
+def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
+    """Whether every arm has its results at the first seeds; cells come seed by seed."""
+    from sweeps.results.ledger import WAITING, state
+
+    cells = plan.cells[: number * len(plan.arms)]
+    return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
+
+
+def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:
+    from sweeps.results.comparison import compare, found_of
+
+    metric = plan.metrics[0]
+    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", whens)
+    return all(_is_decided(arm, metric.key) for arm in arms)
+
+
+def _is_decided(arm: "ArmRow", key: str) -> bool:
+    found = arm.metrics[key]
+    return found.difference is None or not found.verdict.startswith("no evidence")

@@ -1,0 +1,79 @@
+"""One driver per study: who holds it, and how far it is.
+
+The lock is the kernel's, on ``.lock`` in the study's folder, so that a dead driver's lock is no lock. ``driver.json``
+beside it is for people: it names the driver and how far it is, and goes when the driver ends.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sweeps.results.driver import DRIVER, Driver, read_driver
+from trainables.files import write_atomically
+
+LOCK = ".lock"
+EVERY_S = 1.0
+
+
+class Locked(RuntimeError):
+    """Another driver has this study; the message names it."""
+
+
+class StudyLock:
+    """The right to write into a study's folder, held while the ``with`` block lasts.
+
+    Raises:
+        Locked: On entering, where another living driver holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        now = _now()
+        self.driver = Driver(socket.gethostname(), os.getpid(), " ".join(sys.argv), started=now, updated=now)
+        self._last_update = -EVERY_S
+
+    def __enter__(self) -> Self:
+        """Take the lock, or refuse at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Not truncated and never removed: removing it would let two drivers hold locks on two files of one name.
+        self._file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            holder = read_driver(self.folder)
+            who = f" by {holder} ({holder.command})" if holder else ""
+            raise Locked(f"{self.folder} is being run{who} -> wait for it, or end that process") from None
+        self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back."""
+        (self.folder / DRIVER).unlink(missing_ok=True)
+        os.close(self._file)
+
+    def update(self, *, force: bool = False, **progress: Any) -> None:
+        """Say how far the study is, for ``status``: the fields of ``Driver`` that changed, at most once a second."""
+        self.driver = replace(self.driver, **progress)
+        now = time.monotonic()
+        if force or now - self._last_update >= EVERY_S:
+            self._last_update = now
+            self._write()
+
+    def _write(self) -> None:
+        self.driver = replace(self.driver, updated=_now())
+        write_atomically(self.folder / DRIVER, json.dumps(asdict(self.driver), indent=1).encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,269 @@
+"""What a search tries next: one Optuna study for each arm, rebuilt from the ledger, asked and told.
+
+Optuna's own optimisation loop is not used: cells run elsewhere, several at a time, and may fail.
+"""
+
+import hashlib
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from search_spaces import Domain, Value
+from sweeps.plan.cells import Cell
+from sweeps.plan.search import NUM_RANDOM, ArmSpace, SearchPlan, fronts
+from sweeps.results.ledger import Record
+
+MAX_REPEATS = 50
+"""Proposals in a row that were tried before, after which a space counts as exhausted."""
+
+MIN_TRIALS = 10
+"""Fewest done trials that importances are worked out from."""
+
+NUM_BEST = 5
+"""Fewest trials that count as the best ones in importances, as Optuna advises."""
+
+_DIRECTIONS = {"max": "maximize", "min": "minimize"}
+
+
+class ArmSearch:
+    """The search inside one arm.
+
+    A proposal depends on the arm's history alone: before each, Optuna's sampler is made anew from the search's seed,
+    the arm and the trial's number. A sample that was tried before is told the value it had and does not count, but
+    takes a number; the next proposal is then drawn at random, since the sampler would insist.
+
+    Args:
+        plan: The search.
+        space: What is searched in this arm.
+        records: Results by cell id; this arm's trials are replayed by number, and numbers without a result, such as
+            those of interrupted trials, are proposed once more.
+        retry_failed: Hand failed trials out once more.
+    """
+
+    def __init__(
+        self, plan: SearchPlan, space: ArmSpace, records: Mapping[str, Record], *, retry_failed: bool = False
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.asked = 0
+        self.finished = 0
+        self.exhausted = False
+        self._plan = plan
+        self._num_trials = plan.num_trials(space)
+        self._space = space
+        self._study = optuna.create_study(directions=[_DIRECTIONS[goal.direction] for goal in plan.objectives])
+        self._num_proposed = 0
+        self._num_repeats = 0
+        self._known: dict[str, Record] = {}
+        # Cell id -> the trials that wait for its result: the one that it was handed out for, then its repeats.
+        self._open: dict[str, list[optuna.Trial]] = {}
+        self._waiting: deque[Cell] = deque()
+        self._replay(records, retry_failed)
+
+    @property
+    def done(self) -> bool:
+        """Whether every trial was handed out and has ended."""
+        return (self.exhausted or self.asked >= self._num_trials) and self.asked == self.finished
+
+    def ask(self) -> Cell | None:
+        """The next trial to run; None when all were handed out, or when nothing new is proposed any more."""
+        if self.exhausted or self.asked >= self._num_trials:
+            return None
+        while not self._waiting and self._num_repeats < MAX_REPEATS:
+            self._propose_next()
+        if not self._waiting:
+            self.exhausted = True
+            return None
+        self.asked += 1
+        return self._waiting.popleft()
+
+    def tell(self, cell: Cell, record: Record | None) -> None:
+        """Take note of how a trial ended.
+
+        Args:
+            cell: What ``ask`` gave.
+            record: Its result; None where its worker died, which counts as a failure.
+        """
+        self._close(cell.id, record)
+        self.finished += 1
+
+    def winners(self, top: int) -> list[dict[str, Value]]:
+        """The best samples, the best first.
+
+        With several objectives they come from successive Pareto fronts, each in the order of the first objective; of a
+        front that is too long, both ends and samples evenly between, since its beginning alone forgets the others.
+
+        Args:
+            top: At most how many.
+        """
+        distinct: dict[tuple[tuple[str, Value], ...], optuna.trial.FrozenTrial] = {}
+        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            distinct.setdefault(tuple(trial.params.items()), trial)
+        done = list(distinct.values())
+        best: list[int] = []
+        for front in fronts([trial.values for trial in done], self._plan.objectives):
+            best += _spread(front, top - len(best))
+        return [dict(done[place].params) for place in best]
+
+    def _replay(self, records: Mapping[str, Record], retry_failed: bool) -> None:
+        """Tell the Optuna study everything that the ledger knows, in the order in which it was proposed."""
+        own = {record.trial: record for record in self._plan.trials_of(self._space.arm.id, records)}
+        ahead = {record.cell_id for record in own.values()}
+        for number in range(max((number for number in own if number is not None), default=-1) + 1):
+            record = own.get(number)
+            if record is None:
+                self._propose_next(ahead)
+                continue
+            trial, cell = self._propose(record.sampled)
+            self._open.setdefault(cell.id, []).append(trial)
+            self._num_repeats = 0
+            if (record.status == "failed" and retry_failed) or (record.status == "done" and not self._values(record)):
+                self._waiting.append(cell)
+            else:
+                self._close(cell.id, record)
+                self.asked += 1
+                self.finished += 1
+
+    def _propose_next(self, ahead: Collection[str] = ()) -> None:
+        """Let Optuna propose a trial; it waits to be handed out unless it is a repeat.
+
+        Args:
+            ahead: Cells that a replay comes to later, and that are therefore not handed out.
+        """
+        trial, cell = self._propose()
+        if cell.id in self._known:
+            self._finish(trial, self._known[cell.id])
+        elif cell.id in self._open:
+            self._open[cell.id].append(trial)
+        else:
+            self._open[cell.id] = [trial]
+            if cell.id not in ahead:
+                self._waiting.append(cell)
+                self._num_repeats = 0
+                return
+        self._num_repeats += 1
+
+    def _propose(self, fixed: Mapping[str, Value] | None = None) -> tuple[optuna.Trial, Cell]:
+        """One trial of the Optuna study, with some or all of its values given."""
+        number = self._num_proposed
+        self._num_proposed += 1
+        if fixed is None:
+            fixed = self._given(number)
+        if fixed:
+            self._study.enqueue_trial(dict(fixed))
+        self._study.sampler = self._sampler(number)
+        trial = self._study.ask()
+        if self._plan.search_sampler == "nsga2":
+            # This gives a trial its generation; Optuna leaves it out where all values are given.
+            _ = trial.relative_params
+        sample = self._space.draw(_asking(trial))
+        return trial, self._plan.trial(self._space.arm.id, number, sample)
+
+    def _given(self, number: int) -> Mapping[str, Value]:
+        """What is given of a new trial: a point's values, after a repeat all values, else nothing."""
+        if number < len(self._plan.points):
+            return self._space.within(self._plan.points[number])
+        if not self._num_repeats:
+            return {}
+        drawn = optuna.create_study(sampler=RandomSampler(self._seed(number))).ask()
+        return self._space.draw(_asking(drawn))
+
+    def _seed(self, number: int) -> int:
+        key = f"{self._plan.seed}/{self._space.arm.id}/{number}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = self._seed(number)
+        if self._plan.search_sampler == "random":
+            return RandomSampler(seed)
+        if self._plan.search_sampler == "nsga2":
+            return NSGAIISampler(population_size=NUM_RANDOM, seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # group: values inside searched slots, learnt jointly
+            return TPESampler(n_startup_trials=NUM_RANDOM, group=len(self._plan.objectives) == 1, seed=seed)
+
+    def _close(self, cell_id: str, record: Record | None) -> None:
+        if record is not None:
+            self._known[cell_id] = record
+        for trial in self._open.pop(cell_id):
+            self._finish(trial, record)
+
+    def _finish(self, trial: optuna.Trial, record: Record | None) -> None:
+        """Tell Optuna how a trial ended; no trial is left running in its study."""
+        if record is not None and record.status == "pruned":
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif record is not None and (values := self._values(record)):
+            self._study.tell(trial, values)
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _values(self, record: Record) -> list[float]:
+        return _values_of(record, self._plan)
+
+
+def confirmation(plan: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
+    """The cells that confirm the winners as they stand now; none where none was asked for."""
+    if plan.confirm is None:
+        return []
+    top = plan.confirm.top
+    return plan.confirmation({space.arm.id: ArmSearch(plan, space, records).winners(top) for space in plan.arms})
+
+
+def importances(
+    space: ArmSpace, plan: SearchPlan, records: Mapping[str, Record], objective: int = 0
+) -> dict[str, float]:
+    """How much each searched place had to do with being among the best trials of an arm (PED-ANOVA, by Optuna).
+
+    Args:
+        space: What is searched in the arm.
+        plan: The search.
+        records: Results by cell id.
+        objective: Position of the objective that is asked about.
+
+    Returns:
+        Dotted path -> share, together 1, the largest first; empty with fewer than 10 done trials, or where the best
+        cannot be told from the others.
+    """
+    done = [record for record in plan.trials_of(space.arm.id, records) if _values_of(record, plan)]
+    if len(done) < MIN_TRIALS:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    goal = plan.objectives[objective]
+    study = optuna.create_study(direction=_DIRECTIONS[goal.direction], sampler=RandomSampler(0))
+    for record in done:
+        study.enqueue_trial(record.sampled)
+        trial = study.ask()
+        space.draw(_asking(trial))
+        study.tell(trial, record.scores[goal.key])
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        shares: dict[str, Any] = get_param_importances(study, evaluator=evaluator)
+    # Optuna then gives equal shares, with this warning.
+    tied = any("same set of trials" in str(warning.message) for warning in caught)
+    return {} if tied else {path: float(share) for path, share in shares.items()}
+
+
+def _asking(trial: optuna.Trial) -> Callable[[str, Domain], Value]:
+    """The way to ask a trial for values."""
+    return lambda path, domain: domain.suggest(trial, path)
+
+
+def _spread(places: Sequence[int], number: int) -> list[int]:
+    """Some of a front's trials: all of them, or both ends and what lies evenly between."""
+    if number >= len(places) or number <= 1:
+        return list(places[:number])
+    return [places[round(step * (len(places) - 1) / (number - 1))] for step in range(number)]
+
+
+def _values_of(record: Record, plan: SearchPlan) -> list[float]:
+    """A done trial's objectives; empty where it failed, was stopped, or lacks one of them."""
+    values = [record.scores.get(goal.key, math.nan) for goal in plan.objectives]
+    return values if record.status == "done" and all(map(math.isfinite, values)) else []

@@ -1,0 +1,355 @@
+"""A study to start from, written out of what a system and a base say of themselves.
+
+The layout, and the words about the grammar, are in ``new_study.yaml.j2``; what depends on a system, a base or the types
+of a study is worked out here.
+"""
+
+import inspect
+import math
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from models import SYSTEMS
+from models.bases import Card, Protocol, find_base, read_card
+from models.system import Part, Slot, System
+from models.words import allowed_in_words
+from search_spaces import SPACES
+from search_spaces.domains import DOMAINS
+from sweeps.study import words
+from sweeps.study.fields import REMOVED
+from sweeps.study.types import (
+    GROUP,
+    Ablation,
+    Asha,
+    Budget,
+    Confirm,
+    Hypothesis,
+    Median,
+    Resources,
+    Search,
+    Study,
+    Tracking,
+)
+from trainables.data import Data
+from trainables.metrics import FAMILIES, Extractors, resolve, with_companions
+
+WIDTH = 120
+NUM_METRICS = 2
+MOST_KINDS = 4
+NO_CLIPS = {"layout": "prompts", "prompts": ["a dog runs along a beach"]}
+CLIPS = {"layout": "captions", "path": "path/of/clips"}
+
+_BLOCKS = (Ablation, Asha, Budget, Confirm, Hypothesis, Extractors, Median, Protocol, Search, Tracking)
+_DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
+_NO_BREAK = "\u00a0"
+_TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")
+_SCHEMA = Path(__file__).parents[1] / "study.schema.json"
+
+
+def starting_study(system: str, base: str = "", name: str | None = None, folder: Path = Path()) -> str:
+    """The text of a study of a system: sound as it stands, with all else that a study may hold in comments.
+
+    As it stands it removes each part that can be removed. Lines that begin with ``##`` explain. Of the others, those
+    that begin with ``# `` become part of the study when these two characters are taken off, and it is sound with them.
+
+    Args:
+        system: Its word.
+        base: An embedded base, a folder or a hub id; that of the system's family by default.
+        name: Of the study; by default after the system.
+        folder: Where the file will stand, so that its first line leads editors to the schema.
+
+    Raises:
+        ValueError: No such system or base, or a name that no study can have.
+        OSError: The base's configuration files cannot be read.
+    """
+    if system not in SYSTEMS:
+        raise ValueError(f"system: {words.not_among(system, SYSTEMS)}")
+    from jinja2 import Environment, StrictUndefined
+
+    family = SYSTEMS[system].family
+    base = base or family.default_base
+    card = read_card(find_base(base, family))
+    head = {"name": name or f"{system}-parts", "system": system, "base": base}
+    wrong = dict(words.problems(Study, {**head, "metrics": ["any"], "seeds": 1})).get(("name",))
+    if wrong:
+        raise ValueError(f"name: {wrong}")
+    page = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    page.filters |= {"explained": _explained, "flow": flow, "table": _table}
+    text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        head=head,
+        schema=schema_from(folder),
+        says={block.__name__: _says(block) for block in _BLOCKS},
+        defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
+        domains={word: kind.arguments for word, kind in DOMAINS.items()},
+        **_of_system(SYSTEMS[system]),
+        **_of_base(base, card, SYSTEMS[system]),
+    )
+    return f"{text.rstrip()}\n"
+
+
+def schema_from(folder: Path) -> str:
+    """The way from a folder to the schema of study files, for a study's first line."""
+    return Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix()
+
+
+def write(text: str, path: Path) -> None:
+    """Write a new file, and the folders above it.
+
+    Raises:
+        ValueError: There is a file already.
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ValueError(f"{path} is there already -> another name, or take it away first") from None
+
+
+# ------------------------------------------------------------------------------------------------- base and its metrics
+
+
+def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
+    """Data, metrics and protocol, as far as the base settles them."""
+    layout: TypeAdapter[Data] = TypeAdapter(Data)
+    try:
+        data = layout.validate_python({"layout": card.data})
+        written, by_default = data.model_dump(mode="json"), True
+    except ValidationError:  # the base brings no data
+        written, by_default = NO_CLIPS if not system.continues_clips else CLIPS, False
+        data = layout.validate_python(written)
+    scorable = {}
+    for family in FAMILIES.values():
+        try:
+            metric = resolve(family.name, card, Extractors(), base)
+        except ValueError:
+            continue  # it needs a network that the base does not bring along
+        if metric.least_frames <= card.protocol.frames and (data.has_references or not family.needs_references):
+            scorable[family.name] = f"{family.direction}; {family.meaning} ({metric.key})"
+    return {
+        "data": written,
+        "data_by_default": by_default,
+        "scorable": scorable,
+        "unscorable": [name for name in FAMILIES if name not in scorable],
+        "metrics": with_companions(list(scorable)[:NUM_METRICS])[0],
+        "protocol": card.protocol.model_dump(),
+    }
+
+
+# --------------------------------------------------------------------------------------------------- slots and values
+
+
+@dataclass(frozen=True)
+class Place:
+    """A slot, or a value: of the parts that fill the slots by default, or of the system itself.
+
+    Args:
+        path: Dotted.
+        default: The kind or the value that is there.
+        ablations: What a study can ask of it, as the study writes it.
+        instead: One other kind or value; None where there is none.
+        may_be: What a value may be and what it is; empty for a slot.
+        kinds: What each kind of a slot means; empty for a value.
+        domain: What a search can draw a value from, as a study writes it; None where that is not known.
+    """
+
+    path: str
+    default: Any
+    ablations: list[dict[str, Any]]
+    instead: Any
+    may_be: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    domain: dict[str, Any] | None = None
+
+
+def _of_system(system: type[System]) -> dict[str, Any]:
+    """What can be asked of a system, and which of it the study asks as it stands."""
+    places = list(_places(system))
+    ablations = [ablation for place in places for ablation in place.ablations]
+    movable = [place for place in places if place.instead is not None]
+    return {
+        "about": _first_paragraph(system),
+        "places": places,
+        "asked": [ablation for ablation in ablations if ablation["action"] == "REMOVE"] or ablations[:1],
+        "control": next(({place.path: place.instead} for place in movable if place.may_be), None),
+        "together": {place.path: place.instead for place in [place for place in movable if place.kinds][:3]},
+        "training": {"steps": 400} if system.is_trained else {},
+        "resources": _resources(system),
+        "space": {place.path: place.domain for place in places if place.domain},
+        "spaces": [name for name in SPACES if name.startswith(f"{system.name}_")],
+    }
+
+
+def _resources(system: type[System]) -> dict[str, Any]:
+    """The keys of ``resources`` that a system's cells read, with their defaults and what they are."""
+    read = [key for key in Resources.model_fields if system.is_trained or key not in GROUP]
+    defaults, says = Resources().model_dump(), _says(Resources)
+    return {"defaults": {key: defaults[key] for key in read}, "says": {key: says[key] for key in read}}
+
+
+def _places(system: type[System]) -> Iterator[Place]:
+    """The slots of a system, each followed by the values of its default part, then the system's own values."""
+    slots = system.slots()
+    for slot in slots.values():
+        yield _slot(slot)
+        yield from (_value(f"{slot.name}.{name}", slot.default, name) for name in _values(slot.default))
+    yield from (_value(name, system(), name) for name in system.model_fields if name not in slots)
+
+
+def _slot(slot: Slot) -> Place:
+    """A slot, with all that may fill it."""
+    parts = {kind: part(kind=kind) for kind, part in slot.kinds.items()}
+    others = [kind for kind in parts if kind not in (slot.default.kind, REMOVED)]
+    removable = REMOVED in parts and slot.default.kind != REMOVED
+    ablations: list[dict[str, Any]] = [{"part": slot.name, "action": "REMOVE"}] if removable else []
+    action = "ADD" if slot.default.kind == REMOVED else "REPLACE"
+    for kinds in (others[:MOST_KINDS], next((edit for kind in others for edit in _edits(parts[kind])), None)):
+        if kinds:
+            ablations.append({"part": slot.name, "action": action, "with": kinds})
+    instead = REMOVED if removable else next(iter(others), None)
+    meanings = {kind: f"{part.meaning()} {_unbroken(_values(part))}".strip() for kind, part in parts.items()}
+    return Place(slot.name, slot.default.kind, ablations, instead, kinds=meanings)
+
+
+def _values(part: Part) -> dict[str, Any]:
+    return part.model_dump(exclude={"kind"})
+
+
+def _edits(part: Part) -> Iterator[dict[str, Any]]:
+    """Arms by their names: for each value of a part, the part at another value."""
+    for name in _values(part):
+        for value in _nearby(part, name)[:1]:
+            yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
+
+
+def _value(path: str, holder: Part | System, name: str) -> Place:
+    """A plain value of a part or of the system."""
+    nearby = _nearby(holder, name)
+    ablations = [{"part": path, "action": "VALUES", "values": nearby}] if nearby else []
+    may_be = allowed_in_words(type(holder).model_fields[name])
+    if meaning := _arguments(type(holder)).get(name):
+        may_be = f"{may_be.split(': ')[0]}: {meaning}"
+    return Place(
+        path, getattr(holder, name), ablations, nearby[-1] if nearby else None, may_be, {}, _domain(holder, name)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ values to try
+
+
+def _nearby(holder: Part | System, name: str) -> list[Any]:
+    """A few other values for a field: across its range where that is closed, else around its default."""
+    schema, default = _schema(holder, name), getattr(holder, name)
+    values: list[Any]
+    match schema, _domain(holder, name):
+        case {"enum": words_allowed}, _:
+            values = words_allowed
+        case {"type": "boolean"}, _:
+            values = [False, True]
+        case _, {"log_uniform": _}:
+            values = [default / 10, default * 10]
+        case _, {"uniform": [low, high]} | {"int_uniform": [low, high]}:
+            values = [low + share * (high - low) for share in (0.25, 0.5, 0.75)]
+        case {"type": "integer" | "number"}, _:
+            values = [default / 2, default * 2]
+        case _:
+            values = []
+    if schema.get("type") == "integer":
+        values = [round(value) for value in values]
+    values = [_short(value) if isinstance(value, float) else value for value in values]
+    return [value for value in dict.fromkeys(values) if value != default and _fits(holder, name, value)]
+
+
+def _domain(holder: Part | System, name: str) -> dict[str, Any] | None:
+    """What a search can draw a number from, if its range is closed: by orders of magnitude where its default is low."""
+    default = getattr(holder, name)
+    match _schema(holder, name):
+        case {"type": "integer", "minimum": low, "maximum": high} if low < high:
+            return {"int_uniform": [low, high]}
+        case {"type": "number", "minimum": low, "maximum": high} if low < high:
+            end = _short(high, max(default, (low + high) / 2), high)
+            if 0 <= low < default < low + (high - low) / 20:
+                return {"log_uniform": [_short(max(low, default / 10), low, default), end]}
+            return {"uniform": [low, end]}
+    return None
+
+
+def _schema(holder: Part | System, name: str) -> dict[str, Any]:
+    """The JSON schema of a field, which has its type and bounds in plain words."""
+    return dict(type(holder).model_json_schema()["properties"][name])
+
+
+def _short(value: float, least: float = -math.inf, most: float = math.inf) -> float:
+    """A number in as few digits as leave it near what it was and within bounds that it keeps."""
+    rounded = (float(f"{value:.{digits}g}") for digits in range(2, 18))
+    return next(short for short in rounded if least <= short <= most)
+
+
+def _fits(holder: Part | System, name: str, value: object) -> bool:
+    """Whether a field takes a value, beside the others as they are."""
+    try:
+        type(holder).model_validate({**holder.model_dump(), name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------- words and layout
+
+
+def _says(model: type[BaseModel]) -> dict[str, str]:
+    """What each field of a type is: what its docstring says, else its description, else what it may be."""
+    documented = _arguments(model)
+    return {
+        info.alias or name: documented.get(name) or info.description or allowed_in_words(info)
+        for name, info in model.model_fields.items()
+    }
+
+
+def _arguments(model: type[BaseModel]) -> dict[str, str]:
+    """The entries under ``Args:`` of a type's docstring."""
+    section = re.search(r"^Args:\n((?: .*\n?|\n)*)", inspect.cleandoc(model.__doc__ or ""), re.MULTILINE)
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()).replace("``", "`") for name, text in entries}
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return inspect.cleandoc(model.__doc__ or "").split("\n\n")[0]
+
+
+def flow(value: object) -> str:
+    """A value on one line, as YAML."""
+    if isinstance(value, str) and value[0].isdigit():  # 1e3 is a word to PyYAML, and a number to the study's reader
+        return f'"{value}"'
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text.removesuffix("...\n").strip()
+
+
+def _unbroken(values: dict[str, Any]) -> str:
+    """Values that stay on one line where explanations are wrapped; nothing for none."""
+    text = flow(values) if values else ""
+    return text.replace(" ", _NO_BREAK) if len(text) < WIDTH / 2 else text
+
+
+def _explained(text: str, hang: int = 0) -> str:
+    """A text as lines of explanation, all but the first indented."""
+    below = "## " + " " * hang
+    wrapped = textwrap.fill(
+        text, WIDTH, initial_indent="## ", subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapped.replace(_NO_BREAK, " ")
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    """Names and what they are, as lines of explanation with the second column below itself."""
+    width = max(map(len, rows))
+    return "\n".join(_explained(f"  {name:{width}}  {text}", hang=width + 4) for name, text in rows.items())

@@ -1,0 +1,158 @@
+"""Whether every arm was given the same, and who says so where it was not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.plan import Plan, expand
+from sweeps.plan.loading import load
+from sweeps.plan.search import SearchPlan
+from sweeps.report import texts
+from sweeps.report.table import Report, build
+from sweeps.results.effort import audit
+from sweeps.results.ledger import Record
+from trainables.trial_spec import Result, Score
+
+STUDY = """\
+name: effort
+system: seer
+base: shapes
+metrics: [motion_magnitude]
+seeds: 2
+training: {steps: 20, global_batch_size: 4}
+protocol: {clips: 3, frames: 4}
+ablations:
+  - {part: temporal_attention, action: REMOVE}
+"""
+LONGER = "  - {part: training.steps, action: VALUES, values: [40]}\n"
+SEARCH = """\
+search:
+  space: {temporal_attention.num_heads: {choice: [1, 2, 4]}, training.lr: {log_uniform: [1.0e-4, 1.0e-2]}}
+  trials_per_arm: 4
+  confirm: {top: 1, fresh_seeds: 3}
+"""
+
+
+@pytest.fixture
+def plan(write: Callable[[str], Path]) -> Callable[[str], Plan]:
+    return lambda more="": expand(load(write(STUDY + more)))
+
+
+def record(cell: object, status: str = "done", value: float = 1.0, updates: float | None = None) -> Record:
+    score = Score(value=value, direction="max", surrogate=False, parameters={})
+    spec = cell.spec  # type: ignore[attr-defined]
+    whole = {
+        "cell_id": spec.cell_id,
+        "spec": spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"gpus_per_worker": 1.0})}),
+        "status": status,
+        "scores": {"motion_magnitude/farneback": score} if status == "done" else {},
+        "seconds": {"train": 30.0, "sample": 6.0},
+        "statistics": {} if updates is None else {"update": updates},
+        "finished": "",
+    }
+    return Record.of(Result.model_validate(whole))
+
+
+def done(plan: Plan) -> dict[str, Record]:
+    return {cell.id: record(cell) for cell in plan.cells}
+
+
+def test_efforts_are_added_up(plan: Callable[..., Plan]) -> None:
+    planned = plan()
+    found = audit(planned, done(planned), planned.study.all_seeds)
+    assert (found.problems, found.remarks) == ((), ())
+    for one in found.efforts:
+        assert (one.cells, one.trials, one.updates, one.clips) == (2, 0, 40, 6)
+        assert one.gpu_hours == one.worker_hours == pytest.approx(2 * 36 / 3600)
+
+
+def test_an_arm_that_asks_for_more_training_is_remarked_and_one_that_got_more_is_a_problem(
+    plan: Callable[..., Plan],
+) -> None:
+    planned = plan(LONGER)
+    records = done(planned)
+    found = audit(planned, records, planned.study.all_seeds)
+    assert found.problems == ()
+    assert found.remarks == (
+        "training.steps=40: 40 updates a cell, the control's have 20: this is what the arm changes",
+    )
+    other = planned.cells[1]
+    assert other.arm == "temporal_attention=removed"
+    records = {key: replace(one, clips=5) if one.arm == other.arm else one for key, one in records.items()}
+    assert audit(planned, records, planned.study.all_seeds).problems == (
+        "temporal_attention=removed: 5 clips a cell, the control's have 3",
+    )
+
+
+def searched(planned: Plan) -> tuple[SearchPlan, dict[str, Record]]:
+    assert planned.search is not None
+    search, records = planned.search, done(planned)
+    for space in search.arms:
+        for number in range(search.num_trials(space)):
+            draws = {"temporal_attention.num_heads": (1, 2, 4, 1)[number], "training.lr": 1e-3 * (number + 1)}
+            cell = search.trial(space.arm.id, number, {path: draws[path] for path in space.space})
+            records[cell.id] = record(cell, value=float(number))
+    return search, records
+
+
+def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., Plan]) -> None:
+    planned = plan(SEARCH)
+    search, records = searched(planned)
+    assert audit(planned, records, planned.study.all_seeds).problems == ()
+    trials = {arm.arm.id: search.trials_of(arm.arm.id, records) for arm in search.arms}
+    last = trials["control"][-1]
+    one_failed = records | {last.cell_id: replace(last, status="failed", scores={})}
+    (problem,) = audit(planned, one_failed, planned.study.all_seeds).problems
+    assert problem == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
+    others = {found[-1].cell_id: replace(found[-1], status="failed", scores={}) for found in trials.values()}
+    assert audit(planned, records | others, planned.study.all_seeds).problems == (), "all arms lost as much"
+
+
+def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(plan: Callable[..., Plan]) -> None:
+    planned = plan(SEARCH)
+    search, records = searched(planned)
+    behind = search.trials_of("control", records)
+    some = {key: one for key, one in records.items() if one not in behind[1:]}
+    (problem,) = audit(planned, some, planned.study.all_seeds).problems
+    assert problem == "control: 1 of 4 trials came to something, and more of another arm"
+    none = {key: one for key, one in records.items() if one not in behind}
+    found = audit(planned, none, planned.study.all_seeds)
+    assert found.problems == ()
+    assert "control: 0 of 4 trials came to something" in found.remarks[0]
+
+
+def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:
+    planned = plan(SEARCH)
+    search, records = searched(planned)
+    last = search.trials_of("control", records)[-1]
+    stopped = record(search.trial("control", last.trial or 0, last.sampled), "pruned", updates=7)
+    effort = audit(planned, records | {last.cell_id: stopped}, planned.study.all_seeds).efforts[0]
+    assert (effort.trials, effort.updates, effort.clips) == (4, 2 * 20 + 3 * 20 + 7, 2 * 3 + 3 * 3)
+
+
+def test_each_arm_at_its_own_best_is_set_against_the_control_at_its_own(plan: Callable[..., Plan]) -> None:
+    planned = plan(SEARCH)
+    search, records = searched(planned)
+    winners = {space.arm.id: [search.trials_of(space.arm.id, records)[-1].sampled] for space in search.arms}
+    for cell in search.confirmation(winners):
+        gain = 0.0 if cell.spec.trial is None else 10.0 if cell.arm == "control" else 4.0
+        records[cell.id] = record(cell, value=gain + 0.1 * cell.seed)
+    report = build(planned, records)
+    assert report.search is not None
+    assert [row.id for row in report.search.tuned] == [arm.id for arm in planned.arms]
+    tuned = report.search.tuned[1].metrics["motion_magnitude/farneback"]
+    assert tuned.difference == pytest.approx(4 - 10)
+    (control, line) = texts.tuned_lines(report, "motion_magnitude/farneback")
+    assert "training.lr" in control.settings
+    assert line.as_it_stands.difference == "+0.0000"
+    assert line.at_its_best.difference.startswith("-6.0")
+
+
+def test_where_effort_differs_the_report_says_so_first(plan: Callable[..., Plan]) -> None:
+    planned = plan()
+    records = done(planned)
+    records = {key: replace(one, clips=5) if one.arm != "control" else one for key, one in records.items()}
+    report: Report = build(planned, records)
+    assert texts.remarks(report)[0].startswith("EFFORT DIFFERS: temporal_attention=removed")

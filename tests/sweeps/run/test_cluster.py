@@ -1,0 +1,94 @@
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+from jsonschema import validate
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_cluster_file_fits_rays_own_schema() -> None:
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    validate(cluster, schema)
+    types = cluster["available_node_types"]
+    assert types[cluster["head_node_type"]]["resources"]["GPU"] == 0
+    assert any(node["resources"]["GPU"] > 0 for node in types.values())
+
+
+@pytest.fixture
+def head() -> Iterator[tuple[str, dict[str, str]]]:
+    """A Ray head of two processors with token authentication; its address and the environment that may talk to it."""
+    folder = tempfile.mkdtemp(prefix="head", dir="/tmp")  # sockets have room for 107 characters
+    port, dashboard = _free_port(), _free_port()
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = f"ray start --head --block --num-cpus 2 --port {port} --dashboard-port {dashboard} --temp-dir {folder}"
+    with open(f"{folder}/head.log", "wb") as log:
+        process = subprocess.Popen(
+            command.split(), env=environment, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            _wait_for(dashboard, 60)
+            yield f"http://127.0.0.1:{dashboard}", environment
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(20)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(600)
+def test_quickstart_through_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    address, environment = head
+    storage = tmp_path / "storage"
+    command = ["ray", "job", "submit", "--address", address, "--working-dir", ".", "--"]
+    command += ["python", "-m", "sweeps", "run", "sweeps/quickstart.yaml", "--storage", str(storage)]
+    stranger = {**environment, "RAY_AUTH_TOKEN": "0" * 64}
+    refused = subprocess.run(command, cwd=ROOT, env=stranger, capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert not storage.exists()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "temporal_consistency/shapes_clip" in done.stdout
+    results = [json.loads(path.read_bytes()) for path in storage.glob("*/cells/*/result.json")]
+    assert len(results) >= 15
+    assert {result["status"] for result in results} == {"done"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing listens on port {port}")

@@ -13,21 +13,28 @@ from ranks import run_ranks, start_ranks
 from safetensors.torch import load_file
 
 from models.seer import Seer
+from tests.tolerance import bound
 from trainables.cell_files import CHECKPOINTS, STOP, TRAINED
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 pytestmark = pytest.mark.slow
 
+LR = 1e-3
 EDIT: dict[str, object] = {
     "training.steps": 20,
     "training.global_batch_size": 4,
-    "training.lr": 1e-3,
+    "training.lr": LR,
     "training.clips": 64,
     "text_decomposer.num_layers": 1,
     "text_decomposer.num_heads": 2,
     "text_decomposer.identity_steps": 2,
     "temporal_attention.num_heads": 2,
 }
+
+
+ROUNDING = bound(torch.float32, 20 * 20, size=1.3)
+"""Of losses of up to 1.3: what comes behind the gradients of 20 steps, about 20 operations each (sums over clips, ranks
+and micro-batches, two moments, a root, a quotient, the update), is done in another order."""
 
 
 def spec(base: Path, *, edit: dict[str, object] | None = None, precision: str = "fp32", **scaling: Any) -> TrialSpec:
@@ -100,22 +107,23 @@ def test_all_stages_on_two_workers_have_the_losses_of_one_worker(
     stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
     folder = fit(spec(tiny_base_folder, workers=2, zero={"stage": stage}), tmp_path)
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
     for name, weight in weights(undisturbed).items():
-        torch.testing.assert_close(weights(folder)[name], weight, rtol=0, atol=2e-3)
+        # Where a gradient is all rounding, Adam's update has its full length and a direction of chance.
+        torch.testing.assert_close(weights(folder)[name], weight, rtol=0, atol=2 * LR)
 
 
 def test_accumulation_and_checkpointed_activations_change_no_loss(
     undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
     folder = fit(spec(tiny_base_folder, micro_batch_size=1, gradient_checkpointing=True), tmp_path)
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
 
 def test_without_the_cache_the_losses_are_the_same(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
     folder = fit(spec(tiny_base_folder, cache=False), tmp_path)
     assert not (tmp_path / "cache").exists()
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-6)
+    assert losses(folder) == losses(undisturbed)
 
 
 @pytest.mark.parametrize("stage", [0, 3])
@@ -173,7 +181,7 @@ def test_after_a_kill_of_one_of_two_ranks_it_ends_the_same(
     cell = spec(tiny_base_folder, workers=2, zero={"stage": stage})
     folder = kill_at(cell, tmp_path, step=7, rank=1)
     fit(cell, tmp_path)
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
 
 def test_moving_average_goes_on_from_the_checkpoint(tiny_base_folder: Path, tmp_path: Path) -> None:
@@ -211,7 +219,7 @@ def test_another_number_of_workers_is_refused_unless_universal(
     universal = spec(tiny_base_folder, workers=1, zero={"stage": stage, "resume": "universal"})
     folder = fit(universal, tmp_path.with_name(f"copy{stage}"))
     assert Result.model_validate_json((folder / RESULT).read_bytes()).error == ""
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
 
 def test_what_is_not_trained_is_warmed_up_all_the_same(
@@ -288,7 +296,7 @@ TorchCheckpointEngine.save = save
     assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in ranks[0].said()
     assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000005"]
     fit(cell, tmp_path)
-    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=1e-4)
+    torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
 
 # -------------------------------------------------------------------------------------------------------------- on GPUs

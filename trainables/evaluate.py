@@ -33,7 +33,7 @@ from trainables.cell_files import (
 )
 from trainables.data.frames import to_video
 from trainables.failures import classify
-from trainables.inputs import prompts, real_clips, size
+from trainables.inputs import clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment, scoring_hash
@@ -100,19 +100,23 @@ class Workbench:
         if key not in self._scorers:
             card = read_card(self.ref(spec))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
-            references = functools.partial(spec.data.reference_clips, *size(spec), self.references)
-            self._scorers[key] = Scorer(keys, references, keep=functools.partial(self._features, spec))
+            self._scorers[key] = Scorer(
+                keys, lambda: self._references(spec), keep=functools.partial(self._features, spec)
+            )
         return self._scorers[key]
 
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Arrays by what they depend on, from the cache where there is one."""
         return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
 
+    def _references(self, spec: TrialSpec) -> NDArray[np.uint8]:
+        return clips_of(spec).reference_clips(size(spec), self.references).all()
+
     def _features(self, spec: TrialSpec, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Features of reference clips."""
         if self.cache is None:  # to know the clips takes as long as to read them
             return compute()
-        clips = {"clips": spec.data.reference_identity(), "size": size(spec), "code": scoring_hash()}
+        clips = {"clips": clips_of(spec).reference_identity(), "size": size(spec), "code": scoring_hash()}
         return self.keep({"what": "reference features", **clips, **depends_on}, compute)
 
 

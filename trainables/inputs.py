@@ -7,7 +7,24 @@ from numpy.typing import NDArray
 
 from models import SYSTEMS
 from models.streams import Streams
+from trainables.data.layout import ClipLayout, ClipSet, Size, continued
 from trainables.trial_spec import TrialSpec
+
+
+def size(spec: TrialSpec) -> Size:
+    """Frames, height and width of a cell's clips."""
+    return Size(spec.protocol.frames, spec.protocol.height, spec.protocol.width)
+
+
+def clips_of(spec: TrialSpec) -> ClipLayout:
+    """The cell's data, of which clips are asked.
+
+    Raises:
+        ValueError: They are prompts alone.
+    """
+    if not isinstance(spec.data, ClipLayout):
+        raise ValueError(f"data layout {spec.data.layout} has no clips -> data: shapes, or a layout of clips")
+    return spec.data
 
 
 def prompts(spec: TrialSpec, folder: Path) -> list[str]:
@@ -20,15 +37,9 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
     Raises:
         ValueError: The data's prompts or annotations cannot be read, or too many of its clips.
     """
-    streams, clips = Streams(spec.seed), spec.protocol.clips
     if not SYSTEMS[spec.system].continues_clips:
-        return spec.data.prompts(streams, clips)
-    return spec.data.example_prompts(streams, clips, *size(spec), folder)
-
-
-def size(spec: TrialSpec) -> tuple[int, int, int]:
-    """Frames, height and width of a cell's clips."""
-    return spec.protocol.frames, spec.protocol.height, spec.protocol.width
+        return spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
+    return list(_continued(spec, folder).texts)
 
 
 def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
@@ -41,6 +52,9 @@ def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
     Shape:
         (b f h w 3) uint8.
     """
-    if not SYSTEMS[spec.system].continues_clips:
-        return None
-    return spec.data.example_clips(Streams(spec.seed), spec.protocol.clips, *size(spec), folder)
+    return _continued(spec, folder).all() if SYSTEMS[spec.system].continues_clips else None
+
+
+def _continued(spec: TrialSpec, folder: Path) -> ClipSet:
+    references = clips_of(spec).reference_clips(size(spec), folder)
+    return continued(references, Streams(spec.seed), spec.protocol.clips)

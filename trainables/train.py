@@ -21,11 +21,11 @@ from models.system import NonFiniteError
 from models.training import TrainedSystem
 from trainables.cell_files import ORIGIN, leave_weights
 from trainables.data.encoded import Batches, Encoded
-from trainables.data.layout import TrainingClips
+from trainables.data.layout import ClipSet, continued
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
 from trainables.fit import Fit, in_words
-from trainables.inputs import size
+from trainables.inputs import clips_of, size
 from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
 from trainables.trial_spec import TrialSpec
@@ -102,7 +102,7 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     assert spec.training is not None
     if not model.learnt:
         return _leave(folder, {})
-    clips = spec.data.training_clips(*size(spec), spec.training.clips or None, bench.references)
+    clips = clips_of(spec).training_clips(size(spec), spec.training.clips or None, bench.references)
     figures = model.prepare(clips.texts[:PREPARED_WITH])
     if figures and dist.get_rank() == 0:
         Spool(folder).append(0, figures)
@@ -121,7 +121,7 @@ def _leave(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
     return True
 
 
-def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: TrainingClips, bench: Workbench) -> Encoded:
+def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: ClipSet, bench: Workbench) -> Encoded:
     about = {
         "system": spec.system,
         "tree": {name: spec.tree[name] for name in cast(type[TrainedSystem], SYSTEMS[spec.system]).encoded_by},
@@ -136,8 +136,6 @@ def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: TrainingCl
 
 def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
     """Clips of the references with draws that no seed changes."""
-    streams, numbers, where = Streams(0), range(HELD_OUT), (*size(spec), bench.references)
-    real = spec.data.example_clips(streams, HELD_OUT, *where)
-    texts = spec.data.example_prompts(streams, HELD_OUT, *where)
-    clips = TrainingClips(texts, list(numbers), lambda some: real[list(some)])
-    return Batches(model, Encoded(model, clips, {}), streams).batch(numbers)
+    streams = Streams(0)
+    clips = continued(clips_of(spec).reference_clips(size(spec), bench.references), streams, HELD_OUT)
+    return Batches(model, Encoded(model, clips, {}), streams).batch(range(HELD_OUT))

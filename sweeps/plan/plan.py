@@ -31,6 +31,7 @@ from sweeps.study.document import Key, Problem, SpecError
 from sweeps.study.fields import SeedRule
 from sweeps.study.types import Hypothesis, Study, Todo
 from trainables.data import ClipsData, Data
+from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
 from trainables.metrics import FAMILIES, MetricKey, absent, resolve, with_companions
 
@@ -264,7 +265,7 @@ def _given_frames(study: Study, setting: Setting, arms: Arms) -> list[tuple[Key,
     """What keeps a system that continues clips from being given their first frames."""
     if not SYSTEMS[study.system].continues_clips:
         return []
-    if not setting.data.has_references:
+    if not isinstance(setting.data, ClipLayout):
         needs = f"{study.system} continues real clips, which data {setting.data.layout} has none of"
         return [(("data",), f"{needs} -> data: shapes, or a layout of clips")]
     most, frames = max(arm.system.given_frames for arm in arms.arms), setting.protocol.frames
@@ -333,7 +334,7 @@ def _metrics(
             wrong.append((("extractors", str(family.extractor)) if given else place, str(error)))
             continue
         metrics.append(metric)
-        if data is not None and family.needs_references and not data.has_references:
+        if data is not None and family.needs_references and not isinstance(data, ClipLayout):
             wrong.append((place, f"{name} compares with reference clips, which data {data.layout} has none of"))
         if protocol is not None and family.least_clips > protocol.clips:
             wrong.append((place, f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"))

@@ -39,6 +39,7 @@ from sweeps.study.types import (
     Tracking,
 )
 from trainables.data import Data
+from trainables.data.layout import ClipLayout
 from trainables.metrics import FAMILIES, Extractors, resolve, with_companions
 
 WIDTH = 120
@@ -133,7 +134,9 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
             metric = resolve(family.name, card, Extractors(), base)
         except ValueError:
             continue  # it needs a network that the base does not bring along
-        if metric.least_frames <= card.protocol.frames and (data.has_references or not family.needs_references):
+        if metric.least_frames <= card.protocol.frames and (
+            isinstance(data, ClipLayout) or not family.needs_references
+        ):
             scorable[family.name] = f"{family.direction}; {family.meaning} ({metric.key})"
     return {
         "data": written,

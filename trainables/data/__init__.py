@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from models.streams import Streams
 from trainables.data.frames import Choice, Whole
-from trainables.data.layout import Layout, TrainingClips
+from trainables.data.layout import ClipLayout, ClipSet, Size
 from trainables.data.prompts import PromptsData
 
 if TYPE_CHECKING:
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
     from trainables.data.annotations import Entry
 
 
-def _examples(streams: Streams, clips: int, references: int) -> list[int]:
-    """Numbers of the reference clips that a cell's clips continue: without repeats as long as there are enough."""
-    order = streams.generator("examples").permutation(references).tolist()
-    return [order[k % references] for k in range(clips)]
-
-
-class ShapesData(Layout):
+class ShapesData(ClipLayout):
     """The procedural world of coloured shapes: prompts of its grammar, and rendered clips to compare with.
 
     Args:
@@ -39,11 +33,6 @@ class ShapesData(Layout):
     layout: Literal["shapes"] = "shapes"
     split: Literal["train", "test"] = "test"
     references: Annotated[int, Field(ge=2)] = 256
-
-    @property
-    def has_references(self) -> bool:
-        """Whether there are clips for distances between sets."""
-        return True
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
         """One prompt per clip, balanced: any 12 in a row hold every shape three times and every colour twice.
@@ -71,78 +60,57 @@ class ShapesData(Layout):
 
         return ["shapes", WORLD, self.split, self.references]
 
-    def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
-        """Reference clips, rendered to H.264 once and decoded here.
+    def reference_clips(self, size: Size, folder: Path) -> ClipSet:
+        """Scenes of the split, rendered to H.264 once and decoded when they are asked for.
 
         Args:
-            frames: Per clip.
-            height: Pixels.
-            width: Pixels.
-            folder: Where rendered clips are kept; several processes may share it.
-
-        Shape:
-            (n f h w 3) uint8.
-
-        Raises:
-            ClipError: A clip that was rendered earlier cannot be read any more.
+            size: Of a clip.
+            folder: Where rendered clips are kept.
         """
         from trainables.data.shapes import WORLD, read_dataset, write_dataset
 
-        name = f"shapes{WORLD}_{self.split}_{self.references}x{frames}x{height}x{width}"
-        size = {"frames": frames, "height": height, "width": width}
-        clips, _ = read_dataset(write_dataset(folder / name, self.references, self.split, **size), frames)
-        return clips
+        name = f"shapes{WORLD}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
 
-    def example_prompts(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> list[str]:
-        """Captions of the reference clips that a cell's clips continue, for systems that are given first frames.
+        def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
+            clips, _ = read_dataset(
+                write_dataset(folder / name, self.references, self.split, **size._asdict()), size.frames
+            )
+            return clips if len(numbers) == len(clips) and list(numbers) == [*range(len(clips))] else clips[[*numbers]]
 
-        Clip k of a seed has the same one in every arm, however many clips there are.
+        return self._scenes(self.split, self.references, read)
 
-        Args:
-            streams: Of the cell's seed.
-            clips: How many.
-            frames: Per clip; like what follows, not used: any scene can be rendered.
-            height: Pixels.
-            width: Pixels.
-            folder: Where rendered clips are kept.
-        """
-        from trainables.data.scenes import draw_scene
-
-        return [draw_scene(self.split, index).caption() for index in _examples(streams, clips, self.references)]
-
-    def example_clips(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> NDArray[np.uint8]:
-        """The reference clips of ``example_prompts`` themselves, as ``reference_clips`` gives them."""
-        return self.reference_clips(frames, height, width, folder)[_examples(streams, clips, self.references)]
-
-    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
-        """Scenes of the split that is not the references', rendered when they are asked for.
+    def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
+        """Scenes of the other split, rendered when they are asked for; 4,096 by default, as the base was trained on.
 
         Args:
-            frames: Per clip.
-            height: Pixels.
-            width: Pixels.
-            most: How many; 4,096 by default, as many as the base was trained on.
+            size: Of a clip.
+            most: How many.
             folder: Not used: nothing is kept.
         """
         import numpy as np
 
         from trainables.data.scenes import draw_scene
-        from trainables.data.shapes import WORLD, render
+        from trainables.data.shapes import render
 
         split: Literal["train", "test"] = "train" if self.split == "test" else "test"
-        scenes = [draw_scene(split, index) for index in range(most or 4096)]
-        return TrainingClips(
-            [scene.caption() for scene in scenes],
-            [["shapes", WORLD, split, index] for index in range(len(scenes))],
-            lambda numbers: np.stack([render(scenes[k], frames, height, width) for k in numbers]),
-        )
+
+        def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
+            return np.stack([render(draw_scene(split, k), *size) for k in numbers])
+
+        return self._scenes(split, most or 4096, read)
+
+    @staticmethod
+    def _scenes(
+        split: Literal["train", "test"], num: int, read: Callable[[Sequence[int]], NDArray[np.uint8]]
+    ) -> ClipSet:
+        from trainables.data.scenes import draw_scene
+        from trainables.data.shapes import WORLD
+
+        texts = [draw_scene(split, index).caption() for index in range(num)]
+        return ClipSet(texts, [["shapes", WORLD, split, index] for index in range(num)], read)
 
 
-class ClipsData(Layout):
+class ClipsData(ClipLayout):
     """A dataset of one's own: video files with annotations, in a layout in which such datasets are published.
 
     Args:
@@ -166,11 +134,6 @@ class ClipsData(Layout):
     def folder(self) -> Path:
         """Where the dataset is."""
         return Path(self.path).expanduser()
-
-    @property
-    def has_references(self) -> bool:
-        """Whether there are clips for distances between sets."""
-        return True
 
     def entries(self) -> Sequence[Entry]:
         """The annotated clips of the split, in an order that depends on no seed and mixes classes and recordings.
@@ -202,102 +165,49 @@ class ClipsData(Layout):
 
         return [stamp(entry, self.frames) for entry in self.entries()[: self.references]]
 
-    def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
-        """Reference clips, looked at once and then decoded here.
+    def reference_clips(self, size: Size, folder: Path) -> ClipSet:
+        """Clips of the split, looked at once and decoded when they are asked for.
 
         Args:
-            frames: Per clip.
-            height: Pixels.
-            width: Pixels.
-            folder: Where the list of clips that cannot be used is kept.
-
-        Shape:
-            (n f h w 3) uint8.
-
-        Raises:
-            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
-        """
-        from trainables.data.ingest import read_all
-
-        size = (frames, height, width)
-        return read_all(self._references(size, folder), self.frames, size)
-
-    def example_prompts(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> list[str]:
-        """Texts of the reference clips that a cell's clips continue, for systems that are given first frames.
-
-        Clip k of a seed has the same one in every arm, however many clips there are.
-
-        Args:
-            streams: Of the cell's seed.
-            clips: How many.
-            frames: Per clip.
-            height: Pixels.
-            width: Pixels.
+            size: Of a clip.
             folder: Where the list of clips that cannot be used is kept.
 
         Raises:
             ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
         """
-        good = self._references((frames, height, width), folder)
-        return [good[k].text for k in _examples(streams, clips, len(good))]
+        return self._usable(self.entries()[: self.references], size, folder)
 
-    def example_clips(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> NDArray[np.uint8]:
-        """The clips of ``example_prompts`` themselves.
-
-        Raises:
-            ClipError: One of them cannot be decoded.
-        """
-        from trainables.data.ingest import read_all
-
-        size = (frames, height, width)
-        good = self._references(size, folder)
-        return read_all([good[k] for k in _examples(streams, clips, len(good))], self.frames, size)
-
-    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
-        """Clips of the split that is not the references', looked at once and decoded when they are asked for.
-
-        Args:
-            frames: Per clip.
-            height: Pixels.
-            width: Pixels.
-            most: How many at most; all by default.
-            folder: Where the list of clips that cannot be used is kept.
+    def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
+        """Clips of the other split, looked at once and decoded when they are asked for; all by default.
 
         Raises:
             ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
         """
-        from trainables.data.ingest import read_all, stamp
-
-        size = (frames, height, width)
         other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
-        good = other._good(other.entries()[:most], size, folder)
-        return TrainingClips(
+        return other._usable(other.entries()[:most], size, folder)
+
+    def _usable(self, entries: Sequence[Entry], size: Size, folder: Path) -> ClipSet:
+        """Those that can be decoded."""
+        from trainables.data.ingest import ingest, read_all, stamp
+
+        name = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {size[0]}".encode()).hexdigest()[:16]
+        good = ingest(entries, self.frames, size, folder / f"{self.layout}-{name}").good
+        return ClipSet(
             [entry.text for entry in good],
             [stamp(entry, self.frames) for entry in good],
             lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
+            {key: [entry.further[key] for entry in good] for key in good[0].further},
         )
-
-    def _references(self, size: tuple[int, int, int], folder: Path) -> Sequence[Entry]:
-        """The reference clips that can be used."""
-        return self._good(self.entries()[: self.references], size, folder)
-
-    def _good(self, entries: Sequence[Entry], size: tuple[int, int, int], folder: Path) -> Sequence[Entry]:
-        """Those that can be used, looked at once."""
-        from trainables.data.ingest import ingest
-
-        name = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {size[0]}".encode()).hexdigest()[:16]
-        return ingest(entries, self.frames, size, folder / f"{self.layout}-{name}").good
 
 
 @functools.lru_cache(maxsize=8)
 def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_out: float) -> Sequence[Entry]:
     from trainables.data.annotations import READERS, AnnotationError
+    from trainables.data.further import with_further_texts
 
     entries = READERS[layout](folder, split, held_out)
+    if layout != "captions":  # its own file has them
+        entries = with_further_texts(entries, folder)
     if len(entries) < 2:
         raise AnnotationError([f"{folder}: {len(entries)} clips in split {split} -> at least 2"])
     return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())

@@ -7,14 +7,16 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 Split = Literal["train", "test"]
 
 SHOWN_PROBLEMS = 20
+CAPTIONS = ("path", "text", "category")
+"""Columns of a captions file; others are further texts."""
 VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
 
 
@@ -39,6 +41,8 @@ class Entry:
         start: First frame.
         stop: One past the last frame; None is the end.
         group: Entries of one recording, which a split by hash never parts.
+        key: What the annotations call it: by this, further texts are found.
+        further: Further texts by name, such as predicted states.
     """
 
     path: Path
@@ -47,6 +51,8 @@ class Entry:
     start: int = 0
     stop: int | None = None
     group: str = ""
+    key: str = ""
+    further: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:
@@ -102,7 +108,7 @@ def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
         elif lines:
             images = file.parent / "images0"
             group = file.parent.relative_to(root).as_posix()
-            entries.append(Entry(images if images.is_dir() else file.parent, lines[0], group=group))
+            entries.append(Entry(images if images.is_dir() else file.parent, lines[0], group=group, key=group))
     if problems:
         raise AnnotationError(problems)
     if not entries:
@@ -124,7 +130,7 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
     listing = validation if published and split == "test" else train
     entries: list[Entry] = []
     problems: list[str] = []
-    for line, row in _rows(listing, ("video_id", "start_frame", "stop_frame", "narration"), problems):
+    for line, row in csv_rows(listing, ("video_id", "start_frame", "stop_frame", "narration"), problems):
         video = row["video_id"]
         try:
             start, stop = int(row["start_frame"]) - 1, int(row["stop_frame"])
@@ -135,7 +141,9 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
             problems.append(f"{listing}:{line}: frames {start + 1} to {stop} -> from 1, and the stop not before it")
             continue
         category = row.get("verb", "") or row.get("verb_class", "")
-        entries.append(Entry(_epic_video(root, video), row["narration"], category, start, stop, group=video))
+        entries.append(
+            Entry(_epic_video(root, video), row["narration"], category, start, stop, video, f"{video}:{start + 1}")
+        )
     _demand_sound(entries, problems, listing)
     return entries if published else of_split(entries, split, held_out)
 
@@ -155,14 +163,16 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
         if file.suffix.lower() in VIDEOS:
             name = file.parent.name
             words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)).lower()
-            entries.append(Entry(file, words or name, name, group=re.sub(r"_c\d+$", "", file.stem)))
+            entries.append(Entry(file, words or name, name, group=re.sub(r"_c\d+$", "", file.stem), key=file.stem))
     if not entries:
         raise AnnotationError([f"{base}: no class folders with clips -> UCF-101's folders, or another layout"])
     return of_split(entries, split, held_out)
 
 
 def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, and perhaps category.
+    """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, perhaps category.
+
+    All other columns are further texts of the clip.
 
     Args:
         root: The folder, or the captions file itself.
@@ -177,10 +187,18 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
     if listing is None:
         raise AnnotationError([f"{root}: neither captions.csv nor captions.jsonl there -> path,text[,category]"])
     problems: list[str] = []
-    rows = _json_rows if listing.suffix == ".jsonl" else _rows
+    rows = json_rows if listing.suffix == ".jsonl" else csv_rows
+    found = [row for _, row in rows(listing, ("path", "text"), problems)]
+    names = [name for name in dict.fromkeys(key for row in found for key in row) if name not in CAPTIONS]
     entries = [
-        Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"])
-        for _, row in rows(listing, ("path", "text"), problems)
+        Entry(
+            listing.parent / row["path"],
+            row["text"],
+            row.get("category", ""),
+            group=row["path"],
+            further={name: row.get(name, "") for name in names},
+        )
+        for row in found
     ]
     _demand_sound(entries, problems, listing)
     return of_split(entries, split, held_out)
@@ -217,7 +235,7 @@ def _ssv2(root: Path, listing: Path) -> list[Entry]:
             problems.append(f"{listing}: entry {number} has no {'text' if name else 'id'} -> id and label")
         else:
             template = str(row.get("template") or "")
-            entries.append(Entry(clips / f"{name}.webm", text, template, group=name))
+            entries.append(Entry(clips / f"{name}.webm", text, template, group=name, key=name))
     _demand_sound(entries, problems, listing)
     return entries
 
@@ -253,7 +271,7 @@ def _text(file: Path, problems: list[str]) -> str:
 Rows = Iterator[tuple[int, dict[str, str]]]
 
 
-def _rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
+def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
     """Lines of a CSV file that hold all these columns, each with its number."""
     reader = csv.DictReader(_text(file, problems).splitlines())
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
@@ -268,7 +286,7 @@ def _rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
             yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
 
 
-def _json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
+def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
     """The same of a file with one JSON map per line."""
     for number, line in enumerate(_text(file, problems).splitlines(), 1):
         if not line.strip():

@@ -12,7 +12,7 @@ from models.contracts import Clips, Tensors, TrainedModel
 from models.streams import Draws, Streams
 from trainables.cache import Arrays
 from trainables.data.frames import to_video
-from trainables.data.layout import TrainingClips
+from trainables.data.layout import ClipSet
 
 Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 
@@ -38,7 +38,7 @@ class Encoded:
     def __init__(
         self,
         model: TrainedModel,
-        clips: TrainingClips,
+        clips: ClipSet,
         depends_on: Mapping[str, Any],
         keep: Keep = lambda depends_on, compute: compute(),
         room: int = _HELD_BYTES,
@@ -49,7 +49,7 @@ class Encoded:
         self._held = 0
 
     def __len__(self) -> int:
-        return len(self._clips.texts)
+        return len(self._clips)
 
     @functools.cached_property
     def kept(self) -> bool:
@@ -70,7 +70,8 @@ class Encoded:
     def _read(self, shard: int) -> Arrays:
         numbers = range(shard * SHARD, min((shard + 1) * SHARD, len(self)))
         identity = [self._clips.identity[k] for k in numbers]
-        about = {"what": "training clips", "clips": identity, "texts": self._texts(numbers), **self._depends_on}
+        texts = {"texts": self._texts(numbers), "further": self._further(numbers)}
+        about = {"what": "training clips", "clips": identity, **texts, **self._depends_on}
         arrays = self._keep(about, functools.partial(self._encode, numbers))
         self._held += _num_bytes(arrays)
         if self._held > _HELD_BYTES:
@@ -81,8 +82,11 @@ class Encoded:
     def _texts(self, numbers: Sequence[int]) -> list[str]:
         return [self._clips.texts[k] for k in numbers]
 
+    def _further(self, numbers: Sequence[int]) -> dict[str, list[str]]:
+        return {name: [texts[k] for k in numbers] for name, texts in self._clips.further.items()}
+
     def _encode(self, numbers: Sequence[int]) -> Arrays:
-        clips = Clips(to_video(self._clips.read(numbers)), self._texts(numbers))
+        clips = Clips(to_video(self._clips.read(numbers)), self._texts(numbers), self._further(numbers))
         return {name: values.numpy() for name, values in self._model.encode(clips).items()}
 
 

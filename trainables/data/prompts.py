@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints
 
 from models.streams import Streams
-from trainables.data.layout import Layout, TrainingClips
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from trainables.data.layout import Layout
 
 
 class PromptsData(Layout):
@@ -29,11 +25,6 @@ class PromptsData(Layout):
         Field(validation_alias=AliasChoices("prompts", "source")),
     ]
 
-    @property
-    def has_references(self) -> bool:
-        """Whether there are clips for distances between sets."""
-        return False
-
     def prompts(self, streams: Streams, clips: int) -> list[str]:
         """The prompts in their order, from the start again where there are more clips than prompts.
 
@@ -46,46 +37,6 @@ class PromptsData(Layout):
         """
         given = self.source if isinstance(self.source, list) else _lines(Path(self.source))
         return [given[k % len(given)] for k in range(clips)]
-
-    def reference_identity(self) -> list[Any]:
-        """None there are."""
-        return []
-
-    def reference_clips(self, frames: int, height: int, width: int, folder: Path) -> NDArray[np.uint8]:
-        """None there are.
-
-        Raises:
-            ValueError: Always; ``has_references`` says so beforehand.
-        """
-        raise ValueError("data layout prompts has no reference clips -> metrics without references, or data: shapes")
-
-    def example_prompts(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> list[str]:
-        """None there are.
-
-        Raises:
-            ValueError: Always; ``has_references`` says so beforehand.
-        """
-        raise ValueError("data layout prompts has no clips to continue -> data: shapes, or a layout of clips")
-
-    def example_clips(
-        self, streams: Streams, clips: int, frames: int, height: int, width: int, folder: Path
-    ) -> NDArray[np.uint8]:
-        """None there are.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("data layout prompts has no clips to continue -> data: shapes, or a layout of clips")
-
-    def training_clips(self, frames: int, height: int, width: int, most: int | None, folder: Path) -> TrainingClips:
-        """None there are.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("data layout prompts has no clips to train on -> data: shapes, or a layout of clips")
 
 
 def _lines(path: Path) -> list[str]:

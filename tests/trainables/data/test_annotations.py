@@ -53,8 +53,8 @@ def test_something_something(tmp_path: Path) -> None:
     root = ssv2(tmp_path, LABELS, [{"id": "7", "label": "closing a box", "template": "Closing [something]"}])
     clips = tmp_path / "20bn-something-something-v2"
     assert read_ssv2(root, "train", 0.1) == [
-        Entry(clips / "78687.webm", LABELS[0]["label"], LABELS[0]["template"], group="78687"),
-        Entry(clips / "42326.webm", "Pushing a cup left", "Pushing [something] left", group="42326"),
+        Entry(clips / "78687.webm", LABELS[0]["label"], LABELS[0]["template"], group="78687", key="78687"),
+        Entry(clips / "42326.webm", "Pushing a cup left", "Pushing [something] left", group="42326", key="42326"),
     ]
     assert [entry.text for entry in read_ssv2(root, "test", 0.1)] == ["closing a box"]
 
@@ -96,8 +96,8 @@ def test_epic_kitchens(tmp_path: Path) -> None:
     put(tmp_path / "EPIC_100_validation.csv", EPIC_HEAD + "P02_01_0,P02,P02_01,1,60,take cup,take,cup\n")
     video = put(tmp_path / "P01" / "videos" / "P01_01.MP4", "")
     assert read_epic(tmp_path, "train", 0.1) == [
-        Entry(video, "open door", "open", 8, 202, group="P01_01"),
-        Entry(video, "turn on light", "turn-on", 202, 300, group="P01_01"),
+        Entry(video, "open door", "open", 8, 202, group="P01_01", key="P01_01:9"),
+        Entry(video, "turn on light", "turn-on", 202, 300, group="P01_01", key="P01_01:203"),
     ]
     (validation,) = read_epic(tmp_path, "test", 0.1)
     assert (validation.start, validation.stop, validation.text) == (0, 60, "take cup")

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.streams import Streams
 from trainables.data import Data, ShapesData
+from trainables.data.layout import ClipLayout, Size, continued
 from trainables.data.prompts import PromptsData
 from trainables.data.scenes import COLOURS, SHAPES
 
@@ -41,14 +42,30 @@ def test_prompts_are_balanced(seed: int) -> None:
 
 def test_reference_clips_are_rendered_once_and_decoded(tmp_path: Path) -> None:
     data = ShapesData(references=4)
-    clips = data.reference_clips(3, 32, 32, tmp_path)
+    clips = data.reference_clips(Size(3, 32, 32), tmp_path).all()
     assert clips.shape == (4, 3, 32, 32, 3)
     assert clips.dtype == np.uint8
     (folder,) = tmp_path.iterdir()
     written = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    assert np.array_equal(data.reference_clips(3, 32, 32, tmp_path), clips)
+    assert np.array_equal(data.reference_clips(Size(3, 32, 32), tmp_path).all(), clips)
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == written
-    assert data.reference_clips(2, 64, 64, tmp_path).shape == (4, 2, 64, 64, 3)
+    assert data.reference_clips(Size(2, 64, 64), tmp_path).all().shape == (4, 2, 64, 64, 3)
+
+
+def test_texts_of_references_render_nothing(tmp_path: Path) -> None:
+    references = ShapesData(references=4).reference_clips(Size(3, 32, 32), tmp_path)
+    assert len(continued(references, Streams(0), 6).texts) == 6
+    assert list(tmp_path.iterdir()) == []
+    assert references.read([3, 1]).shape == (2, 3, 32, 32, 3)
+
+
+@pytest.mark.parametrize("size", [Size(2, 32, 48), Size(2, 48, 32)])
+def test_scenes_are_rendered_in_any_shape(size: Size, tmp_path: Path) -> None:
+    data = ShapesData(references=2)
+    for clips in (data.reference_clips(size, tmp_path), data.training_clips(size, 2, tmp_path)):
+        pixels = clips.all()
+        assert pixels.shape == (2, *size, 3)
+        assert all(len(np.unique(clip.reshape(-1, 3), axis=0)) > 2 for clip in pixels), "a shape before a background"
 
 
 def test_prompts_of_ones_own(tmp_path: Path) -> None:
@@ -57,14 +74,9 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     for given in (["a cat", "a dog"], str(file)):
         data = _data({"layout": "prompts", "prompts": given})
         assert data.prompts(Streams(0), 3) == ["a cat", "a dog", "a cat"]
-        assert not data.has_references
+        assert not isinstance(data, ClipLayout)
         assert _data(data.model_dump()) == data
         assert _data(data.model_dump(mode="json")) == data
-
-
-def test_prompts_without_references_say_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no reference clips"):
-        _data({"layout": "prompts", "prompts": ["a"]}).reference_clips(2, 8, 8, tmp_path)
 
 
 def test_bad_prompt_files_say_what_is_wrong(tmp_path: Path) -> None:

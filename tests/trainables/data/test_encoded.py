@@ -1,8 +1,9 @@
 """Training clips as a model encodes them: what is kept, what every step draws, and what shifts no draw."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.bases.stable_diffusion import StableDiffusion
-from models.contracts import TrainedModel
+from models.contracts import Clips, TrainedModel
 from models.seer import Seer
 from models.streams import Streams
 from tests.tolerance import STANDARD_ERRORS, bound
@@ -18,8 +19,7 @@ from trainables.cache import Cache
 from trainables.data import ClipsData, ShapesData
 from trainables.data.encoded import SHARD, Batches, Encoded
 from trainables.data.frames import to_video
-from trainables.data.layout import TrainingClips
-from trainables.data.prompts import PromptsData
+from trainables.data.layout import ClipSet, Size, continued
 
 NUM = SHARD + 5
 SIZE = (3, 32, 32)
@@ -38,9 +38,9 @@ class RandomClips:
         return self.pixels[list(numbers)]
 
     @property
-    def training(self) -> TrainingClips:
+    def training(self) -> ClipSet:
         texts = [f"clip {k}" for k in range(len(self.pixels))]
-        return TrainingClips(texts, list(range(len(self.pixels))), self.read)
+        return ClipSet(texts, list(range(len(self.pixels))), self.read)
 
 
 @pytest.fixture
@@ -124,6 +124,28 @@ def test_a_batch_in_parts_is_the_batch(model: TrainedModel) -> None:
     assert not torch.equal(batches(model, seed=1).batch(range(6, 12))["noise"], whole["noise"])
 
 
+def test_further_texts_reach_the_model_and_decide_what_is_kept(model: TrainedModel) -> None:
+    clips, seen, kept = RandomClips().training, [], []
+
+    class Spy:
+        def encode(self, given: Clips) -> Any:
+            seen.append(given)
+            return model.encode(given)
+
+    def keep(depends_on: Any, compute: Any) -> Any:
+        kept.append(depends_on)
+        return compute()
+
+    states = [f"state of {k}" for k in range(NUM)]
+    Encoded(cast(TrainedModel, Spy()), replace(clips, further={"states": states}), {}, keep).of([1])
+    assert seen[-1].further == {"states": states[:SHARD]}
+    assert kept[-1]["further"] == {"states": states[:SHARD]}
+    assert clips.take([4, 4, 1]).texts == ["clip 4", "clip 4", "clip 1"]
+    taken = replace(clips, further={"states": states}).take([4, 1])
+    assert taken.further == {"states": [states[4], states[1]]}
+    assert np.array_equal(taken.read([1]), clips.read([1]))
+
+
 def test_fresh_noise_at_every_pass_over_the_clips_and_another_order(model: TrainedModel) -> None:
     every = batches(model, num=8).batch(range(16))
     assert every["noise"].flatten(1).unique(dim=0).shape[0] == 16
@@ -147,33 +169,20 @@ def test_timesteps_are_uniform_and_noise_is_normal(model: TrainedModel) -> None:
 # --------------------------------------------------------------------------------------------------------- what is read
 
 
-def test_of_shapes_the_examples_are_references_and_training_clips_are_not(tmp_path: Path) -> None:
-    data, size = ShapesData(references=6), (4, 32, 32)
-    references = data.reference_clips(*size, tmp_path)
+def test_of_shapes_the_continued_clips_are_references_and_training_clips_are_not(tmp_path: Path) -> None:
+    data, size = ShapesData(references=6), Size(4, 32, 32)
+    references = data.reference_clips(size, tmp_path)
     for streams in (Streams(0), Streams(1)):
-        clips, texts = (
-            data.example_clips(streams, 6, *size, tmp_path),
-            data.example_prompts(streams, 6, *size, tmp_path),
-        )
-        assert sorted(clip.tobytes() for clip in clips) == sorted(clip.tobytes() for clip in references)
-        assert data.example_prompts(streams, 3, *size, tmp_path) == texts[:3], "more clips shift none"
-    assert len({tuple(data.example_prompts(Streams(seed), 6, *size, tmp_path)) for seed in (0, 1)}) == 2
-    training = data.training_clips(*size, 10, tmp_path)
-    assert len(training.texts) == len(training.identity) == 10
+        clips = continued(references, streams, 6)
+        assert sorted(clip.tobytes() for clip in clips.all()) == sorted(clip.tobytes() for clip in references.all())
+        assert continued(references, streams, 3).texts == clips.texts[:3], "more clips shift none"
+        assert continued(references, streams, 8).texts[6:] == clips.texts[:2]
+    assert len({tuple(continued(references, Streams(seed), 6).texts) for seed in (0, 1)}) == 2
+    training = data.training_clips(size, 10, tmp_path)
+    assert len(training.texts) == len(training.identity) == len(training) == 10
     assert training.read([3, 7]).shape == (2, 4, 32, 32, 3)
     assert np.array_equal(training.read([7]), training.read([3, 7])[1:])
-    assert len(data.training_clips(*size, None, tmp_path).texts) == 4096
-
-
-def test_prompts_alone_have_no_clips(tmp_path: Path) -> None:
-    data: Any = PromptsData(layout="prompts", prompts=["a cat"])
-    for ask in (
-        lambda: data.example_prompts(Streams(0), 1, 4, 32, 32, tmp_path),
-        lambda: data.example_clips(Streams(0), 1, 4, 32, 32, tmp_path),
-        lambda: data.training_clips(4, 32, 32, None, tmp_path),
-    ):
-        with pytest.raises(ValueError, match="no clips to"):
-            ask()
+    assert len(data.training_clips(size, None, tmp_path)) == 4096
 
 
 def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: WriteVideo, tmp_path: Path) -> None:
@@ -183,17 +192,16 @@ def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: Wri
     lines = "".join(f"{number}.mp4,text {number}\n" for number in range(12))
     (captions_folder / "captions.csv").write_text(f"path,text\n{lines}")
     data = ClipsData(layout="captions", path=str(captions_folder), held_out=0.5, references=4)
-    size = (4, 16, 16)
-    training = data.training_clips(*size, None, tmp_path)
+    size = Size(4, 16, 16)
+    training = data.training_clips(size, None, tmp_path)
     held_out = {entry.text for entry in data.entries()}
     assert training.texts
     assert not held_out & set(training.texts)
     assert training.read([0, 1]).shape == (2, 4, 16, 16, 3)
-    assert len(data.training_clips(*size, 2, tmp_path).texts) == 2
-    where = (*size, tmp_path)
-    prompts, clips = data.example_prompts(Streams(0), 3, *where), data.example_clips(Streams(0), 3, *where)
-    assert set(prompts) <= held_out
-    assert clips.shape == (3, 4, 16, 16, 3)
+    assert len(data.training_clips(size, 2, tmp_path)) == 2
+    clips = continued(data.reference_clips(size, tmp_path), Streams(0), 3)
+    assert set(clips.texts) <= held_out
+    assert clips.all().shape == (3, 4, 16, 16, 3)
 
 
 def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: Path) -> None:
@@ -204,9 +212,8 @@ def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: P
     data = ClipsData(layout="captions", path=str(folder), held_out=0.5, references=60)
     bad = data.entries()[0]
     bad.path.write_bytes(b"not a video")
-    where = (4, 16, 16, tmp_path)
     num = len(data.entries()) - 1
-    prompts = data.example_prompts(Streams(0), num, *where)
-    assert bad.text not in prompts
-    assert len(set(prompts)) == num
-    assert len(data.example_clips(Streams(0), num, *where)) == num
+    clips = continued(data.reference_clips(Size(4, 16, 16), tmp_path), Streams(0), num)
+    assert bad.text not in clips.texts
+    assert len(set(clips.texts)) == num
+    assert len(clips.all()) == num

@@ -18,8 +18,7 @@ from ray import tune
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import open_book, write_study
 from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.run.progress import say
 from sweeps.run.queue import Agenda
 from sweeps.run.tune import connect, run_trials
@@ -52,7 +51,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rows, trivial, raw = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
-        plan = expand(load(write_study(Path(scratch), arguments.cells)))
+        plan = load(write_study(Path(scratch), arguments.cells))
         connect()
         try:
             for number in range(arguments.rounds):

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import open_book, write_study
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from trainables.spool import Spool
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing answers
@@ -26,7 +25,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        plan = expand(load(write_study(Path(scratch), 10)))
+        plan = load(write_study(Path(scratch), 10))
         rounds = [spool(plan, Path(scratch) / f"round{number}", arguments.points) for number in range(arguments.rounds)]
     whole = arguments.points * len(rounds) / sum(seconds for seconds, _ in rounds)
     setting = f"{arguments.points} points of {len(plan.cells)} cells in turn, the tracker's server does not exist."

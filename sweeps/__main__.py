@@ -271,11 +271,11 @@ def schema() -> None:
 
 def _plan(study: Path, profile: str | None) -> "Plan":
     """The study worked out, or everything that is wrong with it on standard error and exit code 2."""
-    from sweeps.plan import expand
-    from sweeps.plan.loading import SpecError, load
+    from sweeps.plan import load
+    from sweeps.study.document import SpecError
 
     try:
-        return expand(load(study, profile))
+        return load(study, profile)
     except SpecError as error:
         _refuse(str(error))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeps.results.ledger import Record
+from sweeps.results.winners import trials_of
 from sweeps.study.words import counted
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def audit(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> 
         if cell.seed in asked and cell.id in records:
             of_plan[cell.arm].append(records[cell.id])
     search = plan.search
-    of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms} if search else {}
+    of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}
     efforts = tuple(_effort(arm.id, of_plan[arm.id], of_trials.get(arm.id, [])) for arm in plan.arms)
     found = [*_per_cell(plan, of_plan), *_of_search(plan, of_trials)]
     problems, remarks = ([line for line, is_problem in found if is_problem == kind] for kind in (True, False))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from sweeps.plan.arms import CONTROL
 from sweeps.report.captions import mixed, significance, warnings
 from sweeps.results.comparison import ArmRow, Found, compare, newest_code, settings_of
+from sweeps.results.importances import importances
 from sweeps.results.ledger import Record
+from sweeps.results.winners import confirmation, fronts, trials_of
 from sweeps.study.words import counted, sampled_text
 
 if TYPE_CHECKING:
@@ -75,10 +77,8 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
     search = plan.search
     if search is None:
         return None
-    from sweeps.run.proposer import confirmation, importances
-
     shares = {space.arm.id: importances(space, search, records) for space in search.arms}
-    of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms}
+    of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms}
     trials = {arm: [_trial(plan, record) for record in found] for arm, found in of_trials.items()}
     cells = confirmation(search, records)
     fresh = _found(cells, records)
@@ -129,7 +129,6 @@ def _trial(plan: "Plan", record: Record) -> TrialRow:
 
 def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Objective]") -> list[TrialRow]:
     """The Pareto front over all arms, or with one objective the best trial of each arm; the earliest of equals."""
-    from sweeps.plan.search import fronts
 
     def ranked(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
         whole = [row for row in rows if row.status == "done" and all(goal.key in row.values for goal in objectives)]

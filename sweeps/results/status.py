@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.results.driver import Driver, read_driver
 from sweeps.results.ledger import Ledger, Record, state, study_folder
 from sweeps.results.stopping import stage_of
+from sweeps.results.winners import confirmation, trials_of
 from sweeps.study.words import duration
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
         return cells
     confirmed = _confirmations(search, records)
     for stage, arm, count in search.proposed():
-        there = search.trials_of(arm, records) if stage == "search" else confirmed.get(arm, [])
+        there = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
         cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in there]
         cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(there))
     return cells
@@ -50,8 +51,6 @@ def _confirmations(search: "SearchPlan", records: Mapping[str, Record]) -> dict[
     """What is there of the confirmation of the winners as they stand now, by arm."""
     found: dict[str, list[Record]] = {}
     if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
-        from sweeps.run.proposer import confirmation
-
         for cell in confirmation(search, records):
             if cell.id in records:
                 found.setdefault(cell.arm, []).append(records[cell.id])

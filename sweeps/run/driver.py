@@ -154,14 +154,14 @@ class _Run:
 
     def _say_changes(self) -> None:
         """How the study differs from the form in which it last ran."""
-        from sweeps.plan import expand
+        from sweeps.plan import load
         from sweeps.plan.diff import differences
-        from sweeps.plan.loading import SpecError, load
+        from sweeps.study.document import SpecError
 
         if not self.resolved.exists():
             return
         try:
-            changed = differences(expand(load(self.resolved)), self.plan)
+            changed = differences(load(self.resolved), self.plan)
         except SpecError as error:
             say(f"{self.resolved}: the form in which this study last ran is not understood any more ({error})")
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sweeps.plan import Cell, Plan
 from sweeps.results.ledger import WAITING, Record, state
 from sweeps.results.status import listed
+from sweeps.results.winners import trials_of, winners
 
 if TYPE_CHECKING:
     from sweeps.cost.budget import Meter
@@ -170,15 +171,15 @@ class Agenda:
             if not asked:
                 yield None
         if search.confirm is not None:
-            winners = {arm_id: arm.winners(search.confirm.top) for arm_id, arm in self._searches.items()}
-            yield from self._in_blocks(self._due(search.confirmation(winners)))
+            best = {space.arm.id: winners(search, space, self.records, search.confirm.top) for space in spaces}
+            yield from self._in_blocks(self._due(search.confirmation(best)))
 
     def _once_more(self, search: "SearchPlan") -> Iterator[Cell | None]:
         """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""
         there = [
             search.trial(record.arm, record.trial, record.sampled)
             for space in search.arms
-            for record in search.trials_of(space.arm.id, self.records)
+            for record in trials_of(search, space.arm.id, self.records)
             if record.trial is not None
         ]
         due = list(self._due(there))

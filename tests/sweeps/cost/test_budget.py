@@ -10,8 +10,7 @@ import pytest
 from sweeps.cost.budget import Meter
 from sweeps.cost.calibration import Calibration, shapes_of
 from sweeps.cost.prices import Price
-from sweeps.plan import Cell, Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Cell, Plan, load
 from sweeps.results.ledger import Record
 from sweeps.run.queue import Agenda, Over
 from trainables.trial_spec import Result, Score
@@ -43,7 +42,7 @@ class Clock:
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Callable[..., Plan]:
-    return lambda budget, more="": expand(load(write(STUDY.replace("{budget}", budget) + more)))
+    return lambda budget, more="": load(write(STUDY.replace("{budget}", budget) + more))
 
 
 def record(plan: Plan, cell: Cell, hours: float = 1.0, gpus: float = 1.0) -> Record:

@@ -19,8 +19,7 @@ from models.seer.temporal import FrameConcatenation
 from models.system import System
 from models.zs2 import ZS2, CrossFrameAttention, SelfAttention
 from sweeps.__main__ import app
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.proof import PROOF, ArmProof, Proof, proof_key, proved, read_proof
 from sweeps.proof.making import behaviour_of, prove
 
@@ -40,7 +39,7 @@ SEER_STUDY = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 2\ntra
 def planned(tmp_path: Path) -> Callable[[str], Plan]:
     def put(text: str) -> Plan:
         (tmp_path / "study.yaml").write_text(text)
-        return expand(load(tmp_path / "study.yaml"))
+        return load(tmp_path / "study.yaml")
 
     return put
 
@@ -56,7 +55,7 @@ def proofs(plan: Plan) -> dict[str, ArmProof]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_every_arm_of_every_shipped_study_does_what_it_says(study: Path) -> None:
-    for one in prove(expand(load(study))):
+    for one in prove(load(study)):
         assert one.problems == (), one.arm
         assert one.difference is not None, "it runs at tiny width"
         assert one.without_gradient == ()

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.plan.loading import load
 from sweeps.report.table import Report, build
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.ledger import Record
@@ -39,7 +38,7 @@ Value = Callable[[Cell], float]
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Planned:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:

@@ -97,10 +97,10 @@ def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path
     study = tmp_path / "study.yaml"
     study.write_text(report.plan.study.to_yaml(), encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from sweeps.plan import expand; from sweeps.plan.loading import load\n"
+        "import sys; from pathlib import Path; from sweeps.plan import load\n"
         "from sweeps.report import main\n"
         "study, storage, folder = map(Path, sys.argv[1:])\n"
-        "code = main(expand(load(study)), storage, 'html', folder)\n"
+        "code = main(load(study), storage, 'html', folder)\n"
         "heavy = {'ray', 'mlflow', 'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
         "sys.exit(f'{heavy} imported' if heavy else code)\n"
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.plan.loading import load
 from sweeps.report.table import build
 from sweeps.results.ledger import Record
 from sweeps.statistics.paired import paired_difference
@@ -35,7 +34,7 @@ Value = Callable[[Cell], float]
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Planned:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.plan import Cell, Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Cell, Plan, load
 from sweeps.results.ledger import Record
 from sweeps.run import driver as launch
 from sweeps.run.lock import StudyLock
@@ -33,12 +32,12 @@ search:
 
 @pytest.fixture
 def plan(write: Callable[[str], Path]) -> Plan:
-    return expand(load(write(STUDY)))
+    return load(write(STUDY))
 
 
 @pytest.fixture
 def searched(write: Callable[[str], Path]) -> Plan:
-    return expand(load(write(STUDY + SEARCH)))
+    return load(write(STUDY + SEARCH))
 
 
 def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, failure: str = "") -> Record:
@@ -170,7 +169,7 @@ def test_a_failed_trial_is_tried_again_when_asked(searched: Plan) -> None:
 
 def test_more_seeds_leave_trials_and_confirmations_as_they_are(write: Callable[[str], Path], searched: Plan) -> None:
     records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
-    more = expand(load(write(STUDY.replace("seeds: 2", "seeds: 4") + SEARCH)))
+    more = load(write(STUDY.replace("seeds: 2", "seeds: 4") + SEARCH))
     agenda = Agenda(more, records)
     assert agenda.total == 4
     assert [(cell.seed, cell.spec.stage) for cell in drain(agenda, more)] == [(2, "plan")] * 2 + [(3, "plan")] * 2
@@ -178,7 +177,7 @@ def test_more_seeds_leave_trials_and_confirmations_as_they_are(write: Callable[[
 
 def test_the_count_is_of_the_winners_as_they_stand_now(write: Callable[[str], Path], searched: Plan) -> None:
     records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
-    more = expand(load(write((STUDY + SEARCH).replace("trials_per_arm: 3", "trials_per_arm: 12"))))
+    more = load(write((STUDY + SEARCH).replace("trials_per_arm: 3", "trials_per_arm: 12")))
     agenda = Agenda(more, records)
     before, cells = agenda.total, drain(agenda, more)
     trials = [cell for cell in cells if cell.spec.stage == "search"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ray import tune
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.results.ledger import Ledger, states
+from sweeps.results.winners import winners
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.run.queue import Agenda
@@ -112,7 +112,7 @@ def test_only_a_searchs_trials_are_stopped_and_every_arm_has_as_many(
 ) -> None:
     from sweeps.run.proposer import ArmSearch
 
-    plan = expand(load(write(STUDY.format(scheduler=scheduler))))
+    plan = load(write(STUDY.format(scheduler=scheduler)))
     assert plan.search is not None
     ledger = carry_out(plan, tmp_path)
     records = ledger.records()
@@ -129,7 +129,7 @@ def test_only_a_searchs_trials_are_stopped_and_every_arm_has_as_many(
         assert best.status == "done", "the best trial is not stopped"
         search = ArmSearch(plan.search, plan.search.space_of(arm), records)
         assert search.done
-        assert search.winners(1) == [best.sampled]
+        assert winners(plan.search, plan.search.space_of(arm), records, 1) == [best.sampled]
     for record in records.values():
         points = Spool(ledger.cell_folder(record.cell_id)).points()
         expected = REPORTS if record.status == "done" else range(1, REPORTS)
@@ -140,7 +140,7 @@ def test_a_lost_worker_is_started_again_and_the_attempt_counted(
     cluster: None, write: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = STUDY.format(scheduler="").partition("search:")[0]
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     records = carry_out(plan, tmp_path).records()
     attempts = {(record.arm, record.seed): record.attempt for record in records.values()}
     assert attempts == {

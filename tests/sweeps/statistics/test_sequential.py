@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.report.table import build
 from sweeps.results.ledger import Record
 from sweeps.results.reach import reach
@@ -41,7 +40,7 @@ Planned = Callable[..., Plan]
 def planned(write: Callable[[str], Path]) -> Planned:
     def plan(arms: int = 4, most: int = 16, more: str = "", metric: str = "clip_score") -> Plan:
         values = [i / (2 * arms) for i in range(arms)]
-        return expand(load(write(STUDY.format(seeds=RULE.format(most=most), values=values, metric=metric) + more)))
+        return load(write(STUDY.format(seeds=RULE.format(most=most), values=values, metric=metric) + more))
 
     return plan
 

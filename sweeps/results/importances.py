@@ -1,0 +1,55 @@
+"""Which of the searched values mattered, by Optuna's evaluator."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from sweeps.plan.search import SearchPlan
+from sweeps.plan.spaces import ArmSpace
+from sweeps.results.ledger import Record
+from sweeps.results.winners import objective_values, trials_of
+
+MIN_TRIALS = 10
+"""Fewest done trials that importances are worked out from."""
+
+NUM_BEST = 5
+"""Fewest trials that count as the best ones in importances, as Optuna advises."""
+
+
+def importances(
+    space: ArmSpace, search: SearchPlan, records: Mapping[str, Record], objective: int = 0
+) -> dict[str, float]:
+    """How much each searched place had to do with being among the best trials of an arm (PED-ANOVA, by Optuna).
+
+    Args:
+        space: What is searched in the arm.
+        search: As it is now.
+        records: Results by cell id.
+        objective: Position of the objective that is asked about.
+
+    Returns:
+        Dotted path -> share, together 1, the largest first; empty with fewer than 10 done trials, or where the best
+        cannot be told from the others.
+    """
+    done = [record for record in trials_of(search, space.arm.id, records) if objective_values(record, search)]
+    if len(done) < MIN_TRIALS:
+        return {}
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.samplers import RandomSampler
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    goal = search.objectives[objective]
+    study = optuna.create_study(direction=f"{goal.direction}imize", sampler=RandomSampler(0))
+    for record in done:
+        study.enqueue_trial(record.sampled)
+        trial = study.ask()
+        space.draw(lambda path, domain, trial=trial: domain.suggest(trial, path))
+        study.tell(trial, record.scores[goal.key])
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        shares: dict[str, Any] = get_param_importances(study, evaluator=evaluator)
+    # Optuna then gives equal shares, with this warning.
+    tied = any("same set of trials" in str(warning.message) for warning in caught)
+    return {} if tied else {path: float(share) for path, share in shares.items()}

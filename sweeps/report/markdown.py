@@ -8,7 +8,7 @@ from sweeps.report import texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
-from sweeps.results.search import SearchReport
+from sweeps.results.search import SearchFindings
 from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _corrected(row: ContrastRow, key: str) -> str:
     return texts.p_text(row.metrics[key].p_corrected) if key in row.metrics else ""
 
 
-def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[str]:
+def _search(search: SearchFindings, metrics: "Sequence[MetricKey]") -> Iterator[str]:
     if search.pareto:
         yield from ("", f"## {texts.found(search)}", "")
         yield _line("arm", "trial", *(objective.key for objective in search.objectives), "sampled")

@@ -10,6 +10,7 @@ from sweeps.report import texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
@@ -57,6 +58,8 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         "p": texts.p_text,
         "sampled": sampled_text,
         "typeset": texts.typeset,
+        "verdict": verdict_words,
+        "standing": robustness_words,
     }
     shown, thinned = scenes(report, films)
     search = report.search

@@ -101,7 +101,7 @@ def _draw_seeds(
 
 def _draw_intervals(axes: "Axes", summaries: Sequence[Summary]) -> None:
     """One arm under the other; the first row is the control's."""
-    colours = [COLOURS.get(summary.verdict, COLOURS["plain"]) for summary in summaries]
+    colours = [COLOURS.get(summary.verdict or "", COLOURS["plain"]) for summary in summaries]
     fills = [
         colour if texts.is_marked(summary) else COLOURS["paper"]
         for summary, colour in zip(summaries, colours, strict=True)

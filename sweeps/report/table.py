@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweeps.proof import Proof
-from sweeps.report.captions import caption, not_compared, warnings
+from sweeps.report.captions import caption, failure, not_compared, search_notes, warnings
+from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.comparison import ArmRow, Size, compare, found_of, newest_code
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.effort import Audit, audit
-from sweeps.results.hypotheses import Claim, judge
+from sweeps.results.hypotheses import judge
 from sweeps.results.ledger import Record
 from sweeps.results.robustness import Robustness, examine
-from sweeps.results.search import SearchReport, build_search, failure
+from sweeps.results.search import SearchFindings, search_findings
 from sweeps.results.stopping import Stage, stage_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Report:
         search: What the study's search found; None without a search.
         stage: How many of its seeds the study has come to.
         effort: What each arm was given, and whether that was alike.
+        search_notes: What a reader has to know of the search.
         contrasts: What the study's design computes from the arms; empty for one change at a time.
     """
 
@@ -48,16 +50,18 @@ class Report:
     caption: str
     errors: tuple[str, ...]
     values: dict[str, dict[str, dict[int, float]]]
-    search: SearchReport | None
+    search: SearchFindings | None
     plan: "Plan"
     stage: Stage
     effort: Audit
     contrasts: tuple[ContrastRow, ...] = ()
+    search_notes: tuple[str, ...] = ()
 
     @functools.cached_property
-    def claims(self) -> tuple[Claim, ...]:
+    def claims(self) -> tuple[ClaimLine, ...]:
         """What became of the study's hypotheses."""
-        return judge(self.plan.arms, self.rows, self.metrics, self.robustness)
+        claims = judge(self.plan.arms, self.rows, self.metrics, self.robustness)
+        return tuple(claim_line(claim) for claim in claims)
 
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
@@ -81,9 +85,10 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
     code = newest_code(of_plan)
     rows = compare(found, plan.metrics, plan.study.margins, code, stage.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
-    search = build_search(plan, records)
+    search = search_findings(plan, records)
     values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found}
-    errors = [failure(record) for record in of_plan if record.status == "failed"]
+    of_search = search.records if search else ()
+    failed = [record for record in (*of_plan, *of_search) if record.status == "failed"]
     return Report(
         study=plan.study.name,
         question=plan.study.question,
@@ -91,9 +96,10 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         metrics=plan.metrics,
         notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(found)),
         caption=caption(plan, rows, code, stage),
-        errors=(*errors, *(search.errors if search else ())),
+        errors=tuple(map(failure, failed)),
         values=values,
         search=search,
+        search_notes=tuple(search_notes(plan, search)) if search else (),
         plan=plan,
         stage=stage,
         effort=audit(plan, records, stage.seeds),

@@ -8,9 +8,10 @@ from rich.table import Table
 
 from sweeps.report import texts
 from sweeps.report.table import Report
+from sweeps.report.verdicts import ClaimLine
 from sweeps.results.comparison import ArmRow
-from sweeps.results.hypotheses import Claim
-from sweeps.results.search import SearchReport
+from sweeps.results.search import SearchFindings
+from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
 WORDS = ("arm", "verdict", "sampled", "expected", "because", "evidence")
 """Columns that may take several lines where a terminal is narrow."""
-STYLES = {"better": "green", "worse": "red"}
+STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 
@@ -62,7 +63,7 @@ def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str 
         for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True):
             summary = row.metrics[metric.key]
             cells = (entry.mean, entry.change, texts.p_text(summary.p_corrected), entry.verdict, str(summary.n))
-            table.add_row(texts.marked(row), *cells, style=STYLES.get(entry.verdict, ""))
+            table.add_row(texts.marked(row), *cells, style=STYLES.get(summary.verdict, "") if summary.verdict else "")
         yield table
 
 
@@ -78,7 +79,7 @@ def _contrasts(report: Report) -> Iterator[Table]:
             yield table
 
 
-def _claims(claims: Sequence[Claim]) -> Table:
+def _claims(claims: Sequence[ClaimLine]) -> Table:
     table = _table("what was expected", "arm", "expected", "outcome", "because", "evidence")
     for claim in claims:
         expected = f"{claim.claim} ({claim.reading})"
@@ -100,7 +101,7 @@ def _tuned(report: Report) -> Iterator[Table]:
             yield table
 
 
-def _found(search: SearchReport) -> Table:
+def _found(search: SearchFindings) -> Table:
     keys = [objective.key for objective in search.objectives]
     table = _table(texts.found(search), "arm", "trial", *keys, "sampled")
     for trial in search.pareto:

@@ -7,10 +7,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sweeps.report.table import Report
+from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary, finite, is_context
-from sweeps.results.contrasts import HEADINGS, ContrastRow, Estimate
-from sweeps.results.search import SearchReport, TrialRow
+from sweeps.results.contrasts import ContrastRow, Estimate
+from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
+from sweeps.statistics.verdicts import Verdict
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
@@ -22,6 +24,16 @@ WORDS = {"max": "higher is better", "min": "lower is better"}
 DIFFERENCE = f"Δ [{CONFIDENCE:.0%}]"
 MEAN = f"mean ± {CONFIDENCE:.0%}"
 NOTHING = "–"
+HEADINGS = {
+    "effect": ("effects", "Effects, averaged over the other changes"),
+    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
+    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
+    "shapley": (
+        "shapley values",
+        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+    ),
+}
+"""Sort of effect -> in short, and in full."""
 SIZES = ("Δ parameters", "Δ FLOPs")
 """Columns of what the proof counted."""
 
@@ -35,7 +47,8 @@ class Entry:
         difference: Arm minus control, signed.
         interval: Of the difference, such as ``[-1.7, +0.8]``.
         mark: ``*`` where the corrected p-value is at most 0.05.
-        verdict: As the statistics put it.
+        verdict: In words.
+        is_finding: Whether it is one to act on.
     """
 
     mean: str
@@ -43,6 +56,7 @@ class Entry:
     interval: str = ""
     mark: str = ""
     verdict: str = ""
+    is_finding: bool = False
 
     @property
     def change(self) -> str:
@@ -52,7 +66,7 @@ class Entry:
     @property
     def finding(self) -> str:
         """The verdict where there is one to act on, else nothing: most arms of most tables have none."""
-        return "" if self.verdict.startswith("no evidence") else self.verdict
+        return self.verdict if self.is_finding else ""
 
 
 def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
@@ -75,7 +89,8 @@ def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
     if summary.low is not None and summary.high is not None:
         interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
     mark = MARK if is_marked(summary) else ""
-    return Entry(mean, f"{summary.difference:+z.{of_differences}f}", interval, mark, summary.verdict)
+    difference, is_finding = f"{summary.difference:+z.{of_differences}f}", summary.verdict is not Verdict.INCONCLUSIVE
+    return Entry(mean, difference, interval, mark, verdict_words(summary), is_finding)
 
 
 @dataclass(frozen=True)
@@ -209,11 +224,11 @@ def remarks(report: Report) -> list[str]:
     """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
     search = report.search
     winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
-    said = [*report.caption.splitlines(), *report.notes, *effort_remarks(report), *(search.notes if search else ())]
+    said = [*report.caption.splitlines(), *report.notes, *effort_remarks(report), *report.search_notes]
     return [*effort_problems(report), *legend(report), *said, *winners]
 
 
-def found(search: SearchReport) -> str:
+def found(search: SearchFindings) -> str:
     """What the search's short list is."""
     if len(search.objectives) > 1:
         done = sum(trial.status == "done" for trial in search.trials)
@@ -221,7 +236,7 @@ def found(search: SearchReport) -> str:
     return f"Best trial of each arm, of {search.trials_per_arm} each"
 
 
-def objective_values(search: SearchReport, trial: TrialRow) -> list[str]:
+def objective_values(search: SearchFindings, trial: TrialRow) -> list[str]:
     """A trial's values in the order of the objectives, to five digits."""
     values = [trial.values.get(objective.key) for objective in search.objectives]
     return [NOTHING if value is None else f"{value:.5g}" for value in values]

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from sweeps.results.ledger import Record
 from sweeps.statistics.paired import (
     ALPHA,
-    equivalent,
     holm,
     mean_interval,
     pairing_correlation,
     standard_deviation,
-    verdict,
 )
 from sweeps.statistics.sequential import Looks, looked_at
+from sweeps.statistics.verdicts import Verdict, equivalent, verdict
 from sweeps.study.words import written
 
 if TYPE_CHECKING:
@@ -42,8 +41,9 @@ class Summary:
         p_corrected: The same after Holm's correction over the arms of this metric.
         smallest_p: What ``p_value`` could reach with so many pairs.
         correlation: Pearson, arm against control over the seeds.
-        verdict: ``better``, ``worse`` (``higher``, ``lower`` where the metric only gives context), ``equivalent within
-            M``, ``no evidence with N seeds``; empty where there is no difference.
+        verdict: What the difference amounts to; None where there is none.
+        pairs: Seeds that have a value in both.
+        margin: Within which the arm is shown to be equivalent; None where it is not.
     """
 
     mean: float | None = None
@@ -58,7 +58,9 @@ class Summary:
     p_corrected: float | None = None
     smallest_p: float | None = None
     correlation: float | None = None
-    verdict: str = ""
+    verdict: Verdict | None = None
+    pairs: int = 0
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,9 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, l
             p_corrected=p_corrected,
             smallest_p=difference.smallest_p,
             correlation=finite(pairing_correlation(*pair)),
-            verdict=verdict(difference, p_corrected, direction, within),
+            verdict=verdict(difference, p_corrected, direction, is_equivalent=within is not None),
+            pairs=difference.n,
+            margin=within,
         )
     return column
 

@@ -11,16 +11,6 @@ if TYPE_CHECKING:
     from sweeps.results.stopping import Stage
     from sweeps.study.designs import Contrast
 
-HEADINGS = {
-    "effect": ("effects", "Effects, averaged over the other changes"),
-    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
-    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
-    "shapley": (
-        "shapley values",
-        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
-    ),
-}
-"""Sort of effect -> in short, and in full."""
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Arm -> metric key -> seed -> value."""
 

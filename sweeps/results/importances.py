@@ -1,13 +1,17 @@
 """Which of the searched values mattered, by Optuna's evaluator."""
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from search_spaces import Domain, Value
 from sweeps.plan.search import SearchPlan
 from sweeps.plan.spaces import ArmSpace
 from sweeps.results.ledger import Record
 from sweeps.results.winners import objective_values, trials_of
+
+if TYPE_CHECKING:
+    import optuna
 
 MIN_TRIALS = 10
 """Fewest done trials that importances are worked out from."""
@@ -44,7 +48,7 @@ def importances(
     for record in done:
         study.enqueue_trial(record.sampled)
         trial = study.ask()
-        space.draw(lambda path, domain, trial=trial: domain.suggest(trial, path))
+        space.draw(asking(trial))
         study.tell(trial, record.scores[goal.key])
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
     with warnings.catch_warnings(record=True) as caught:
@@ -53,3 +57,8 @@ def importances(
     # Optuna then gives equal shares, with this warning.
     tied = any("same set of trials" in str(warning.message) for warning in caught)
     return {} if tied else {path: float(share) for path, share in shares.items()}
+
+
+def asking(trial: "optuna.Trial") -> Callable[[str, Domain], Value]:
+    """The way in which ``ArmSpace.draw`` asks an Optuna trial for values."""
+    return lambda path, domain: domain.suggest(trial, path)

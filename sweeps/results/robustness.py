@@ -3,14 +3,25 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sweeps.results.comparison import ArmRow, is_context
 from sweeps.statistics.paired import ALPHA, mean_interval, smallest_p, standard_deviation
-from sweeps.statistics.power import MOST_SEEDS, seeds_for
+from sweeps.statistics.power import seeds_for
 
 if TYPE_CHECKING:
     from trainables.metrics import MetricKey
+
+
+class Standing(StrEnum):
+    """Whether a difference would stand, and if not, on what it depends."""
+
+    STANDS = "stands"
+    ONE_SEED = "one seed"
+    ONE_TEST = "one test"
+    NOT_SHOWN = "not shown"
+    TOO_FEW_SEEDS = "too few seeds"
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,8 @@ class Robustness:
         without_any: Whether it does, on the same side, with any one seed left out.
         seed: The seed without which it comes nearest to zero, or farthest beyond; None for fewer than 3 seeds.
         seeds_needed: Seeds at which such a difference would be found with a chance of 80 %; None above 1,000.
-        verdict: All this in a few words.
+        standing: What all this amounts to.
+        num_seeds: Pairs that were looked at.
     """
 
     arm: str
@@ -41,7 +53,8 @@ class Robustness:
     without_any: bool
     seed: int | None
     seeds_needed: int | None
-    verdict: str
+    standing: Standing
+    num_seeds: int
 
 
 def examine(
@@ -97,7 +110,8 @@ def _examined(
         without_any=stays,
         seed=seed,
         seeds_needed=needed,
-        verdict=_verdict(p_corrected, excludes, stays, max(p_t, p_wilcoxon), seed, needed, len(by_seed)),
+        standing=_standing(p_corrected, excludes, stays, max(p_t, p_wilcoxon), len(by_seed)),
+        num_seeds=len(by_seed),
     )
 
 
@@ -107,22 +121,10 @@ def _distance(differences: Sequence[float]) -> float:
     return low if math.isfinite(low) else -math.inf
 
 
-def _verdict(
-    p_corrected: float,
-    excludes: bool,
-    stays: bool,
-    p_others: float,
-    seed: int | None,
-    needed: int | None,
-    num_seeds: int,
-) -> str:
-    more = f"about {needed} seeds would" if needed else f"more than {MOST_SEEDS:,} seeds would"
+def _standing(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_seeds: int) -> Standing:
     if p_corrected > ALPHA:
-        if excludes and smallest_p(num_seeds) > ALPHA:
-            return f"the interval excludes zero, but {num_seeds} seeds cannot make the test say so: {more}"
-        return f"not shown; if it is what it seems, {more} show it"
+        too_few = excludes and smallest_p(num_seeds) > ALPHA
+        return Standing.TOO_FEW_SEEDS if too_few else Standing.NOT_SHOWN
     if not stays:
-        return f"hangs on one seed (worst without seed {seed})"
-    if p_others > ALPHA:
-        return f"hangs on the test: another has p = {p_others:.2g}"
-    return "stands: without any one seed, and by each test"
+        return Standing.ONE_SEED
+    return Standing.ONE_TEST if p_others > ALPHA else Standing.STANDS

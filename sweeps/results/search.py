@@ -1,22 +1,21 @@
 """What a search found: its trials, the best of them, what mattered, and what winners are worth on fresh seeds."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.plan.arms import CONTROL
-from sweeps.report.captions import mixed, significance, warnings
 from sweeps.results.comparison import ArmRow, Found, compare, newest_code, settings_of
 from sweeps.results.importances import importances
 from sweeps.results.ledger import Record
 from sweeps.results.winners import confirmation, fronts, trials_of
-from sweeps.study.words import counted, sampled_text
+from sweeps.study.words import sampled_text
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
     from sweeps.plan.cells import Cell
-    from sweeps.plan.search import Objective, SearchPlan
+    from sweeps.plan.search import Objective
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
-class SearchReport:
+class SearchFindings:
     """What a search found.
 
     Args:
@@ -51,8 +50,7 @@ class SearchReport:
             (PED-ANOVA); arms with too few trials are absent.
         confirmed: On fresh seeds: the control as it stands, then each arm's winners, compared with it.
         tuned: On fresh seeds: every arm at its own best, compared with the control at its own best.
-        notes: What a reader has to know of all this.
-        errors: Failed trials and confirmations, each with its reason; the whole report lists them too.
+        records: Results of the trials and of the confirmations.
     """
 
     objectives: "tuple[Objective, ...]"
@@ -63,11 +61,10 @@ class SearchReport:
     importances: dict[str, dict[str, float]]
     confirmed: tuple[ArmRow, ...]
     tuned: tuple[ArmRow, ...]
-    notes: tuple[str, ...]
-    errors: tuple[str, ...]
+    records: tuple[Record, ...]
 
 
-def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | None:
+def search_findings(plan: "Plan", records: Mapping[str, Record]) -> SearchFindings | None:
     """Summarise the ledger's records of a plan's search; None where the plan has no search.
 
     Args:
@@ -85,7 +82,7 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
     confirmed = _compared(plan, fresh)
     of_search = [record for found in of_trials.values() for record in found]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
-    return SearchReport(
+    return SearchFindings(
         objectives=search.objectives,
         trials=tuple(row for rows in trials.values() for row in rows),
         seed=search.seed,
@@ -94,21 +91,8 @@ def build_search(plan: "Plan", records: Mapping[str, Record]) -> SearchReport | 
         importances={arm: found for arm, found in shares.items() if found},
         confirmed=confirmed,
         tuned=_tuned(plan, fresh),
-        notes=(
-            *_notes(plan, search, trials, confirmed),
-            *warnings(of_search, newest_code(of_search), "trials and confirmations"),
-            *mixed(of_search, "trials and confirmations"),
-        ),
-        errors=tuple(failure(record) for record in of_search if record.status == "failed"),
+        records=tuple(of_search),
     )
-
-
-def failure(record: Record) -> str:
-    """A failed cell with its reason."""
-    place = ""
-    if record.trial is not None:
-        place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
-    return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 
 def winner(rank: int) -> str:
@@ -180,22 +164,3 @@ def _tuned(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
             role: Literal["control", "arm"] = "control" if arm.id == CONTROL else "arm"
             best.append(replace(row, id=arm.id, role=role, changes=row.changes or "as it stands"))
     return _compared(plan, best) if len(best) > 1 and best[0].role == "control" else ()
-
-
-def _notes(
-    plan: "Plan", search: "SearchPlan", trials: Mapping[str, Sequence[TrialRow]], confirmed: Sequence[ArmRow]
-) -> Iterator[str]:
-    yield f"All trials sampled at seed {search.seed}; the best of many is better than it would repeat."
-    for space in search.arms:
-        asked, states = search.num_trials(space), [row.status for row in trials[space.arm.id]]
-        lost = [f"{count} {state}" for state in ("failed", "pruned") if (count := states.count(state))]
-        if lost or len(states) < asked:
-            yield f"{space.arm.id}: {', '.join([f'{len(states)} of {asked} trials', *lost])}."
-    if confirmed:
-        seeds = counted(len(search.confirm_seeds), "fresh seed")
-        yield f"Winners on {seeds}, against the control as it stands on the same."
-        yield from significance(confirmed, plan.metrics)
-    elif search.confirm is not None:
-        yield "No winner was run on fresh seeds yet, so none is shown to be better than the control."
-    else:
-        yield "No winner is run on fresh seeds (search: confirm), so none is shown to be better than the control."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.plan.looks import looks_of
 from sweeps.statistics.sequential import Looks
+from sweeps.statistics.verdicts import Verdict
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -66,5 +67,4 @@ def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ..
 
 
 def _is_decided(arm: "ArmRow", key: str) -> bool:
-    found = arm.metrics[key]
-    return found.difference is None or not found.verdict.startswith("no evidence")
+    return arm.metrics[key].verdict is not Verdict.INCONCLUSIVE

@@ -6,17 +6,18 @@ Optuna's own optimisation loop is not used: cells run elsewhere, several at a ti
 import hashlib
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from search_spaces import Domain, Value
+from search_spaces import Value
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import NUM_RANDOM, SearchPlan
 from sweeps.plan.spaces import ArmSpace
+from sweeps.results.importances import asking
 from sweeps.results.ledger import Record
 from sweeps.results.winners import objective_values, trials_of
 
@@ -138,7 +139,7 @@ class ArmSearch:
         if self._plan.search_sampler == "nsga2":
             # This gives a trial its generation; Optuna leaves it out where all values are given.
             _ = trial.relative_params
-        sample = self._space.draw(_asking(trial))
+        sample = self._space.draw(asking(trial))
         return trial, self._plan.trial(self._space.arm.id, number, sample)
 
     def _given(self, number: int) -> Mapping[str, Value]:
@@ -148,7 +149,7 @@ class ArmSearch:
         if not self._num_repeats:
             return {}
         drawn = optuna.create_study(sampler=RandomSampler(self._seed(number))).ask()
-        return self._space.draw(_asking(drawn))
+        return self._space.draw(asking(drawn))
 
     def _seed(self, number: int) -> int:
         key = f"{self._plan.seed}/{self._space.arm.id}/{number}"
@@ -181,8 +182,3 @@ class ArmSearch:
 
     def _values(self, record: Record) -> list[float]:
         return objective_values(record, self._plan)
-
-
-def _asking(trial: optuna.Trial) -> Callable[[str, Domain], Value]:
-    """The way to ask a trial for values."""
-    return lambda path, domain: domain.suggest(trial, path)

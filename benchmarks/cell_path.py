@@ -19,9 +19,10 @@ from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import open_book, write_study
 from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
 from sweeps.plan import Plan, load
+from sweeps.run.cluster import connect
 from sweeps.run.progress import say
 from sweeps.run.queue import Agenda
-from sweeps.run.tune import connect, run_trials
+from sweeps.run.tune import run_trials
 from trainables.trial_spec import RESULT
 
 

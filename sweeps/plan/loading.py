@@ -42,7 +42,8 @@ def load(path: Path, profile: str | None = None) -> Plan:
     profiles, problems = _profiles(document)
     if profile is not None and profile not in profiles:
         problems.append(document.problem((PROFILES,), f"--profile {words.not_among(profile, profiles)}"))
-    forms: dict[str | None, Document] = {None: document.without([(PROFILES,)]), **profiles}
+    forms: dict[str | None, Document] = {None: document.without([(PROFILES,)])}
+    forms.update(profiles)
     expansions: dict[str | None, Expansion] = {}
     for name, form in forms.items():
         expansions[name], of_types = _expanded(form)

@@ -38,7 +38,7 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     """
     if (kept := read_calibration(plan, folder)) is not None:
         return kept
-    from sweeps.run.tune import connect, disconnect, is_trained, too_large
+    from sweeps.run.cluster import connect, disconnect, is_trained, too_large
 
     began = time.monotonic()
     try:
@@ -72,7 +72,8 @@ def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
 
 
 def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration:
-    from sweeps.run.tune import num_slots, run_trials, worker_resources
+    from sweeps.run.cluster import num_slots, worker_resources
+    from sweeps.run.tune import run_trials
 
     shapes = shapes_of(plan)
     of_shape = {shapes[cell.arm]: cell.spec for cell in reversed(plan.one_of_each)}

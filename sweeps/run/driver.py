@@ -195,7 +195,8 @@ class _Run:
 
     def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
         """Run the agenda's cells under Ray; False where Ray does not start, or has no room for a cell."""
-        from sweeps.run.tune import connect, disconnect, is_trained, num_slots, run_trials, too_large, worker_resources
+        from sweeps.run.cluster import connect, disconnect, is_trained, num_slots, too_large, worker_resources
+        from sweeps.run.tune import run_trials
 
         try:
             started = connect(dashboard=is_trained(self.plan))

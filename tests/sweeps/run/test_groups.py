@@ -14,7 +14,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from sweeps.plan import load
-from sweeps.run.tune import connect, disconnect
+from sweeps.run.cluster import connect, disconnect
 from trainables import worker
 from trainables.cell_files import TRAINED
 from trainables.group import Group

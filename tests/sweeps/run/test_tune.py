@@ -13,11 +13,12 @@ from ray import tune
 from sweeps.plan import Plan, load
 from sweeps.results.ledger import Ledger, states
 from sweeps.results.winners import winners
+from sweeps.run.cluster import connect, disconnect
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.run.queue import Agenda
 from sweeps.run.recorder import Book
-from sweeps.run.tune import connect, disconnect, run_trials
+from sweeps.run.tune import run_trials
 from sweeps.tracking.tracker import Tracker
 from trainables.provenance import code_hash
 from trainables.spool import Spool

@@ -97,13 +97,13 @@ def plan(
         proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
         _print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
         return
-    from sweeps.console import plan_table, show
+    from sweeps.console import plan_table, reach_lines, show
 
     show(plan_table(planned, cells))
     _print_remarks(planned)
     from sweeps.results.reach import reach
 
-    for sentence in reach(planned, records):
+    for sentence in reach_lines(reach(planned, records)):
         print(f"  {sentence}")
 
 
@@ -133,14 +133,14 @@ def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile =
     planned = _plan(study, profile)
     from sweeps.results.status import Status
 
-    found = Status.of(planned, storage)
-    if as_json:
-        _print_json(found.as_json())
-        return
-    from sweeps.console import show, status_table
+    current = Status.of(planned, storage)
+    from sweeps.console import show, status_json, status_lines, status_table
 
-    show(status_table(found))
-    print(found.in_words())
+    if as_json:
+        _print_json(status_json(current))
+        return
+    show(status_table(current))
+    print("\n".join(status_lines(current)))
 
 
 @app.command()
@@ -288,7 +288,7 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
         _refuse(f"{plan.study.system} is not trained: --memory counts the state of a training")
     from dataclasses import asdict
 
-    from sweeps.cost.memory import Device, arm_memories, too_much
+    from sweeps.cost.memory import Device, arm_memories
 
     device = Device.of(plan, gpu_gib)
     try:
@@ -298,11 +298,11 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     if as_json:
         _print_json([asdict(one) | {"on_device": one.state.on_device} for one in found])
         return
-    from sweeps.console import memory_table, show
+    from sweeps.console import memory_table, memory_warnings, show
 
     show(memory_table(found, plan.study.resources, device.name))
     print("  activations, buckets and the libraries' own memory come on top")
-    for sentence in too_much(found, device):
+    for sentence in memory_warnings(found, device):
         print(f"  warning: {sentence}")
 
 

@@ -1,7 +1,8 @@
-"""Tables for people, at the terminal or in a file."""
+"""Tables and sentences for people, at the terminal or in a file."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -9,15 +10,20 @@ from rich.table import Table
 
 from sweeps.plan import Plan
 from sweeps.results.status import Status
+from sweeps.statistics.paired import ALPHA
 from sweeps.study.types import Resources
-from sweeps.study.words import duration, written
+from sweeps.study.words import counted, duration, written
 
 if TYPE_CHECKING:
     from sweeps.cost.forecast import Forecast
-    from sweeps.cost.memory import ArmMemory
+    from sweeps.cost.memory import ArmMemory, Device
     from sweeps.proof import Proof
+    from sweeps.results.driver import Driver
+    from sweeps.results.ledger import Record
+    from sweeps.results.reach import Reach
 
 WIDTH_IN_FILES = 200
+SHOWN_FAILURES = 5
 STATES = ("done", "running", "failed", "lost", "pruned", "rescore", "pending", "proposed", "spared")
 
 
@@ -152,3 +158,67 @@ def parts_tables(description: Mapping[str, Any]) -> list[Table]:
             table.add_row(f"{kind}{default}", entry["meaning"], f"{entry['parameters']:,}")
         tables.append(table)
     return tables
+
+
+def memory_warnings(memories: "Sequence[ArmMemory]", device: "Device") -> list[str]:
+    """A sentence for each arm whose state alone does not fit its device."""
+    if device.size is None:
+        return ["whether it fits depends on the GPU -> --gpu-gib SIZE"]
+    needs = {memory.arm: device.workers * memory.state.on_device for memory in memories}
+    return [
+        f"{arm}: {need / 2**30:.1f} GiB of model state, and {device.name} has {device.size / 2**30:.1f} GiB "
+        "-> a higher ZeRO stage, more workers, or offload"
+        for arm, need in needs.items()
+        if need > device.size
+    ]
+
+
+def reach_lines(reach: "Reach | None") -> list[str]:
+    """What a plan's seeds can reach, a sentence for the test and one for each metric."""
+    if reach is None:
+        return []
+    few = f": too few for any arm to be significant at {ALPHA}" if reach.p_corrected > ALPHA else ""
+    over = f"corrected over {counted(reach.arms, 'arm')} {reach.p_corrected:.2g}"
+    lines = [f"{counted(reach.seeds, 'seed')} can reach p = {reach.smallest_p:.2g}, {over}{few}"]
+    for one in reach.differences:
+        by = f"by the {one.pairs} pairs so far of {one.arm}, whose differences scatter most"
+        lines.append(f"{one.metric}: a difference of {one.difference:.2g} is found with a chance of 80 % ({by})")
+    return lines
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """A status as plain values."""
+    driver = None if status.driver is None else asdict(status.driver) | {"alive": status.driver.alive}
+    return {
+        "study": status.study,
+        "counts": dict(Counter(cell["state"] for cell in status.cells)),
+        "arms": {arm: dict(counts) for arm, counts in status.by_arm.items()},
+        "driver": driver,
+        "failures": [_failure(record) for record in status.failed],
+        "failure_classes": status.kinds,
+    }
+
+
+def status_lines(status: Status) -> list[str]:
+    """Who runs a study, how long it will take, and what failed."""
+    lines = [_driver_line(status.driver)]
+    lines += [f"failed: {_failure(record)}" for record in status.failed[:SHOWN_FAILURES]]
+    if len(status.failed) > SHOWN_FAILURES:
+        lines.append(f"... and {len(status.failed) - SHOWN_FAILURES} more failures; report names them all")
+    return lines
+
+
+def _failure(record: "Record") -> str:
+    return f"{record.arm} seed {record.seed}{record.kind}: {record.error}"
+
+
+def _driver_line(driver: "Driver | None") -> str:
+    if driver is None:
+        return "nobody runs it now"
+    if driver.alive is False:
+        return f"its last driver ({driver}) was killed, last heard of {driver.updated}: run goes on where it was"
+    left = "time left not known yet" if driver.left_s is None else f"about {duration(driver.left_s)} left"
+    heard = "" if driver.alive else f"; it cannot be seen from here, last heard of {driver.updated}"
+    return (
+        f"run by {driver}: {driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}{heard}"
+    )

@@ -4,15 +4,13 @@ Control and arms are built twice: on the meta device, at the base's own size, to
 a tiny random base, to run them: which code runs, whether outputs differ on a fixed batch, whether gradients arrive.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from sweeps.plan import Plan
-from trainables.files import write_atomically
+from trainables.files import json_hash, write_atomically
 from trainables.provenance import code_hash
 
 PROOF = "proof.json"
@@ -90,7 +88,7 @@ def proof_key(plan: Plan) -> str:
         "base": plan.study.base,
         "size": [protocol.frames, protocol.height, protocol.width],
     }
-    return hashlib.sha256(json.dumps(holds_for, sort_keys=True).encode()).hexdigest()[:32]
+    return json_hash(holds_for, 32)
 
 
 def proved(plan: Plan, folder: Path, before: Callable[[], None] = lambda: None) -> Proof:

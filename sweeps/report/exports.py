@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from sweeps.report import spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow, Size, Summary, finite
 from sweeps.results.contrasts import ContrastRow
+from sweeps.results.effort import Audit
 from sweeps.results.robustness import Robustness
 from sweeps.results.search import SearchFindings, TrialRow
 
@@ -29,7 +31,7 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
-        "effort": asdict(report.effort),
+        "effort": _effort(report.effort),
         "claims": [asdict(claim) for claim in report.claims],
         "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
@@ -45,6 +47,11 @@ def _arm(row: ArmRow) -> dict[str, Any]:
     metrics = {key: _summary(summary) for key, summary in row.metrics.items()}
     size = {} if row.size is None else {"size": asdict(row.size)}
     return {"id": row.id, "metrics": metrics, **{count: getattr(row, count) for count in LOST}, **size}
+
+
+def _effort(audit: Audit) -> dict[str, Any]:
+    problems, remarks = ([spent.in_words(one) for one in unequal] for unequal in (audit.problems, audit.remarks))
+    return {"efforts": [asdict(effort) for effort in audit.efforts], "problems": problems, "remarks": remarks}
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

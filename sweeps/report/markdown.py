@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
@@ -103,9 +103,9 @@ def _tuned(report: Report) -> Iterator[str]:
 
 def _effort(report: Report) -> Iterator[str]:
     yield from ("", "## What was spent", "")
-    yield _line(*texts.EFFORT)
-    yield "|---|" + "---:|" * (len(texts.EFFORT) - 1)
-    for row in texts.effort_rows(report):
+    yield _line(*spent.COLUMNS)
+    yield "|---|" + "---:|" * (len(spent.COLUMNS) - 1)
+    for row in spent.rows(report):
         yield _line(*row)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
@@ -73,6 +73,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         trials=search.trials[:MOST_TRIALS] if search else [],
         examined=_examined(report),
         texts=texts,
+        spent=spent,
         figures=[(plot, Markup(to_inline_svg(plot))) for plot in plots],
         scenes=shown,
         thinned=thinned,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report
 from sweeps.report.verdicts import ClaimLine
 from sweeps.results.comparison import ArmRow
@@ -50,10 +50,10 @@ def _tables(report: Report) -> Iterator[Table]:
             yield _found(report.search)
         yield from _blocks(report.search.confirmed, report.metrics, "on fresh seeds: ")
         yield from _tuned(report)
-    spent = _table("what was spent", *texts.EFFORT)
-    for words in texts.effort_rows(report):
-        spent.add_row(*words)
-    yield spent
+    table = _table("what was spent", *spent.COLUMNS)
+    for words in spent.rows(report):
+        table.add_row(*words)
+    yield table
 
 
 def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str = "") -> Iterator[Table]:

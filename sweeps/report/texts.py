@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from sweeps.report import spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary, finite, is_context
@@ -224,8 +225,8 @@ def remarks(report: Report) -> list[str]:
     """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
     search = report.search
     winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
-    said = [*report.caption.splitlines(), *report.notes, *effort_remarks(report), *report.search_notes]
-    return [*effort_problems(report), *legend(report), *said, *winners]
+    said = [*report.caption.splitlines(), *report.notes, *spent.remarks(report), *report.search_notes]
+    return [*spent.problems(report), *legend(report), *said, *winners]
 
 
 def found(search: SearchFindings) -> str:
@@ -252,36 +253,6 @@ def p_text(p: float | None) -> str:
 def typeset(number: str) -> str:
     """A number as print has it: with a minus sign, which is wider than a hyphen."""
     return number.replace("-", "−")
-
-
-EFFORT = ("arm", "cells", "trials", "updates", "clips", "GPU-hours", "worker-hours")
-"""Columns of what was spent."""
-
-
-def effort_rows(report: Report) -> list[tuple[str, ...]]:
-    """What was spent on each arm, in words."""
-    return [
-        (
-            one.arm,
-            str(one.cells),
-            str(one.trials),
-            f"{one.updates:,}",
-            f"{one.clips:,}",
-            f"{one.gpu_hours:.3g}",
-            f"{one.worker_hours:.3g}",
-        )
-        for one in report.effort.efforts
-    ]
-
-
-def effort_problems(report: Report) -> list[str]:
-    """Where arms were not given the same, and nobody asked for it."""
-    return [f"EFFORT DIFFERS: {line}" for line in report.effort.problems]
-
-
-def effort_remarks(report: Report) -> list[str]:
-    """Where arms were not given the same, and the study says why."""
-    return [f"effort: {line}" for line in report.effort.remarks]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@
 line per result, so that ten thousand cells are read at once; it can be lost, cut or stale and costs only time.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pydantic import ValidationError
 
-from trainables.files import write_atomically
+from trainables.files import json_hash, write_atomically
 from trainables.trial_spec import RESULT, UPDATE, Failure, Result, Stage, Status
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ _BESIDE = ("libraries", "warning", "self_test")
 def _settings(parameters: dict[str, Any]) -> str:
     """What two scores have to agree in to be compared: extractor, clips, frames, size, numbers of rows."""
     deciding = {key: value for key, value in parameters.items() if key not in _BESIDE}
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+    return json_hash(deciding)
 
 
 class Ledger:

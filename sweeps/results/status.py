@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,10 @@ from sweeps.results.driver import Driver, read_driver
 from sweeps.results.ledger import Ledger, Record, state, study_folder
 from sweeps.results.stopping import stage_of
 from sweeps.results.winners import confirmation, trials_of
-from sweeps.study.words import duration
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
     from sweeps.plan.search import SearchPlan
-
-SHOWN_FAILURES = 5
 
 
 def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
@@ -77,12 +74,12 @@ def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Status:
-    """A study's cells by state, in all and by arm, its driver, and why cells failed."""
+    """A study's cells by state, in all and by arm, its driver, and the results of failed cells."""
 
     study: str
     cells: list[dict[str, Any]]
     driver: Driver | None
-    failures: tuple[str, ...]
+    failed: tuple[Record, ...]
     kinds: dict[str, int]
 
     @classmethod
@@ -95,9 +92,8 @@ class Status:
         cells = _with_running(listed(plan, records), at_work)
         here = {cell["id"] for cell in cells}
         failed = [record for record in records.values() if record.status == "failed" and record.cell_id in here]
-        failures = tuple(f"{record.arm} seed {record.seed}{record.kind}: {record.error}" for record in failed)
         kinds: Counter[str] = Counter(record.failure or "error" for record in failed)
-        return cls(plan.study.name, cells, driver, failures, dict(kinds))
+        return cls(plan.study.name, cells, driver, tuple(failed), dict(kinds))
 
     @property
     def by_arm(self) -> dict[str, Counter[str]]:
@@ -106,35 +102,3 @@ class Status:
         for cell in self.cells:
             counts.setdefault(cell["arm"], Counter())[cell["state"]] += 1
         return counts
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
-        driver = None if self.driver is None else asdict(self.driver) | {"alive": self.driver.alive}
-        return {
-            "study": self.study,
-            "counts": dict(Counter(cell["state"] for cell in self.cells)),
-            "arms": {arm: dict(counts) for arm, counts in self.by_arm.items()},
-            "driver": driver,
-            "failures": list(self.failures),
-            "failure_classes": self.kinds,
-        }
-
-    def in_words(self) -> str:
-        """Who runs it, how long it will take, and what failed."""
-        lines = [_of_driver(self.driver)]
-        lines += [f"failed: {failure}" for failure in self.failures[:SHOWN_FAILURES]]
-        if len(self.failures) > SHOWN_FAILURES:
-            lines.append(f"... and {len(self.failures) - SHOWN_FAILURES} more failures; report names them all")
-        return "\n".join(lines)
-
-
-def _of_driver(driver: Driver | None) -> str:
-    if driver is None:
-        return "nobody runs it now"
-    if driver.alive is False:
-        return f"its last driver ({driver}) was killed, last heard of {driver.updated}: run goes on where it was"
-    left = "time left not known yet" if driver.left_s is None else f"about {duration(driver.left_s)} left"
-    heard = "" if driver.alive else f"; it cannot be seen from here, last heard of {driver.updated}"
-    return (
-        f"run by {driver}: {driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}{heard}"
-    )

@@ -1,11 +1,9 @@
 """What MLflow is told of a cell: names, tags, parameters and tables, from its result alone."""
 
 import json
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from trainables.trial_spec import Result, TrialSpec
+from trainables.trial_spec import Result, TrialSpec, leaves
 
 TABLE = "per_clip.json"
 """Name of the table of scores clip by clip."""
@@ -55,15 +53,9 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
     tree = {"arm": spec.arm, "seed": spec.seed, "system": spec.system, "base": spec.base, **spec.tree}
     settings = {"data": spec.data.model_dump(mode="json"), "protocol": spec.protocol.model_dump(exclude_none=True)}
     sampled = {f"sampled.{path}": value for path, value in spec.sampled.items()}
-    return {key: str(value) for key, value in _flat({**tree, **settings, "precision": spec.precision, **sampled})}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {
+        key: str(value) for key, value in leaves({**tree, **settings, "precision": spec.precision, **sampled}).items()
+    }
 
 
 def table(result: Result) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Whether every arm was given the same, and who says so where it was not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pytest
 
 from sweeps.plan import Plan, load
 from sweeps.plan.search import SearchPlan
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report, build
-from sweeps.results.effort import audit
+from sweeps.results.effort import Unequal, audit
 from sweeps.results.ledger import Record
 from sweeps.results.winners import trials_of
 from trainables.trial_spec import Result, Score
@@ -55,6 +55,10 @@ def record(cell: object, status: str = "done", value: float = 1.0, updates: floa
     return Record.of(Result.model_validate(whole))
 
 
+def words(unequal: Iterable[Unequal]) -> tuple[str, ...]:
+    return tuple(map(spent.in_words, unequal))
+
+
 def done(plan: Plan) -> dict[str, Record]:
     return {cell.id: record(cell) for cell in plan.cells}
 
@@ -75,13 +79,13 @@ def test_an_arm_that_asks_for_more_training_is_remarked_and_one_that_got_more_is
     records = done(planned)
     found = audit(planned, records, planned.study.all_seeds)
     assert found.problems == ()
-    assert found.remarks == (
+    assert words(found.remarks) == (
         "training.steps=40: 40 updates a cell, the control's have 20: this is what the arm changes",
     )
     other = planned.cells[1]
     assert other.arm == "temporal_attention=removed"
     records = {key: replace(one, clips=5) if one.arm == other.arm else one for key, one in records.items()}
-    assert audit(planned, records, planned.study.all_seeds).problems == (
+    assert words(audit(planned, records, planned.study.all_seeds).problems) == (
         "temporal_attention=removed: 5 clips a cell, the control's have 3",
     )
 
@@ -105,7 +109,7 @@ def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., P
     last = trials["control"][-1]
     one_failed = records | {last.cell_id: replace(last, status="failed", scores={})}
     (problem,) = audit(planned, one_failed, planned.study.all_seeds).problems
-    assert problem == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
+    assert spent.in_words(problem) == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
     others = {found[-1].cell_id: replace(found[-1], status="failed", scores={}) for found in trials.values()}
     assert audit(planned, records | others, planned.study.all_seeds).problems == (), "all arms lost as much"
 
@@ -116,11 +120,11 @@ def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(pl
     behind = trials_of(search, "control", records)
     some = {key: one for key, one in records.items() if one not in behind[1:]}
     (problem,) = audit(planned, some, planned.study.all_seeds).problems
-    assert problem == "control: 1 of 4 trials came to something, and more of another arm"
+    assert spent.in_words(problem) == "control: 1 of 4 trials came to something, and more of another arm"
     none = {key: one for key, one in records.items() if one not in behind}
     found = audit(planned, none, planned.study.all_seeds)
     assert found.problems == ()
-    assert "control: 0 of 4 trials came to something" in found.remarks[0]
+    assert "control: 0 of 4 trials came to something" in spent.in_words(found.remarks[0])
 
 
 def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:

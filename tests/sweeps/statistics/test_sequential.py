@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from sweeps.console import reach_lines
 from sweeps.plan import Plan, load
 from sweeps.report.table import build
 from sweeps.results.ledger import Record
@@ -270,16 +271,16 @@ def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> No
 def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     plan = planned()
     assert "seeds: looked at after 9 and 12, and over where clip_score" in plan.notes[-1]
-    (first,) = reach(plan, {})
+    (first,) = reach_lines(reach(plan, {}))
     assert first.startswith("16 seeds can reach p = 5.3e-05, corrected over 4 arms 0.00021")
     records = simulated(plan, 0, np.random.default_rng(0))
     some = {cell.id: records[cell.id] for cell in plan.cells[:40]}
-    *_, last = reach(plan, some)
+    *_, last = reach_lines(reach(plan, some))
     assert last.startswith("clip_score/")
     assert "found with a chance of 80 %" in last
     few = planned(most=8)
     assert "too few for a look on the way" in few.notes[-1]
-    assert next(iter(reach(few, {}))).startswith("8 seeds can reach p = 0.0078, corrected over 4 arms 0.031")
+    assert reach_lines(reach(few, {}))[0].startswith("8 seeds can reach p = 0.0078, corrected over 4 arms 0.031")
 
 
 @pytest.mark.slow

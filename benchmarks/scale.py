@@ -20,7 +20,7 @@ from benchmarks.trivial import trivial_result, write_study
 from sweeps.plan import Plan, load
 from sweeps.report import build
 from sweeps.results.ledger import Ledger, study_folder
-from sweeps.run.queue import Agenda
+from sweeps.run.queue import Queue
 from trainables.provenance import code_hash
 from trainables.trial_spec import RESULT
 
@@ -113,7 +113,7 @@ def demand_done(study: Path, ledger: Ledger) -> None:
     ledger.recover()
     records = ledger.records()
     code_hash()
-    if len(records) != len(plan.cells) or Agenda(plan, records):
+    if len(records) != len(plan.cells) or Queue(plan, records):
         raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells, and something is to be done")
 
 

@@ -1,7 +1,7 @@
 """How many metric points are spooled a second while the tracker is dead?
 
-Every point goes the way of a running study: from a training into the cell's spool, then by the book to a tracker that
-tries in vain to reach its server beside it.
+Every point goes the way of a running study: from a training into the cell's spool, then by the recorder to a tracker
+that tries in vain to reach its server beside it.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, conclude, table
-from benchmarks.trivial import open_book, write_study
+from benchmarks.trivial import open_recorder, write_study
 from sweeps.plan import Plan, load
 from trainables.spool import Spool
 
@@ -36,25 +36,25 @@ def main() -> int:
 
 
 def spool(plan: Plan, storage: Path, points: int) -> tuple[float, float]:
-    """Seconds in which a study's book takes that many points, cell after cell; and of them on the processor.
+    """Seconds in which a study's recorder takes that many points, cell after cell; and of them on the processor.
 
     Raises:
         RuntimeError: Some point is not on disk, or the tracker was not dead.
     """
-    with open_book(plan, storage, NOWHERE) as book:
+    with open_recorder(plan, storage, NOWHERE) as recorder:
         for cell in plan.cells:
-            book.handed_out(cell)
-        spools = [Spool(book.ledger.cell_folder(cell.id)) for cell in plan.cells]
+            recorder.handed_out(cell)
+        spools = [Spool(recorder.ledger.cell_folder(cell.id)) for cell in plan.cells]
         started, worked = time.perf_counter(), time.thread_time()
         for step in range(points):
             number = step % len(spools)
             spools[number].append(step, {"loss": 1 / (step + 1)})
-            book.reported(plan.cells[number].id)
+            recorder.reported(plan.cells[number].id)
         seconds = time.perf_counter() - started, time.thread_time() - worked
-        kept = sum(1 for cell in plan.cells for _ in Spool(book.ledger.cell_folder(cell.id)).points())
-        book.tracker.finish([], failed=True)
-    if kept != points or not book.tracker.failures:
-        raise RuntimeError(f"{kept} of {points} points are on disk; not uploaded: {book.tracker.failures}")
+        kept = sum(1 for cell in plan.cells for _ in Spool(recorder.ledger.cell_folder(cell.id)).points())
+        recorder.tracker.finish([], failed=True)
+    if kept != points or not recorder.tracker.failures:
+        raise RuntimeError(f"{kept} of {points} points are on disk; not uploaded: {recorder.tracker.failures}")
     return seconds
 
 

@@ -341,7 +341,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
     from dataclasses import asdict
 
-    from sweeps.cost.budget import Meter
+    from sweeps.cost.budget import BudgetMeter
     from sweeps.cost.forecast import forecast
     from sweeps.plan import requirements
     from sweeps.proof import proved
@@ -367,7 +367,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         show(forecast_table(found))
         for line in (*forecast_lines(found, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
-    if plan.study.budget and (message := Meter(plan, folder, prices).shortfall()):
+    if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
         _refuse(message)
 
 

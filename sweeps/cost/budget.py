@@ -20,7 +20,7 @@ SPENT = "spent.json"
 """How long a study has run, over all its drivers, and how many of its cells at a time."""
 
 
-class Meter:
+class BudgetMeter:
     """Says whether a study's budget holds another block: one cell of every arm.
 
     GPU-hours and money are counted from the results, which outlive every driver; hours on the clock from what drivers

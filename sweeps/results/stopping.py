@@ -38,16 +38,16 @@ def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
     decided where the table would say more of it than that there is no evidence, or where it has no value at all.
     """
     study = plan.study
-    whens = looks_of(study, len(plan.arms) - 1)
-    if whens is None:
+    looks = looks_of(study, len(plan.arms) - 1)
+    if looks is None:
         return Stage(study.all_seeds, None, decided=False, over=True)
-    for number in whens.seeds:
+    for number in looks.seeds:
         seeds = study.all_seeds[:number]
         if not _ended(plan, records, number):
-            return Stage(seeds, whens, decided=False, over=False)
-        if _decided(plan, records, seeds, whens):
-            return Stage(seeds, whens, decided=True, over=True)
-    return Stage(study.all_seeds, whens, decided=False, over=True)
+            return Stage(seeds, looks, decided=False, over=False)
+        if _decided(plan, records, seeds, looks):
+            return Stage(seeds, looks, decided=True, over=True)
+    return Stage(study.all_seeds, looks, decided=False, over=True)
 
 
 def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
@@ -58,11 +58,11 @@ def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
     return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
 
 
-def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:
+def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], looks: Looks) -> bool:
     from sweeps.results.comparison import compare, found_of
 
     metric = plan.metrics[0]
-    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", whens)
+    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
     return all(_is_decided(arm, metric.key) for arm in arms)
 
 

@@ -12,7 +12,7 @@ from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced
 from sweeps.plan import Cell, Plan
 from sweeps.results.ledger import Ledger, Record
 from sweeps.run.progress import say
-from sweeps.run.queue import Agenda
+from sweeps.run.queue import Queue
 from trainables.spool import Spool
 from trainables.trial_spec import Result, TrialSpec
 
@@ -91,7 +91,7 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
     watch = Stopwatch(Ledger(scratch))
     try:
         watch.ledger.cells.mkdir(parents=True)
-        run_trials(Agenda(short, {}), watch, storage)
+        run_trials(Queue(short, {}), watch, storage)
         timed = {shape: [watch.timed(Cell.of(spec)) for spec in of] for shape, of in specs.items()}
         peaks = [peak for one in watch.results.values() if (peak := one.statistics.get("peak_gib")) is not None]
     finally:
@@ -109,7 +109,7 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
 
 
 class Stopwatch:
-    """Stands where a study's book does, and times the cells instead of writing them down.
+    """Stands where a study's recorder does, and times the cells instead of writing them down.
 
     Args:
         ledger: Where the short cells leave their results.

@@ -11,7 +11,7 @@ from sweeps.results.status import listed
 from sweeps.results.winners import trials_of, winners
 
 if TYPE_CHECKING:
-    from sweeps.cost.budget import Meter
+    from sweeps.cost.budget import BudgetMeter
     from sweeps.plan.search import SearchPlan
     from sweeps.run.proposer import ArmSearch
 
@@ -19,11 +19,11 @@ MAX_LOST = 2
 """How often a cell is handed out again in one run when the machine, not the arm, has failed."""
 
 
-class Over(Exception):  # noqa: N818  # an end, not an error
-    """Nothing is left to hand out."""
+class Exhausted(Exception):  # noqa: N818  # an end, not an error
+    """No cell is left to hand out."""
 
 
-class Agenda:
+class Queue:
     """Hands out every cell that is not done, once, in an order that leaves a balanced table wherever it is cut short.
 
     Args:
@@ -43,7 +43,7 @@ class Agenda:
         retry_failed: bool = False,
         only: Collection[str] = (),
         slots: int = 1,
-        meter: "Meter | None" = None,
+        meter: "BudgetMeter | None" = None,
     ) -> None:
         self.plan = plan
         self.slots, self.meter = slots, meter
@@ -70,12 +70,12 @@ class Agenda:
         """The next cell; None while it depends on cells that have not ended.
 
         Raises:
-            Over: No cell is left.
+            Exhausted: No cell is left.
         """
         try:
             cell = self._ahead.pop() if self._ahead else next(self._steps)
         except StopIteration:
-            raise Over from None
+            raise Exhausted from None
         if cell is not None:
             self._handed[cell.id] += 1
             self._under_way[cell.id] = cell.arm

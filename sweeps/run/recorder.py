@@ -30,7 +30,7 @@ class Follower(Protocol):
         """A cell ended; its record, or None where its worker died each time."""
 
 
-class Book:
+class Recorder:
     """Writes down what comes of each cell: ledger, tracker, progress.
 
     Args:

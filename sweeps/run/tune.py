@@ -1,4 +1,4 @@
-"""Cells as Ray Tune trials: one Tuner, one searcher that hands out the agenda, one book of what came of it."""
+"""Cells as Ray Tune trials: one Tuner, one searcher that hands out the queue, one recorder of what came of it."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from sweeps.plan import Cell, Plan
 from sweeps.run.cluster import is_trained, num_slots, scaling_of, trial_resources
 from sweeps.run.early_stopping import SearchTrialsOnly
 from sweeps.run.progress import say
-from sweeps.run.queue import Agenda, Over
+from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
 from trainables.trial import CellTrial
 
@@ -21,23 +21,23 @@ MAX_WORKER_DEATHS = 2
 
 
 def run_trials(
-    agenda: Agenda,
-    book: Follower,
+    queue: Queue,
+    recorder: Follower,
     storage: Path,
     *,
     warm: bool = True,
     trainable: type[tune.Trainable] = CellTrial,
 ) -> None:
-    """Run all cells of the agenda under one Tuner.
+    """Run all cells of the queue under one Tuner.
 
     Args:
-        agenda: What to hand out.
-        book: Where it is written down.
+        queue: What to hand out.
+        recorder: Where it is written down.
         storage: Folder of all studies.
         warm: Load each base once per worker; off, everything is loaded anew for each cell.
         trainable: What runs one cell.
     """
-    plan = agenda.plan
+    plan = queue.plan
     search = plan.search
     scaling = scaling_of(plan)
 
@@ -50,12 +50,12 @@ def run_trials(
             "objective": search.objectives[0].key if search else "",
         }
 
-    scratch = book.ledger.folder / ".tune"
+    scratch = recorder.ledger.folder / ".tune"
     try:
         tune.Tuner(
             tune.with_resources(trainable, trial_resources(plan)),
             tune_config=tune.TuneConfig(
-                search_alg=CellSearcher(agenda, book, config),
+                search_alg=CellSearcher(queue, recorder, config),
                 scheduler=_scheduler(plan),
                 num_samples=-1,
                 reuse_actors=True,
@@ -66,7 +66,7 @@ def run_trials(
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=str(scratch.resolve()),
-                callbacks=[Following(book)],
+                callbacks=[Following(recorder)],
                 failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
@@ -90,12 +90,12 @@ def _trial_name(trial: Trial) -> str:
 
 
 class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
-    """Hands the agenda's cells to Tune and takes note of how each ended."""
+    """Hands the queue's cells to Tune and takes note of how each ended."""
 
-    def __init__(self, agenda: Agenda, book: Follower, config: Callable[[Cell], dict[str, Any]]) -> None:
+    def __init__(self, queue: Queue, recorder: Follower, config: Callable[[Cell], dict[str, Any]]) -> None:
         super().__init__()
-        self._agenda = agenda
-        self._book = book
+        self._queue = queue
+        self._recorder = recorder
         self._config = config
         self._of_trial: dict[str, Cell] = {}
 
@@ -106,19 +106,19 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next cell; None while it depends on others, or the sign that none is left."""
         try:
-            cell = self._agenda.next()
-        except Over:
+            cell = self._queue.next()
+        except Exhausted:
             return str(Searcher.FINISHED)
         if cell is None:
             return None
         self._of_trial[trial_id] = cell
-        self._book.handed_out(cell)
+        self._recorder.handed_out(cell)
         return self._config(cell)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Write the cell's end down, and let the search learn from it."""
         cell = self._of_trial.pop(trial_id)
-        self._agenda.ended(cell, self._book.ended(cell, result, died=error))
+        self._queue.ended(cell, self._recorder.ended(cell, result, died=error))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger knows what is done."""
@@ -130,8 +130,8 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
     """Follows the trials on their way: what starts, what reports, what is lost."""
 
-    def __init__(self, book: Follower) -> None:
-        self._book = book
+    def __init__(self, recorder: Follower) -> None:
+        self._recorder = recorder
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restore that never happens here."""
@@ -139,14 +139,14 @@ class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Count a cell as running."""
-        self._book.started(trial.config["cell_id"])
+        self._recorder.started(trial.config["cell_id"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Have the figures uploaded that a cell left on its way."""
         if not result.get("status"):
-            self._book.reported(trial.config["cell_id"])
+            self._recorder.reported(trial.config["cell_id"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The worker died each time: the cell has no result and is started again by the next run."""

@@ -16,8 +16,8 @@ from sweeps.results.winners import winners
 from sweeps.run.cluster import connect, disconnect
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
-from sweeps.run.queue import Agenda
-from sweeps.run.recorder import Book
+from sweeps.run.queue import Queue
+from sweeps.run.recorder import Recorder
 from sweeps.run.tune import run_trials
 from sweeps.tracking.tracker import Tracker
 from trainables.provenance import code_hash
@@ -101,9 +101,9 @@ def carry_out(plan: Plan, storage: Path) -> Ledger:
     with StudyLock(ledger.folder) as lock:
         ledger.cells.mkdir()
         tracker = Tracker("http://127.0.0.1:9", plan.study.name, "", storage / "artifacts", {})
-        agenda = Agenda(plan, ledger.records())
-        with Progress(agenda.total) as progress:
-            run_trials(agenda, Book(ledger, tracker, progress, lock), storage, trainable=fake())
+        queue = Queue(plan, ledger.records())
+        with Progress(queue.total) as progress:
+            run_trials(queue, Recorder(ledger, tracker, progress, lock), storage, trainable=fake())
     return ledger
 
 

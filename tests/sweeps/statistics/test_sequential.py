@@ -18,7 +18,7 @@ from sweeps.results.ledger import Record
 from sweeps.results.reach import reach
 from sweeps.results.status import listed
 from sweeps.results.stopping import stage_of
-from sweeps.run.queue import Agenda, Over
+from sweeps.run.queue import Exhausted, Queue
 from sweeps.statistics.paired import ALPHA, paired_difference, smallest_p
 from sweeps.statistics.sequential import looks, sequential_p, smallest_sequential_p
 from sweeps.statistics.verdicts import Verdict
@@ -164,14 +164,14 @@ def simulated(plan: Plan, effect: float, rng: np.random.Generator, correlation: 
     return records
 
 
-def run(plan: Plan, records: dict[str, Record], agenda: Agenda) -> list[str]:
-    """Work an agenda off, as a driver does that has room for three cells; the cells in their order."""
+def run(plan: Plan, records: dict[str, Record], queue: Queue) -> list[str]:
+    """Work an queue off, as a driver does that has room for three cells; the cells in their order."""
     handed: list[str] = []
     open_cells = []
     while True:
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             cell, over = None, True
         else:
             over = False
@@ -180,7 +180,7 @@ def run(plan: Plan, records: dict[str, Record], agenda: Agenda) -> list[str]:
             open_cells.append(cell)
         if open_cells and (cell is None or len(open_cells) == 3):
             ended = open_cells.pop(0)
-            agenda.ended(ended, records[ended.id])
+            queue.ended(ended, records[ended.id])
         elif over:
             return handed
 
@@ -189,13 +189,13 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
     plan = planned()
     records = simulated(plan, 6, np.random.default_rng(1))
     assert stage_of(plan, {}).seeds == tuple(range(9))
-    handed = run(plan, records, Agenda(plan, {}))
+    handed = run(plan, records, Queue(plan, {}))
     assert handed == [cell.id for cell in plan.cells if cell.seed < 9]
     done = {cell_id: records[cell_id] for cell_id in handed}
     stage = stage_of(plan, done)
     assert (stage.decided, stage.over, len(stage.seeds)) == (True, True, 9)
     assert {cell["state"] for cell in listed(plan, done) if cell["seed"] >= 9} == {"spared"}
-    assert not Agenda(plan, done)
+    assert not Queue(plan, done)
     report = build(plan, done)
     assert {row.metrics[plan.metrics[0].key].verdict for row in report.rows[1:]} == {"better"}
     assert {row.missing for row in report.rows} == {0}
@@ -206,7 +206,7 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
 def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
     plan = planned()
     records = simulated(plan, 0, np.random.default_rng(2))
-    assert len(run(plan, records, Agenda(plan, {}))) == len(plan.cells)
+    assert len(run(plan, records, Queue(plan, {}))) == len(plan.cells)
     assert (stage_of(plan, records).decided, stage_of(plan, records).over) == (False, True)
     assert "these were all after 16" in build(plan, records).caption
 
@@ -222,15 +222,15 @@ def test_a_look_waits_for_a_cell_that_was_lost(planned: Planned) -> None:
     lost = plan.cells[7].id
     del records[lost]
     assert not stage_of(plan, records).over
-    assert [cell.id for cell in iter_next(Agenda(plan, records))] == [lost]
+    assert [cell.id for cell in iter_next(Queue(plan, records))] == [lost]
 
 
-def iter_next(agenda: Agenda) -> list:  # type: ignore[type-arg]
+def iter_next(queue: Queue) -> list:  # type: ignore[type-arg]
     cells = []
     while True:
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             return cells
         if cell is None:
             return cells
@@ -305,10 +305,11 @@ def test_large_effects_save_cells_and_moderate_ones_keep_their_power(planned: Pl
     assert saved >= 0.4
     assert found >= power(2) - 0.05
 
-    whens = looks(4, 16, 4)
+    planned_looks = looks(4, 16, 4)
     for effect, loss in ((1.0, 0.06), (1.2, 0.05)):
         p = [
-            sequential_p(rng.normal(effect, 1, 16).tolist(), [0.0] * 16, whens.seeds, whens.shares) for _ in range(400)
+            sequential_p(rng.normal(effect, 1, 16).tolist(), [0.0] * 16, planned_looks.seeds, planned_looks.shares)
+            for _ in range(400)
         ]
         reached = np.mean([one <= ALPHA / 4 for one in p])
         print(f"effect of {effect}: power {reached:.3f}, of the fixed design by theory {power(effect):.3f}")

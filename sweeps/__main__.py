@@ -264,7 +264,7 @@ def export(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a study file, for editors."""
-    from sweeps.study.types import schema as study_schema
+    from sweeps.study.schema import schema as study_schema
 
     _print_json(study_schema())
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sweeps.cost.memory import ArmMemory, Device
     from sweeps.proof import Proof
     from sweeps.results.driver import Driver
-    from sweeps.results.ledger import Record
     from sweeps.results.reach import Reach
+    from sweeps.results.record import Record
 
 WIDTH_IN_FILES = 200
 SHOWN_FAILURES = 5

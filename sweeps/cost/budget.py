@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sweeps.cost.forecast import makespan
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from trainables.files import write_atomically
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sweeps.results.stopping import stage_of
 if TYPE_CHECKING:
     from sweeps.cost.calibration import Calibration
     from sweeps.plan import Plan
-    from sweeps.results.ledger import Record
+    from sweeps.results.record import Record
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweeps.proof import Proof
-from sweeps.report.captions import caption, failure, not_compared, search_notes, warnings
+from sweeps.report.captions import caption, failure, not_compared, warnings
+from sweeps.report.search_notes import search_notes
 from sweeps.report.verdicts import ClaimLine, claim_line
-from sweeps.results.comparison import ArmRow, Size, compare, found_of, newest_code
+from sweeps.results.arm_values import newest_code, values_of
+from sweeps.results.comparison import ArmRow, Size, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.effort import Audit, audit
 from sweeps.results.hypotheses import judge
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
 from sweeps.results.stopping import Stage, stage_of
@@ -80,7 +82,7 @@ def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = Non
         proof: What was counted of the arms before they ran.
     """
     stage = stage_of(plan, records)
-    found = found_of(plan, records, stage.seeds)
+    found = values_of(plan, records, stage.seeds)
     of_plan = [record for arm in found for record in arm.records.values()]
     code = newest_code(of_plan)
     rows = compare(found, plan.metrics, plan.study.margins, code, stage.looks)

@@ -1,12 +1,12 @@
 """Lines of the table: arms against a control over the same seeds, metric by metric."""
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from sweeps.results.ledger import Record
+from sweeps.results.arm_values import ArmValues
+from sweeps.results.record import Record
 from sweeps.statistics.paired import (
     ALPHA,
     holm,
@@ -16,10 +16,8 @@ from sweeps.statistics.paired import (
 )
 from sweeps.statistics.sequential import Looks, looked_at
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
-from sweeps.study.words import written
 
 if TYPE_CHECKING:
-    from sweeps.plan import Plan
     from trainables.metrics import MetricKey
 
 
@@ -111,65 +109,8 @@ class ArmRow:
     size: Size | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
-
-    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
-    difference.
-    """
-
-    id: str
-    role: Literal["control", "arm"]
-    changes: str
-    records: Mapping[int, Record]
-    num_seeds: int
-    settings: Mapping[str, str]
-
-    def values(self, key: str) -> dict[int, float]:
-        """A metric's values by seed, where the cell is done and scored as the control is."""
-        return {
-            seed: record.scores[key]
-            for seed, record in sorted(self.records.items())
-            if record.status == "done"
-            and math.isfinite(record.scores.get(key, math.nan))
-            and record.settings.get(key) == self.settings.get(key)
-        }
-
-
-def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
-    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
-    settings: dict[str, str] = {}
-    for records in (others, control):
-        for record in sorted(records, key=lambda record: record.finished):
-            settings |= record.settings
-    return settings
-
-
-def found_of(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> list[Found]:
-    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
-    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
-    asked = set(seeds)
-    for cell in plan.cells:
-        if cell.id in records and cell.seed in asked:
-            by_seed[cell.arm][cell.seed] = records[cell.id]
-    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
-    settings = settings_of(control, itertools.chain(*others))
-    return [
-        Found(
-            arm.id,
-            arm.role,
-            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
-            by_seed[arm.id],
-            len(seeds),
-            settings,
-        )
-        for arm in plan.arms
-    ]
-
-
 def compare(
-    found: Sequence[Found],
+    found: Sequence[ArmValues],
     metrics: "Sequence[MetricKey]",
     margins: Mapping[str, float],
     code: str,
@@ -207,12 +148,6 @@ def _is_charged(record: Record) -> bool:
     return record.status == "failed" and not record.diverged and not record.lost
 
 
-def newest_code(records: Iterable[Record]) -> str:
-    """Code hash of the result that was finished last; empty where there is none."""
-    newest = max(records, key=lambda record: record.finished, default=None)
-    return newest.code_hash if newest else ""
-
-
 def is_context(metric: "MetricKey") -> bool:
     """Whether a metric stands beside others to show what they miss, and is no goal itself."""
     from trainables.metrics import FAMILIES
@@ -220,7 +155,9 @@ def is_context(metric: "MetricKey") -> bool:
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
-def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, looks: Looks | None) -> list[Summary]:
+def _column(
+    found: Sequence[ArmValues], metric: "MetricKey", margin: float | None, looks: Looks | None
+) -> list[Summary]:
     """One metric of all arms, corrected over those that have a pair with the control."""
     values = [arm.values(metric.key) for arm in found]
     control = values[0]

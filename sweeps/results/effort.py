@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sweeps.plan import Plan
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
 
 

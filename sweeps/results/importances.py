@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces import Domain, Value
 from sweeps.plan.search import SearchPlan
 from sweeps.plan.spaces import ArmSpace
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import objective_values, trials_of
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeps.plan import Plan
-from sweeps.results.comparison import Found, found_of, is_context
-from sweeps.results.ledger import Record
+from sweeps.results.arm_values import ArmValues, values_of
+from sweeps.results.comparison import is_context
+from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
 from sweeps.statistics.paired import paired, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
@@ -60,13 +61,13 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
         return None
     looks = stage_of(plan, records).looks
     smallest = smallest_sequential_p(looks.seeds, looks.shares) if looks else smallest_p(seeds)
-    values = found_of(plan, records, plan.study.all_seeds)
+    values = values_of(plan, records, plan.study.all_seeds)
     keys = [metric.key for metric in plan.metrics if not is_context(metric)]
     differences = (_reachable(values, key, seeds, arms) for key in keys)
     return Reach(seeds, arms, smallest, min(1.0, arms * smallest), tuple(filter(None, differences)))
 
 
-def _reachable(found: list[Found], key: str, seeds: int, arms: int) -> Reachable | None:
+def _reachable(found: list[ArmValues], key: str, seeds: int, arms: int) -> Reachable | None:
     """The smallest difference in one metric, by the arm that scatters most."""
     control, *others = ((arm.id, arm.values(key)) for arm in found)
     spreads = []

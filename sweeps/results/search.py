@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from sweeps.plan.arms import CONTROL
-from sweeps.results.comparison import ArmRow, Found, compare, newest_code, settings_of
+from sweeps.results.arm_values import ArmValues, newest_code, settings_of
+from sweeps.results.comparison import ArmRow, compare
 from sweeps.results.importances import importances
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import confirmation, fronts, trials_of
 from sweeps.study.words import sampled_text
 
@@ -127,7 +128,7 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Object
 # -------------------------------------------------------------------------------------------------------- confirmation
 
 
-def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[Found]:
+def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[ArmValues]:
     """What is there on fresh seeds: the control as it stands, the arms that are not tuned, then the winners."""
     if not any(cell.id in records for cell in cells):
         return []
@@ -137,7 +138,7 @@ def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[Found
     of_control = [records[c.id] for c in cells if (c.arm, c.spec.trial) == (CONTROL, None) and c.id in records]
     settings = settings_of(of_control, [records[cell.id] for cell in cells if cell.id in records])
     return [
-        Found(
+        ArmValues(
             id=arm if rank is None else f"{arm} {winner(rank)}",
             role="control" if rank is None and arm == CONTROL else "arm",
             changes=sampled_text(seeds[0].spec.sampled),
@@ -149,12 +150,12 @@ def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[Found
     ]
 
 
-def _compared(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
+def _compared(plan: "Plan", found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
     code = newest_code(record for row in found for record in row.records.values())
     return compare(found, plan.metrics, plan.study.margins, code) if found else ()
 
 
-def _tuned(plan: "Plan", found: Sequence[Found]) -> tuple[ArmRow, ...]:
+def _tuned(plan: "Plan", found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
     """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
     of_row = {row.id: row for row in found}
     best = []

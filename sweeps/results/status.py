@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.results.driver import Driver, read_driver
-from sweeps.results.ledger import Ledger, Record, state, study_folder
+from sweeps.results.ledger import Ledger, state, study_folder
+from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
 from sweeps.results.winners import confirmation, trials_of
 

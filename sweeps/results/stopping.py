@@ -11,7 +11,7 @@ from sweeps.statistics.verdicts import Verdict
 if TYPE_CHECKING:
     from sweeps.plan import Plan
     from sweeps.results.comparison import ArmRow
-    from sweeps.results.ledger import Record
+    from sweeps.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
 
 
 def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], looks: Looks) -> bool:
-    from sweeps.results.comparison import compare, found_of
+    from sweeps.results.arm_values import values_of
+    from sweeps.results.comparison import compare
 
     metric = plan.metrics[0]
-    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
+    _, *arms = compare(values_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
     return all(_is_decided(arm, metric.key) for arm in arms)
 
 

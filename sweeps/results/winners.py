@@ -9,7 +9,7 @@ from search_spaces import Value
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import Objective, SearchPlan
 from sweeps.plan.spaces import ArmSpace
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 
 
 def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record]) -> list[Record]:

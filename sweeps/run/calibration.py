@@ -10,7 +10,8 @@ from typing import Any
 from sweeps.cost.calibration import Calibration, keep_calibration, read_calibration, shapes_of
 from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced
 from sweeps.plan import Cell, Plan
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.run.progress import say
 from sweeps.run.queue import Queue
 from trainables.spool import Spool

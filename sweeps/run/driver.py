@@ -12,7 +12,8 @@ from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, requirements
 from sweeps.proof import PROOF, proved, read_proof
-from sweeps.results.ledger import Ledger, Record, study_folder
+from sweeps.results.ledger import Ledger, study_folder
+from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import Progress, say

@@ -18,7 +18,7 @@ from sweeps.plan.cells import Cell
 from sweeps.plan.search import NUM_RANDOM, SearchPlan
 from sweeps.plan.spaces import ArmSpace
 from sweeps.results.importances import asking
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import objective_values, trials_of
 
 MAX_REPEATS = 50

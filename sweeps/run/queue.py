@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sweeps.plan import Cell, Plan
-from sweeps.results.ledger import WAITING, Record, state
+from sweeps.results.ledger import WAITING, state
+from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.results.winners import trials_of, winners
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sweeps.plan import Cell
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.tracking.tracker import Tracker

@@ -16,7 +16,8 @@ from sweeps.report import save
 from sweeps.report.figures import Plot
 from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.results.winners import winners
 from sweeps.study.document import SpecError
 from trainables.cell_files import Drawn, save_clips

@@ -11,7 +11,7 @@ from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import Calibration, shapes_of
 from sweeps.cost.prices import Price
 from sweeps.plan import Cell, Plan, load
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.run.queue import Exhausted, Queue
 from trainables.trial_spec import Result, Score
 

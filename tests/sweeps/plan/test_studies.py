@@ -10,7 +10,7 @@ import yaml
 
 import sweeps
 from sweeps.plan import Plan, load
-from sweeps.study.types import schema
+from sweeps.study.schema import schema
 
 PACKAGE = Path(sweeps.__file__).parent
 STUDIES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.yaml"))

@@ -17,7 +17,8 @@ from scipy import stats
 from sweeps.plan import Plan, load
 from sweeps.report.table import Report, build
 from sweeps.results.comparison import ArmRow, is_context
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.statistics.paired import ALPHA, smallest_p
 from trainables.trial_spec import RESULT, Result, Score
 

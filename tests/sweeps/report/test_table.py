@@ -13,7 +13,7 @@ from sweeps.plan.cells import Cell
 from sweeps.report.table import Report, build
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.statistics.paired import holm
 from trainables.provenance import commit
 

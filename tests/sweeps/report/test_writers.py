@@ -14,7 +14,8 @@ from sweeps.plan import Plan
 from sweeps.report import build, main, print_terminal, save
 from sweeps.report.table import Report
 from sweeps.report.writers import Format
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json", "latex", "html")
 

@@ -11,7 +11,7 @@ from sweeps.plan.search import SearchPlan
 from sweeps.report import spent, texts
 from sweeps.report.table import Report, build
 from sweeps.results.effort import Unequal, audit
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
 from trainables.trial_spec import Result, Score
 

@@ -11,7 +11,7 @@ from sweeps.report.exports import to_json
 from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.study.document import SpecError
 from trainables.trial_spec import Result, Score
 

@@ -8,7 +8,7 @@ import pytest
 from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.statistics.paired import paired_difference
 from sweeps.statistics.verdicts import Verdict
 

@@ -13,7 +13,7 @@ from search_spaces import Value
 from sweeps.plan import Cell, load
 from sweeps.plan.search import SearchPlan
 from sweeps.results.importances import importances
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.results.winners import trials_of, winners
 from sweeps.run.proposer import ArmSearch
 from trainables.trial_spec import Status

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.plan import Cell, Plan, load
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.run import driver as launch
 from sweeps.run.lock import StudyLock
 from sweeps.run.queue import Exhausted, Queue

@@ -11,7 +11,7 @@ import pytest
 from ray import tune
 
 from sweeps.plan import Plan, load
-from sweeps.results.ledger import Ledger, states
+from sweeps.results.ledger import Ledger, state
 from sweeps.results.winners import winners
 from sweeps.run.cluster import connect, disconnect
 from sweeps.run.lock import StudyLock
@@ -117,7 +117,7 @@ def test_only_a_searchs_trials_are_stopped_and_every_arm_has_as_many(
     assert plan.search is not None
     ledger = carry_out(plan, tmp_path)
     records = ledger.records()
-    assert set(states(plan, records).values()) == {"done"}
+    assert {state(records.get(cell.id), plan) for cell in plan.cells} == {"done"}
     trials = [record for record in records.values() if record.stage == "search"]
     assert Counter(record.arm for record in trials) == {"control": 9, "attention=removed": 9}
     statuses = Counter(record.status for record in trials)

@@ -14,8 +14,8 @@ from scipy import stats
 from sweeps.console import reach_lines
 from sweeps.plan import Plan, load
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
 from sweeps.results.reach import reach
+from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.results.stopping import stage_of
 from sweeps.run.queue import Exhausted, Queue

@@ -3,23 +3,20 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
+from sweeps.plan import Plan
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
 from sweeps.results.search import winner
+from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
+from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results.stopping import Stage
-    from trainables.metrics import MetricKey
 
-
-def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> str:
+def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> str:
     """What a reader has to know of the table of arms, a line each: seeds, clips, intervals, test, metrics, code."""
     protocol = plan.cells[0].spec.protocol
     sentences = [
@@ -36,7 +33,7 @@ def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> 
     return "\n".join(sentences)
 
 
-def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", *, sequential: bool = False) -> Iterator[str]:
+def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
     """Test, correction, what the seeds can reach with them, and what pairing gained."""
     tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(tested.values()):
@@ -58,7 +55,7 @@ def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", *, sequ
         yield f"Correlation with the control over the seeds: {correlations}."
 
 
-def _looks(stage: "Stage") -> Iterator[str]:
+def _looks(stage: Stage) -> Iterator[str]:
     """When a study that ends by itself was looked at, and why it ended."""
     if stage.looks is None:
         return
@@ -68,7 +65,7 @@ def _looks(stage: "Stage") -> Iterator[str]:
     yield f"Looked at after {at} seeds, by the first metric: {so_far}. p holds whenever one stops."
 
 
-def _drawn(plan: "Plan") -> Iterator[str]:
+def _drawn(plan: Plan) -> Iterator[str]:
     """What effects owe to drawing."""
     if draws := max((len(one.draws) for one in plan.contrasts), default=0):
         yield (
@@ -142,7 +139,7 @@ def _correlation(key: str, tested: Sequence[Summary]) -> str:
     return f"{key} median {median(found):.2f}{spread}"
 
 
-def _equivalence(plan: "Plan") -> Iterator[str]:
+def _equivalence(plan: Plan) -> Iterator[str]:
     margins = plan.study.margins
     within = ", ".join(
         f"{metric.key} {margins[metric.family]:g}" for metric in plan.metrics if metric.family in margins

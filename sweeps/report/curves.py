@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, Plot, canvas, finished, number
 from sweeps.report.table import Report
+from trainables.metrics import MetricKey
 from trainables.trial_spec import leaves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from trainables.metrics import MetricKey
 
 LOG_SPAN = 100
 MOST_TICKS = 6
@@ -39,7 +38,7 @@ def moved_values(report: Report) -> list[str]:
     return [path for path in paths if _is_number(control.get(path))]
 
 
-def curve(report: Report, path: str, metric: "MetricKey") -> Iterator[Plot]:
+def curve(report: Report, path: str, metric: MetricKey) -> Iterator[Plot]:
     """A metric's mean with its interval over a value: the control and all arms that differ from it in this value alone.
 
     The axis is logarithmic where the values are positive and span more than two decades.

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweeps.report import spent, texts
 from sweeps.report.clips import Film, scenes
@@ -14,9 +13,7 @@ from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 FOLDER = Path(__file__).parent
 MOST_TRIALS = 1000
@@ -96,7 +93,7 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
     ]
 
 
-def _examined(report: Report) -> "list[tuple[MetricKey, list[Robustness]]]":
+def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
     """What a reviewer asks of each difference, metric by metric."""
     groups = [(metric, [one for one in report.robustness if one.metric == metric.key]) for metric in report.metrics]
     return [(metric, group) for metric, group in groups if group]

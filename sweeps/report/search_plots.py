@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from sweeps.plan.search import Objective
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, SERIES, Plot, canvas, finished, short
 from sweeps.results.search import SearchFindings, TrialRow
+from trainables.metrics import MetricKey
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.plan.search import Objective
-    from trainables.metrics import MetricKey
 
-
-def search_plots(search: SearchFindings, metrics: "Sequence[MetricKey]") -> Iterator[Plot]:
+def search_plots(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[Plot]:
     """The front of two objectives or the best so far of one, and the importances; what has nothing to show is left out.
 
     Three objectives and more have no picture on paper: their front stands in the table.
@@ -119,7 +118,7 @@ def _whole(search: SearchFindings) -> list[TrialRow]:
     return [trial for trial in search.trials if trial.status == "done" and keys <= trial.values.keys()]
 
 
-def _running_best(values: Sequence[float], objective: "Objective") -> list[float]:
+def _running_best(values: Sequence[float], objective: Objective) -> list[float]:
     better = max if objective.direction == "max" else min
     best: list[float] = []
     for value in values:

@@ -6,8 +6,8 @@ Built from a plan and the ledger's records alone, without Ray or MLflow.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, warnings
 from sweeps.report.search_notes import search_notes
@@ -21,10 +21,7 @@ from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
 from sweeps.results.stopping import Stage, stage_of
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,13 @@ class Report:
     study: str
     question: str
     rows: tuple[ArmRow, ...]
-    metrics: "tuple[MetricKey, ...]"
+    metrics: tuple[MetricKey, ...]
     notes: tuple[str, ...]
     caption: str
     errors: tuple[str, ...]
     values: dict[str, dict[str, dict[int, float]]]
     search: SearchFindings | None
-    plan: "Plan"
+    plan: Plan
     stage: Stage
     effort: Audit
     contrasts: tuple[ContrastRow, ...] = ()
@@ -71,7 +68,7 @@ class Report:
         return examine(self.rows, self.metrics, self.values)
 
 
-def build(plan: "Plan", records: Mapping[str, Record], proof: Proof | None = None) -> Report:
+def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None) -> Report:
     """Summarise the ledger's records for a plan.
 
     A metric that a cell was not scored with yet is a missing number of that cell, not an error.

@@ -1,7 +1,6 @@
 """The report at a terminal: one block per metric, so that no line has to wrap."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,9 +12,7 @@ from sweeps.results.comparison import ArmRow
 from sweeps.results.search import SearchFindings
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
 WORDS = ("arm", "verdict", "sampled", "expected", "because", "evidence")
@@ -56,7 +53,7 @@ def _tables(report: Report) -> Iterator[Table]:
     yield table
 
 
-def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str = "") -> Iterator[Table]:
+def _blocks(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], prefix: str = "") -> Iterator[Table]:
     """One table per metric; none where there is no arm."""
     for metric in metrics if rows else ():
         table = _table(prefix + texts.head(metric), "arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "verdict", "n")

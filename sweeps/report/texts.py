@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
 from sweeps.report import spent
 from sweeps.report.table import Report
@@ -14,9 +13,7 @@ from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 MARK = "*"
 LEGEND = f"{MARK} corrected p at most {ALPHA}"
@@ -156,12 +153,12 @@ def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) ->
     return min(6, max(0, 3 - math.floor(math.log10(median(sizes))))) if sizes else 4
 
 
-def head(metric: "MetricKey") -> str:
+def head(metric: MetricKey) -> str:
     """A metric's name with an arrow to its better side; a measure that gives context has none."""
     return metric.key if is_context(metric) else f"{metric.key} {ARROWS[metric.direction]}"
 
 
-def aim(metric: "MetricKey") -> str:
+def aim(metric: MetricKey) -> str:
     """Which side of a metric is better, in words."""
     return "context, no goal" if is_context(metric) else WORDS[metric.direction]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.record import Record
@@ -16,9 +16,7 @@ from sweeps.statistics.paired import (
 )
 from sweeps.statistics.sequential import Looks, looked_at
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class ArmRow:
 
 def compare(
     found: Sequence[ArmValues],
-    metrics: "Sequence[MetricKey]",
+    metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: str,
     looks: Looks | None = None,
@@ -148,16 +146,14 @@ def _is_charged(record: Record) -> bool:
     return record.status == "failed" and not record.diverged and not record.lost
 
 
-def is_context(metric: "MetricKey") -> bool:
+def is_context(metric: MetricKey) -> bool:
     """Whether a metric stands beside others to show what they miss, and is no goal itself."""
     from trainables.metrics import FAMILIES
 
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
-def _column(
-    found: Sequence[ArmValues], metric: "MetricKey", margin: float | None, looks: Looks | None
-) -> list[Summary]:
+def _column(found: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
     """One metric of all arms, corrected over those that have a pair with the control."""
     values = [arm.values(metric.key) for arm in found]
     control = values[0]

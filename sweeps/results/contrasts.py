@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import Difference, holm, over_draws
 from sweeps.statistics.sequential import confidence, looked_at
-
-if TYPE_CHECKING:
-    from sweeps.results.stopping import Stage
-    from sweeps.study.designs import Contrast
+from sweeps.study.designs import Contrast
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Arm -> metric key -> seed -> value."""
@@ -39,7 +36,7 @@ class ContrastRow:
 
 
 def estimate(
-    contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str], stage: "Stage"
+    contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], stage: Stage
 ) -> tuple[ContrastRow, ...]:
     """Work effects out.
 
@@ -66,7 +63,7 @@ def estimate(
     return tuple(rows)
 
 
-def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Stage") -> Difference | None:
+def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage) -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
     of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
     seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]

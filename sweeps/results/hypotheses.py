@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from sweeps.plan.arms import Arm
 from sweeps.results.comparison import ArmRow, Summary, is_context
 from sweeps.results.robustness import Robustness
 from sweeps.statistics.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from sweeps.plan.arms import Arm
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 Outcome = Literal["supported", "contradicted", "open"]
 
@@ -39,7 +37,7 @@ class Claim:
 
 
 def judge(
-    arms: "Sequence[Arm]", rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", examined: Sequence[Robustness]
+    arms: Sequence[Arm], rows: Sequence[ArmRow], metrics: Sequence[MetricKey], examined: Sequence[Robustness]
 ) -> tuple[Claim, ...]:
     """Set every hypothesis against the table.
 
@@ -63,7 +61,7 @@ def judge(
     return tuple(claims)
 
 
-def _outcome(effect: str, summary: Summary, metric: "MetricKey") -> Outcome:
+def _outcome(effect: str, summary: Summary, metric: MetricKey) -> Outcome:
     if summary.difference is None or summary.verdict in (None, Verdict.INCONCLUSIVE):
         return "open"
     if Verdict.EQUIVALENT in (effect, summary.verdict):
@@ -72,7 +70,7 @@ def _outcome(effect: str, summary: Summary, metric: "MetricKey") -> Outcome:
     return "supported" if expected else "contradicted"
 
 
-def _side(difference: float, effect: str, metric: "MetricKey") -> str:
+def _side(difference: float, effect: str, metric: MetricKey) -> str:
     """The side of the control on which an arm is, in the terms in which it was expected to be somewhere."""
     if effect in ("higher", "lower") or is_context(metric):
         return "higher" if difference > 0 else "lower"

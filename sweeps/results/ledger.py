@@ -10,16 +10,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from sweeps.plan import Plan
 from sweeps.results.record import Record
 from trainables.files import write_atomically
 from trainables.trial_spec import RESULT, Result
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
 
 State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
 WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
@@ -154,7 +152,7 @@ def study_folder(storage: Path, study: str) -> Path:
     return storage / study
 
 
-def state(record: Record | None, plan: "Plan") -> State:
+def state(record: Record | None, plan: Plan) -> State:
     """State of one cell, given its result."""
     if record is None:
         return "pending"

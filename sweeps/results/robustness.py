@@ -4,14 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sweeps.results.comparison import ArmRow, is_context
 from sweeps.statistics.paired import ALPHA, mean_interval, smallest_p, standard_deviation
 from sweeps.statistics.power import seeds_for
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 
 class Standing(StrEnum):
@@ -58,7 +55,7 @@ class Robustness:
 
 
 def examine(
-    rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", values: Mapping[str, Mapping[str, Mapping[int, float]]]
+    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], values: Mapping[str, Mapping[str, Mapping[int, float]]]
 ) -> tuple[Robustness, ...]:
     """Look at every difference of a table that has at least two pairs; measures that only give context are left out.
 

@@ -3,20 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from sweeps.plan import Plan
 from sweeps.plan.arms import CONTROL
+from sweeps.plan.cells import Cell
+from sweeps.plan.search import Objective
 from sweeps.results.arm_values import ArmValues, newest_code, settings_of
 from sweeps.results.comparison import ArmRow, compare
 from sweeps.results.importances import importances
 from sweeps.results.record import Record
 from sweeps.results.winners import confirmation, fronts, trials_of
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.plan.cells import Cell
-    from sweeps.plan.search import Objective
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class SearchFindings:
         records: Results of the trials and of the confirmations.
     """
 
-    objectives: "tuple[Objective, ...]"
+    objectives: tuple[Objective, ...]
     trials: tuple[TrialRow, ...]
     seed: int
     trials_per_arm: int
@@ -65,7 +63,7 @@ class SearchFindings:
     records: tuple[Record, ...]
 
 
-def search_findings(plan: "Plan", records: Mapping[str, Record]) -> SearchFindings | None:
+def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings | None:
     """Summarise the ledger's records of a plan's search; None where the plan has no search.
 
     Args:
@@ -101,7 +99,7 @@ def winner(rank: int) -> str:
     return f"winner {rank + 1}"
 
 
-def _trial(plan: "Plan", record: Record) -> TrialRow:
+def _trial(plan: Plan, record: Record) -> TrialRow:
     values = {metric.key: record.scores.get(metric.key, math.nan) for metric in plan.metrics}
     return TrialRow(
         arm=record.arm,
@@ -112,7 +110,7 @@ def _trial(plan: "Plan", record: Record) -> TrialRow:
     )
 
 
-def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Objective]") -> list[TrialRow]:
+def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: Sequence[Objective]) -> list[TrialRow]:
     """The Pareto front over all arms, or with one objective the best trial of each arm; the earliest of equals."""
 
     def ranked(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
@@ -128,7 +126,7 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: "Sequence[Object
 # -------------------------------------------------------------------------------------------------------- confirmation
 
 
-def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[ArmValues]:
+def _found(cells: Sequence[Cell], records: Mapping[str, Record]) -> list[ArmValues]:
     """What is there on fresh seeds: the control as it stands, the arms that are not tuned, then the winners."""
     if not any(cell.id in records for cell in cells):
         return []
@@ -150,12 +148,12 @@ def _found(cells: "Sequence[Cell]", records: Mapping[str, Record]) -> list[ArmVa
     ]
 
 
-def _compared(plan: "Plan", found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+def _compared(plan: Plan, found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
     code = newest_code(record for row in found for record in row.records.values())
     return compare(found, plan.metrics, plan.study.margins, code) if found else ()
 
 
-def _tuned(plan: "Plan", found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+def _tuned(plan: Plan, found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
     """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
     of_row = {row.id: row for row in found}
     best = []

@@ -4,20 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweeps.plan import Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.driver import Driver, read_driver
 from sweeps.results.ledger import Ledger, state, study_folder
 from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
 from sweeps.results.winners import confirmation, trials_of
 
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.plan.search import SearchPlan
 
-
-def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
+def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """Every cell of a plan with its state: its own, then a search's trials that are there, then those to be proposed.
 
     Cells of seeds that were not needed, since every arm was decided before, are spared. A cell that a search has not
@@ -45,7 +43,7 @@ def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
     return cells
 
 
-def _confirmations(search: "SearchPlan", records: Mapping[str, Record]) -> dict[str, list[Record]]:
+def _confirmations(search: SearchPlan, records: Mapping[str, Record]) -> dict[str, list[Record]]:
     """What is there of the confirmation of the winners as they stand now, by arm."""
     found: dict[str, list[Record]] = {}
     if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
@@ -84,7 +82,7 @@ class Status:
     kinds: dict[str, int]
 
     @classmethod
-    def of(cls, plan: "Plan", storage: Path) -> "Status":
+    def of(cls, plan: Plan, storage: Path) -> "Status":
         """Read a study's folder."""
         folder = study_folder(storage, plan.study.name)
         records = Ledger(folder).records()

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sweeps.plan import Plan
 from sweeps.plan.looks import looks_of
+from sweeps.results.arm_values import values_of
+from sweeps.results.comparison import ArmRow, compare
+from sweeps.results.ledger import WAITING, state
+from sweeps.results.record import Record
 from sweeps.statistics.sequential import Looks
 from sweeps.statistics.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results.comparison import ArmRow
-    from sweeps.results.record import Record
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Stage:
     over: bool
 
 
-def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
+def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
     """Where a study stands; the same for whoever asks, since it is worked out from the results alone.
 
     Seeds are asked for up to the first look that does not decide every arm by the study's first metric: an arm is
@@ -50,22 +49,17 @@ def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
     return Stage(study.all_seeds, looks, decided=False, over=True)
 
 
-def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
+def _ended(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
     """Whether every arm has its results at the first seeds; cells come seed by seed."""
-    from sweeps.results.ledger import WAITING, state
-
     cells = plan.cells[: number * len(plan.arms)]
     return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
 
 
-def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], looks: Looks) -> bool:
-    from sweeps.results.arm_values import values_of
-    from sweeps.results.comparison import compare
-
+def _decided(plan: Plan, records: Mapping[str, Record], seeds: tuple[int, ...], looks: Looks) -> bool:
     metric = plan.metrics[0]
     _, *arms = compare(values_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
     return all(_is_decided(arm, metric.key) for arm in arms)
 
 
-def _is_decided(arm: "ArmRow", key: str) -> bool:
+def _is_decided(arm: ArmRow, key: str) -> bool:
     return arm.metrics[key].verdict is not Verdict.INCONCLUSIVE

@@ -10,7 +10,8 @@ from pathlib import Path
 from models.bases import base_hash, find_base
 from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
-from sweeps.plan import Plan, requirements
+from sweeps.plan import Plan, load, requirements
+from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.ledger import Ledger, study_folder
 from sweeps.results.record import Record
@@ -19,6 +20,7 @@ from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import Progress, say
 from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
+from sweeps.study.document import SpecError
 from sweeps.study.words import not_among
 from sweeps.tracking.tracker import Tracker, tracking_uri
 from trainables.files import write_atomically
@@ -155,10 +157,6 @@ class _Run:
 
     def _say_changes(self) -> None:
         """How the study differs from the form in which it last ran."""
-        from sweeps.plan import load
-        from sweeps.plan.diff import differences
-        from sweeps.study.document import SpecError
-
         if not self.resolved.exists():
             return
         try:

@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from sweeps.cost.budget import BudgetMeter
 from sweeps.plan import Cell, Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.status import listed
+from sweeps.results.stopping import stage_of
 from sweeps.results.winners import trials_of, winners
 
 if TYPE_CHECKING:
-    from sweeps.cost.budget import BudgetMeter
-    from sweeps.plan.search import SearchPlan
     from sweeps.run.proposer import ArmSearch
 
 MAX_LOST = 2
@@ -44,7 +45,7 @@ class Queue:
         retry_failed: bool = False,
         only: Collection[str] = (),
         slots: int = 1,
-        meter: "BudgetMeter | None" = None,
+        meter: BudgetMeter | None = None,
     ) -> None:
         self.plan = plan
         self.slots, self.meter = slots, meter
@@ -107,8 +108,6 @@ class Queue:
 
     def _of_the_plan(self) -> Iterator[Cell | None]:
         """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
-        from sweeps.results.stopping import stage_of
-
         while True:
             seeds = set(stage_of(self.plan, self.records).seeds)
             due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
@@ -154,7 +153,7 @@ class Queue:
         while self._under_way:
             yield None
 
-    def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
+    def _search(self, search: SearchPlan) -> Iterator[Cell | None]:
         from sweeps.run.proposer import ArmSearch
 
         spaces = [space for space in search.arms if space.arm.id in self._only]
@@ -175,7 +174,7 @@ class Queue:
             best = {space.arm.id: winners(search, space, self.records, search.confirm.top) for space in spaces}
             yield from self._in_blocks(self._due(search.confirmation(best)))
 
-    def _once_more(self, search: "SearchPlan") -> Iterator[Cell | None]:
+    def _once_more(self, search: SearchPlan) -> Iterator[Cell | None]:
         """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""
         there = [
             search.trial(record.arm, record.trial, record.sampled)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import IntUniform, Kinds, Uniform
-from sweeps.plan import load
+from sweeps.plan import expansion, load, loading
 from sweeps.study.document import Document, Mark, SpecError
 from sweeps.study.reader import read
 from sweeps.study.types import Asha, Confirm, Search, Study
@@ -195,6 +195,19 @@ def test_an_unknown_profile_is_refused(write: Write) -> None:
         load(write(PROFILED), "ful")
     with pytest.raises(SpecError, match="--profile full -> "):
         load(write(SOUND), "full")
+
+
+def test_every_form_of_a_study_is_worked_out_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    expanded: list[Study] = []
+
+    def counted(study: Study, **more: bool) -> expansion.Expansion:
+        expanded.append(study)
+        return expansion.expand(study, **more)
+
+    monkeypatch.setattr(loading, "expand", counted)
+    plan = load(write(PROFILED), "full")
+    assert len(expanded) == 3, "the study, and with either profile"
+    assert [study for study in expanded if study is plan.study] == [plan.study]
 
 
 # -------------------------------------------------------------------------------------------------------- properties

@@ -1,4 +1,9 @@
-"""Successive fronts of values."""
+"""Successive fronts of values; winners ask nothing of Optuna (what it would say itself: see the proposer's tests)."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +39,23 @@ def test_fronts_are_what_peeling_one_after_the_other_gives(values: list[tuple[in
         assert [values[place][0] for place in front] == sorted((values[place][0] for place in front), reverse=True)
         left -= set(front)
     assert not left
+
+
+STUDY = """\
+name: won
+system: zs2
+base: shapes
+metrics: [clip_score]
+seeds: 1
+search: {space: {attention.mu: {uniform: [0, 1]}}, trials_per_arm: 4, confirm: {top: 2, fresh_seeds: 2}}
+"""
+
+
+def test_neither_winners_nor_status_need_optuna(write: Callable[[str], Path]) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sweeps.plan import load;"
+        "from sweeps.results.status import Status; from sweeps.results.winners import confirmation;"
+        f"plan = load(Path({str(write(STUDY))!r})); assert len(confirmation(plan.search, {{}})) == 2;"
+        "Status.of(plan, Path('nowhere')); assert not {'optuna', 'torch', 'ray'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

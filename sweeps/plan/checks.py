@@ -46,13 +46,13 @@ def no_arms(study: Study, arms: Arms) -> list[Wrong]:
 def untestable_hypotheses(study: Study) -> Iterator[Wrong]:
     """Hypotheses about what the study does not measure, or that its numbers cannot bear out."""
     for place, ablation in enumerate(study.ablations):
-        said = ablation.hypothesis
-        if not isinstance(said, Hypothesis) or not study.metrics:
+        hypothesis = ablation.hypothesis
+        if not isinstance(hypothesis, Hypothesis) or not study.metrics:
             continue
-        family = said.metric or study.metrics[0]
-        if said.metric and (message := unmeasured(study, said.metric)):
+        family = hypothesis.metric or study.metrics[0]
+        if hypothesis.metric and (message := unmeasured(study, hypothesis.metric)):
             yield ("ablations", place, "hypothesis", "metric"), message
-        elif said.expect == "equivalent" and family not in study.margins:
+        elif hypothesis.expect == "equivalent" and family not in study.margins:
             message = f"equivalent -> a margin for {family}, under margins: within what differences it is equivalent"
             yield ("ablations", place, "hypothesis", "expect"), message
 

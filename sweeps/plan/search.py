@@ -136,5 +136,5 @@ def _value_at(tree: dict[str, Any], path: str) -> Value:
     """What stands at a sampled path of a tree: a value, or the kind of a slot."""
     slot, _, value = path.partition(".")
     here: Any = tree[slot]
-    found: Value = here[value] if value else here["kind"] if isinstance(here, dict) else here
-    return found
+    value_there: Value = here[value] if value else here["kind"] if isinstance(here, dict) else here
+    return value_there

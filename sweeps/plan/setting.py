@@ -56,9 +56,9 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
 def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
     """The card's protocol with the study's keys laid over it."""
     defaults = (card.protocol if card else Protocol()).model_dump()
-    found = words.problems(Protocol, {**defaults, **study.protocol})
-    wrong += [(("protocol", *place), message) for place, message in found]
-    return None if found else Protocol.model_validate({**defaults, **study.protocol})
+    misfits = words.problems(Protocol, {**defaults, **study.protocol})
+    wrong += [(("protocol", *place), message) for place, message in misfits]
+    return None if misfits else Protocol.model_validate({**defaults, **study.protocol})
 
 
 def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:

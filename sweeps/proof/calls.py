@@ -45,11 +45,11 @@ def wrong_calls(control: System, tree: System, called: Set[str], *, denoises: bo
     problems = []
     others = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
     for slot in control.slots():
-        one, other = getattr(control, slot), getattr(tree, slot)
-        if left := (set(one.calls) - others) & called:
-            problems.append(f"{slot}={one.kind} was taken away and still runs: {shown(sorted(left))}")
-        if denoises and (idle := set(other.calls) - called):
-            problems.append(f"{slot}={other.kind} is there and never runs: {shown(sorted(idle))}")
+        before, after = getattr(control, slot), getattr(tree, slot)
+        if left := (set(before.calls) - others) & called:
+            problems.append(f"{slot}={before.kind} was taken away and still runs: {shown(sorted(left))}")
+        if denoises and (idle := set(after.calls) - called):
+            problems.append(f"{slot}={after.kind} is there and never runs: {shown(sorted(idle))}")
     return problems
 
 

@@ -31,7 +31,7 @@ def prove(plan: Plan) -> tuple[ArmProof, ...]:
     seen = [
         Seen(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base)) for arm in plan.arms
     ]
-    return tuple(_proof(arm.id, seen[0], one) for arm, one in zip(plan.arms, seen, strict=True))
+    return tuple(_proof(arm.id, seen[0], tree_seen) for arm, tree_seen in zip(plan.arms, seen, strict=True))
 
 
 def _proof(arm: str, control: Seen, seen: Seen) -> ArmProof:

@@ -58,8 +58,8 @@ class Proof(BaseModel):
     @property
     def problems(self) -> list[str]:
         """Everything that keeps the study from running."""
-        return [f"{one.arm}: {problem}" for one in self.arms for problem in one.problems]
+        return [f"{arm_proof.arm}: {problem}" for arm_proof in self.arms for problem in arm_proof.problems]
 
     def of(self, arm: str) -> ArmProof | None:
         """One arm's."""
-        return next((one for one in self.arms if one.arm == arm), None)
+        return next((arm_proof for arm_proof in self.arms if arm_proof.arm == arm), None)

@@ -132,11 +132,11 @@ def _reach(tested: Sequence[Summary]) -> str:
 
 
 def _correlation(key: str, tested: Sequence[Summary]) -> str:
-    found = [summary.correlation for summary in tested if summary.correlation is not None]
-    if not found:
+    correlations = [summary.correlation for summary in tested if summary.correlation is not None]
+    if not correlations:
         return ""
-    spread = f" ({min(found):.2f} to {max(found):.2f})" if len(found) > 1 else ""
-    return f"{key} median {median(found):.2f}{spread}"
+    spread = f" ({min(correlations):.2f} to {max(correlations):.2f})" if len(correlations) > 1 else ""
+    return f"{key} median {median(correlations):.2f}{spread}"
 
 
 def _equivalence(plan: Plan) -> Iterator[str]:

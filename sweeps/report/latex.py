@@ -73,8 +73,8 @@ def _effects(report: Report) -> Iterator[str]:
             yield r"\midrule"
             yield rf"\multicolumn{{4}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
             for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
-                one = row.metrics.get(metric.key)
-                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                estimate = row.metrics.get(metric.key)
+                numbers = (texts.p_text(estimate.p_corrected), str(estimate.found.n)) if estimate else ("", "0")
                 yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 

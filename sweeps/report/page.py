@@ -95,7 +95,10 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
 
 def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
     """What a reviewer asks of each difference, metric by metric."""
-    groups = [(metric, [one for one in report.robustness if one.metric == metric.key]) for metric in report.metrics]
+    groups = [
+        (metric, [robustness for robustness in report.robustness if robustness.metric == metric.key])
+        for metric in report.metrics
+    ]
     return [(metric, group) for metric, group in groups if group]
 
 

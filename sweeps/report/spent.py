@@ -14,26 +14,26 @@ def rows(report: Report) -> list[tuple[str, ...]]:
     """What was spent on each arm, in words."""
     return [
         (
-            one.arm,
-            str(one.cells),
-            str(one.trials),
-            f"{one.updates:,}",
-            f"{one.clips:,}",
-            f"{one.gpu_hours:.3g}",
-            f"{one.worker_hours:.3g}",
+            effort.arm,
+            str(effort.cells),
+            str(effort.trials),
+            f"{effort.updates:,}",
+            f"{effort.clips:,}",
+            f"{effort.gpu_hours:.3g}",
+            f"{effort.worker_hours:.3g}",
         )
-        for one in report.effort.efforts
+        for effort in report.effort.efforts
     ]
 
 
 def problems(report: Report) -> list[str]:
     """Where arms were not given the same, and nobody asked for it."""
-    return [f"EFFORT DIFFERS: {in_words(one)}" for one in report.effort.problems]
+    return [f"EFFORT DIFFERS: {in_words(unequal)}" for unequal in report.effort.problems]
 
 
 def remarks(report: Report) -> list[str]:
     """Where arms were not given the same, and the study says why."""
-    return [f"effort: {in_words(one)}" for one in report.effort.remarks]
+    return [f"effort: {in_words(unequal)}" for unequal in report.effort.remarks]
 
 
 def in_words(unequal: Unequal) -> str:

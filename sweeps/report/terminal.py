@@ -70,8 +70,8 @@ def _contrasts(report: Report) -> Iterator[Table]:
         for metric in report.metrics:
             table = _table(f"{found.short}: {texts.head(metric)}", "arm", texts.DIFFERENCE, "corrected p", "n")
             for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
-                one = row.metrics.get(metric.key)
-                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                estimate = row.metrics.get(metric.key)
+                numbers = (texts.p_text(estimate.p_corrected), str(estimate.found.n)) if estimate else ("", "0")
                 table.add_row(row.name, entry.change or entry.mean, *numbers)
             yield table
 

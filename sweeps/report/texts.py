@@ -112,19 +112,19 @@ def contrast_tables(report: Report) -> list[ContrastTable]:
 
 
 def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
-    found = [row.metrics.get(key) for row in rows]
-    halves = [_half(finite(one.found.low), finite(one.found.high)) for one in found if one]
-    decimals = _decimals(halves, [one.found.difference for one in found if one])
-    return [_contrast(one, decimals) for one in found]
+    estimates = [row.metrics.get(key) for row in rows]
+    halves = [_half(finite(estimate.found.low), finite(estimate.found.high)) for estimate in estimates if estimate]
+    decimals = _decimals(halves, [estimate.found.difference for estimate in estimates if estimate])
+    return [_contrast(estimate, decimals) for estimate in estimates]
 
 
-def _contrast(one: Estimate | None, decimals: int) -> Entry:
-    if one is None:
+def _contrast(estimate: Estimate | None, decimals: int) -> Entry:
+    if estimate is None:
         return Entry(NOTHING)
-    low, high = finite(one.found.low), finite(one.found.high)
+    low, high = finite(estimate.found.low), finite(estimate.found.high)
     interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
-    mark = MARK if one.p_corrected <= ALPHA else ""
-    return Entry("", f"{one.found.difference:+z.{decimals}f}", interval, mark)
+    mark = MARK if estimate.p_corrected <= ALPHA else ""
+    return Entry("", f"{estimate.found.difference:+z.{decimals}f}", interval, mark)
 
 
 def is_marked(summary: Summary) -> bool:
@@ -136,8 +136,8 @@ def legend(report: Report) -> list[str]:
     """What the mark means, where there is one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
-    effects = (one for row in report.contrasts for one in row.metrics.values())
-    marked_ones = [*map(is_marked, summaries), *(one.p_corrected <= ALPHA for one in effects)]
+    effects = (estimate for row in report.contrasts for estimate in row.metrics.values())
+    marked_ones = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
     return [LEGEND] if any(marked_ones) else []
 
 

@@ -108,7 +108,7 @@ class ArmRow:
 
 
 def compare(
-    found: Sequence[ArmValues],
+    arms: Sequence[ArmValues],
     metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: str,
@@ -117,13 +117,13 @@ def compare(
     """Set arms against a control.
 
     Args:
-        found: The control first, then the arms; they are one family for the correction.
+        arms: The control first, then the arms; they are one family for the correction.
         metrics: The table's metrics.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Code hash of the newest result.
         looks: How often the arms are looked at on the way, where they are; seeds are then numbers from 0.
     """
-    columns = {metric.key: _column(found, metric, margins.get(metric.family), looks) for metric in metrics}
+    columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
     return tuple(
         ArmRow(
             id=arm.id,
@@ -137,7 +137,7 @@ def compare(
             missing=arm.num_seeds - len(arm.records),
             other_code=sum(record.code_hash != code for record in arm.records.values()),
         )
-        for place, arm in enumerate(found)
+        for place, arm in enumerate(arms)
     )
 
 
@@ -153,16 +153,16 @@ def is_context(metric: MetricKey) -> bool:
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
-def _column(found: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
+def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
     """One metric of all arms, corrected over those that have a pair with the control."""
-    values = [arm.values(metric.key) for arm in found]
+    values = [arm.values(metric.key) for arm in arms]
     control = values[0]
     column = [_mean(list(arm.values())) for arm in values]
     common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
     common = {place: seeds for place, seeds in common.items() if seeds}
     pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
-    level = ALPHA * (looks.share_at(found[0].num_seeds) if looks else 1)
-    asked = found[0].num_seeds
+    level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
+    asked = arms[0].num_seeds
     differences = [looked_at(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction

@@ -51,22 +51,28 @@ def estimate(
         keys: Of the metrics.
         stage: How many of its seeds the study has come to, and how often it was looked at.
     """
-    rows = [ContrastRow(one.name, one.kind, {}) for one in contrasts]
+    rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
     for key in keys:
         each = ((place, _difference(contrast, values, key, stage)) for place, contrast in enumerate(contrasts))
-        found = {place: one for place, one in each if one}
+        differences = {place: item for place, item in each if item}
         for kind in {contrast.kind for contrast in contrasts}:
-            places = [place for place in found if contrasts[place].kind == kind]
-            corrected = holm([found[place].p_value for place in places])
+            places = [place for place in differences if contrasts[place].kind == kind]
+            corrected = holm([differences[place].p_value for place in places])
             for place, p in zip(places, corrected, strict=True):
-                rows[place] = replace(rows[place], metrics={**rows[place].metrics, key: Estimate(found[place], p)})
+                rows[place] = replace(
+                    rows[place], metrics={**rows[place].metrics, key: Estimate(differences[place], p)}
+                )
     return tuple(rows)
 
 
 def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage) -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
     of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
-    seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
+    seeds = [
+        seed
+        for seed in next(iter(of_arms.values()), {})
+        if all(seed in values_of_arm for values_of_arm in of_arms.values())
+    ]
     if not seeds:
         return None
 
@@ -74,9 +80,9 @@ def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage)
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    found = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    difference = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
     if not contrast.draws:
-        return found
-    means = {arm: sum(one[seed] for seed in seeds) / len(seeds) for arm, one in of_arms.items()}
+        return difference
+    means = {arm: sum(values_of_arm[seed] for seed in seeds) / len(seeds) for arm, values_of_arm in of_arms.items()}
     draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
-    return over_draws(found, draws, confidence(stage.looks, len(stage.seeds)))
+    return over_draws(difference, draws, confidence(stage.looks, len(stage.seeds)))

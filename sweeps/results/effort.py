@@ -95,8 +95,8 @@ def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Au
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}
     efforts = tuple(_effort(arm.id, of_plan[arm.id], of_trials.get(arm.id, [])) for arm in plan.arms)
     unequal = [*_per_cell(plan, of_plan), *_of_search(plan, of_trials)]
-    problems = tuple(one for one in unequal if one.is_problem)
-    return Audit(efforts, problems, tuple(one for one in unequal if not one.is_problem))
+    problems = tuple(entry for entry in unequal if entry.is_problem)
+    return Audit(efforts, problems, tuple(entry for entry in unequal if not entry.is_problem))
 
 
 def _effort(arm: str, of_plan: Sequence[Record], of_trials: Sequence[Record]) -> Effort:

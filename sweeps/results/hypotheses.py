@@ -48,12 +48,16 @@ def judge(
         examined: What a reviewer asks of each difference.
     """
     of_row = {row.id: row for row in rows}
-    robust = {(one.arm, one.metric): one for one in examined}
+    robust = {(examined_metric.arm, examined_metric.metric): examined_metric for examined_metric in examined}
     claims = []
     for arm in arms:
         if arm.expected is None or arm.id not in of_row:
             continue
-        metric = next(one for one in metrics if one.family == (arm.expected.metric or metrics[0].family))
+        metric = next(
+            examined_metric
+            for examined_metric in metrics
+            if examined_metric.family == (arm.expected.metric or metrics[0].family)
+        )
         summary = of_row[arm.id].metrics[metric.key]
         effect = arm.expected.effect
         outcome, examined_so = _outcome(effect, summary, metric), robust.get((arm.id, metric.key))

@@ -13,6 +13,9 @@ from sweeps.results.winners import objective_values, trials_of
 if TYPE_CHECKING:
     import optuna
 
+DIRECTIONS = {"max": "maximize", "min": "minimize"}
+"""Which way is better, in Optuna's words."""
+
 MIN_TRIALS = 10
 """Fewest done trials that importances are worked out from."""
 
@@ -44,7 +47,7 @@ def importances(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     goal = search.objectives[objective]
-    study = optuna.create_study(direction=f"{goal.direction}imize", sampler=RandomSampler(0))
+    study = optuna.create_study(direction=DIRECTIONS[goal.direction], sampler=RandomSampler(0))
     for record in done:
         study.enqueue_trial(record.sampled)
         trial = study.ask()

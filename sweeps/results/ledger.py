@@ -59,24 +59,26 @@ class Ledger:
         Temporary files go; a result that cannot be read is put aside, so that its cell runs again; an index that is cut
         or behind its cells is written anew.
         """
-        said = []
+        lines_said = []
         leftovers = [
             path for pattern in (".*", "cells/*/.*.*") for path in self.folder.glob(pattern) if _temporary(path)
         ]
         for path in leftovers:
             path.unlink()
         if leftovers:
-            said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
-        found = self._read()
-        for cell_id in found.unreadable:
+            lines_said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
+        contents = self._read()
+        for cell_id in contents.unreadable:
             path = self.cell_folder(cell_id) / RESULT
             os.replace(path, path.with_name(UNREADABLE))
-            said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
-        if found.behind:
-            lines = [self._line(cell_id, record) for cell_id, record in found.records.items()]
+            lines_said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
+        if contents.behind:
+            lines = [self._line(cell_id, record) for cell_id, record in contents.records.items()]
             write_atomically(self.index, "".join(lines).encode())
-            said.append(f"{self.index.name} was {found.behind}: written anew from {len(found.records)} results")
-        return said
+            lines_said.append(
+                f"{self.index.name} was {contents.behind}: written anew from {len(contents.records)} results"
+            )
+        return lines_said
 
     def append(self, results: Iterable[Result]) -> None:
         """Add the lines of new results to the index (one writer: the driver of ``run``)."""

@@ -67,9 +67,9 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
     return Reach(seeds, arms, smallest, min(1.0, arms * smallest), tuple(filter(None, differences)))
 
 
-def _reachable(found: list[ArmValues], key: str, seeds: int, arms: int) -> Reachable | None:
+def _reachable(arm_values: list[ArmValues], key: str, seeds: int, arms: int) -> Reachable | None:
     """The smallest difference in one metric, by the arm that scatters most."""
-    control, *others = ((arm.id, arm.values(key)) for arm in found)
+    control, *others = ((arm.id, arm.values(key)) for arm in arm_values)
     spreads = []
     for name, values in others:
         common = sorted(values.keys() & control[1].keys())

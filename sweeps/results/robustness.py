@@ -64,7 +64,7 @@ def examine(
         metrics: The table's.
         values: Arm -> metric key -> seed -> value.
     """
-    found = []
+    examined = []
     for metric in metrics:
         control = values.get(rows[0].id, {}).get(metric.key, {}) if rows and not is_context(metric) else {}
         compared = [row for row in rows[1:] if row.metrics[metric.key].difference is not None]
@@ -75,8 +75,8 @@ def examine(
             if len(seeds) >= 2 and summary.p_value is not None and summary.p_corrected is not None:
                 by_seed = {seed: arm[seed] - control[seed] for seed in seeds}
                 ps = summary.p_value, summary.p_corrected
-                found.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
-    return tuple(found)
+                examined.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
+    return tuple(examined)
 
 
 def _examined(

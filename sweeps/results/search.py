@@ -75,11 +75,11 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         return None
     shares = {space.arm.id: importances(space, search, records) for space in search.arms}
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms}
-    trials = {arm: [_trial(plan, record) for record in found] for arm, found in of_trials.items()}
+    trials = {arm: [_trial(plan, record) for record in trials_found] for arm, trials_found in of_trials.items()}
     cells = confirmation(search, records)
     fresh = _found(cells, records)
     confirmed = _compared(plan, fresh)
-    of_search = [record for found in of_trials.values() for record in found]
+    of_search = [record for trials_found in of_trials.values() for record in trials_found]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
     return SearchFindings(
         objectives=search.objectives,
@@ -87,7 +87,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         seed=search.seed,
         trials_per_arm=search.trials_per_arm,
         pareto=tuple(_best(trials, search.objectives)),
-        importances={arm: found for arm, found in shares.items() if found},
+        importances={arm: trials_found for arm, trials_found in shares.items() if trials_found},
         confirmed=confirmed,
         tuned=_tuned(plan, fresh),
         records=tuple(of_search),
@@ -148,14 +148,14 @@ def _found(cells: Sequence[Cell], records: Mapping[str, Record]) -> list[ArmValu
     ]
 
 
-def _compared(plan: Plan, found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
-    code = newest_code(record for row in found for record in row.records.values())
-    return compare(found, plan.metrics, plan.study.margins, code) if found else ()
+def _compared(plan: Plan, arms: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+    code = newest_code(record for row in arms for record in row.records.values())
+    return compare(arms, plan.metrics, plan.study.margins, code) if arms else ()
 
 
-def _tuned(plan: Plan, found: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+def _tuned(plan: Plan, fresh: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
     """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
-    of_row = {row.id: row for row in found}
+    of_row = {row.id: row for row in fresh}
     best = []
     for arm in plan.arms:
         row = of_row.get(f"{arm.id} {winner(0)}") or of_row.get(arm.id)

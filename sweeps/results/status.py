@@ -45,12 +45,12 @@ def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
 
 def _confirmations(search: SearchPlan, records: Mapping[str, Record]) -> dict[str, list[Record]]:
     """What is there of the confirmation of the winners as they stand now, by arm."""
-    found: dict[str, list[Record]] = {}
+    confirmed: dict[str, list[Record]] = {}
     if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
         for cell in confirmation(search, records):
             if cell.id in records:
-                found.setdefault(cell.arm, []).append(records[cell.id])
-    return found
+                confirmed.setdefault(cell.arm, []).append(records[cell.id])
+    return confirmed
 
 
 def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -49,12 +49,12 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     try:
         if message := too_large(plan):
             raise CalibrationError(message)
-        found = _taken(plan, storage, folder, began)
+        taken = _taken(plan, storage, folder, began)
     finally:
         if started:
             disconnect()
-    keep_calibration(found, folder)
-    return found
+    keep_calibration(taken, folder)
+    return taken
 
 
 def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
@@ -82,7 +82,7 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
     specs = {shape: short_cells(spec, name) for shape, spec in of_shape.items()}
     # Each shape's first, then each one's second: by then every worker is warm.
     rounds = [[Cell.of(cells[k]) for cells in specs.values()] for k in range(len(next(iter(specs.values()))))]
-    cells = tuple(cell for one in rounds for cell in one)
+    cells = tuple(cell for cells_of_round in rounds for cell in cells_of_round)
     say(f"{plan.study.name}: timing {len(cells)} short cells of {len(specs)} shapes")
     scratch = folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
@@ -94,7 +94,11 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
         watch.ledger.cells.mkdir(parents=True)
         run_trials(Queue(short, {}), watch, storage)
         timed = {shape: [watch.timed(Cell.of(spec)) for spec in of] for shape, of in specs.items()}
-        peaks = [peak for one in watch.results.values() if (peak := one.statistics.get("peak_gib")) is not None]
+        peaks = [
+            peak
+            for cells_of_round in watch.results.values()
+            if (peak := cells_of_round.statistics.get("peak_gib")) is not None
+        ]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     trained = next(iter(of_shape.values())).training is not None
@@ -162,9 +166,9 @@ class Stopwatch:
 
 def _windows(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Reports with the number of updates since the one before."""
-    found, before = [], 0.0
+    windows, before = [], 0.0
     for point in points:
         if "seconds_per_step" in point:
-            found.append(point | {"updates": point["step"] - before})
+            windows.append(point | {"updates": point["step"] - before})
             before = point["step"]
-    return found
+    return windows

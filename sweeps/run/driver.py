@@ -189,8 +189,8 @@ class _Run:
             return f"{self.plan.study.name}: base {self.plan.study.base} cannot be built without weights ({error})"
         if not proof.problems:
             return ""
-        found = "\n".join(f"  {problem}" for problem in proof.problems)
-        return f"{self.plan.study.name}: nothing was run, since an arm does not do what it says:\n{found}"
+        problems = "\n".join(f"  {problem}" for problem in proof.problems)
+        return f"{self.plan.study.name}: nothing was run, since an arm does not do what it says:\n{problems}"
 
     def _work(self, queue: Queue, tracker: Tracker) -> bool:
         """Run the queue's cells under Ray; False where Ray does not start, or has no room for a cell."""

@@ -17,14 +17,12 @@ from search_spaces import Value
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import NUM_RANDOM, SearchPlan
 from sweeps.plan.spaces import ArmSpace
-from sweeps.results.importances import asking
+from sweeps.results.importances import DIRECTIONS, asking
 from sweeps.results.record import Record
 from sweeps.results.winners import objective_values, trials_of
 
 MAX_REPEATS = 50
 """Proposals in a row that were tried before, after which a space counts as exhausted."""
-
-_DIRECTIONS = {"max": "maximize", "min": "minimize"}
 
 
 class ArmSearch:
@@ -52,7 +50,7 @@ class ArmSearch:
         self._plan = plan
         self._num_trials = plan.num_trials(space)
         self._space = space
-        self._study = optuna.create_study(directions=[_DIRECTIONS[goal.direction] for goal in plan.objectives])
+        self._study = optuna.create_study(directions=[DIRECTIONS[goal.direction] for goal in plan.objectives])
         self._num_proposed = 0
         self._num_repeats = 0
         self._known: dict[str, Record] = {}

@@ -138,15 +138,15 @@ class Queue:
         """What the machine has failed meanwhile."""
         while True:
             yield from self._all_ended()
-            lost = [cell for cell in self.plan.cells if (found := self.records.get(cell.id)) and found.lost]
+            lost = [cell for cell in self.plan.cells if (record := self.records.get(cell.id)) and record.lost]
             if not (due := [cell for cell in self._due(lost) if self._may(cell)]):
                 return
             yield from due
 
     def _may(self, cell: Cell) -> bool:
         """Whether a cell was not handed out yet in this run, or is to be once more since the machine failed it."""
-        found = self.records.get(cell.id)
-        return self._handed[cell.id] <= (MAX_LOST if found is not None and found.lost else 0)
+        record = self.records.get(cell.id)
+        return self._handed[cell.id] <= (MAX_LOST if record is not None and record.lost else 0)
 
     def _all_ended(self) -> Iterator[None]:
         """Wait for all that was handed out."""

@@ -42,7 +42,11 @@ def metrics(result: Result) -> dict[str, float]:
     known = {key: score.uncertainty for key, score in result.scores.items() if score.uncertainty is not None}
     return {
         **{key: score.value for key, score in result.scores.items()},
-        **{f"{key}.{bound}": getattr(found, bound) for key, found in known.items() for bound in ("low", "high")},
+        **{
+            f"{key}.{bound}": getattr(uncertainty, bound)
+            for key, uncertainty in known.items()
+            for bound in ("low", "high")
+        },
         **{f"statistics/{key}": value for key, value in result.statistics.items()},
         **{f"seconds/{key}": value for key, value in result.seconds.items()},
     }

@@ -16,13 +16,13 @@ import ray
 from ray import tune
 
 from benchmarks.figures import Figure, conclude, table
-from benchmarks.trivial import open_book, write_study
+from benchmarks.trivial import open_recorder, write_study
 from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
+from sweeps.run.cluster import connect
 from sweeps.run.progress import say
-from sweeps.run.queue import Agenda
-from sweeps.run.tune import connect, run_trials
+from sweeps.run.queue import Queue
+from sweeps.run.tune import run_trials
 from trainables.trial_spec import RESULT
 
 
@@ -52,7 +52,7 @@ def main() -> int:
     arguments = parser.parse_args()
     rows, trivial, raw = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
-        plan = expand(load(write_study(Path(scratch), arguments.cells)))
+        plan = load(write_study(Path(scratch), arguments.cells))
         connect()
         try:
             for number in range(arguments.rounds):
@@ -99,14 +99,16 @@ def cell_path(plan: Plan, storage: Path, trainable: type[TrivialCell]) -> Cells:
     Raises:
         RuntimeError: Some cell was not done, or its run was not uploaded.
     """
-    with open_book(plan, storage) as book:
-        run_trials(Agenda(plan, {}), book, storage, trainable=trainable)
-        waiting, worked = book.tracker.pending(), time.time()
-        book.tracker.finish([], False, lambda left: say(f"{left} runs left"))
+    with open_recorder(plan, storage) as recorder:
+        run_trials(Queue(plan, {}), recorder, storage, trainable=trainable)
+        waiting, worked = recorder.tracker.pending(), time.time()
+        recorder.tracker.finish([], False, lambda left: say(f"{left} runs left"))
         ended = time.time()
-    ends = [(book.ledger.cell_folder(cell.id) / RESULT).stat().st_mtime for cell in plan.cells]
-    if book.tracker.uploaded != len(plan.cells):
-        raise RuntimeError(f"{book.tracker.uploaded} of {len(plan.cells)} cells uploaded; {book.tracker.failures}")
+    ends = [(recorder.ledger.cell_folder(cell.id) / RESULT).stat().st_mtime for cell in plan.cells]
+    if recorder.tracker.uploaded != len(plan.cells):
+        raise RuntimeError(
+            f"{recorder.tracker.uploaded} of {len(plan.cells)} cells uploaded; {recorder.tracker.failures}"
+        )
     uploading = ended - min(ends)
     return Cells(per_trial(ends), 1000 * uploading / len(ends), waiting, ended - worked)
 

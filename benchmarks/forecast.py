@@ -9,8 +9,7 @@ from typing import Any
 
 from benchmarks.commands import sweeps
 from benchmarks.figures import ROOT, Figure, conclude, table
-from sweeps.plan import expand
-from sweeps.plan.loading import load
+from sweeps.plan import load
 
 STUDIES = ("sweeps/seer/smoke.yaml", "sweeps/zs2/components.yaml")
 MARK = 0.3
@@ -38,7 +37,7 @@ def measured(study: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as storage:
         forecast = json.loads(sweeps("plan", Path(study), Path(storage), "--calibrate", "--json").output)
         took = sweeps("run", Path(study), Path(storage)).seconds
-        folder = Path(storage) / expand(load(ROOT / study)).study.name
+        folder = Path(storage) / load(ROOT / study).study.name
         report = json.loads((folder / "report" / "report.json").read_text())
         hours = sum(arm["worker_hours"] for arm in report["effort"]["efforts"])
     return dict(forecast) | {"took": took, "took_hours": hours}

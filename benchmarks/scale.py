@@ -17,11 +17,10 @@ from typing import NamedTuple
 from benchmarks.commands import python, sweeps
 from benchmarks.figures import Figure, conclude, table
 from benchmarks.trivial import trivial_result, write_study
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.report import build
 from sweeps.results.ledger import Ledger, study_folder
-from sweeps.run.queue import Agenda
+from sweeps.run.queue import Queue
 from trainables.provenance import code_hash
 from trainables.trial_spec import RESULT
 
@@ -69,7 +68,7 @@ def main() -> int:
 def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Took]]:
     """What each thing took, each time it was done."""
     storage, study = scratch / "runs", write_study(scratch, cells)
-    plan = expand(load(study))
+    plan = load(study)
     ledger = Ledger(study_folder(storage, plan.study.name))
 
     def command(name: str, *options: object) -> Callable[[], object]:
@@ -110,11 +109,11 @@ def write_results(plan: Plan, ledger: Ledger) -> None:
 
 def demand_done(study: Path, ledger: Ledger) -> None:
     """Decide what is to be done, which has to be nothing."""
-    plan = expand(load(study))
+    plan = load(study)
     ledger.recover()
     records = ledger.records()
     code_hash("zs2")
-    if len(records) != len(plan.cells) or Agenda(plan, records):
+    if len(records) != len(plan.cells) or Queue(plan, records):
         raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells, and something is to be done")
 
 

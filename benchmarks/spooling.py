@@ -1,7 +1,7 @@
 """How many metric points are spooled a second while the tracker is dead?
 
-Every point goes the way of a running study: from a training into the cell's spool, then by the book to a tracker that
-tries in vain to reach its server beside it.
+Every point goes the way of a running study: from a training into the cell's spool, then by the recorder to a tracker
+that tries in vain to reach its server beside it.
 """
 
 import argparse
@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, conclude, table
-from benchmarks.trivial import open_book, write_study
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from benchmarks.trivial import open_recorder, write_study
+from sweeps.plan import Plan, load
 from trainables.spool import Spool
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing answers
@@ -26,7 +25,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        plan = expand(load(write_study(Path(scratch), 10)))
+        plan = load(write_study(Path(scratch), 10))
         rounds = [spool(plan, Path(scratch) / f"round{number}", arguments.points) for number in range(arguments.rounds)]
     whole = arguments.points * len(rounds) / sum(seconds for seconds, _ in rounds)
     setting = f"{arguments.points} points of {len(plan.cells)} cells in turn, the tracker's server does not exist."
@@ -37,25 +36,25 @@ def main() -> int:
 
 
 def spool(plan: Plan, storage: Path, points: int) -> tuple[float, float]:
-    """Seconds in which a study's book takes that many points, cell after cell; and of them on the processor.
+    """Seconds in which a study's recorder takes that many points, cell after cell; and of them on the processor.
 
     Raises:
         RuntimeError: Some point is not on disk, or the tracker was not dead.
     """
-    with open_book(plan, storage, NOWHERE) as book:
+    with open_recorder(plan, storage, NOWHERE) as recorder:
         for cell in plan.cells:
-            book.handed_out(cell)
-        spools = [Spool(book.ledger.cell_folder(cell.id)) for cell in plan.cells]
+            recorder.handed_out(cell)
+        spools = [Spool(recorder.ledger.cell_folder(cell.id)) for cell in plan.cells]
         started, worked = time.perf_counter(), time.thread_time()
         for step in range(points):
             number = step % len(spools)
             spools[number].append(step, {"loss": 1 / (step + 1)})
-            book.reported(plan.cells[number].id)
+            recorder.reported(plan.cells[number].id)
         seconds = time.perf_counter() - started, time.thread_time() - worked
-        kept = sum(1 for cell in plan.cells for _ in Spool(book.ledger.cell_folder(cell.id)).points())
-        book.tracker.finish([], failed=True)
-    if kept != points or not book.tracker.failures:
-        raise RuntimeError(f"{kept} of {points} points are on disk; not uploaded: {book.tracker.failures}")
+        kept = sum(1 for cell in plan.cells for _ in Spool(recorder.ledger.cell_folder(cell.id)).points())
+        recorder.tracker.finish([], failed=True)
+    if kept != points or not recorder.tracker.failures:
+        raise RuntimeError(f"{kept} of {points} points are on disk; not uploaded: {recorder.tracker.failures}")
     return seconds
 
 

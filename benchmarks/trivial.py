@@ -15,7 +15,7 @@ from trainables.metrics import MetricKey
 from trainables.trial_spec import Result, Score, TrialSpec
 
 if TYPE_CHECKING:
-    from sweeps.run.recorder import Book
+    from sweeps.run.recorder import Recorder
 
 NUM_ARMS = 10
 STUDY = """
@@ -81,7 +81,7 @@ def _uniform(*key: object) -> float:
 
 
 @contextmanager
-def open_book(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Book]":
+def open_recorder(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Recorder]":
     """A study's folder, opened as ``run`` opens it: lock, ledger, tracker, progress.
 
     Args:
@@ -89,7 +89,7 @@ def open_book(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Bo
         storage: Folder of all studies.
         uri: Where runs go; a database in the storage by default.
     """
-    from sweeps.run.recorder import Book
+    from sweeps.run.recorder import Recorder
     from sweeps.tracking.tracker import Tracker, tracking_uri
 
     study = plan.study
@@ -98,4 +98,4 @@ def open_book(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Bo
         ledger.cells.mkdir(parents=True, exist_ok=True)
         uri = tracking_uri(storage, uri)
         tracker = Tracker(uri, study.name, study.question, storage / "mlartifacts" / study.name, {})
-        yield Book(ledger, tracker, progress, lock)
+        yield Recorder(ledger, tracker, progress, lock)

@@ -97,13 +97,13 @@ def plan(
         proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
         _print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
         return
-    from sweeps.console import plan_table, show
+    from sweeps.console import plan_table, reach_lines, show
 
     show(plan_table(planned, cells))
     _print_remarks(planned)
     from sweeps.results.reach import reach
 
-    for sentence in reach(planned, records):
+    for sentence in reach_lines(reach(planned, records)):
         print(f"  {sentence}")
 
 
@@ -133,14 +133,14 @@ def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile =
     planned = _plan(study, profile)
     from sweeps.results.status import Status
 
-    found = Status.of(planned, storage)
-    if as_json:
-        _print_json(found.as_json())
-        return
-    from sweeps.console import show, status_table
+    current = Status.of(planned, storage)
+    from sweeps.console import show, status_json, status_lines, status_table
 
-    show(status_table(found))
-    print(found.in_words())
+    if as_json:
+        _print_json(status_json(current))
+        return
+    show(status_table(current))
+    print("\n".join(status_lines(current)))
 
 
 @app.command()
@@ -189,11 +189,11 @@ def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_jso
     """Show how two studies differ: keys, arms, and which cells they share."""
     from sweeps.plan.diff import differences
 
-    found = differences(_plan(study_a, profile), _plan(study_b, profile))
+    difference = differences(_plan(study_a, profile), _plan(study_b, profile))
     if as_json:
-        _print_json(found.as_json())
+        _print_json(difference.as_json())
     else:
-        print(found.text(str(study_a), str(study_b)))
+        print(difference.text(str(study_a), str(study_b)))
 
 
 @app.command()
@@ -231,8 +231,8 @@ def import_(
     from sweeps.importer import read_plans
     from sweeps.importer.draft import file_names, write
 
-    found = read_plans(plans, system)
-    names = file_names(found.questions)
+    imported = read_plans(plans, system)
+    names = file_names(imported.questions)
     try:
         files = write(names, output)
     except (ValueError, OSError) as error:
@@ -240,11 +240,11 @@ def import_(
     from sweeps.importer.summary import as_plain, tables
 
     if as_json:
-        _print_json(as_plain(found, names))
+        _print_json(as_plain(imported, names))
     else:
         from sweeps.console import show
 
-        show(*tables(found, names))
+        show(*tables(imported, names))
         for file in files:
             print(f"{file}: python -m sweeps check {file}")
     if not files:
@@ -269,18 +269,18 @@ def export(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a study file, for editors."""
-    from sweeps.study.types import schema as study_schema
+    from sweeps.study.schema import schema as study_schema
 
     _print_json(study_schema())
 
 
 def _plan(study: Path, profile: str | None) -> "Plan":
     """The study worked out, or everything that is wrong with it on standard error and exit code 2."""
-    from sweeps.plan import expand
-    from sweeps.plan.loading import SpecError, load
+    from sweeps.plan import load
+    from sweeps.study.document import SpecError
 
     try:
-        return expand(load(study, profile))
+        return load(study, profile)
     except SpecError as error:
         _refuse(str(error))
 
@@ -293,21 +293,21 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
         _refuse(f"{plan.study.system} is not trained: --memory counts the state of a training")
     from dataclasses import asdict
 
-    from sweeps.cost.memory import Device, arm_memories, too_much
+    from sweeps.cost.memory import Device, arm_memories
 
     device = Device.of(plan, gpu_gib)
     try:
-        found = arm_memories(plan, gpu=device.gpu)
+        memories = arm_memories(plan, gpu=device.gpu)
     except OSError as error:
         _refuse(str(error))
     if as_json:
-        _print_json([asdict(one) | {"on_device": one.state.on_device} for one in found])
+        _print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
         return
-    from sweeps.console import memory_table, show
+    from sweeps.console import memory_table, memory_warnings, show
 
-    show(memory_table(found, plan.study.resources, device.name))
+    show(memory_table(memories, plan.study.resources, device.name))
     print("  activations, buckets and the libraries' own memory come on top")
-    for sentence in too_much(found, device):
+    for sentence in memory_warnings(memories, device):
         print(f"  warning: {sentence}")
 
 
@@ -319,7 +319,7 @@ def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
         return []
     from sweeps.cost.memory import GIB, arm_memories
 
-    most = max(one.state.on_device for one in arm_memories(plan, gpu=gpu)) / GIB
+    most = max(memory.state.on_device for memory in arm_memories(plan, gpu=gpu)) / GIB
     return [f"{most:.2g} GiB of model state per worker, activations on top (--memory has it by arm)"]
 
 
@@ -329,24 +329,24 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.results.ledger import study_folder
 
     try:
-        found = proved(plan, study_folder(storage, plan.study.name))
+        proof = proved(plan, study_folder(storage, plan.study.name))
     except OSError as error:
         _refuse(str(error))
     if as_json:
-        _print_json(found.model_dump(mode="json"))
+        _print_json(proof.model_dump(mode="json"))
     else:
         from sweeps.console import proof_table, show
 
-        show(proof_table(found))
-    if found.problems:
-        _refuse("\n".join(found.problems))
+        show(proof_table(proof))
+    if proof.problems:
+        _refuse("\n".join(proof.problems))
 
 
 def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
     from dataclasses import asdict
 
-    from sweeps.cost.budget import Meter
+    from sweeps.cost.budget import BudgetMeter
     from sweeps.cost.forecast import forecast
     from sweeps.plan import requirements
     from sweeps.proof import proved
@@ -363,16 +363,16 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
             prices = calibrated(plan, storage, folder)
     except (CalibrationError, Locked, OSError) as error:
         _refuse(f"{plan.study.name}: {error}")
-    found = forecast(plan, Ledger(folder).records(), prices)
+    outlook = forecast(plan, Ledger(folder).records(), prices)
     if as_json:
-        _print_json(asdict(found) | {"calibration_seconds": prices.taken})
+        _print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
     else:
         from sweeps.console import forecast_lines, forecast_table, show
 
-        show(forecast_table(found))
-        for line in (*forecast_lines(found, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
+        show(forecast_table(outlook))
+        for line in (*forecast_lines(outlook, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
-    if plan.study.budget and (message := Meter(plan, folder, prices).shortfall()):
+    if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
         _refuse(message)
 
 

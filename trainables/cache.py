@@ -4,9 +4,7 @@ An entry is known by its content: the hash of everything that decides it. It can
 the time to compute it again.
 """
 
-import hashlib
 import io
-import json
 import logging
 import os
 import time
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.files import locked, write_atomically
+from trainables.files import json_hash, locked, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class Cache:
         Raises:
             OSError: The folder cannot be written.
         """
-        key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
+        key = json_hash(depends_on, 32)
         path = self.folder / f"{key}.npz"
         if (found := _read(path)) is not None:
             return found

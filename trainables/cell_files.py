@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from trainables.data.clips import write_clip
 from trainables.files import write_atomically
 from trainables.pictures import frame_strip
+from trainables.provenance import code_hash, commit
 from trainables.spool import SPOOL
-from trainables.trial_spec import RESULT, Result
+from trainables.trial_spec import RESULT, Failure, Result, Status, TrialSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +77,27 @@ def begin_attempt(folder: Path) -> int:
 def leave_result(folder: Path, result: Result) -> None:
     """Write a cell's result, by which it has ended."""
     write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
+
+
+def result_without_clips(
+    spec: TrialSpec,
+    status: Status,
+    error: str,
+    *,
+    failure: Failure | Literal[""] = "",
+    statistics: Mapping[str, float] = MappingProxyType({}),
+) -> Result:
+    """The result of a cell that ended before anything was drawn: it failed on a rank, or was stopped early."""
+    return Result(
+        cell_id=spec.cell_id,
+        spec=spec,
+        status=status,
+        error=error,
+        failure=failure,
+        statistics=dict(statistics),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance={"code_hash": code_hash(spec.system), "commit": commit()},
+    )
 
 
 def read_clips(folder: Path) -> Drawn | None:

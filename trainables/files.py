@@ -1,6 +1,8 @@
 """Writing files so that a reader sees all of one or nothing."""
 
 import fcntl
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +27,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def json_hash(value: object, digits: int = 16) -> str:
+    """Hexadecimal digits of the SHA-256 of a value as JSON, with its keys in order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 @contextmanager

@@ -3,16 +3,15 @@
 import os
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result
+from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result, result_without_clips
 from trainables.failures import classify
-from trainables.provenance import code_hash, commit, origin
+from trainables.provenance import origin
 from trainables.reservations import free_what_the_dead_reserved
 from trainables.spool import Point, Spool
-from trainables.trial_spec import RESULT, LostWorkerError, Result, TrialSpec
+from trainables.trial_spec import RESULT, LostWorkerError, TrialSpec
 
 MAX_LOST = 2
 """How often a group that lost a worker is started again within one trial."""
@@ -140,16 +139,8 @@ class Group:
 
     def _leave_failure(self, error: BaseException) -> None:
         """The result of a cell that failed on a rank other than the first."""
-        result = Result(
-            cell_id=self.spec.cell_id,
-            spec=self.spec,
-            status="failed",
-            error=f"{type(error).__name__}: {error}",
-            failure=classify(error),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance={"code_hash": code_hash(self.spec.system), "commit": commit()},
-        )
-        leave_result(self.folder, result)
+        message = f"{type(error).__name__}: {error}"
+        leave_result(self.folder, result_without_clips(self.spec, "failed", message, failure=classify(error)))
 
 
 def _unwrapped(failure: BaseException) -> BaseException:

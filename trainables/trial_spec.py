@@ -1,7 +1,6 @@
 """What crosses from plan to worker and back: one typed specification in, one typed result out."""
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from models import SYSTEMS
 from models.bases import Protocol
 from models.training import AdamW
 from trainables.data import Data
+from trainables.files import json_hash
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling, next_smaller
 
@@ -112,7 +112,7 @@ class TrialSpec(BaseModel):
             exclude={"protocol": {"micro_batch"}},
         )
         identity["training"] = None
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return json_hash(identity)
 
 
 class Uncertainty(BaseModel):
@@ -170,3 +170,11 @@ class Result(BaseModel):
     seconds: dict[str, float] = {}
     finished: str
     provenance: dict[str, str] = {}
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested maps by their dotted paths."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -14,8 +14,7 @@ from models import SYSTEMS
 from models.backbones import load_base
 from models.bases import find_base, read_card
 from models.streams import Streams
-from sweeps.plan import expand
-from sweeps.plan.loading import load
+from sweeps.plan import load
 from trainables.evaluate import to_pixels
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
@@ -25,7 +24,7 @@ def main(study: Path) -> None:
     """Do all cells of a study file."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    cells = expand(load(study)).cells
+    cells = load(study).cells
     shared = cells[0].spec
     ref = find_base(shared.base)
     base = load_base(ref, precision=shared.precision)

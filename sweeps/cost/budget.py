@@ -6,21 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+from sweeps.cost.calibration import Calibration
 from sweeps.cost.forecast import makespan
-from sweeps.results.ledger import Record
+from sweeps.plan import Plan
+from sweeps.results.record import Record
 from trainables.files import write_atomically
-
-if TYPE_CHECKING:
-    from sweeps.cost.calibration import Calibration
-    from sweeps.plan import Plan
 
 SPENT = "spent.json"
 """How long a study has run, over all its drivers, and how many of its cells at a time."""
 
 
-class Meter:
+class BudgetMeter:
     """Says whether a study's budget holds another block: one cell of every arm.
 
     GPU-hours and money are counted from the results, which outlive every driver; hours on the clock from what drivers
@@ -37,9 +34,9 @@ class Meter:
 
     def __init__(
         self,
-        plan: "Plan",
+        plan: Plan,
         folder: Path,
-        calibration: "Calibration | None",
+        calibration: Calibration | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert plan.study.budget is not None, "a study without a budget"

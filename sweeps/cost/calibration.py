@@ -70,12 +70,12 @@ def shapes_of(plan: Plan) -> dict[str, str]:
     return {cell.arm: shape_of(cell.spec) for cell in plan.one_of_each}
 
 
-def keep_calibration(found: Calibration, system: str, folder: Path) -> None:
+def keep_calibration(calibration: Calibration, system: str, folder: Path) -> None:
     """Leave a calibration in a study's folder."""
     kept = {
         "code_hash": code_hash(system),
-        "prices": {shape: asdict(price) for shape, price in found.prices.items()},
-        **{key: getattr(found, key) for key in ("slots", "gpus_per_worker", "start", "peak_gib")},
+        "prices": {shape: asdict(price) for shape, price in calibration.prices.items()},
+        **{key: getattr(calibration, key) for key in ("slots", "gpus_per_worker", "start", "peak_gib")},
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CALIBRATION, json.dumps(kept, indent=1).encode())

@@ -3,15 +3,12 @@
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sweeps.cost.calibration import Calibration
+from sweeps.plan import Plan
 from sweeps.results.ledger import WAITING, state
+from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
-
-if TYPE_CHECKING:
-    from sweeps.cost.calibration import Calibration
-    from sweeps.plan import Plan
-    from sweeps.results.ledger import Record
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Forecast:
     money: float | None
 
 
-def forecast(plan: "Plan", records: "Mapping[str, Record]", calibration: "Calibration") -> Forecast:
+def forecast(plan: Plan, records: Mapping[str, Record], calibration: Calibration) -> Forecast:
     """Price what is left of a plan, and play it through.
 
     A study that ends where its arms are decided is priced to its last seed, which is the most it can come to.
@@ -116,7 +113,7 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
     return latest
 
 
-def _left(plan: "Plan", records: "Mapping[str, Record]") -> list[str]:
+def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     """The arms of the cells that are to do, in their order."""
     if stage_of(plan, records).decided:
         return []

@@ -1,6 +1,6 @@
 """What the trainings of a plan take on each worker, and whether that can fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -81,16 +81,3 @@ class Device:
         if asked.gpus_per_worker:
             return cls("a GPU", True, None, share)
         return cls("this machine", False, int(psutil.virtual_memory().total), asked.workers)
-
-
-def too_much(memories: Sequence[ArmMemory], device: Device) -> list[str]:
-    """A sentence for each arm whose state alone does not fit its device."""
-    if device.size is None:
-        return ["whether it fits depends on the GPU -> --gpu-gib SIZE"]
-    needs = {one.arm: device.workers * one.state.on_device for one in memories}
-    return [
-        f"{arm}: {need / GIB:.1f} GiB of model state, and {device.name} has {device.size / GIB:.1f} GiB "
-        "-> a higher ZeRO stage, more workers, or offload"
-        for arm, need in needs.items()
-        if need > device.size
-    ]

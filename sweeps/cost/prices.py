@@ -1,12 +1,11 @@
 """What the stages of a cell take, measured on short cells, and what a cell of any length then costs."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from trainables.files import json_hash
 from trainables.trial_spec import TrialSpec
 
 MOST_CLIPS = 64
@@ -33,7 +32,7 @@ def shape_of(spec: TrialSpec) -> str:
         **spec.model_dump(mode="json", include={"system", "base", "data", "precision", "metrics", "extractors"}),
         "size": (spec.protocol.frames, spec.protocol.height, spec.protocol.width, spec.protocol.guidance > 1),
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return json_hash(about)
 
 
 def _without_fractions(value: Any) -> Any:

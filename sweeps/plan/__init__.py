@@ -1,6 +1,8 @@
 """Study -> plan: arms, cells, search. Pure, and quick enough to be asked at every keystroke."""
 
 from sweeps.plan.cells import Cell
-from sweeps.plan.plan import Plan, expand, requirements
+from sweeps.plan.loading import load
+from sweeps.plan.plan import Plan
+from sweeps.plan.requirements import requirements
 
-__all__ = ["Cell", "Plan", "expand", "requirements"]
+__all__ = ["Cell", "Plan", "load", "requirements"]

@@ -132,8 +132,9 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
         if same != draft.id:
             result.notes.append(f"{draft.id} is the same as {same}: merged into it, not run twice")
             continue
-        said = draft.hypothesis
-        words, expected = said if isinstance(said, str) else said.claim, Expected.of(said, draft.action)
+        hypothesis = draft.hypothesis
+        words = hypothesis if isinstance(hypothesis, str) else hypothesis.claim
+        expected = Expected.of(hypothesis, draft.action)
         result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, words, expected))
     if not result.problems:
         result.contrasts = [contrast.over(same_as.__getitem__) for contrast in contrasts]
@@ -177,11 +178,18 @@ def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft]
         return [*(draft for drafts in factors for draft in drafts), *written_out], []
     levels = [[Level(k, draft.id) for draft in drafts] for k, drafts in enumerate(factors)]
     of_level = dict(zip(sum(levels, []), sum(factors, []), strict=True))
-    names = {one: _name(study.design, one, len(factors), parts) for one in crossed(study.design, levels, parts)}
+    names = {
+        combination: _name(study.design, combination, len(factors), parts)
+        for combination in crossed(study.design, levels, parts)
+    }
     contrasts = [
-        contrast.over(lambda one: names.get(one, CONTROL)) for contrast in effects(study.design, levels, parts)
+        contrast.over(lambda combination: names.get(combination, CONTROL))
+        for contrast in effects(study.design, levels, parts)
     ]
-    combined = [_together(name, [of_level[level] for level in sorted(one, key=_order)]) for one, name in names.items()]
+    combined = [
+        _together(name, [of_level[level] for level in sorted(combination, key=_order)])
+        for combination, name in names.items()
+    ]
     return [*combined, *written_out], contrasts
 
 
@@ -218,26 +226,28 @@ def _impossible(design: Design, factors: Sequence[Sequence[_Draft]], parts: Sequ
     """Why a design cannot be made of the ablations; empty if it can."""
     if isinstance(design, OneAtATime):
         return []
-    found: list[tuple[Key, str]] = []
+    problems: list[tuple[Key, str]] = []
     for k, part in enumerate(parts):
         clash = next((other for other in parts[:k] if other.partition(".")[0] == part.partition(".")[0]), None)
         if clash is not None:
             message = f"{design.kind}: {part} and {clash} change one slot, and cannot be combined -> one ablation of it"
-            found.append((factors[k][0].place, message))
+            problems.append((factors[k][0].place, message))
         if isinstance(design, AddOneIn | Shapley) and len(factors[k]) > 1:
             message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change of each part"
-            found.append((factors[k][0].place, message))
+            problems.append((factors[k][0].place, message))
     if isinstance(design, Factorial):
         unknown = [part for pair in design.pairs for part in pair if part not in parts]
         allowed = f"a part that an ablation changes: {', '.join(parts)}"
-        found += [(("design", "pairs"), f"{part} -> {allowed}") for part in unknown]
-        found += [(("design", "pairs"), f"{pair[0]} twice -> two parts") for pair in design.pairs if pair[0] == pair[1]]
+        problems += [(("design", "pairs"), f"{part} -> {allowed}") for part in unknown]
+        problems += [
+            (("design", "pairs"), f"{pair[0]} twice -> two parts") for pair in design.pairs if pair[0] == pair[1]
+        ]
     if not factors:
-        found.append((("design",), f"{design.kind} without ablations -> at least one"))
+        problems.append((("design",), f"{design.kind} without ablations -> at least one"))
     num_arms = math.prod(len(drafts) + 1 for drafts in factors)
     if isinstance(design, Factorial) and not design.pairs and num_arms > MOST_ARMS:
-        found.append((("design",), f"factorial of {num_arms:,} arms -> at most {MOST_ARMS:,}, or named pairs"))
-    return found
+        problems.append((("design",), f"factorial of {num_arms:,} arms -> at most {MOST_ARMS:,}, or named pairs"))
+    return problems
 
 
 def _asked(ablation: Ablation, control: System, place: Key) -> Iterator[_Draft]:

@@ -49,9 +49,9 @@ class Sides(Generic[T]):
         """Compare two collections of different things."""
         in_a, in_b = dict.fromkeys(a), dict.fromkeys(b)
         return cls(
-            both=tuple(one for one in in_a if one in in_b),
-            only_a=tuple(one for one in in_a if one not in in_b),
-            only_b=tuple(one for one in in_b if one not in in_a),
+            both=tuple(thing for thing in in_a if thing in in_b),
+            only_a=tuple(thing for thing in in_a if thing not in in_b),
+            only_b=tuple(thing for thing in in_b if thing not in in_a),
         )
 
 
@@ -155,7 +155,7 @@ def changes(old: object, new: object, path: Key = ()) -> tuple[Change, ...]:
         return ()
     if isinstance(old, dict) and isinstance(new, dict) and all(old.get(k) == new.get(k) for k in ("kind", "layout")):
         keys = dict.fromkeys([*old, *new])
-        return tuple(found for key in keys for found in changes(old.get(key), new.get(key), (*path, key)))
+        return tuple(change for key in keys for change in changes(old.get(key), new.get(key), (*path, key)))
     return (Change(dotted(path), old, new),)
 
 

@@ -1,17 +1,16 @@
-"""A study file to a checked study: every error at once, with its line."""
+"""A study file to its plan: every problem at once, with its line."""
 
 import json
 from pathlib import Path
 from typing import TypeVar
 
-from sweeps.plan.plan import wrong
+from sweeps.plan.expansion import Expansion, expand
+from sweeps.plan.plan import Plan
 from sweeps.study import words
 from sweeps.study.document import Document, Key, Problem, SpecError
 from sweeps.study.fields import Seeds
 from sweeps.study.reader import read
 from sweeps.study.types import Study
-
-__all__ = ["Problem", "SpecError", "Study", "load"]
 
 PROFILES = "profiles"
 _INDEPENDENT = ("ablations", "arms", "todo", "metrics", "search", "margins", "extractors", "resources", "tracking")
@@ -29,8 +28,8 @@ class _Sound(Study):
     seeds: Seeds = (0,)
 
 
-def load(path: Path, profile: str | None = None) -> Study:
-    """Read a study file and check all that can be known without weights, data or a cluster.
+def load(path: Path, profile: str | None = None) -> Plan:
+    """Read a study file, check all that can be known without weights, data or a cluster, and work it out.
 
     Args:
         path: The study file.
@@ -43,15 +42,18 @@ def load(path: Path, profile: str | None = None) -> Study:
     profiles, problems = _profiles(document)
     if profile is not None and profile not in profiles:
         problems.append(document.problem((PROFILES,), f"--profile {words.not_among(profile, profiles)}"))
-    plain = document.without([(PROFILES,)])
-    for chosen in (plain, *profiles.values()):
-        problems += _problems(chosen)
+    forms: dict[str | None, Document] = {None: document.without([(PROFILES,)])}
+    forms.update(profiles)
+    expansions: dict[str | None, Expansion] = {}
+    for name, form in forms.items():
+        expansions[name], of_types = _expanded(form)
+        problems += [*of_types, *expansions[name].problems]
     # What the reader refused has no value, so that its types would complain of it once more.
     refused = {(problem.line, problem.path) for problem in document.problems}
     problems = [problem for problem in problems if (problem.line, problem.path) not in refused]
     if problems := [*document.problems, *problems]:
         raise SpecError(problems)
-    return _study(Study, plain if profile is None else profiles[profile])
+    return expansions[profile].plan()
 
 
 def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
@@ -74,16 +76,18 @@ def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
     return laid, problems
 
 
-def _problems(document: Document) -> list[Problem]:
-    """What is wrong with one study: with its types and then, in what is left, with what it names."""
-    found = words.problems(Study, document.value, (PROFILES,))
+def _expanded(document: Document) -> tuple[Expansion, list[Problem]]:
+    """One form of a study worked out, as far as its types are sound, and what is wrong with its types."""
+    misfits = words.problems(Study, document.value, (PROFILES,))
+    if not misfits:
+        return expand(_study(Study, document)), []
     sound, complete = document, True
-    unsound = {_removable(place) for place, _ in found if place}
+    unsound = {_removable(place) for place, _ in misfits if place}
     while unsound:
         complete = complete and not any(place[0] in ("ablations", "arms", "control", "search") for place in unsound)
         sound = sound.without(unsound)
         unsound = {_removable(place) for place, _ in words.problems(_Sound, sound.value)}
-    return [document.problem(*somewhere) for somewhere in found] + wrong(_study(_Sound, sound), complete=complete)
+    return expand(_study(_Sound, sound), complete=complete), [document.problem(*misfit) for misfit in misfits]
 
 
 def _removable(place: Key) -> Key:

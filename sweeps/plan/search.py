@@ -3,12 +3,10 @@
 Nothing here proposes values (``sweeps.run.proposer`` does, by Optuna): this is what is fixed before the first trial.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from search_spaces import Value
 from sweeps.plan.arms import CONTROL
@@ -16,11 +14,6 @@ from sweeps.plan.cells import Cell
 from sweeps.plan.spaces import ArmSpace
 from sweeps.study.types import Confirm, TrialScheduler
 from trainables.trial_spec import Stage, TrialSpec
-
-if TYPE_CHECKING:
-    from sweeps.results.ledger import Record
-
-__all__ = ["NUM_RANDOM", "ArmSpace", "Objective", "SearchPlan", "fronts"]
 
 NUM_RANDOM = 8
 """Trials of an arm before TPE learns from them, and individuals in a generation of NSGA-II."""
@@ -41,7 +34,7 @@ class SearchPlan:
     Args:
         identity: 16 hexadecimal digits: the hash of space, search_sampler, seed, objectives, points and the control
             with its base, data, protocol and precision. Arms are not in it, so that a new arm leaves the others'
-            trials as they are; ``trials_of`` tells trials of an arm that has changed since.
+            trials as they are; ``results.winners.trials_of`` tells trials of an arm that has changed since.
         arms: What is searched inside each arm; arms in which nothing is left are not here.
         objectives: What is asked of a trial; with several, trials are ranked by Pareto fronts.
         search_sampler: Optuna's proposer.
@@ -111,26 +104,6 @@ class SearchPlan:
         """
         return self._cell(arm, "search", number, sampled, self.seed)
 
-    def trials_of(self, arm: str, records: Mapping[str, "Record"]) -> "list[Record]":
-        """The results of an arm's trials in this search, by number, at most ``trials_per_arm``.
-
-        Args:
-            arm: Id of the arm.
-            records: Results by cell id; those of other searches, or of this arm as it once was, are passed over.
-        """
-        space = self.space_of(arm)
-        mine = [record for record in records.values() if (record.search, record.arm) == (self.identity, arm)]
-        # Of a trial that was tried again, what came of it counts, not the failure.
-        found = {
-            record.trial: record
-            for record in sorted(mine, key=lambda record: record.status != "failed")
-            if record.stage == "search"
-            and record.trial is not None
-            and space.holds(record.sampled)
-            and self.trial(arm, record.trial, record.sampled).id == record.cell_id
-        }
-        return [found[number] for number in sorted(found)][: self.trials_per_arm]
-
     def confirmation(self, winners: Mapping[str, Sequence[Mapping[str, Value]]]) -> list[Cell]:
         """The cells that confirm winners: seed by seed what is not tuned as it stands, then each arm's winners by rank.
 
@@ -163,37 +136,5 @@ def _value_at(tree: dict[str, Any], path: str) -> Value:
     """What stands at a sampled path of a tree: a value, or the kind of a slot."""
     slot, _, value = path.partition(".")
     here: Any = tree[slot]
-    found: Value = here[value] if value else here["kind"] if isinstance(here, dict) else here
-    return found
-
-
-def fronts(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[list[int]]:
-    """Rank trials: successive Pareto fronts, each by the first objective, and among equals by their order.
-
-    With one objective the fronts are simply the order of values.
-
-    Args:
-        values: Per trial, one finite value per objective.
-        objectives: Which way is better for each.
-
-    Returns:
-        Positions in ``values``, front by front.
-    """
-    signs = [1 if objective.direction == "max" else -1 for objective in objectives]
-    scores = [tuple(sign * value for sign, value in zip(signs, trial, strict=True)) for trial in values]
-    ranked: list[list[int]] = []
-    # In this order a trial is dominated by earlier ones only; and if by one of a front, then by one of each before it.
-    for place in sorted(range(len(scores)), key=lambda place: tuple(-score for score in scores[place])):
-        rank = bisect_left(ranked, True, key=partial(_is_free, scores, place))
-        if rank == len(ranked):
-            ranked.append([])
-        ranked[rank].append(place)
-    return ranked
-
-
-def _is_free(scores: Sequence[tuple[float, ...]], place: int, front: Sequence[int]) -> bool:
-    """Whether no trial of a front dominates this one: at least as good in everything, and better in something."""
-    mine = scores[place]
-    return not any(
-        scores[other] != mine and all(a >= b for a, b in zip(scores[other], mine, strict=True)) for other in front
-    )
+    value_there: Value = here[value] if value else here["kind"] if isinstance(here, dict) else here
+    return value_there

@@ -1,8 +1,6 @@
 """What a study asks of its search, checked and worked out into a plan of it."""
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -16,6 +14,7 @@ from sweeps.plan.spaces import ArmSpace, lay
 from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
 from sweeps.study.words import not_among, written
+from trainables.files import json_hash
 from trainables.metrics import FAMILIES, with_companions
 
 FIRST_FRESH = 10_000
@@ -147,7 +146,7 @@ def _plan(
         search.points,
     ]
     return SearchPlan(
-        identity=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
+        identity=json_hash(identity),
         arms=tuple(searched),
         objectives=objectives,
         search_sampler=search.search_sampler,

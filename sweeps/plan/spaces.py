@@ -113,7 +113,7 @@ def lay(
     ordered = sorted(space.keys() - unfit, key=lambda path: ("." in path, path))
     fit = {path: space[path] for path in ordered}
     laid = [_on_arm(fit, arm) for arm in arms]
-    problems += dict.fromkeys(found for arm_space in laid for found in _out_of_range(arm_space))
+    problems += dict.fromkeys(problem for arm_space in laid for problem in _out_of_range(arm_space))
     if complete:
         for path in fit:
             if path.partition(".")[0] not in unfit and not any(path in arm_space.space for arm_space in laid):

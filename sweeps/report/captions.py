@@ -3,21 +3,20 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
-from sweeps.results.comparison import ArmRow, Found, Summary
-from sweeps.results.ledger import Record
+from sweeps.plan import Plan
+from sweeps.results.arm_values import ArmValues
+from sweeps.results.comparison import ArmRow, Summary
+from sweeps.results.record import Record
+from sweeps.results.search import winner
+from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
+from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results.stopping import Stage
-    from trainables.metrics import MetricKey
 
-
-def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> str:
+def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> str:
     """What a reader has to know of the table of arms, a line each: seeds, clips, intervals, test, metrics, code."""
     protocol = plan.cells[0].spec.protocol
     sentences = [
@@ -34,7 +33,7 @@ def caption(plan: "Plan", rows: Sequence[ArmRow], code: str, stage: "Stage") -> 
     return "\n".join(sentences)
 
 
-def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", *, sequential: bool = False) -> Iterator[str]:
+def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
     """Test, correction, what the seeds can reach with them, and what pairing gained."""
     tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(tested.values()):
@@ -56,7 +55,7 @@ def significance(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", *, sequ
         yield f"Correlation with the control over the seeds: {correlations}."
 
 
-def _looks(stage: "Stage") -> Iterator[str]:
+def _looks(stage: Stage) -> Iterator[str]:
     """When a study that ends by itself was looked at, and why it ended."""
     if stage.looks is None:
         return
@@ -66,7 +65,7 @@ def _looks(stage: "Stage") -> Iterator[str]:
     yield f"Looked at after {at} seeds, by the first metric: {so_far}. p holds whenever one stops."
 
 
-def _drawn(plan: "Plan") -> Iterator[str]:
+def _drawn(plan: Plan) -> Iterator[str]:
     """What effects owe to drawing."""
     if draws := max((len(one.draws) for one in plan.contrasts), default=0):
         yield (
@@ -96,7 +95,15 @@ def mixed(records: Sequence[Record], noun: str) -> Iterator[str]:
             yield f"{key}: not all {noun} were scored with the same settings, so they do not compare."
 
 
-def not_compared(found: Sequence[Found]) -> Iterator[str]:
+def failure(record: Record) -> str:
+    """A failed cell with its reason."""
+    place = ""
+    if record.trial is not None:
+        place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
+    return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
+
+
+def not_compared(found: Sequence[ArmValues]) -> Iterator[str]:
     """Values that are left out since they were scored otherwise than the control, and what that means."""
     left_out: Counter[str] = Counter()
     for arm in found:
@@ -125,14 +132,14 @@ def _reach(tested: Sequence[Summary]) -> str:
 
 
 def _correlation(key: str, tested: Sequence[Summary]) -> str:
-    found = [summary.correlation for summary in tested if summary.correlation is not None]
-    if not found:
+    correlations = [summary.correlation for summary in tested if summary.correlation is not None]
+    if not correlations:
         return ""
-    spread = f" ({min(found):.2f} to {max(found):.2f})" if len(found) > 1 else ""
-    return f"{key} median {median(found):.2f}{spread}"
+    spread = f" ({min(correlations):.2f} to {max(correlations):.2f})" if len(correlations) > 1 else ""
+    return f"{key} median {median(correlations):.2f}{spread}"
 
 
-def _equivalence(plan: "Plan") -> Iterator[str]:
+def _equivalence(plan: Plan) -> Iterator[str]:
     margins = plan.study.margins
     within = ", ".join(
         f"{metric.key} {margins[metric.family]:g}" for metric in plan.metrics if metric.family in margins

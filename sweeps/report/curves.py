@@ -1,18 +1,18 @@
 """The figures of VALUES ablations: a metric over the number that was moved."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, Plot, canvas, finished, number
 from sweeps.report.table import Report
+from trainables.metrics import MetricKey
+from trainables.trial_spec import leaves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from trainables.metrics import MetricKey
 
 LOG_SPAN = 100
 MOST_TICKS = 6
@@ -34,11 +34,11 @@ class _Point:
 def moved_values(report: Report) -> list[str]:
     """The numbers that VALUES ablations of a study move, as dotted paths."""
     paths = dict.fromkeys(arm.part for arm in report.plan.arms if arm.action == "VALUES")
-    control = _leaves(report.plan.arms[0].system.model_dump())
+    control = leaves(report.plan.arms[0].system.model_dump())
     return [path for path in paths if _is_number(control.get(path))]
 
 
-def curve(report: Report, path: str, metric: "MetricKey") -> Iterator[Plot]:
+def curve(report: Report, path: str, metric: MetricKey) -> Iterator[Plot]:
     """A metric's mean with its interval over a value: the control and all arms that differ from it in this value alone.
 
     The axis is logarithmic where the values are positive and span more than two decades.
@@ -63,15 +63,15 @@ def curve(report: Report, path: str, metric: "MetricKey") -> Iterator[Plot]:
 def _points(report: Report, path: str, key: str) -> list[_Point]:
     rows = {row.id: row for row in report.rows}
     control = report.plan.arms[0]
-    of_control = _leaves(control.system.model_dump())
+    of_control = leaves(control.system.model_dump())
     points = []
     for arm in report.plan.arms:
-        leaves = _leaves(arm.system.model_dump())
-        differing = {place for place in leaves.keys() | of_control.keys() if leaves.get(place) != of_control.get(place)}
+        own = leaves(arm.system.model_dump())
+        differing = {place for place in own.keys() | of_control.keys() if own.get(place) != of_control.get(place)}
         summary = rows[arm.id].metrics[key]
-        if differing <= {path} and summary.mean is not None and _is_number(leaves.get(path)):
+        if differing <= {path} and summary.mean is not None and _is_number(own.get(path)):
             bounds = number(summary.low_mean), number(summary.high_mean)
-            points.append(_Point(float(leaves[path]), summary.mean, *bounds, arm is control))
+            points.append(_Point(float(own[path]), summary.mean, *bounds, arm is control))
     return sorted(points, key=lambda point: point.value)
 
 
@@ -97,17 +97,6 @@ def _in_words(points: Sequence[_Point]) -> str:
     more = f"; and {len(points) - MOST_SAID} more" if len(points) > MOST_SAID else ""
     control = "".join(f"; the control is at {point.value:g}" for point in points if point.is_control)
     return f"{said}{more}{control}"
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted path -> value."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _is_number(value: object) -> bool:

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from sweeps.report import spent
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow, Size, Summary, finite
 from sweeps.results.contrasts import ContrastRow
-from sweeps.results.search import SearchReport, TrialRow
+from sweeps.results.effort import Audit
+from sweeps.results.robustness import Robustness
+from sweeps.results.search import SearchFindings, TrialRow
 
 SIZES = tuple(field.name for field in fields(Size))
+NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in ("verdict", "pairs", "margin"))
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
 
@@ -26,11 +31,11 @@ def to_json(report: Report) -> str:
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
-        "effort": asdict(report.effort),
+        "effort": _effort(report.effort),
         "claims": [asdict(claim) for claim in report.claims],
-        "robustness": [asdict(one) for one in report.robustness],
+        "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
-        "search": None if report.search is None else _search(report.search),
+        "search": None if report.search is None else _search(report.search, report.search_notes),
         "caption": report.caption,
         "notes": report.notes,
         "errors": report.errors,
@@ -39,9 +44,25 @@ def to_json(report: Report) -> str:
 
 
 def _arm(row: ArmRow) -> dict[str, Any]:
-    metrics = {key: asdict(summary) for key, summary in row.metrics.items()}
+    metrics = {key: _summary(summary) for key, summary in row.metrics.items()}
     size = {} if row.size is None else {"size": asdict(row.size)}
     return {"id": row.id, "metrics": metrics, **{count: getattr(row, count) for count in LOST}, **size}
+
+
+def _effort(audit: Audit) -> dict[str, Any]:
+    problems, remarks = ([spent.in_words(one) for one in unequal] for unequal in (audit.problems, audit.remarks))
+    return {"efforts": [asdict(effort) for effort in audit.efforts], "problems": problems, "remarks": remarks}
+
+
+def _summary(summary: Summary) -> dict[str, Any]:
+    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
+        "verdict": verdict_words(summary)
+    }
+
+
+def _robustness(examined: Robustness) -> dict[str, Any]:
+    numbers = {key: value for key, value in asdict(examined).items() if key not in ("standing", "num_seeds")}
+    return numbers | {"verdict": robustness_words(examined)}
 
 
 def _contrast(row: ContrastRow) -> dict[str, Any]:
@@ -52,7 +73,7 @@ def _contrast(row: ContrastRow) -> dict[str, Any]:
     return {"name": row.name, "kind": row.kind, "metrics": metrics}
 
 
-def _search(search: SearchReport) -> dict[str, Any]:
+def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "objectives": [asdict(objective) for objective in search.objectives],
         "seed": search.seed,
@@ -62,7 +83,7 @@ def _search(search: SearchReport) -> dict[str, Any]:
         "importances": search.importances,
         "confirmed": [_arm(row) for row in search.confirmed],
         "tuned": [_arm(row) for row in search.tuned],
-        "notes": search.notes,
+        "notes": notes,
     }
 
 
@@ -72,13 +93,14 @@ def _name(trial: TrialRow) -> dict[str, Any]:
 
 def to_csv(report: Report) -> str:
     """The table in long form: one line per arm and metric, with all its numbers; empty where there is none."""
-    numbers = [field.name for field in fields(Summary)]
-    lines: list[Sequence[object]] = [("arm", "role", "changes", "metric", "direction", *numbers, *LOST, *SIZES)]
+    lines: list[Sequence[object]] = [
+        ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", *LOST, *SIZES)
+    ]
     for row in report.rows:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
-            found = [getattr(summary, number) for number in numbers]
+            found = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary)]
             sizes = [getattr(row.size, name, None) for name in SIZES]
             lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *found, *counts, *sizes))
     return _csv(lines)

@@ -5,14 +5,11 @@ One block of rows per metric, so that the table keeps a column's width whatever 
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from sweeps.report import texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 MOST_LINES = 28
 COLUMNS = ("arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "n")
@@ -76,8 +73,8 @@ def _effects(report: Report) -> Iterator[str]:
             yield r"\midrule"
             yield rf"\multicolumn{{4}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
             for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
-                one = row.metrics.get(metric.key)
-                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                estimate = row.metrics.get(metric.key)
+                numbers = (texts.p_text(estimate.p_corrected), str(estimate.found.n)) if estimate else ("", "0")
                 yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
@@ -88,7 +85,7 @@ def _lost(rows: Sequence[ArmRow]) -> list[str]:
     return [f"Not all cells count: {lost}."] if lost else []
 
 
-def _floats(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", caption: str, label: str) -> Iterator[str]:
+def _floats(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], caption: str, label: str) -> Iterator[str]:
     """As many metrics in a float as a page holds; at least one."""
     together = max(1, MOST_LINES // (len(rows) + 1))
     for start in range(0, len(metrics), together):
@@ -103,7 +100,7 @@ def _floats(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", caption: str
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
 
-def _block(rows: Sequence[ArmRow], metric: "MetricKey") -> Iterator[str]:
+def _block(rows: Sequence[ArmRow], metric: MetricKey) -> Iterator[str]:
     yield r"\midrule"
     yield rf"\multicolumn{{{len(COLUMNS)}}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
     for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True):

@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
-from sweeps.results.search import SearchReport
+from sweeps.results.search import SearchFindings
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 _SPECIAL = re.compile(r"([\\`*<>|])")
 
@@ -34,7 +31,7 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _arms(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]") -> Iterator[str]:
+def _arms(rows: Sequence[ArmRow], metrics: Sequence[MetricKey]) -> Iterator[str]:
     heads = [text for metric in metrics for text in (texts.head(metric), texts.DIFFERENCE)]
     sizes = texts.sizes(rows)
     heads += [*texts.SIZES] if sizes else []
@@ -77,7 +74,7 @@ def _corrected(row: ContrastRow, key: str) -> str:
     return texts.p_text(row.metrics[key].p_corrected) if key in row.metrics else ""
 
 
-def _search(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[str]:
+def _search(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[str]:
     if search.pareto:
         yield from ("", f"## {texts.found(search)}", "")
         yield _line("arm", "trial", *(objective.key for objective in search.objectives), "sampled")
@@ -103,9 +100,9 @@ def _tuned(report: Report) -> Iterator[str]:
 
 def _effort(report: Report) -> Iterator[str]:
     yield from ("", "## What was spent", "")
-    yield _line(*texts.EFFORT)
-    yield "|---|" + "---:|" * (len(texts.EFFORT) - 1)
-    for row in texts.effort_rows(report):
+    yield _line(*spent.COLUMNS)
+    yield "|---|" + "---:|" * (len(spent.COLUMNS) - 1)
+    for row in spent.rows(report):
         yield _line(*row)
 
 

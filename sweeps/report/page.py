@@ -4,18 +4,16 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 FOLDER = Path(__file__).parent
 MOST_TRIALS = 1000
@@ -57,6 +55,8 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         "p": texts.p_text,
         "sampled": sampled_text,
         "typeset": texts.typeset,
+        "verdict": verdict_words,
+        "standing": robustness_words,
     }
     shown, thinned = scenes(report, films)
     search = report.search
@@ -70,6 +70,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         trials=search.trials[:MOST_TRIALS] if search else [],
         examined=_examined(report),
         texts=texts,
+        spent=spent,
         figures=[(plot, Markup(to_inline_svg(plot))) for plot in plots],
         scenes=shown,
         thinned=thinned,
@@ -92,9 +93,12 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
     ]
 
 
-def _examined(report: Report) -> "list[tuple[MetricKey, list[Robustness]]]":
+def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
     """What a reviewer asks of each difference, metric by metric."""
-    groups = [(metric, [one for one in report.robustness if one.metric == metric.key]) for metric in report.metrics]
+    groups = [
+        (metric, [robustness for robustness in report.robustness if robustness.metric == metric.key])
+        for metric in report.metrics
+    ]
     return [(metric, group) for metric, group in groups if group]
 
 

@@ -9,11 +9,10 @@ from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, Group, Plot, canvas, 
 from sweeps.report.search_plots import search_plots
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow, Summary, is_context
+from trainables.metrics import MetricKey
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from trainables.metrics import MetricKey
 
 MOST_SEEDS = 1000  # single seeds drawn in a figure; more are a smear
 MOST_SAID = 8
@@ -35,7 +34,7 @@ def plots(report: Report) -> Iterator[Plot]:
 
 def intervals(
     rows: Sequence[ArmRow],
-    metric: "MetricKey",
+    metric: MetricKey,
     values: Mapping[str, Mapping[str, Mapping[int, float]]],
     group: Group = "arms",
 ) -> Iterator[Plot]:
@@ -101,7 +100,7 @@ def _draw_seeds(
 
 def _draw_intervals(axes: "Axes", summaries: Sequence[Summary]) -> None:
     """One arm under the other; the first row is the control's."""
-    colours = [COLOURS.get(summary.verdict, COLOURS["plain"]) for summary in summaries]
+    colours = [COLOURS.get(summary.verdict or "", COLOURS["plain"]) for summary in summaries]
     fills = [
         colour if texts.is_marked(summary) else COLOURS["paper"]
         for summary, colour in zip(summaries, colours, strict=True)
@@ -113,13 +112,13 @@ def _draw_intervals(axes: "Axes", summaries: Sequence[Summary]) -> None:
     axes.scatter(differences, places, s=24, facecolors=fills, edgecolors=colours, linewidths=1.3, zorder=3)
 
 
-def _toward(metric: "MetricKey") -> str:
+def _toward(metric: MetricKey) -> str:
     if is_context(metric):
         return "Δ: arm − control"
     return "Δ: arm − control   (better →)" if metric.direction == "max" else "(← better)   Δ: arm − control"
 
 
-def _in_words(rows: Sequence[ArmRow], metric: "MetricKey") -> str:
+def _in_words(rows: Sequence[ArmRow], metric: MetricKey) -> str:
     entries = [f"{row.id} {entry.change}" for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True)]
     more = f"; and {len(rows) - MOST_SAID} more, see the table" if len(rows) > MOST_SAID else ""
     said = texts.typeset("; ".join(entries[:MOST_SAID]))

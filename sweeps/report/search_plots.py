@@ -3,18 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from sweeps.plan.search import Objective
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, SERIES, Plot, canvas, finished, short
-from sweeps.results.search import SearchReport, TrialRow
+from sweeps.results.search import SearchFindings, TrialRow
+from trainables.metrics import MetricKey
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.plan.search import Objective
-    from trainables.metrics import MetricKey
 
-
-def search_plots(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterator[Plot]:
+def search_plots(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[Plot]:
     """The front of two objectives or the best so far of one, and the importances; what has nothing to show is left out.
 
     Three objectives and more have no picture on paper: their front stands in the table.
@@ -27,7 +26,7 @@ def search_plots(search: SearchReport, metrics: "Sequence[MetricKey]") -> Iterat
     yield from importances(search)
 
 
-def front(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot]:
+def front(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
     """Two objectives against each other: every finished trial by its arm, those that no other beats joined by a line.
 
     Args:
@@ -58,7 +57,7 @@ def front(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot]:
     yield finished("search", "pareto_front", texts.found(search), alt, figure)
 
 
-def best_so_far(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot]:
+def best_so_far(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
     """One objective: for each arm the best value up to each trial, over the single trials.
 
     Args:
@@ -88,7 +87,7 @@ def best_so_far(search: SearchReport, heads: Mapping[str, str]) -> Iterator[Plot
     yield finished("search", "best_so_far", title, alt, figure)
 
 
-def importances(search: SearchReport) -> Iterator[Plot]:
+def importances(search: SearchFindings) -> Iterator[Plot]:
     """How much of the objective's variation over the trials goes with each searched value, arm by arm, in per cent."""
     lines: list[tuple[str, float | None]] = []  # an arm's name has no share, its values have
     for arm, shares in search.importances.items():
@@ -114,12 +113,12 @@ def importances(search: SearchReport) -> Iterator[Plot]:
     yield finished("search", "importances", "What mattered to the search", f"Importance of each value: {said}.", figure)
 
 
-def _whole(search: SearchReport) -> list[TrialRow]:
+def _whole(search: SearchFindings) -> list[TrialRow]:
     keys = {objective.key for objective in search.objectives}
     return [trial for trial in search.trials if trial.status == "done" and keys <= trial.values.keys()]
 
 
-def _running_best(values: Sequence[float], objective: "Objective") -> list[float]:
+def _running_best(values: Sequence[float], objective: Objective) -> list[float]:
     better = max if objective.direction == "max" else min
     best: list[float] = []
     for value in values:
@@ -141,5 +140,5 @@ def _dress(axes: "Axes", colours: Mapping[str, str]) -> None:
         axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2, handlelength=1.2, borderaxespad=0)
 
 
-def _values(search: SearchReport, trial: TrialRow) -> str:
+def _values(search: SearchFindings, trial: TrialRow) -> str:
     return ", ".join(texts.objective_values(search, trial))

@@ -1,25 +1,23 @@
 """The report at a terminal: one block per metric, so that no line has to wrap."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report
+from sweeps.report.verdicts import ClaimLine
 from sweeps.results.comparison import ArmRow
-from sweeps.results.hypotheses import Claim
-from sweeps.results.search import SearchReport
+from sweeps.results.search import SearchFindings
+from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import sampled_text
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
 WORDS = ("arm", "verdict", "sampled", "expected", "because", "evidence")
 """Columns that may take several lines where a terminal is narrow."""
-STYLES = {"better": "green", "worse": "red"}
+STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 
@@ -49,20 +47,20 @@ def _tables(report: Report) -> Iterator[Table]:
             yield _found(report.search)
         yield from _blocks(report.search.confirmed, report.metrics, "on fresh seeds: ")
         yield from _tuned(report)
-    spent = _table("what was spent", *texts.EFFORT)
-    for words in texts.effort_rows(report):
-        spent.add_row(*words)
-    yield spent
+    table = _table("what was spent", *spent.COLUMNS)
+    for words in spent.rows(report):
+        table.add_row(*words)
+    yield table
 
 
-def _blocks(rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", prefix: str = "") -> Iterator[Table]:
+def _blocks(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], prefix: str = "") -> Iterator[Table]:
     """One table per metric; none where there is no arm."""
     for metric in metrics if rows else ():
         table = _table(prefix + texts.head(metric), "arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "verdict", "n")
         for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True):
             summary = row.metrics[metric.key]
             cells = (entry.mean, entry.change, texts.p_text(summary.p_corrected), entry.verdict, str(summary.n))
-            table.add_row(texts.marked(row), *cells, style=STYLES.get(entry.verdict, ""))
+            table.add_row(texts.marked(row), *cells, style=STYLES.get(summary.verdict, "") if summary.verdict else "")
         yield table
 
 
@@ -72,13 +70,13 @@ def _contrasts(report: Report) -> Iterator[Table]:
         for metric in report.metrics:
             table = _table(f"{found.short}: {texts.head(metric)}", "arm", texts.DIFFERENCE, "corrected p", "n")
             for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
-                one = row.metrics.get(metric.key)
-                numbers = (texts.p_text(one.p_corrected), str(one.found.n)) if one else ("", "0")
+                estimate = row.metrics.get(metric.key)
+                numbers = (texts.p_text(estimate.p_corrected), str(estimate.found.n)) if estimate else ("", "0")
                 table.add_row(row.name, entry.change or entry.mean, *numbers)
             yield table
 
 
-def _claims(claims: Sequence[Claim]) -> Table:
+def _claims(claims: Sequence[ClaimLine]) -> Table:
     table = _table("what was expected", "arm", "expected", "outcome", "because", "evidence")
     for claim in claims:
         expected = f"{claim.claim} ({claim.reading})"
@@ -100,7 +98,7 @@ def _tuned(report: Report) -> Iterator[Table]:
             yield table
 
 
-def _found(search: SearchReport) -> Table:
+def _found(search: SearchFindings) -> Table:
     keys = [objective.key for objective in search.objectives]
     table = _table(texts.found(search), "arm", "trial", *keys, "sampled")
     for trial in search.pareto:

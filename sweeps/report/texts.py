@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
+from sweeps.report import spent
 from sweeps.report.table import Report
+from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary, finite, is_context
-from sweeps.results.contrasts import HEADINGS, ContrastRow, Estimate
-from sweeps.results.search import SearchReport, TrialRow
+from sweeps.results.contrasts import ContrastRow, Estimate
+from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
-
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+from sweeps.statistics.verdicts import Verdict
+from trainables.metrics import MetricKey
 
 MARK = "*"
 LEGEND = f"{MARK} corrected p at most {ALPHA}"
@@ -22,6 +22,16 @@ WORDS = {"max": "higher is better", "min": "lower is better"}
 DIFFERENCE = f"Δ [{CONFIDENCE:.0%}]"
 MEAN = f"mean ± {CONFIDENCE:.0%}"
 NOTHING = "–"
+HEADINGS = {
+    "effect": ("effects", "Effects, averaged over the other changes"),
+    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
+    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
+    "shapley": (
+        "shapley values",
+        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+    ),
+}
+"""Sort of effect -> in short, and in full."""
 SIZES = ("Δ parameters", "Δ FLOPs")
 """Columns of what the proof counted."""
 
@@ -35,7 +45,8 @@ class Entry:
         difference: Arm minus control, signed.
         interval: Of the difference, such as ``[-1.7, +0.8]``.
         mark: ``*`` where the corrected p-value is at most 0.05.
-        verdict: As the statistics put it.
+        verdict: In words.
+        is_finding: Whether it is one to act on.
     """
 
     mean: str
@@ -43,6 +54,7 @@ class Entry:
     interval: str = ""
     mark: str = ""
     verdict: str = ""
+    is_finding: bool = False
 
     @property
     def change(self) -> str:
@@ -52,7 +64,7 @@ class Entry:
     @property
     def finding(self) -> str:
         """The verdict where there is one to act on, else nothing: most arms of most tables have none."""
-        return "" if self.verdict.startswith("no evidence") else self.verdict
+        return self.verdict if self.is_finding else ""
 
 
 def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
@@ -75,7 +87,8 @@ def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
     if summary.low is not None and summary.high is not None:
         interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
     mark = MARK if is_marked(summary) else ""
-    return Entry(mean, f"{summary.difference:+z.{of_differences}f}", interval, mark, summary.verdict)
+    difference, is_finding = f"{summary.difference:+z.{of_differences}f}", summary.verdict is not Verdict.INCONCLUSIVE
+    return Entry(mean, difference, interval, mark, verdict_words(summary), is_finding)
 
 
 @dataclass(frozen=True)
@@ -99,19 +112,19 @@ def contrast_tables(report: Report) -> list[ContrastTable]:
 
 
 def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
-    found = [row.metrics.get(key) for row in rows]
-    halves = [_half(finite(one.found.low), finite(one.found.high)) for one in found if one]
-    decimals = _decimals(halves, [one.found.difference for one in found if one])
-    return [_contrast(one, decimals) for one in found]
+    estimates = [row.metrics.get(key) for row in rows]
+    halves = [_half(finite(estimate.found.low), finite(estimate.found.high)) for estimate in estimates if estimate]
+    decimals = _decimals(halves, [estimate.found.difference for estimate in estimates if estimate])
+    return [_contrast(estimate, decimals) for estimate in estimates]
 
 
-def _contrast(one: Estimate | None, decimals: int) -> Entry:
-    if one is None:
+def _contrast(estimate: Estimate | None, decimals: int) -> Entry:
+    if estimate is None:
         return Entry(NOTHING)
-    low, high = finite(one.found.low), finite(one.found.high)
+    low, high = finite(estimate.found.low), finite(estimate.found.high)
     interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
-    mark = MARK if one.p_corrected <= ALPHA else ""
-    return Entry("", f"{one.found.difference:+z.{decimals}f}", interval, mark)
+    mark = MARK if estimate.p_corrected <= ALPHA else ""
+    return Entry("", f"{estimate.found.difference:+z.{decimals}f}", interval, mark)
 
 
 def is_marked(summary: Summary) -> bool:
@@ -123,8 +136,8 @@ def legend(report: Report) -> list[str]:
     """What the mark means, where there is one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
-    effects = (one for row in report.contrasts for one in row.metrics.values())
-    marked_ones = [*map(is_marked, summaries), *(one.p_corrected <= ALPHA for one in effects)]
+    effects = (estimate for row in report.contrasts for estimate in row.metrics.values())
+    marked_ones = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
     return [LEGEND] if any(marked_ones) else []
 
 
@@ -140,12 +153,12 @@ def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) ->
     return min(6, max(0, 3 - math.floor(math.log10(median(sizes))))) if sizes else 4
 
 
-def head(metric: "MetricKey") -> str:
+def head(metric: MetricKey) -> str:
     """A metric's name with an arrow to its better side; a measure that gives context has none."""
     return metric.key if is_context(metric) else f"{metric.key} {ARROWS[metric.direction]}"
 
 
-def aim(metric: "MetricKey") -> str:
+def aim(metric: MetricKey) -> str:
     """Which side of a metric is better, in words."""
     return "context, no goal" if is_context(metric) else WORDS[metric.direction]
 
@@ -209,11 +222,11 @@ def remarks(report: Report) -> list[str]:
     """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
     search = report.search
     winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
-    said = [*report.caption.splitlines(), *report.notes, *effort_remarks(report), *(search.notes if search else ())]
-    return [*effort_problems(report), *legend(report), *said, *winners]
+    said = [*report.caption.splitlines(), *report.notes, *spent.remarks(report), *report.search_notes]
+    return [*spent.problems(report), *legend(report), *said, *winners]
 
 
-def found(search: SearchReport) -> str:
+def found(search: SearchFindings) -> str:
     """What the search's short list is."""
     if len(search.objectives) > 1:
         done = sum(trial.status == "done" for trial in search.trials)
@@ -221,7 +234,7 @@ def found(search: SearchReport) -> str:
     return f"Best trial of each arm, of {search.trials_per_arm} each"
 
 
-def objective_values(search: SearchReport, trial: TrialRow) -> list[str]:
+def objective_values(search: SearchFindings, trial: TrialRow) -> list[str]:
     """A trial's values in the order of the objectives, to five digits."""
     values = [trial.values.get(objective.key) for objective in search.objectives]
     return [NOTHING if value is None else f"{value:.5g}" for value in values]
@@ -237,36 +250,6 @@ def p_text(p: float | None) -> str:
 def typeset(number: str) -> str:
     """A number as print has it: with a minus sign, which is wider than a hyphen."""
     return number.replace("-", "−")
-
-
-EFFORT = ("arm", "cells", "trials", "updates", "clips", "GPU-hours", "worker-hours")
-"""Columns of what was spent."""
-
-
-def effort_rows(report: Report) -> list[tuple[str, ...]]:
-    """What was spent on each arm, in words."""
-    return [
-        (
-            one.arm,
-            str(one.cells),
-            str(one.trials),
-            f"{one.updates:,}",
-            f"{one.clips:,}",
-            f"{one.gpu_hours:.3g}",
-            f"{one.worker_hours:.3g}",
-        )
-        for one in report.effort.efforts
-    ]
-
-
-def effort_problems(report: Report) -> list[str]:
-    """Where arms were not given the same, and nobody asked for it."""
-    return [f"EFFORT DIFFERS: {line}" for line in report.effort.problems]
-
-
-def effort_remarks(report: Report) -> list[str]:
-    """Where arms were not given the same, and the study says why."""
-    return [f"effort: {line}" for line in report.effort.remarks]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from sweeps.plan import Plan
 from sweeps.proof import read_proof
 from sweeps.report.clips import films, strips
 from sweeps.report.exports import to_csv, to_json, to_values_csv
@@ -17,9 +18,6 @@ from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
 from sweeps.results.ledger import Ledger, study_folder
 from trainables.files import write_atomically
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
 
 Format = Literal["terminal", "markdown", "csv", "json", "latex", "html"]
 
@@ -59,7 +57,7 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def main(plan: "Plan", storage: Path, format: Format, save_to: Path | None) -> int:
+def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int:
     """Print the report in one form, and write all forms to a folder if asked.
 
     Returns:

@@ -1,27 +1,22 @@
 """Lines of the table: arms against a control over the same seeds, metric by metric."""
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from sweeps.results.ledger import Record
+from sweeps.results.arm_values import ArmValues
+from sweeps.results.record import Record
 from sweeps.statistics.paired import (
     ALPHA,
-    equivalent,
     holm,
     mean_interval,
     pairing_correlation,
     standard_deviation,
-    verdict,
 )
 from sweeps.statistics.sequential import Looks, looked_at
-from sweeps.study.words import written
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from trainables.metrics import MetricKey
+from sweeps.statistics.verdicts import Verdict, equivalent, verdict
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
@@ -42,8 +37,9 @@ class Summary:
         p_corrected: The same after Holm's correction over the arms of this metric.
         smallest_p: What ``p_value`` could reach with so many pairs.
         correlation: Pearson, arm against control over the seeds.
-        verdict: ``better``, ``worse`` (``higher``, ``lower`` where the metric only gives context), ``equivalent within
-            M``, ``no evidence with N seeds``; empty where there is no difference.
+        verdict: What the difference amounts to; None where there is none.
+        pairs: Seeds that have a value in both.
+        margin: Within which the arm is shown to be equivalent; None where it is not.
     """
 
     mean: float | None = None
@@ -58,7 +54,9 @@ class Summary:
     p_corrected: float | None = None
     smallest_p: float | None = None
     correlation: float | None = None
-    verdict: str = ""
+    verdict: Verdict | None = None
+    pairs: int = 0
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,66 +107,9 @@ class ArmRow:
     size: Size | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
-
-    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
-    difference.
-    """
-
-    id: str
-    role: Literal["control", "arm"]
-    changes: str
-    records: Mapping[int, Record]
-    num_seeds: int
-    settings: Mapping[str, str]
-
-    def values(self, key: str) -> dict[int, float]:
-        """A metric's values by seed, where the cell is done and scored as the control is."""
-        return {
-            seed: record.scores[key]
-            for seed, record in sorted(self.records.items())
-            if record.status == "done"
-            and math.isfinite(record.scores.get(key, math.nan))
-            and record.settings.get(key) == self.settings.get(key)
-        }
-
-
-def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
-    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
-    settings: dict[str, str] = {}
-    for records in (others, control):
-        for record in sorted(records, key=lambda record: record.finished):
-            settings |= record.settings
-    return settings
-
-
-def found_of(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> list[Found]:
-    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
-    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
-    asked = set(seeds)
-    for cell in plan.cells:
-        if cell.id in records and cell.seed in asked:
-            by_seed[cell.arm][cell.seed] = records[cell.id]
-    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
-    settings = settings_of(control, itertools.chain(*others))
-    return [
-        Found(
-            arm.id,
-            arm.role,
-            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
-            by_seed[arm.id],
-            len(seeds),
-            settings,
-        )
-        for arm in plan.arms
-    ]
-
-
 def compare(
-    found: Sequence[Found],
-    metrics: "Sequence[MetricKey]",
+    arms: Sequence[ArmValues],
+    metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: str,
     looks: Looks | None = None,
@@ -176,13 +117,13 @@ def compare(
     """Set arms against a control.
 
     Args:
-        found: The control first, then the arms; they are one family for the correction.
+        arms: The control first, then the arms; they are one family for the correction.
         metrics: The table's metrics.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Code hash of the newest result.
         looks: How often the arms are looked at on the way, where they are; seeds are then numbers from 0.
     """
-    columns = {metric.key: _column(found, metric, margins.get(metric.family), looks) for metric in metrics}
+    columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
     return tuple(
         ArmRow(
             id=arm.id,
@@ -196,7 +137,7 @@ def compare(
             missing=arm.num_seeds - len(arm.records),
             other_code=sum(record.code_hash != code for record in arm.records.values()),
         )
-        for place, arm in enumerate(found)
+        for place, arm in enumerate(arms)
     )
 
 
@@ -205,29 +146,23 @@ def _is_charged(record: Record) -> bool:
     return record.status == "failed" and not record.diverged and not record.lost
 
 
-def newest_code(records: Iterable[Record]) -> str:
-    """Code hash of the result that was finished last; empty where there is none."""
-    newest = max(records, key=lambda record: record.finished, default=None)
-    return newest.code_hash if newest else ""
-
-
-def is_context(metric: "MetricKey") -> bool:
+def is_context(metric: MetricKey) -> bool:
     """Whether a metric stands beside others to show what they miss, and is no goal itself."""
     from trainables.metrics import FAMILIES
 
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
-def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, looks: Looks | None) -> list[Summary]:
+def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
     """One metric of all arms, corrected over those that have a pair with the control."""
-    values = [arm.values(metric.key) for arm in found]
+    values = [arm.values(metric.key) for arm in arms]
     control = values[0]
     column = [_mean(list(arm.values())) for arm in values]
     common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
     common = {place: seeds for place, seeds in common.items() if seeds}
     pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
-    level = ALPHA * (looks.share_at(found[0].num_seeds) if looks else 1)
-    asked = found[0].num_seeds
+    level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
+    asked = arms[0].num_seeds
     differences = [looked_at(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction
@@ -242,7 +177,9 @@ def _column(found: Sequence[Found], metric: "MetricKey", margin: float | None, l
             p_corrected=p_corrected,
             smallest_p=difference.smallest_p,
             correlation=finite(pairing_correlation(*pair)),
-            verdict=verdict(difference, p_corrected, direction, within),
+            verdict=verdict(difference, p_corrected, direction, is_equivalent=within is not None),
+            pairs=difference.n,
+            margin=within,
         )
     return column
 

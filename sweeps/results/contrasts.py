@@ -2,25 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import Difference, holm, over_draws
 from sweeps.statistics.sequential import confidence, looked_at
+from sweeps.study.designs import Contrast
 
-if TYPE_CHECKING:
-    from sweeps.results.stopping import Stage
-    from sweeps.study.designs import Contrast
-
-HEADINGS = {
-    "effect": ("effects", "Effects, averaged over the other changes"),
-    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
-    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
-    "shapley": (
-        "shapley values",
-        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
-    ),
-}
-"""Sort of effect -> in short, and in full."""
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Arm -> metric key -> seed -> value."""
 
@@ -49,7 +36,7 @@ class ContrastRow:
 
 
 def estimate(
-    contrasts: "Sequence[Contrast[str]]", values: Values, keys: Sequence[str], stage: "Stage"
+    contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], stage: Stage
 ) -> tuple[ContrastRow, ...]:
     """Work effects out.
 
@@ -64,22 +51,28 @@ def estimate(
         keys: Of the metrics.
         stage: How many of its seeds the study has come to, and how often it was looked at.
     """
-    rows = [ContrastRow(one.name, one.kind, {}) for one in contrasts]
+    rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
     for key in keys:
         each = ((place, _difference(contrast, values, key, stage)) for place, contrast in enumerate(contrasts))
-        found = {place: one for place, one in each if one}
+        differences = {place: item for place, item in each if item}
         for kind in {contrast.kind for contrast in contrasts}:
-            places = [place for place in found if contrasts[place].kind == kind]
-            corrected = holm([found[place].p_value for place in places])
+            places = [place for place in differences if contrasts[place].kind == kind]
+            corrected = holm([differences[place].p_value for place in places])
             for place, p in zip(places, corrected, strict=True):
-                rows[place] = replace(rows[place], metrics={**rows[place].metrics, key: Estimate(found[place], p)})
+                rows[place] = replace(
+                    rows[place], metrics={**rows[place].metrics, key: Estimate(differences[place], p)}
+                )
     return tuple(rows)
 
 
-def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Stage") -> Difference | None:
+def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage) -> Difference | None:
     """The sum in each seed, as what is added less what is taken away."""
     of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
-    seeds = [seed for seed in next(iter(of_arms.values()), {}) if all(seed in one for one in of_arms.values())]
+    seeds = [
+        seed
+        for seed in next(iter(of_arms.values()), {})
+        if all(seed in values_of_arm for values_of_arm in of_arms.values())
+    ]
     if not seeds:
         return None
 
@@ -87,9 +80,9 @@ def _difference(contrast: "Contrast[str]", values: Values, key: str, stage: "Sta
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    found = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    difference = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
     if not contrast.draws:
-        return found
-    means = {arm: sum(one[seed] for seed in seeds) / len(seeds) for arm, one in of_arms.items()}
+        return difference
+    means = {arm: sum(values_of_arm[seed] for seed in seeds) / len(seeds) for arm, values_of_arm in of_arms.items()}
     draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
-    return over_draws(found, draws, confidence(stage.looks, len(stage.seeds)))
+    return over_draws(difference, draws, confidence(stage.looks, len(stage.seeds)))

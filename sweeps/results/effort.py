@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
 
-from sweeps.results.ledger import Record
-from sweeps.study.words import counted
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
+from sweeps.plan import Plan
+from sweeps.results.record import Record
+from sweeps.results.winners import trials_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,37 @@ class Effort:
     worker_hours: float
 
 
+class Inequality(StrEnum):
+    """In what an arm was given more or less than the arms it is compared with."""
+
+    UPDATES = "updates"
+    CLIPS = "clips"
+    NOT_TUNED = "not tuned"
+    FEWER_SAMPLES = "fewer samples"
+    BEHIND = "behind"
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """An arm that was not given what others were.
+
+    Args:
+        arm: Which.
+        kind: In what.
+        is_problem: Whether the study gives no reason for it.
+        here: The arm's numbers: of updates or clips a cell, or of trials.
+        others: Those it is compared with: the control's, or the trials that are asked for.
+        failed: Trials that came to nothing.
+    """
+
+    arm: str
+    kind: Inequality
+    is_problem: bool
+    here: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
+    failed: int = 0
+
+
 @dataclass(frozen=True)
 class Audit:
     """The efforts of all arms.
@@ -45,11 +74,11 @@ class Audit:
     """
 
     efforts: tuple[Effort, ...]
-    problems: tuple[str, ...]
-    remarks: tuple[str, ...]
+    problems: tuple[Unequal, ...]
+    remarks: tuple[Unequal, ...]
 
 
-def audit(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> Audit:
+def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Audit:
     """Add up what each arm was given, and compare.
 
     Args:
@@ -63,11 +92,11 @@ def audit(plan: "Plan", records: Mapping[str, Record], seeds: Sequence[int]) -> 
         if cell.seed in asked and cell.id in records:
             of_plan[cell.arm].append(records[cell.id])
     search = plan.search
-    of_trials = {space.arm.id: search.trials_of(space.arm.id, records) for space in search.arms} if search else {}
+    of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}
     efforts = tuple(_effort(arm.id, of_plan[arm.id], of_trials.get(arm.id, [])) for arm in plan.arms)
-    found = [*_per_cell(plan, of_plan), *_of_search(plan, of_trials)]
-    problems, remarks = ([line for line, is_problem in found if is_problem == kind] for kind in (True, False))
-    return Audit(efforts, tuple(problems), tuple(remarks))
+    unequal = [*_per_cell(plan, of_plan), *_of_search(plan, of_trials)]
+    problems = tuple(entry for entry in unequal if entry.is_problem)
+    return Audit(efforts, problems, tuple(entry for entry in unequal if not entry.is_problem))
 
 
 def _effort(arm: str, of_plan: Sequence[Record], of_trials: Sequence[Record]) -> Effort:
@@ -83,43 +112,42 @@ def _effort(arm: str, of_plan: Sequence[Record], of_trials: Sequence[Record]) ->
     )
 
 
-def _per_cell(plan: "Plan", of_plan: Mapping[str, Sequence[Record]]) -> Iterator[tuple[str, bool]]:
+def _per_cell(plan: Plan, of_plan: Mapping[str, Sequence[Record]]) -> Iterator[Unequal]:
     """Arms whose cells were trained or drawn otherwise than the control's."""
     control, *others = plan.arms
-    for what in ("updates", "clips"):
-        usual = {getattr(record, what) for record in of_plan[control.id] if record.status == "done"}
+    for kind in (Inequality.UPDATES, Inequality.CLIPS):
+        usual = _numbers(of_plan[control.id], kind)
         for arm in others:
-            here = {getattr(record, what) for record in of_plan[arm.id] if record.status == "done"}
-            if not usual or not here or here == usual:
-                continue
-            line = f"{arm.id}: {_numbers(here)} {what} a cell, the control's have {_numbers(usual)}"
-            asked = any(place.strip().startswith("training") for place in arm.part.split("+"))
-            yield (f"{line}: this is what the arm changes", False) if asked else (line, True)
+            here = _numbers(of_plan[arm.id], kind)
+            if usual and here and here != usual:
+                asked = any(place.strip().startswith("training") for place in arm.part.split("+"))
+                yield Unequal(arm.id, kind, not asked, here, usual)
 
 
-def _of_search(plan: "Plan", of_trials: Mapping[str, Sequence[Record]]) -> Iterator[tuple[str, bool]]:
+def _numbers(records: Sequence[Record], kind: Inequality) -> tuple[int, ...]:
+    """The different numbers that done cells have."""
+    return tuple(sorted({getattr(record, kind.value) for record in records if record.status == "done"}))
+
+
+def _of_search(plan: Plan, of_trials: Mapping[str, Sequence[Record]]) -> Iterator[Unequal]:
     """Arms that the search tried more often than others."""
     search = plan.search
     if search is None:
         return
     spaces = {space.arm.id: space for space in search.arms}
     most = max((search.num_trials(space) for space in search.arms), default=0)
-    ended = {arm: sum(record.status in ("done", "pruned") for record in found) for arm, found in of_trials.items()}
+    ended = {arm: sum(trial.status in ("done", "pruned") for trial in trials) for arm, trials in of_trials.items()}
     for arm in plan.arms:
         if arm.id not in spaces:
-            yield f"{arm.id}: not tuned, since nothing of the space is left in it", False
+            yield Unequal(arm.id, Inequality.NOT_TUNED, is_problem=False)
             continue
         asked, here = search.num_trials(spaces[arm.id]), ended[arm.id]
         if asked < most:
-            yield f"{arm.id}: {counted(asked, 'trial')}, where others have {most}: there are no more samples", False
+            yield Unequal(arm.id, Inequality.FEWER_SAMPLES, False, (asked,), (most,))
         others = [number for other, number in ended.items() if other != arm.id]
-        behind = min(asked, max(others, default=0)) - here
-        lost = len(of_trials[arm.id]) - here
-        if behind > 0:
-            line = f"{arm.id}: {here} of {counted(asked, 'trial')} came to something, and more of another arm"
+        failed = len(of_trials[arm.id]) - here
+        if min(asked, max(others, default=0)) > here:
             # An arm that was not begun is compared with none; and while a search runs, arms differ by one trial.
-            yield f"{line} ({lost} failed)" if lost else line, bool(lost) or (here > 0 and behind > 1)
-
-
-def _numbers(found: set[int]) -> str:
-    return " or ".join(f"{number:,}" for number in sorted(found))
+            behind = min(asked, max(others)) - here
+            is_problem = bool(failed) or (here > 0 and behind > 1)
+            yield Unequal(arm.id, Inequality.BEHIND, is_problem, (here,), (asked,), failed)

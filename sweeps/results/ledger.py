@@ -4,115 +4,25 @@
 line per result, so that ten thousand cells are read at once; it can be lost, cut or stale and costs only time.
 """
 
-import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from sweeps.plan import Plan
+from sweeps.results.record import Record
 from trainables.files import write_atomically
-from trainables.trial_spec import RESULT, UPDATE, Failure, Result, Stage, Status
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
+from trainables.trial_spec import RESULT, Result
 
 State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
 WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
 """What is to be done without being asked for once more."""
 UNREADABLE = "unreadable.json"
-
-
-@dataclass(frozen=True)
-class Record:
-    """What the table needs of one result; a line of the index."""
-
-    cell_id: str
-    arm: str
-    seed: int
-    stage: Stage
-    trial: int | None
-    search: str
-    sampled: dict[str, Any]
-    status: Status
-    error: str
-    attempt: int
-    scores: dict[str, float]
-    settings: dict[str, str]
-    finished: str
-    code_hash: str
-    base_hash: str
-    failure: Failure | Literal[""] = ""
-    retries: int = 0
-    updates: int = 0
-    clips: int = 0
-    seconds: float = 0.0
-    workers: int = 1
-    gpus: float = 0.0
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the method itself left the finite numbers: a finding, where other failures are accidents."""
-        return self.failure == "diverged"
-
-    @property
-    def kind(self) -> str:
-        """The class of its failure as it is put behind its name; nothing where there is none to say."""
-        return f" ({self.failure})" if self.failure not in ("", "error") else ""
-
-    @property
-    def lost(self) -> bool:
-        """Whether the machine failed, and not the arm: the cell is done again."""
-        return self.failure == "infrastructure"
-
-    @classmethod
-    def of(cls, result: Result) -> Self:
-        """Shorten a result to its line."""
-        return cls(
-            cell_id=result.cell_id,
-            arm=result.spec.arm,
-            seed=result.spec.seed,
-            stage=result.spec.stage,
-            trial=result.spec.trial,
-            search=result.spec.search,
-            sampled=result.spec.sampled,
-            status=result.status,
-            error=result.error,
-            failure=result.failure,
-            retries=len(result.retries),
-            updates=_updates(result),
-            clips=result.spec.protocol.clips if result.status == "done" else 0,
-            seconds=sum(result.seconds.values()),
-            workers=result.spec.scaling.workers,
-            gpus=result.spec.scaling.workers * (result.spec.scaling.gpus_per_worker or 0),
-            attempt=result.attempt,
-            scores={key: score.value for key, score in result.scores.items()},
-            settings={key: _settings(score.parameters) for key, score in result.scores.items()},
-            finished=result.finished,
-            code_hash=result.provenance.get("code_hash", ""),
-            base_hash=result.provenance.get("base_hash", ""),
-        )
-
-
-def _updates(result: Result) -> int:
-    """How often weights were updated: all of a training that came to its end, else what it reported last."""
-    if result.spec.training is None:
-        return 0
-    return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
-
-
-_BESIDE = ("libraries", "warning", "self_test")
-"""What is recorded with a score and does not decide whether it compares: versions are part of the code hash."""
-
-
-def _settings(parameters: dict[str, Any]) -> str:
-    """What two scores have to agree in to be compared: extractor, clips, frames, size, numbers of rows."""
-    deciding = {key: value for key, value in parameters.items() if key not in _BESIDE}
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Ledger:
@@ -149,24 +59,26 @@ class Ledger:
         Temporary files go; a result that cannot be read is put aside, so that its cell runs again; an index that is cut
         or behind its cells is written anew.
         """
-        said = []
+        lines_said = []
         leftovers = [
             path for pattern in (".*", "cells/*/.*.*") for path in self.folder.glob(pattern) if _temporary(path)
         ]
         for path in leftovers:
             path.unlink()
         if leftovers:
-            said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
-        found = self._read()
-        for cell_id in found.unreadable:
+            lines_said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
+        contents = self._read()
+        for cell_id in contents.unreadable:
             path = self.cell_folder(cell_id) / RESULT
             os.replace(path, path.with_name(UNREADABLE))
-            said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
-        if found.behind:
-            lines = [self._line(cell_id, record) for cell_id, record in found.records.items()]
+            lines_said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
+        if contents.behind:
+            lines = [self._line(cell_id, record) for cell_id, record in contents.records.items()]
             write_atomically(self.index, "".join(lines).encode())
-            said.append(f"{self.index.name} was {found.behind}: written anew from {len(found.records)} results")
-        return said
+            lines_said.append(
+                f"{self.index.name} was {contents.behind}: written anew from {len(contents.records)} results"
+            )
+        return lines_said
 
     def append(self, results: Iterable[Result]) -> None:
         """Add the lines of new results to the index (one writer: the driver of ``run``)."""
@@ -242,12 +154,7 @@ def study_folder(storage: Path, study: str) -> Path:
     return storage / study
 
 
-def states(plan: "Plan", records: Mapping[str, Record]) -> dict[str, State]:
-    """State of every cell of a plan: pending, done, failed, lost to the machine, or rescore (a metric is missing)."""
-    return {cell.id: state(records.get(cell.id), plan) for cell in plan.cells}
-
-
-def state(record: Record | None, plan: "Plan") -> State:
+def state(record: Record | None, plan: Plan) -> State:
     """State of one cell, given its result."""
     if record is None:
         return "pending"

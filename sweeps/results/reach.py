@@ -1,21 +1,56 @@
 """What a study's seeds can show: the smallest p, and from the spread so far the smallest difference."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from sweeps.plan import Plan
+from sweeps.results.arm_values import ArmValues, values_of
+from sweeps.results.comparison import is_context
+from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
-from sweeps.statistics.paired import ALPHA, paired, smallest_p, standard_deviation
+from sweeps.statistics.paired import paired, smallest_p, standard_deviation
+from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.sequential import smallest_sequential_p
-from sweeps.study.words import counted
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results.ledger import Record
-    from trainables.metrics import MetricKey
 
 
-def reach(plan: "Plan", records: "Mapping[str, Record]") -> Iterator[str]:
-    """What all seeds of a plan can reach, in sentences; of differences only where some cells are done.
+@dataclass(frozen=True)
+class Reachable:
+    """The smallest difference in one metric that all seeds find with a chance of 80 %.
+
+    Args:
+        metric: Its key.
+        difference: How large.
+        arm: The arm whose differences scatter most, by which this was worked out.
+        pairs: Its pairs so far.
+    """
+
+    metric: str
+    difference: float
+    arm: str
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What all seeds of a plan can reach.
+
+    Args:
+        seeds: Their number.
+        arms: Arms that are compared with the control.
+        smallest_p: Of one test.
+        p_corrected: The same corrected over the arms.
+        differences: Of metrics of which some cells are done.
+    """
+
+    seeds: int
+    arms: int
+    smallest_p: float
+    p_corrected: float
+    differences: tuple[Reachable, ...]
+
+
+def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
+    """Work out what all seeds of a plan can reach; None where no arm is compared.
 
     Args:
         plan: What is to run.
@@ -23,28 +58,18 @@ def reach(plan: "Plan", records: "Mapping[str, Record]") -> Iterator[str]:
     """
     arms, seeds = len(plan.arms) - 1, len(plan.study.all_seeds)
     if not arms:
-        return
-    whens = stage_of(plan, records).looks
-    smallest = smallest_sequential_p(whens.seeds, whens.shares) if whens else smallest_p(seeds)
-    corrected = min(1.0, arms * smallest)
-    few = f": too few for any arm to be significant at {ALPHA}" if corrected > ALPHA else ""
-    over = f"corrected over {counted(arms, 'arm')} {corrected:.2g}"
-    yield f"{counted(seeds, 'seed')} can reach p = {smallest:.2g}, {over}{few}"
-    for metric in plan.metrics:
-        if sentence := _difference(plan, records, metric, seeds, arms):
-            yield sentence
-
-
-def _difference(
-    plan: "Plan", records: "Mapping[str, Record]", metric: "MetricKey", seeds: int, arms: int
-) -> str | None:
-    """The smallest difference in one metric, by the arm that scatters most."""
-    from sweeps.results.comparison import found_of, is_context
-    from sweeps.statistics.power import smallest_difference
-
-    if is_context(metric):
         return None
-    control, *others = ((arm.id, arm.values(metric.key)) for arm in found_of(plan, records, plan.study.all_seeds))
+    looks = stage_of(plan, records).looks
+    smallest = smallest_sequential_p(looks.seeds, looks.shares) if looks else smallest_p(seeds)
+    values = values_of(plan, records, plan.study.all_seeds)
+    keys = [metric.key for metric in plan.metrics if not is_context(metric)]
+    differences = (_reachable(values, key, seeds, arms) for key in keys)
+    return Reach(seeds, arms, smallest, min(1.0, arms * smallest), tuple(filter(None, differences)))
+
+
+def _reachable(arm_values: list[ArmValues], key: str, seeds: int, arms: int) -> Reachable | None:
+    """The smallest difference in one metric, by the arm that scatters most."""
+    control, *others = ((arm.id, arm.values(key)) for arm in arm_values)
     spreads = []
     for name, values in others:
         common = sorted(values.keys() & control[1].keys())
@@ -54,8 +79,5 @@ def _difference(
     if not spreads:
         return None
     sd, name, pairs = max(spreads)
-    found = smallest_difference(sd, seeds, arms)
-    if found is None:
-        return None
-    by = f"by the {pairs} pairs so far of {name}, whose differences scatter most"
-    return f"{metric.key}: a difference of {found:.2g} is found with a chance of 80 % ({by})"
+    difference = smallest_difference(sd, seeds, arms)
+    return None if difference is None else Reachable(key, difference, name, pairs)

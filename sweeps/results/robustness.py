@@ -3,14 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
 
 from sweeps.results.comparison import ArmRow, is_context
 from sweeps.statistics.paired import ALPHA, mean_interval, smallest_p, standard_deviation
-from sweeps.statistics.power import MOST_SEEDS, seeds_for
+from sweeps.statistics.power import seeds_for
+from trainables.metrics import MetricKey
 
-if TYPE_CHECKING:
-    from trainables.metrics import MetricKey
+
+class Standing(StrEnum):
+    """Whether a difference would stand, and if not, on what it depends."""
+
+    STANDS = "stands"
+    ONE_SEED = "one seed"
+    ONE_TEST = "one test"
+    NOT_SHOWN = "not shown"
+    TOO_FEW_SEEDS = "too few seeds"
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Robustness:
         without_any: Whether it does, on the same side, with any one seed left out.
         seed: The seed without which it comes nearest to zero, or farthest beyond; None for fewer than 3 seeds.
         seeds_needed: Seeds at which such a difference would be found with a chance of 80 %; None above 1,000.
-        verdict: All this in a few words.
+        standing: What all this amounts to.
+        num_seeds: Pairs that were looked at.
     """
 
     arm: str
@@ -41,11 +50,12 @@ class Robustness:
     without_any: bool
     seed: int | None
     seeds_needed: int | None
-    verdict: str
+    standing: Standing
+    num_seeds: int
 
 
 def examine(
-    rows: Sequence[ArmRow], metrics: "Sequence[MetricKey]", values: Mapping[str, Mapping[str, Mapping[int, float]]]
+    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], values: Mapping[str, Mapping[str, Mapping[int, float]]]
 ) -> tuple[Robustness, ...]:
     """Look at every difference of a table that has at least two pairs; measures that only give context are left out.
 
@@ -54,7 +64,7 @@ def examine(
         metrics: The table's.
         values: Arm -> metric key -> seed -> value.
     """
-    found = []
+    examined = []
     for metric in metrics:
         control = values.get(rows[0].id, {}).get(metric.key, {}) if rows and not is_context(metric) else {}
         compared = [row for row in rows[1:] if row.metrics[metric.key].difference is not None]
@@ -65,8 +75,8 @@ def examine(
             if len(seeds) >= 2 and summary.p_value is not None and summary.p_corrected is not None:
                 by_seed = {seed: arm[seed] - control[seed] for seed in seeds}
                 ps = summary.p_value, summary.p_corrected
-                found.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
-    return tuple(found)
+                examined.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
+    return tuple(examined)
 
 
 def _examined(
@@ -97,7 +107,8 @@ def _examined(
         without_any=stays,
         seed=seed,
         seeds_needed=needed,
-        verdict=_verdict(p_corrected, excludes, stays, max(p_t, p_wilcoxon), seed, needed, len(by_seed)),
+        standing=_standing(p_corrected, excludes, stays, max(p_t, p_wilcoxon), len(by_seed)),
+        num_seeds=len(by_seed),
     )
 
 
@@ -107,22 +118,10 @@ def _distance(differences: Sequence[float]) -> float:
     return low if math.isfinite(low) else -math.inf
 
 
-def _verdict(
-    p_corrected: float,
-    excludes: bool,
-    stays: bool,
-    p_others: float,
-    seed: int | None,
-    needed: int | None,
-    num_seeds: int,
-) -> str:
-    more = f"about {needed} seeds would" if needed else f"more than {MOST_SEEDS:,} seeds would"
+def _standing(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_seeds: int) -> Standing:
     if p_corrected > ALPHA:
-        if excludes and smallest_p(num_seeds) > ALPHA:
-            return f"the interval excludes zero, but {num_seeds} seeds cannot make the test say so: {more}"
-        return f"not shown; if it is what it seems, {more} show it"
+        too_few = excludes and smallest_p(num_seeds) > ALPHA
+        return Standing.TOO_FEW_SEEDS if too_few else Standing.NOT_SHOWN
     if not stays:
-        return f"hangs on one seed (worst without seed {seed})"
-    if p_others > ALPHA:
-        return f"hangs on the test: another has p = {p_others:.2g}"
-    return "stands: without any one seed, and by each test"
+        return Standing.ONE_SEED
+    return Standing.ONE_TEST if p_others > ALPHA else Standing.STANDS

@@ -2,23 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweeps.plan import Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.driver import Driver, read_driver
-from sweeps.results.ledger import Ledger, Record, state, study_folder
+from sweeps.results.ledger import Ledger, state, study_folder
+from sweeps.results.record import Record
 from sweeps.results.stopping import stage_of
-from sweeps.study.words import duration
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.plan.search import SearchPlan
-
-SHOWN_FAILURES = 5
+from sweeps.results.winners import confirmation, trials_of
 
 
-def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
+def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """Every cell of a plan with its state: its own, then a search's trials that are there, then those to be proposed.
 
     Cells of seeds that were not needed, since every arm was decided before, are spared. A cell that a search has not
@@ -40,22 +37,20 @@ def listed(plan: "Plan", records: Mapping[str, Record]) -> list[dict[str, Any]]:
         return cells
     confirmed = _confirmations(search, records)
     for stage, arm, count in search.proposed():
-        there = search.trials_of(arm, records) if stage == "search" else confirmed.get(arm, [])
+        there = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
         cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in there]
         cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(there))
     return cells
 
 
-def _confirmations(search: "SearchPlan", records: Mapping[str, Record]) -> dict[str, list[Record]]:
+def _confirmations(search: SearchPlan, records: Mapping[str, Record]) -> dict[str, list[Record]]:
     """What is there of the confirmation of the winners as they stand now, by arm."""
-    found: dict[str, list[Record]] = {}
+    confirmed: dict[str, list[Record]] = {}
     if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
-        from sweeps.run.proposer import confirmation
-
         for cell in confirmation(search, records):
             if cell.id in records:
-                found.setdefault(cell.arm, []).append(records[cell.id])
-    return found
+                confirmed.setdefault(cell.arm, []).append(records[cell.id])
+    return confirmed
 
 
 def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,16 +73,16 @@ def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Status:
-    """A study's cells by state, in all and by arm, its driver, and why cells failed."""
+    """A study's cells by state, in all and by arm, its driver, and the results of failed cells."""
 
     study: str
     cells: list[dict[str, Any]]
     driver: Driver | None
-    failures: tuple[str, ...]
+    failed: tuple[Record, ...]
     kinds: dict[str, int]
 
     @classmethod
-    def of(cls, plan: "Plan", storage: Path) -> "Status":
+    def of(cls, plan: Plan, storage: Path) -> "Status":
         """Read a study's folder."""
         folder = study_folder(storage, plan.study.name)
         records = Ledger(folder).records()
@@ -96,9 +91,8 @@ class Status:
         cells = _with_running(listed(plan, records), at_work)
         here = {cell["id"] for cell in cells}
         failed = [record for record in records.values() if record.status == "failed" and record.cell_id in here]
-        failures = tuple(f"{record.arm} seed {record.seed}{record.kind}: {record.error}" for record in failed)
         kinds: Counter[str] = Counter(record.failure or "error" for record in failed)
-        return cls(plan.study.name, cells, driver, failures, dict(kinds))
+        return cls(plan.study.name, cells, driver, tuple(failed), dict(kinds))
 
     @property
     def by_arm(self) -> dict[str, Counter[str]]:
@@ -107,35 +101,3 @@ class Status:
         for cell in self.cells:
             counts.setdefault(cell["arm"], Counter())[cell["state"]] += 1
         return counts
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
-        driver = None if self.driver is None else asdict(self.driver) | {"alive": self.driver.alive}
-        return {
-            "study": self.study,
-            "counts": dict(Counter(cell["state"] for cell in self.cells)),
-            "arms": {arm: dict(counts) for arm, counts in self.by_arm.items()},
-            "driver": driver,
-            "failures": list(self.failures),
-            "failure_classes": self.kinds,
-        }
-
-    def in_words(self) -> str:
-        """Who runs it, how long it will take, and what failed."""
-        lines = [_of_driver(self.driver)]
-        lines += [f"failed: {failure}" for failure in self.failures[:SHOWN_FAILURES]]
-        if len(self.failures) > SHOWN_FAILURES:
-            lines.append(f"... and {len(self.failures) - SHOWN_FAILURES} more failures; report names them all")
-        return "\n".join(lines)
-
-
-def _of_driver(driver: Driver | None) -> str:
-    if driver is None:
-        return "nobody runs it now"
-    if driver.alive is False:
-        return f"its last driver ({driver}) was killed, last heard of {driver.updated}: run goes on where it was"
-    left = "time left not known yet" if driver.left_s is None else f"about {duration(driver.left_s)} left"
-    heard = "" if driver.alive else f"; it cannot be seen from here, last heard of {driver.updated}"
-    return (
-        f"run by {driver}: {driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}{heard}"
-    )

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sweeps.plan import Plan
 from sweeps.plan.looks import looks_of
+from sweeps.results.arm_values import values_of
+from sweeps.results.comparison import ArmRow, compare
+from sweeps.results.ledger import WAITING, state
+from sweeps.results.record import Record
 from sweeps.statistics.sequential import Looks
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.results.comparison import ArmRow
-    from sweeps.results.ledger import Record
+from sweeps.statistics.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -30,41 +30,36 @@ class Stage:
     over: bool
 
 
-def stage_of(plan: "Plan", records: "Mapping[str, Record]") -> Stage:
+def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
     """Where a study stands; the same for whoever asks, since it is worked out from the results alone.
 
     Seeds are asked for up to the first look that does not decide every arm by the study's first metric: an arm is
     decided where the table would say more of it than that there is no evidence, or where it has no value at all.
     """
     study = plan.study
-    whens = looks_of(study, len(plan.arms) - 1)
-    if whens is None:
+    looks = looks_of(study, len(plan.arms) - 1)
+    if looks is None:
         return Stage(study.all_seeds, None, decided=False, over=True)
-    for number in whens.seeds:
+    for number in looks.seeds:
         seeds = study.all_seeds[:number]
         if not _ended(plan, records, number):
-            return Stage(seeds, whens, decided=False, over=False)
-        if _decided(plan, records, seeds, whens):
-            return Stage(seeds, whens, decided=True, over=True)
-    return Stage(study.all_seeds, whens, decided=False, over=True)
+            return Stage(seeds, looks, decided=False, over=False)
+        if _decided(plan, records, seeds, looks):
+            return Stage(seeds, looks, decided=True, over=True)
+    return Stage(study.all_seeds, looks, decided=False, over=True)
 
 
-def _ended(plan: "Plan", records: "Mapping[str, Record]", number: int) -> bool:
+def _ended(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
     """Whether every arm has its results at the first seeds; cells come seed by seed."""
-    from sweeps.results.ledger import WAITING, state
-
     cells = plan.cells[: number * len(plan.arms)]
     return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
 
 
-def _decided(plan: "Plan", records: "Mapping[str, Record]", seeds: tuple[int, ...], whens: Looks) -> bool:
-    from sweeps.results.comparison import compare, found_of
-
+def _decided(plan: Plan, records: Mapping[str, Record], seeds: tuple[int, ...], looks: Looks) -> bool:
     metric = plan.metrics[0]
-    _, *arms = compare(found_of(plan, records, seeds), [metric], plan.study.margins, "", whens)
+    _, *arms = compare(values_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
     return all(_is_decided(arm, metric.key) for arm in arms)
 
 
-def _is_decided(arm: "ArmRow", key: str) -> bool:
-    found = arm.metrics[key]
-    return found.difference is None or not found.verdict.startswith("no evidence")
+def _is_decided(arm: ArmRow, key: str) -> bool:
+    return arm.metrics[key].verdict is not Verdict.INCONCLUSIVE

@@ -10,9 +10,10 @@ from typing import Any
 from sweeps.cost.calibration import Calibration, keep_calibration, read_calibration, shapes_of
 from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced
 from sweeps.plan import Cell, Plan
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.run.progress import say
-from sweeps.run.queue import Agenda
+from sweeps.run.queue import Queue
 from trainables.spool import Spool
 from trainables.trial_spec import Result, TrialSpec
 
@@ -38,7 +39,7 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     """
     if (kept := read_calibration(plan, folder)) is not None:
         return kept
-    from sweeps.run.tune import connect, disconnect, is_trained, too_large
+    from sweeps.run.cluster import connect, disconnect, is_trained, too_large
 
     began = time.monotonic()
     try:
@@ -48,12 +49,12 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     try:
         if message := too_large(plan):
             raise CalibrationError(message)
-        found = _taken(plan, storage, folder, began)
+        taken = _taken(plan, storage, folder, began)
     finally:
         if started:
             disconnect()
-    keep_calibration(found, plan.study.system, folder)
-    return found
+    keep_calibration(taken, plan.study.system, folder)
+    return taken
 
 
 def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
@@ -72,7 +73,8 @@ def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
 
 
 def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration:
-    from sweeps.run.tune import num_slots, run_trials, worker_resources
+    from sweeps.run.cluster import num_slots, worker_resources
+    from sweeps.run.tune import run_trials
 
     shapes = shapes_of(plan)
     of_shape = {shapes[cell.arm]: cell.spec for cell in reversed(plan.one_of_each)}
@@ -80,7 +82,7 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
     specs = {shape: short_cells(spec, name) for shape, spec in of_shape.items()}
     # Each shape's first, then each one's second: by then every worker is warm.
     rounds = [[Cell.of(cells[k]) for cells in specs.values()] for k in range(len(next(iter(specs.values()))))]
-    cells = tuple(cell for one in rounds for cell in one)
+    cells = tuple(cell for cells_of_round in rounds for cell in cells_of_round)
     say(f"{plan.study.name}: timing {len(cells)} short cells of {len(specs)} shapes")
     scratch = folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
@@ -90,9 +92,13 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
     watch = Stopwatch(Ledger(scratch))
     try:
         watch.ledger.cells.mkdir(parents=True)
-        run_trials(Agenda(short, {}), watch, storage)
+        run_trials(Queue(short, {}), watch, storage)
         timed = {shape: [watch.timed(Cell.of(spec)) for spec in of] for shape, of in specs.items()}
-        peaks = [peak for one in watch.results.values() if (peak := one.statistics.get("peak_gib")) is not None]
+        peaks = [
+            peak
+            for cells_of_round in watch.results.values()
+            if (peak := cells_of_round.statistics.get("peak_gib")) is not None
+        ]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     trained = next(iter(of_shape.values())).training is not None
@@ -108,7 +114,7 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
 
 
 class Stopwatch:
-    """Stands where a study's book does, and times the cells instead of writing them down.
+    """Stands where a study's recorder does, and times the cells instead of writing them down.
 
     Args:
         ledger: Where the short cells leave their results.
@@ -160,9 +166,9 @@ class Stopwatch:
 
 def _windows(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Reports with the number of updates since the one before."""
-    found, before = [], 0.0
+    windows, before = [], 0.0
     for point in points:
         if "seconds_per_step" in point:
-            found.append(point | {"updates": point["step"] - before})
+            windows.append(point | {"updates": point["step"] - before})
             before = point["step"]
-    return found
+    return windows

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from models import SYSTEMS
 from models.bases import base_hash, find_base
-from sweeps.cost.budget import Meter
+from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
-from sweeps.plan import Plan, requirements
+from sweeps.plan import Plan, load, requirements
+from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
-from sweeps.results.ledger import Ledger, Record, study_folder
+from sweeps.results.ledger import Ledger, study_folder
+from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import Progress, say
-from sweeps.run.queue import Agenda
-from sweeps.run.recorder import Book
+from sweeps.run.queue import Queue
+from sweeps.run.recorder import Recorder
+from sweeps.study.document import SpecError
 from sweeps.study.words import not_among
 from sweeps.tracking.tracker import Tracker, tracking_uri
 from trainables.files import write_atomically
@@ -98,28 +101,28 @@ class _Run:
         self._say_changes()
         options = self.options
         meter = self._meter()
-        agenda = Agenda(self.plan, records, retry_failed=options.retry_failed, only=options.only, meter=meter)
+        queue = Queue(self.plan, records, retry_failed=options.retry_failed, only=options.only, meter=meter)
         tracker = self._tracker()
         tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
-        self._say_what_is_to_do(agenda, records)
-        worked = bool(agenda)
+        self._say_what_is_to_do(queue, records)
+        worked = bool(queue)
         if worked and (wrong := self._disproved()):
             say(wrong)
             return REFUSED
         if meter is not None and not self._used(records) and (too_small := meter.shortfall()):
             say(too_small)
             return REFUSED
-        if worked and not self._work(agenda, tracker):
+        if worked and not self._work(queue, tracker):
             return REFUSED
         if meter is not None:
             meter.keep()
-        return self._end(tracker, worked, agenda.stopped)
+        return self._end(tracker, worked, queue.stopped)
 
-    def _meter(self) -> Meter | None:
+    def _meter(self) -> BudgetMeter | None:
         """What says when the study's budget is spent."""
         if self.plan.study.budget is None:
             return None
-        return Meter(self.plan, self.lock.folder, read_calibration(self.plan, self.lock.folder))
+        return BudgetMeter(self.plan, self.lock.folder, read_calibration(self.plan, self.lock.folder))
 
     def _of_other_code(self, records: Mapping[str, Record]) -> str:
         """That results of other code are there, and what can be done; empty where there are none."""
@@ -156,14 +159,10 @@ class _Run:
 
     def _say_changes(self) -> None:
         """How the study differs from the form in which it last ran."""
-        from sweeps.plan import expand
-        from sweeps.plan.diff import differences
-        from sweeps.plan.loading import SpecError, load
-
         if not self.resolved.exists():
             return
         try:
-            changed = differences(expand(load(self.resolved)), self.plan)
+            changed = differences(load(self.resolved), self.plan)
         except SpecError as error:
             say(f"{self.resolved}: the form in which this study last ran is not understood any more ({error})")
             return
@@ -177,11 +176,11 @@ class _Run:
         uri = tracking_uri(self.storage, study.tracking.uri)
         return Tracker(uri, study.name, study.question, self.storage / "mlartifacts" / study.name, tags)
 
-    def _say_what_is_to_do(self, agenda: Agenda, records: Mapping[str, Record]) -> None:
+    def _say_what_is_to_do(self, queue: Queue, records: Mapping[str, Record]) -> None:
         cells = self.plan.cells
         there = sum(cell.id in records for cell in cells)
         search = f" and a search of {self.plan.search.num_proposed}" if self.plan.search else ""
-        say(f"{self.plan.study.name}: {len(cells)} cells{search}, {there} there already, {agenda.total} to do")
+        say(f"{self.plan.study.name}: {len(cells)} cells{search}, {there} there already, {queue.total} to do")
 
     def _disproved(self) -> str:
         """Why an arm does not do what it says, before it costs anything; empty where all do."""
@@ -192,12 +191,13 @@ class _Run:
             return f"{self.plan.study.name}: base {self.plan.study.base} cannot be built without weights ({error})"
         if not proof.problems:
             return ""
-        found = "\n".join(f"  {problem}" for problem in proof.problems)
-        return f"{self.plan.study.name}: nothing was run, since an arm does not do what it says:\n{found}"
+        problems = "\n".join(f"  {problem}" for problem in proof.problems)
+        return f"{self.plan.study.name}: nothing was run, since an arm does not do what it says:\n{problems}"
 
-    def _work(self, agenda: Agenda, tracker: Tracker) -> bool:
-        """Run the agenda's cells under Ray; False where Ray does not start, or has no room for a cell."""
-        from sweeps.run.tune import connect, disconnect, is_trained, num_slots, run_trials, too_large, worker_resources
+    def _work(self, queue: Queue, tracker: Tracker) -> bool:
+        """Run the queue's cells under Ray; False where Ray does not start, or has no room for a cell."""
+        from sweeps.run.cluster import connect, disconnect, is_trained, num_slots, too_large, worker_resources
+        from sweeps.run.tune import run_trials
 
         try:
             started = connect(dashboard=is_trained(self.plan))
@@ -210,12 +210,12 @@ class _Run:
                 return False
             self.ledger.cells.mkdir(parents=True, exist_ok=True)
             self._keep_resolved()
-            agenda.slots = num_slots(self.plan)
-            if agenda.meter is not None:
-                agenda.meter.slots, agenda.meter.gpus = agenda.slots, worker_resources(self.plan)["GPU"]
-            with Progress(agenda.total) as progress:
-                book = Book(self.ledger, tracker, progress, self.lock)
-                run_trials(agenda, book, self.storage, warm=self.options.warm)
+            queue.slots = num_slots(self.plan)
+            if queue.meter is not None:
+                queue.meter.slots, queue.meter.gpus = queue.slots, worker_resources(self.plan)["GPU"]
+            with Progress(queue.total) as progress:
+                recorder = Recorder(self.ledger, tracker, progress, self.lock)
+                run_trials(queue, recorder, self.storage, warm=self.options.warm)
         finally:
             if started:
                 disconnect()
@@ -266,7 +266,7 @@ class _Run:
             for cell in listed(self.plan, records)
             if cell["arm"] in asked
         )
-        return unfinished or bool(Agenda(self.plan, records, only=self.options.only))
+        return unfinished or bool(Queue(self.plan, records, only=self.options.only))
 
     def _say_where(self) -> None:
         """The lines that open what the study left."""

@@ -4,33 +4,25 @@ Optuna's own optimisation loop is not used: cells run elsewhere, several at a ti
 """
 
 import hashlib
-import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from search_spaces import Domain, Value
+from search_spaces import Value
 from sweeps.plan.cells import Cell
-from sweeps.plan.search import NUM_RANDOM, ArmSpace, SearchPlan, fronts
-from sweeps.results.ledger import Record
+from sweeps.plan.search import NUM_RANDOM, SearchPlan
+from sweeps.plan.spaces import ArmSpace
+from sweeps.results.importances import DIRECTIONS, asking
+from sweeps.results.record import Record
+from sweeps.results.winners import objective_values, trials_of
 
 MAX_REPEATS = 50
 """Proposals in a row that were tried before, after which a space counts as exhausted."""
-
-MIN_TRIALS = 10
-"""Fewest done trials that importances are worked out from."""
-
-NUM_BEST = 5
-"""Fewest trials that count as the best ones in importances, as Optuna advises."""
-
-_DIRECTIONS = {"max": "maximize", "min": "minimize"}
 
 
 class ArmSearch:
@@ -58,7 +50,7 @@ class ArmSearch:
         self._plan = plan
         self._num_trials = plan.num_trials(space)
         self._space = space
-        self._study = optuna.create_study(directions=[_DIRECTIONS[goal.direction] for goal in plan.objectives])
+        self._study = optuna.create_study(directions=[DIRECTIONS[goal.direction] for goal in plan.objectives])
         self._num_proposed = 0
         self._num_repeats = 0
         self._known: dict[str, Record] = {}
@@ -94,27 +86,9 @@ class ArmSearch:
         self._close(cell.id, record)
         self.finished += 1
 
-    def winners(self, top: int) -> list[dict[str, Value]]:
-        """The best samples, the best first.
-
-        With several objectives they come from successive Pareto fronts, each in the order of the first objective; of a
-        front that is too long, both ends and samples evenly between, since its beginning alone forgets the others.
-
-        Args:
-            top: At most how many.
-        """
-        distinct: dict[tuple[tuple[str, Value], ...], optuna.trial.FrozenTrial] = {}
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            distinct.setdefault(tuple(trial.params.items()), trial)
-        done = list(distinct.values())
-        best: list[int] = []
-        for front in fronts([trial.values for trial in done], self._plan.objectives):
-            best += _spread(front, top - len(best))
-        return [dict(done[place].params) for place in best]
-
     def _replay(self, records: Mapping[str, Record], retry_failed: bool) -> None:
         """Tell the Optuna study everything that the ledger knows, in the order in which it was proposed."""
-        own = {record.trial: record for record in self._plan.trials_of(self._space.arm.id, records)}
+        own = {record.trial: record for record in trials_of(self._plan, self._space.arm.id, records)}
         ahead = {record.cell_id for record in own.values()}
         for number in range(max((number for number in own if number is not None), default=-1) + 1):
             record = own.get(number)
@@ -163,7 +137,7 @@ class ArmSearch:
         if self._plan.search_sampler == "nsga2":
             # This gives a trial its generation; Optuna leaves it out where all values are given.
             _ = trial.relative_params
-        sample = self._space.draw(_asking(trial))
+        sample = self._space.draw(asking(trial))
         return trial, self._plan.trial(self._space.arm.id, number, sample)
 
     def _given(self, number: int) -> Mapping[str, Value]:
@@ -173,7 +147,7 @@ class ArmSearch:
         if not self._num_repeats:
             return {}
         drawn = optuna.create_study(sampler=RandomSampler(self._seed(number))).ask()
-        return self._space.draw(_asking(drawn))
+        return self._space.draw(asking(drawn))
 
     def _seed(self, number: int) -> int:
         key = f"{self._plan.seed}/{self._space.arm.id}/{number}"
@@ -205,65 +179,4 @@ class ArmSearch:
             self._study.tell(trial, state=TrialState.FAIL)
 
     def _values(self, record: Record) -> list[float]:
-        return _values_of(record, self._plan)
-
-
-def confirmation(plan: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
-    """The cells that confirm the winners as they stand now; none where none was asked for."""
-    if plan.confirm is None:
-        return []
-    top = plan.confirm.top
-    return plan.confirmation({space.arm.id: ArmSearch(plan, space, records).winners(top) for space in plan.arms})
-
-
-def importances(
-    space: ArmSpace, plan: SearchPlan, records: Mapping[str, Record], objective: int = 0
-) -> dict[str, float]:
-    """How much each searched place had to do with being among the best trials of an arm (PED-ANOVA, by Optuna).
-
-    Args:
-        space: What is searched in the arm.
-        plan: The search.
-        records: Results by cell id.
-        objective: Position of the objective that is asked about.
-
-    Returns:
-        Dotted path -> share, together 1, the largest first; empty with fewer than 10 done trials, or where the best
-        cannot be told from the others.
-    """
-    done = [record for record in plan.trials_of(space.arm.id, records) if _values_of(record, plan)]
-    if len(done) < MIN_TRIALS:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goal = plan.objectives[objective]
-    study = optuna.create_study(direction=_DIRECTIONS[goal.direction], sampler=RandomSampler(0))
-    for record in done:
-        study.enqueue_trial(record.sampled)
-        trial = study.ask()
-        space.draw(_asking(trial))
-        study.tell(trial, record.scores[goal.key])
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        shares: dict[str, Any] = get_param_importances(study, evaluator=evaluator)
-    # Optuna then gives equal shares, with this warning.
-    tied = any("same set of trials" in str(warning.message) for warning in caught)
-    return {} if tied else {path: float(share) for path, share in shares.items()}
-
-
-def _asking(trial: optuna.Trial) -> Callable[[str, Domain], Value]:
-    """The way to ask a trial for values."""
-    return lambda path, domain: domain.suggest(trial, path)
-
-
-def _spread(places: Sequence[int], number: int) -> list[int]:
-    """Some of a front's trials: all of them, or both ends and what lies evenly between."""
-    if number >= len(places) or number <= 1:
-        return list(places[:number])
-    return [places[round(step * (len(places) - 1) / (number - 1))] for step in range(number)]
-
-
-def _values_of(record: Record, plan: SearchPlan) -> list[float]:
-    """A done trial's objectives; empty where it failed, was stopped, or lacks one of them."""
-    values = [record.scores.get(goal.key, math.nan) for goal in plan.objectives]
-    return values if record.status == "done" and all(map(math.isfinite, values)) else []
+        return objective_values(record, self._plan)

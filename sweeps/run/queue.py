@@ -5,24 +5,27 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from sweeps.cost.budget import BudgetMeter
 from sweeps.plan import Cell, Plan
-from sweeps.results.ledger import WAITING, Record, state
+from sweeps.plan.search import SearchPlan
+from sweeps.results.ledger import WAITING, state
+from sweeps.results.record import Record
 from sweeps.results.status import listed
+from sweeps.results.stopping import stage_of
+from sweeps.results.winners import trials_of, winners
 
 if TYPE_CHECKING:
-    from sweeps.cost.budget import Meter
-    from sweeps.plan.search import SearchPlan
     from sweeps.run.proposer import ArmSearch
 
 MAX_LOST = 2
 """How often a cell is handed out again in one run when the machine, not the arm, has failed."""
 
 
-class Over(Exception):  # noqa: N818  # an end, not an error
-    """Nothing is left to hand out."""
+class Exhausted(Exception):  # noqa: N818  # an end, not an error
+    """No cell is left to hand out."""
 
 
-class Agenda:
+class Queue:
     """Hands out every cell that is not done, once, in an order that leaves a balanced table wherever it is cut short.
 
     Args:
@@ -42,7 +45,7 @@ class Agenda:
         retry_failed: bool = False,
         only: Collection[str] = (),
         slots: int = 1,
-        meter: "Meter | None" = None,
+        meter: BudgetMeter | None = None,
     ) -> None:
         self.plan = plan
         self.slots, self.meter = slots, meter
@@ -69,12 +72,12 @@ class Agenda:
         """The next cell; None while it depends on cells that have not ended.
 
         Raises:
-            Over: No cell is left.
+            Exhausted: No cell is left.
         """
         try:
             cell = self._ahead.pop() if self._ahead else next(self._steps)
         except StopIteration:
-            raise Over from None
+            raise Exhausted from None
         if cell is not None:
             self._handed[cell.id] += 1
             self._under_way[cell.id] = cell.arm
@@ -105,8 +108,6 @@ class Agenda:
 
     def _of_the_plan(self) -> Iterator[Cell | None]:
         """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
-        from sweeps.results.stopping import stage_of
-
         while True:
             seeds = set(stage_of(self.plan, self.records).seeds)
             due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
@@ -137,22 +138,22 @@ class Agenda:
         """What the machine has failed meanwhile."""
         while True:
             yield from self._all_ended()
-            lost = [cell for cell in self.plan.cells if (found := self.records.get(cell.id)) and found.lost]
+            lost = [cell for cell in self.plan.cells if (record := self.records.get(cell.id)) and record.lost]
             if not (due := [cell for cell in self._due(lost) if self._may(cell)]):
                 return
             yield from due
 
     def _may(self, cell: Cell) -> bool:
         """Whether a cell was not handed out yet in this run, or is to be once more since the machine failed it."""
-        found = self.records.get(cell.id)
-        return self._handed[cell.id] <= (MAX_LOST if found is not None and found.lost else 0)
+        record = self.records.get(cell.id)
+        return self._handed[cell.id] <= (MAX_LOST if record is not None and record.lost else 0)
 
     def _all_ended(self) -> Iterator[None]:
         """Wait for all that was handed out."""
         while self._under_way:
             yield None
 
-    def _search(self, search: "SearchPlan") -> Iterator[Cell | None]:
+    def _search(self, search: SearchPlan) -> Iterator[Cell | None]:
         from sweeps.run.proposer import ArmSearch
 
         spaces = [space for space in search.arms if space.arm.id in self._only]
@@ -170,15 +171,15 @@ class Agenda:
             if not asked:
                 yield None
         if search.confirm is not None:
-            winners = {arm_id: arm.winners(search.confirm.top) for arm_id, arm in self._searches.items()}
-            yield from self._in_blocks(self._due(search.confirmation(winners)))
+            best = {space.arm.id: winners(search, space, self.records, search.confirm.top) for space in spaces}
+            yield from self._in_blocks(self._due(search.confirmation(best)))
 
-    def _once_more(self, search: "SearchPlan") -> Iterator[Cell | None]:
+    def _once_more(self, search: SearchPlan) -> Iterator[Cell | None]:
         """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""
         there = [
             search.trial(record.arm, record.trial, record.sampled)
             for space in search.arms
-            for record in search.trials_of(space.arm.id, self.records)
+            for record in trials_of(search, space.arm.id, self.records)
             if record.trial is not None
         ]
         due = list(self._due(there))

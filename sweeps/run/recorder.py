@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sweeps.plan import Cell
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.tracking.tracker import Tracker
-from trainables.cell_files import STOP, leave_result
-from trainables.provenance import code_hash, commit
-from trainables.trial_spec import OBJECTIVE, UPDATE, Result
+from trainables.cell_files import STOP, leave_result, result_without_clips
+from trainables.trial_spec import OBJECTIVE, UPDATE
 
 
 class Follower(Protocol):
@@ -31,7 +31,7 @@ class Follower(Protocol):
         """A cell ended; its record, or None where its worker died each time."""
 
 
-class Book:
+class Recorder:
     """Writes down what comes of each cell: ledger, tracker, progress.
 
     Args:
@@ -88,15 +88,9 @@ class Book:
 
     def _prune(self, cell: Cell, last: dict[str, Any]) -> None:
         """Leave the result of a trial that the trial_scheduler stopped, with what it had reported."""
-        result = Result(
-            cell_id=cell.id,
-            spec=cell.spec,
-            status="pruned",
-            error=f"stopped early, after update {last.get(UPDATE, 0):g}",
-            statistics={key: float(last[key]) for key in (OBJECTIVE, UPDATE) if key in last},
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance={"code_hash": code_hash(cell.spec.system), "commit": commit()},
-        )
+        reason = f"stopped early, after update {last.get(UPDATE, 0):g}"
+        statistics = {key: float(last[key]) for key in (OBJECTIVE, UPDATE) if key in last}
+        result = result_without_clips(cell.spec, "pruned", reason, statistics=statistics)
         folder = self.ledger.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STOP).touch()  # Tune tells the trial's actor nothing: its worker group reads this at its next update

@@ -1,4 +1,4 @@
-"""Paired comparisons of an arm with the control: intervals, tests, corrections, and what they amount to in words.
+"""Paired comparisons of an arm with the control: intervals, tests, corrections.
 
 The unit is the seed: every arm sees the same seeds, and one seed gives one pair.
 """
@@ -8,7 +8,7 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,42 +183,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:
-    """Whether an arm is shown to lie within a margin of the control: two one-sided paired t tests.
-
-        P(T_{n-1} >= (mean(d) + margin) / se) <= alpha   and   P(T_{n-1} <= (mean(d) - margin) / se) <= alpha
-
-    which is to say that the 1 - 2 alpha interval of the difference lies within (-margin, margin). A single pair shows
-    nothing; differences that are all equal show it where they are smaller than the margin.
-
-    Args:
-        arm: One value per seed.
-        control: The control's values at the same seeds, in the same order.
-        margin: Largest difference that does not matter, in the units of the values, above 0.
-        alpha: Chance of saying so of an arm at the margin or beyond it, in (0, 0.5).
-
-    Raises:
-        ValueError: As ``paired_difference``; a margin or an alpha outside its range.
-
-    Source: Schuirmann (1987).
-    """
-    if not 0 < margin < math.inf:
-        raise ValueError(f"margin must be above 0, got {margin}")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha must lie in (0, 0.5), got {alpha}")
-    differences = paired(arm, control)
-    n = len(differences)
-    if n == 1:
-        return False
-    mean = math.fsum(differences) / n
-    error = standard_deviation(differences) / math.sqrt(n)
-    if error == 0:
-        return abs(mean) < margin
-    from scipy.special import stdtr
-
-    return float(stdtr(n - 1, (abs(mean) - margin) / error)) <= alpha
-
-
 def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float:
     """Pearson correlation of arm and control over the seeds: what pairing gains.
 
@@ -236,35 +200,6 @@ def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float
         return statistics.correlation(arm, control)
     except statistics.StatisticsError:  # so close together that the squares of their differences are 0
         return math.nan
-
-
-def verdict(
-    difference: Difference,
-    p_corrected: float,
-    direction: Literal["max", "min"] | None,
-    equivalent_within: float | None = None,
-) -> str:
-    """What a comparison amounts to, in words.
-
-    Equivalence comes first: whoever gives a margin has said that less does not matter, however certain it is.
-
-    Args:
-        difference: The paired difference.
-        p_corrected: Its p-value after correction over the arms; significant at 0.05 or below.
-        direction: Whether larger or smaller is better; None for a measure that only gives context.
-        equivalent_within: The margin within which equivalence was shown, or None.
-
-    Returns:
-        ``equivalent within M``, ``better``, ``worse``, ``higher``, ``lower``, or ``no evidence with N seeds``.
-    """
-    if equivalent_within is not None:
-        return f"equivalent within {equivalent_within:g}"
-    if p_corrected > ALPHA:
-        return f"no evidence with {difference.n} seed{'s' * (difference.n != 1)}"
-    above = difference.difference > 0
-    if direction is None:
-        return "higher" if above else "lower"
-    return "better" if above == (direction == "max") else "worse"
 
 
 def rounding(arm: Sequence[float], control: Sequence[float]) -> float:

@@ -1,6 +1,5 @@
-"""The types of a study file: what may be written, and the JSON schema that editors check it with."""
+"""The types of a study file: what may be written."""
 
-import typing
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,9 +11,6 @@ from pydantic import (
     Tag,
 )
 
-from models import SYSTEMS
-from models.bases import Protocol
-from models.training import AdamW
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (
@@ -39,7 +35,7 @@ from sweeps.study.fields import (
     words_or_map,
 )
 from trainables.data import Data
-from trainables.metrics import FAMILIES, Extractors
+from trainables.metrics import Extractors
 from trainables.scaling import Scaling
 from trainables.trial_spec import Precision
 
@@ -213,25 +209,3 @@ class Study(Block):
 
         values = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120))
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of a study file, for editors: what these types say, and what comes from other files."""
-    whole = Study.model_json_schema(by_alias=True)
-    properties = whole["properties"]
-    properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
-    designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
-    properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
-    properties["metrics"]["items"] = {"enum": list(FAMILIES)}
-    properties["system"]["enum"] = list(SYSTEMS)
-    protocol, training = Protocol.model_json_schema(), AdamW.model_json_schema()["properties"]
-    properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
-    plain = {key: value for key, value in training.items() if key != "kind"}
-    properties["training"] |= {"properties": plain, "additionalProperties": False}
-    overlay = {key: value for key, value in properties.items() if key != "name"}
-    properties["profiles"] = {
-        "type": "object",
-        "description": "name -> parts of a study, laid over it by --profile",
-        "additionalProperties": {"type": "object", "properties": overlay, "additionalProperties": False},
-    }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

@@ -1,11 +1,9 @@
 """What MLflow is told of a cell: names, tags, parameters and tables, from its result alone."""
 
 import json
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from trainables.trial_spec import Result, TrialSpec
+from trainables.trial_spec import Result, TrialSpec, leaves
 
 TABLE = "per_clip.json"
 """Name of the table of scores clip by clip."""
@@ -44,7 +42,11 @@ def metrics(result: Result) -> dict[str, float]:
     known = {key: score.uncertainty for key, score in result.scores.items() if score.uncertainty is not None}
     return {
         **{key: score.value for key, score in result.scores.items()},
-        **{f"{key}.{bound}": getattr(found, bound) for key, found in known.items() for bound in ("low", "high")},
+        **{
+            f"{key}.{bound}": getattr(uncertainty, bound)
+            for key, uncertainty in known.items()
+            for bound in ("low", "high")
+        },
         **{f"statistics/{key}": value for key, value in result.statistics.items()},
         **{f"seconds/{key}": value for key, value in result.seconds.items()},
     }
@@ -55,15 +57,9 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
     tree = {"arm": spec.arm, "seed": spec.seed, "system": spec.system, "base": spec.base, **spec.tree}
     settings = {"data": spec.data.model_dump(mode="json"), "protocol": spec.protocol.model_dump(exclude_none=True)}
     sampled = {f"sampled.{path}": value for path, value in spec.sampled.items()}
-    return {key: str(value) for key, value in _flat({**tree, **settings, "precision": spec.precision, **sampled})}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {
+        key: str(value) for key, value in leaves({**tree, **settings, "precision": spec.precision, **sampled}).items()
+    }
 
 
 def table(result: Result) -> dict[str, bytes]:

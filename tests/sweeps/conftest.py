@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.plan.loading import SpecError, load
 from sweeps.report import save
 from sweeps.report.figures import Plot
 from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
+from sweeps.results.winners import winners
+from sweeps.study.document import SpecError
 from trainables.cell_files import Drawn, save_clips
 from trainables.trial_spec import RESULT, Result, Score
 
@@ -115,7 +117,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     def put(text: str) -> Plan:
         path = tmp_path_factory.mktemp("study") / "study.yaml"
         path.write_text(REPORTED + text, encoding="utf-8")
-        return expand(load(path))
+        return load(path)
 
     return put
 
@@ -174,8 +176,6 @@ def simulated() -> Simulated:
 
 
 def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dict[str, Record]:
-    from sweeps.run.proposer import ArmSearch
-
     search = plan.search
     if search is None:
         return {}
@@ -192,10 +192,8 @@ def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dic
                 )
     if search.confirm is not None:
         everything = {**records, **found}
-        winners = {
-            space.arm.id: ArmSearch(search, space, everything).winners(search.confirm.top) for space in search.arms
-        }
-        found |= {cell.id: _record(cell, keys) for cell in search.confirmation(winners)}
+        best = {space.arm.id: winners(search, space, everything, search.confirm.top) for space in search.arms}
+        found |= {cell.id: _record(cell, keys) for cell in search.confirmation(best)}
     return found
 
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.report import main
 from sweeps.results.ledger import Ledger
 from trainables.cell_files import Drawn, save_clips
@@ -61,7 +60,7 @@ def browser() -> "Iterator[Browser]":
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     path = tmp_path_factory.mktemp("study") / "study.yaml"
     path.write_text(STUDY)
-    return expand(load(path))
+    return load(path)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.__main__ import app
-from sweeps.plan import expand
-from sweeps.plan.loading import load
+from sweeps.plan import load
 from sweeps.results.driver import DRIVER
 from sweeps.run.lock import StudyLock
 
@@ -123,7 +122,7 @@ def test_plan_as_json(study: Path, tmp_path: Path) -> None:
         {"id": "noise=removed", "role": "arm", "changes": {"noise": "removed"}},
         {"id": "attention.mu=0.6", "role": "arm", "changes": {"attention.mu": 0.6}},
     ]
-    cells = expand(load(study)).cells
+    cells = load(study).cells
     assert found["cells"] == [{"id": cell.id, "arm": cell.arm, "seed": cell.seed, "state": "pending"} for cell in cells]
     assert not (tmp_path / "runs").exists(), "a plan leaves nothing behind"
 
@@ -161,7 +160,7 @@ def test_a_storage_that_is_a_file_is_refused(command: str, study: Path, tmp_path
 def test_status_tells_a_killed_driver_from_a_living_one(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sound"
     command = ["status", str(study), "--storage", str(tmp_path)]
-    cell = expand(load(study)).cells[0]
+    cell = load(study).cells[0]
     with StudyLock(folder) as lock:
         running = {"cell_id": cell.id, "arm": cell.arm, "seed": cell.seed, "since": "now"}
         lock.update(force=True, running=(running,), ended=1, total=6, left_s=90.0)
@@ -177,7 +176,7 @@ def test_status_tells_a_killed_driver_from_a_living_one(study: Path, tmp_path: P
 
 def test_status_counts_a_searchs_trial_that_runs(write: Write, tmp_path: Path) -> None:
     study = write(STUDY.replace("  - {part: noise, action: REMOVE}\n", "") + SEARCHED)
-    plan = expand(load(study))
+    plan = load(study)
     assert plan.search is not None
     trial = plan.search.trial("control", 0, {"noise.threshold": 0.1})
     with StudyLock(tmp_path / "sound") as lock:

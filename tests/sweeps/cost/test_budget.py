@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cost.budget import Meter
+from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import Calibration, shapes_of
 from sweeps.cost.prices import Price
-from sweeps.plan import Cell, Plan, expand
-from sweeps.plan.loading import load
-from sweeps.results.ledger import Record
-from sweeps.run.queue import Agenda, Over
+from sweeps.plan import Cell, Plan, load
+from sweeps.results.record import Record
+from sweeps.run.queue import Exhausted, Queue
 from trainables.trial_spec import Result, Score
 
 STUDY = """\
@@ -43,7 +42,7 @@ class Clock:
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Callable[..., Plan]:
-    return lambda budget, more="": expand(load(write(STUDY.replace("{budget}", budget) + more)))
+    return lambda budget, more="": load(write(STUDY.replace("{budget}", budget) + more))
 
 
 def record(plan: Plan, cell: Cell, hours: float = 1.0, gpus: float = 1.0) -> Record:
@@ -65,14 +64,14 @@ def calibration(plan: Plan, seconds: float, slots: int = 1, gpus: float = 1.0) -
     return Calibration({shape: price(seconds) for shape in shapes.values()}, shapes, slots, gpus, 0.0, None)
 
 
-def work(agenda: Agenda, plan: Plan, clock: Clock, open_at_once: int = 1, hours: float = 1.0) -> list[Cell]:
-    """Work an agenda off with some cells at a time; every round takes an hour on the clock."""
+def work(queue: Queue, plan: Plan, clock: Clock, open_at_once: int = 1, hours: float = 1.0) -> list[Cell]:
+    """Work a queue off with some cells at a time; every round takes an hour on the clock."""
     done: list[Cell] = []
     under_way: list[Cell] = []
     while True:
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             cell, over = None, True
         else:
             over = False
@@ -81,7 +80,7 @@ def work(agenda: Agenda, plan: Plan, clock: Clock, open_at_once: int = 1, hours:
         if under_way and (cell is None or len(under_way) == open_at_once):
             clock.now += 3600 * hours
             for ended in under_way:
-                agenda.ended(ended, record(plan, ended, hours))
+                queue.ended(ended, record(plan, ended, hours))
             done += under_way
             under_way = []
         elif over:
@@ -102,46 +101,46 @@ def test_it_ends_where_another_seed_of_all_arms_would_cost_more(
     budget: str, seeds: int, slots: int, planned: Callable[..., Plan], tmp_path: Path
 ) -> None:
     plan, clock = planned(budget), Clock()
-    meter = Meter(plan, tmp_path, calibration(plan, 3600, slots), clock)
-    agenda = Agenda(plan, {}, meter=meter)
-    done = work(agenda, plan, clock, slots)
+    meter = BudgetMeter(plan, tmp_path, calibration(plan, 3600, slots), clock)
+    queue = Queue(plan, {}, meter=meter)
+    done = work(queue, plan, clock, slots)
     assert Counter(cell.arm for cell in done) == dict.fromkeys([arm.id for arm in plan.arms], seeds)
-    assert bool(agenda.stopped) == (seeds < 8)
-    if agenda.stopped:
-        assert "for one more seed of all arms beside" in agenda.stopped
+    assert bool(queue.stopped) == (seeds < 8)
+    if queue.stopped:
+        assert "for one more seed of all arms beside" in queue.stopped
 
 
 def test_what_cells_took_is_expected_where_no_price_was_taken(planned: Callable[..., Plan], tmp_path: Path) -> None:
     plan, clock = planned("{gpu_hours: 7}"), Clock()
-    meter = Meter(plan, tmp_path, None, clock)
+    meter = BudgetMeter(plan, tmp_path, None, clock)
     meter.gpus = 1.0
-    assert len(work(Agenda(plan, {}, meter=meter), plan, clock)) == 6
+    assert len(work(Queue(plan, {}, meter=meter), plan, clock)) == 6
 
 
 def test_hours_on_the_clock_hold_over_restarts(planned: Callable[..., Plan], tmp_path: Path) -> None:
     plan, clock = planned("{wall_clock: 8.5}"), Clock()
     records: dict[str, Record] = {}
     for _ in range(5):  # each driver is killed after two cells
-        meter = Meter(plan, tmp_path, calibration(plan, 3600), clock)
-        agenda = Agenda(plan, records, meter=meter)
+        meter = BudgetMeter(plan, tmp_path, calibration(plan, 3600), clock)
+        queue = Queue(plan, records, meter=meter)
         for _ in range(2):
             try:
-                cell = agenda.next()
-            except Over:
+                cell = queue.next()
+            except Exhausted:
                 break
             assert cell is not None
             clock.now += 3600
             records[cell.id] = record(plan, cell)
-            agenda.ended(cell, records[cell.id])
+            queue.ended(cell, records[cell.id])
         clock.now += 7200  # nobody runs it
     assert len(records) == 8
-    assert "wall_clock 8.5 does not hold" in agenda.stopped
+    assert "wall_clock 8.5 does not hold" in queue.stopped
 
 
 def test_a_search_ends_with_as_many_trials_in_every_arm(planned: Callable[..., Plan], tmp_path: Path) -> None:
     plan, clock = planned("{gpu_hours: 23}", SEARCH), Clock()
-    meter = Meter(plan, tmp_path, calibration(plan, 3600), clock)
-    done = work(Agenda(plan, {}, meter=meter), plan, clock)
+    meter = BudgetMeter(plan, tmp_path, calibration(plan, 3600), clock)
+    done = work(Queue(plan, {}, meter=meter), plan, clock)
     trials = Counter(cell.arm for cell in done if cell.spec.stage == "search")
     assert trials == dict.fromkeys([arm.id for arm in plan.arms], 3)
     assert not any(cell.spec.stage == "confirm" for cell in done)
@@ -151,7 +150,7 @@ def test_a_budget_below_one_seed_of_all_arms_is_refused_with_the_arithmetic(
     planned: Callable[..., Plan], tmp_path: Path
 ) -> None:
     def shortfall(plan: Plan, calibration: Calibration) -> str:
-        return Meter(plan, tmp_path, calibration).shortfall()
+        return BudgetMeter(plan, tmp_path, calibration).shortfall()
 
     plan = planned("{gpu_hours: 1.5}")
     assert shortfall(plan, calibration(plan, 3600)) == (

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from sweeps.cost.forecast import makespan
 from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced, shape_of
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.run.calibration import short_cells
 
 ZS2 = """\
@@ -42,7 +41,7 @@ ablations:
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Callable[[str], Plan]:
-    return lambda text: expand(load(write(text)))
+    return lambda text: load(write(text))
 
 
 def world(steps: int, clips: int, trained: bool, first: float = 0.0) -> Timed:

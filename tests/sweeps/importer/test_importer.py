@@ -17,8 +17,8 @@ from sweeps.importer.documents import read_documents
 from sweeps.importer.draft import draft, file_names, write
 from sweeps.importer.encoding import decode
 from sweeps.importer.meaning import Target, lexicon, words_of
-from sweeps.plan import expand
-from sweeps.plan.loading import SpecError, load
+from sweeps.plan import load
+from sweeps.study.document import SpecError
 
 ROOT = Path(__file__).resolve().parents[3]
 PLANS = ROOT / "tests" / "data" / "plans"
@@ -28,9 +28,7 @@ runner = CliRunner()
 def arms(study: Path) -> list[str]:
     """What each arm of a study is, as its tree."""
     return [
-        arm.system.model_dump_json()
-        for arm in expand(load(study)).arms
-        if not arm.part.startswith(("prediction", "trainable"))
+        arm.system.model_dump_json() for arm in load(study).arms if not arm.part.startswith(("prediction", "trainable"))
     ]
 
 
@@ -51,7 +49,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_published_plans_of_zs2_are_the_shipped_studies(imported: Path, mine: str, shipped: str) -> None:
-    drafted, study = load(imported / f"{mine}.yaml"), load(ROOT / "sweeps" / f"{shipped}.yaml")
+    drafted, study = load(imported / f"{mine}.yaml").study, load(ROOT / "sweeps" / f"{shipped}.yaml").study
     assert arms(imported / f"{mine}.yaml") == arms(ROOT / "sweeps" / f"{shipped}.yaml")
     assert (drafted.metrics, len(drafted.seeds)) == (study.metrics, len(study.seeds))
 
@@ -59,8 +57,8 @@ def test_published_plans_of_zs2_are_the_shipped_studies(imported: Path, mine: st
 @pytest.mark.parametrize("part", ["temporal_attention", "text_decomposer"])
 def test_published_plans_of_seer_are_the_shipped_studies(imported: Path, part: str) -> None:
     shipped = {"temporal_attention": "spatial_temporal_attention"}.get(part, part)
-    drafted = expand(load(imported / f"seer-{part.replace('_', '-')}.yaml"))
-    study = expand(load(ROOT / "sweeps" / "seer" / f"{shipped}.yaml"))
+    drafted = load(imported / f"seer-{part.replace('_', '-')}.yaml")
+    study = load(ROOT / "sweeps" / "seer" / f"{shipped}.yaml")
     # The shipped ones have two arms more, which say whether the model predicts at all.
     asked = [arm for arm in study.arms if arm.part not in ("prediction", "trainable")]
     assert [(arm.id, arm.changes) for arm in drafted.arms] == [(arm.id, arm.changes) for arm in asked]
@@ -156,7 +154,7 @@ def test_what_comes_instead(replacement: list[Any], ablation: dict[str, Any], tm
     assert question.todos == []
     assert question.ablations == [ablation]
     (tmp_path / "study.yaml").write_text(draft("study", question, tmp_path))
-    assert len(expand(load(tmp_path / "study.yaml")).arms) >= 2
+    assert len(load(tmp_path / "study.yaml").arms) >= 2
 
 
 @pytest.mark.parametrize(

@@ -584,7 +584,8 @@ def test_every_line_with_a_tab_is_named(problems: Problems) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    from sweeps.plan.loading import SpecError, load
+    from sweeps.plan import load
+    from sweeps.study.document import SpecError
 
     with pytest.raises(SpecError, match="cannot be read: No such file"):
         load(tmp_path / "nothing.yaml")

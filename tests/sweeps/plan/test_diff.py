@@ -10,9 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.diff import Diff, Sides, changes, differences
-from sweeps.plan.loading import load
 
 STUDY = """\
 name: sound
@@ -32,7 +31,7 @@ def planned(text: str) -> Plan:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.yaml"
         path.write_text(text, encoding="utf-8")
-        return expand(load(path))
+        return load(path)
 
 
 def compared(old: str, new: str) -> Diff:

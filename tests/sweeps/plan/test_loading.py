@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import IntUniform, Kinds, Uniform
-from sweeps.plan.loading import SpecError, Study, load
-from sweeps.study.document import Document, Mark
+from sweeps.plan import expansion, load, loading
+from sweeps.study.document import Document, Mark, SpecError
 from sweeps.study.reader import read
-from sweeps.study.types import Asha, Confirm, Search
+from sweeps.study.types import Asha, Confirm, Search, Study
 from trainables.data import ShapesData
 from trainables.data.prompts import PromptsData
 
@@ -64,7 +64,7 @@ tracking: {uri: "sqlite:///x.db"}
 
 
 def test_defaults(write: Write) -> None:
-    study = load(write(SOUND))
+    study = load(write(SOUND)).study
     assert study.seeds == (0, 1)
     assert study.question == ""
     assert study.data is None
@@ -77,7 +77,7 @@ def test_defaults(write: Write) -> None:
 
 
 def test_every_key_is_read(write: Write) -> None:
-    study = load(write(FULL))
+    study = load(write(FULL)).study
     assert study.name == "full.example-1"
     assert study.data == ShapesData(references=64)
     assert study.metrics == ("temporal_consistency", "clip_score")
@@ -103,18 +103,18 @@ def test_every_key_is_read(write: Write) -> None:
 
 
 def test_a_study_written_out_reads_back_the_same(write: Write) -> None:
-    study = load(write(FULL))
-    assert load(write(study.to_yaml())).model_dump() == study.model_dump()
+    study = load(write(FULL)).study
+    assert load(write(study.to_yaml())).study.model_dump() == study.model_dump()
 
 
 def test_prompts_of_ones_own_survive_writing_out(write: Write) -> None:
-    study = load(write(SOUND + "data: {layout: prompts, prompts: [a red circle]}\n"))
+    study = load(write(SOUND + "data: {layout: prompts, prompts: [a red circle]}\n")).study
     assert isinstance(study.data, PromptsData)
-    assert load(write(study.to_yaml())).model_dump() == study.model_dump()
+    assert load(write(study.to_yaml())).study.model_dump() == study.model_dump()
 
 
 def test_data_may_be_a_layouts_word(write: Write) -> None:
-    assert load(write(SOUND + "data: shapes\n")).data == ShapesData()
+    assert load(write(SOUND + "data: shapes\n")).study.data == ShapesData()
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ profiles:
 
 def test_a_profile_is_laid_over_the_study(write: Write) -> None:
     path = write(PROFILED)
-    assert load(path).protocol == {"clips": 2, "steps": 3}
-    study = load(path, "full")
+    assert load(path).study.protocol == {"clips": 2, "steps": 3}
+    study = load(path, "full").study
     assert study.protocol == {"clips": 8, "steps": 3}, "maps merge"
     assert len(study.seeds) == 16
     assert [ablation.part for ablation in study.ablations] == ["attention"], "lists are replaced"
     assert isinstance(study.data, PromptsData), "maps of another layout are replaced"
-    assert load(path, "long").protocol == {"clips": 2, "steps": 9}
+    assert load(path, "long").study.protocol == {"clips": 2, "steps": 9}
 
 
 def test_an_unknown_profile_is_refused(write: Write) -> None:
@@ -195,6 +195,19 @@ def test_an_unknown_profile_is_refused(write: Write) -> None:
         load(write(PROFILED), "ful")
     with pytest.raises(SpecError, match="--profile full -> "):
         load(write(SOUND), "full")
+
+
+def test_every_form_of_a_study_is_worked_out_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    expanded: list[Study] = []
+
+    def counted(study: Study, **more: bool) -> expansion.Expansion:
+        expanded.append(study)
+        return expansion.expand(study, **more)
+
+    monkeypatch.setattr(loading, "expand", counted)
+    plan = load(write(PROFILED), "full")
+    assert len(expanded) == 3, "the study, and with either profile"
+    assert [study for study in expanded if study is plan.study] == [plan.study]
 
 
 # -------------------------------------------------------------------------------------------------------- properties
@@ -208,7 +221,7 @@ def _outcome(content: bytes) -> Study | list[Any]:
         path = Path(folder) / "study.yaml"
         path.write_bytes(content)
         try:
-            return load(path)
+            return load(path).study
         except SpecError as error:
             return error.problems
 

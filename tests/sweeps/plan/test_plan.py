@@ -8,8 +8,8 @@ import pytest
 
 from models.streams import Streams
 from models.zs2 import ZS2, CrossFrameAttention, IndependentNoise, MomentumAttention, SharedNoise, TwoStage
-from sweeps.plan import Plan, expand, requirements
-from sweeps.plan.loading import SpecError, load
+from sweeps.plan import Plan, load, requirements
+from sweeps.study.document import SpecError
 from trainables.data import ClipsData
 
 Write = Callable[[str | bytes], Path]
@@ -25,7 +25,7 @@ seeds: 2
 
 @pytest.fixture
 def planned(write: Write) -> Callable[[str], Plan]:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 Planned = Callable[[str], Plan]
@@ -158,14 +158,14 @@ def test_the_protocol_starts_from_the_bases_card(planned: Planned) -> None:
 
 def test_motion_is_put_beside_consistency_and_said(write: Write) -> None:
     text = HEAD.replace("clip_score", "temporal_consistency") + "arms: {x: {noise: removed}}"
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     assert [metric.family for metric in plan.metrics] == ["temporal_consistency", "motion_magnitude"]
     assert plan.cells[0].spec.metrics == ("temporal_consistency", "motion_magnitude")
     assert any("motion_magnitude added" in note for note in plan.notes)
 
 
 def test_a_stand_in_never_has_the_published_name(write: Write) -> None:
-    plan = expand(load(write(HEAD.replace("clip_score", "fid, fvd") + "arms: {x: {noise: removed}}")))
+    plan = load(write(HEAD.replace("clip_score", "fid, fvd") + "arms: {x: {noise: removed}}"))
     assert [metric.key for metric in plan.metrics] == ["fd/shapes_clip", "fd/shapes_r3d"]
     assert all(metric.surrogate for metric in plan.metrics)
 
@@ -180,7 +180,7 @@ def test_notes_of_parts_reach_the_reader(planned: Planned) -> None:
 
 def hub_study(write: Write) -> Plan:
     text = HEAD.replace("base: shapes", "base: org/model@v1\ndata: shapes\nextractors: {clip: org/clip}")
-    return expand(load(write(text + "arms: {x: {noise: removed}}")))
+    return load(write(text + "arms: {x: {noise: removed}}"))
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_complete_folder_is_a_base(tmp_path: Path, write: Write) -> None:
         (base / part / "model.safetensors").touch()
     (base / "model_index.json").write_text("{}")
     text = HEAD.replace("base: shapes", f"base: {base}\ndata: shapes\nextractors: {{clip: org/clip}}")
-    plan = expand(load(write(text + "arms: {x: {noise: removed}}")))
+    plan = load(write(text + "arms: {x: {noise: removed}}"))
     assert plan.warnings == ()
     assert requirements(plan) == []
     assert plan.cells[0].spec.base == str(base)
@@ -236,7 +236,7 @@ def test_a_dataset_that_is_elsewhere_is_a_warning_and_keeps_this_machine_from_ru
     write: Write, tmp_path: Path
 ) -> None:
     text = HEAD + f"data: {{layout: ssv2, path: {tmp_path / 'none'}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     (warning,) = plan.warnings
     assert "none is not on this machine -> the folder of ssv2 clips" in warning
     assert [(problem.line, problem.path) for problem in requirements(plan)] == [(6, "data.path")]
@@ -245,7 +245,7 @@ def test_a_dataset_that_is_elsewhere_is_a_warning_and_keeps_this_machine_from_ru
 def test_annotations_are_read_before_a_run_and_every_wrong_line_is_told(write: Write, tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_text("path,text\na.mp4,\nb.mp4,rain\nb.mp4,snow\n")
     text = HEAD + f"data: {{layout: captions, path: {tmp_path}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     assert plan.warnings == ()
     wrong = [str(problem) for problem in requirements(plan)]
     assert len(wrong) == 2
@@ -260,7 +260,7 @@ def test_a_dataset_of_ones_own_has_references_and_prompts(write: Write, tmp_path
     lines = "".join(f"{number}.mp4,text {number}\n" for number in range(100))
     (tmp_path / "captions.csv").write_text("path,text\n" + lines)
     text = HEAD.replace("clip_score", "fvd") + f"data: {{layout: captions, path: {tmp_path}, held_out: 0.5}}\n"
-    plan = expand(load(write(text + "ablations: [{part: noise, action: REMOVE}]\n")))
+    plan = load(write(text + "ablations: [{part: noise, action: REMOVE}]\n"))
     data = plan.cells[0].spec.data
     assert isinstance(data, ClipsData)
     few, many = (data.prompts(Streams(3), clips) for clips in (4, 20))
@@ -272,7 +272,7 @@ def test_a_dataset_of_ones_own_has_references_and_prompts(write: Write, tmp_path
 def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> None:
     text = HEAD.replace("shapes", "stable-diffusion-v1-5") + "data: {layout: prompts, prompts: [a cat]}\n"
     text = text.replace("clip_score", "motion_magnitude") + "ablations: [{part: noise, action: REMOVE}]\n"
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     assert len(plan.cells) == 4
     (warning,) = plan.warnings
     assert "ships without weights, to plan with -> base: stable-diffusion-v1-5/stable-diffusion-v1-5" in warning
@@ -281,7 +281,7 @@ def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> N
 
 def test_a_network_that_is_absent_is_a_warning_and_keeps_a_run_from_starting(write: Write) -> None:
     text = HEAD.replace("clip_score", "fvd") + "protocol: {frames: 16}\nextractors: {i3d: ./nothing.pt}\n"
-    plan = expand(load(write(text + "ablations: [{part: noise, action: REMOVE}]\n")))
+    plan = load(write(text + "ablations: [{part: noise, action: REMOVE}]\n"))
     (warning,) = plan.warnings
     assert warning.startswith("there is nothing at ./nothing.pt; get I3D")
     assert [(problem.path, problem.message) for problem in requirements(plan)] == [("extractors.i3d", warning)]

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from models import SYSTEMS
 from models.system import EditError
 from models.zs2 import ZS2, Analytic, MomentumAttention, TwoStage
 from search_spaces import SPACES, Domain, Value
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import SpecError, load
-from sweeps.plan.search import Objective, SearchPlan, fronts
+from sweeps.plan import Plan, load
+from sweeps.plan.search import Objective, SearchPlan
+from sweeps.study.document import SpecError
 
 Write = Callable[[str | bytes], Path]
 Planned = Callable[[str], Plan]
@@ -35,7 +33,7 @@ BOTH = f"{{attention.mu: {{uniform: [0, 1]}}, noise.threshold: {{log_uniform: [0
 
 @pytest.fixture
 def planned(write: Write) -> Planned:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 def searched(plan: Plan) -> SearchPlan:
@@ -88,7 +86,7 @@ def test_every_key_of_a_search_is_read(planned: Planned) -> None:
 
 def test_objectives_in_a_list_have_their_own_directions(write: Write) -> None:
     text = HEAD.replace("temporal_consistency", "fid") + "search: {space: zs2_motion, objectives: [clip_score, fid]}"
-    search = searched(expand(load(write(text))))
+    search = searched(load(write(text)))
     assert search.objectives == (Objective("clip_score/shapes_clip", "max"), Objective("fd/shapes_clip", "min"))
 
 
@@ -97,7 +95,7 @@ def test_a_named_space_is_the_same_written_out(name: str, write: Write) -> None:
     system = name.partition("_")[0]
     head = HEAD.replace("zs2", system) + ("training: {steps: 9}\n" if SYSTEMS[system].is_trained else "")
     written = {path: domain.written() for path, domain in SPACES[name].items()}
-    named, plain = (searched(expand(load(write(f"{head}search: {{space: {space}}}")))) for space in (name, written))
+    named, plain = (searched(load(write(f"{head}search: {{space: {space}}}"))) for space in (name, written))
     assert named.identity == plain.identity
     assert named.arms == plain.arms
     assert set(named.arms[0].space) == set(SPACES[name])
@@ -112,7 +110,7 @@ def test_a_search_is_question_enough(planned: Planned) -> None:
 
 def test_a_profile_may_change_a_search(write: Write) -> None:
     text = HEAD + "search: {space: zs2_motion}\nprofiles: {full: {search: {trials_per_arm: 64}}}\n"
-    assert searched(expand(load(write(text), "full"))).trials_per_arm == 64
+    assert searched(load(write(text), "full")).trials_per_arm == 64
 
 
 # ------------------------------------------------------------------------------------------------------ spaces of arms
@@ -368,9 +366,7 @@ def test_a_search_becomes_another(change: str, planned: Planned) -> None:
 
 
 def test_more_seeds_leave_a_search_as_it_is(write: Write) -> None:
-    few, many = (
-        searched(expand(load(write(HEAD.replace("[3, 5]", seeds) + SEARCH)))) for seeds in ("[3]", "[3, 5, 9]")
-    )
+    few, many = (searched(load(write(HEAD.replace("[3, 5]", seeds) + SEARCH))) for seeds in ("[3]", "[3, 5, 9]"))
     assert few.identity == many.identity
     assert len(few.identity) == 16
 
@@ -378,43 +374,11 @@ def test_more_seeds_leave_a_search_as_it_is(write: Write) -> None:
 def test_fresh_seeds_are_nobody_elses_and_stay(write: Write) -> None:
     text = SEARCH + "  confirm: {top: 1, fresh_seeds: 3}\n"
     few, many, near = (
-        searched(expand(load(write(HEAD.replace("[3, 5]", seeds) + text)))).confirm_seeds
+        searched(load(write(HEAD.replace("[3, 5]", seeds) + text))).confirm_seeds
         for seeds in ("[3]", "[3, 5, 9]", "[3, 10001]")
     )
     assert few == many == (10_000, 10_001, 10_002)
     assert near == (10_000, 10_002, 10_003)
-
-
-# ----------------------------------------------------------------------------------------------------------- ranking
-
-GOALS = (Objective("a", "max"), Objective("b", "min"))
-
-
-def test_fronts_peel_off_what_nothing_beats() -> None:
-    values = [(1, 1), (2, 2), (0, 2), (2, 3), (3, 0), (0, 9)]
-    assert fronts(values, GOALS) == [[4], [1, 0], [3, 2], [5]]
-
-
-def test_with_one_objective_fronts_are_the_order() -> None:
-    assert fronts([(2,), (3,), (1,), (3,)], GOALS[:1]) == [[1, 3], [0], [2]]
-    assert fronts([(2,), (3,), (1,)], GOALS[1:]) == [[2], [0], [1]]
-    assert fronts([], GOALS) == []
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), max_size=25))
-def test_fronts_are_what_peeling_one_after_the_other_gives(values: list[tuple[int, int, int]]) -> None:
-    goals = (*GOALS, Objective("c", "max"))
-
-    def beats(one: int, other: int) -> bool:
-        a, b = ((values[place][0], -values[place][1], values[place][2]) for place in (one, other))
-        return a != b and all(x >= y for x, y in zip(a, b, strict=True))
-
-    left = set(range(len(values)))
-    for front in fronts(values, goals):
-        assert set(front) == {place for place in left if not any(beats(other, place) for other in left)}
-        assert [values[place][0] for place in front] == sorted((values[place][0] for place in front), reverse=True)
-        left -= set(front)
-    assert not left
 
 
 # ------------------------------------------------------------------------------------------------------------- notes
@@ -507,8 +471,8 @@ def test_all_mistakes_of_a_search_are_reported_together(write: Write) -> None:
 def test_working_a_search_out_needs_no_optuna(write: Write) -> None:
     study = write(HEAD + SEARCH)
     code = (
-        "import sys; from pathlib import Path; from sweeps.plan import expand; from sweeps.plan.loading import load;"
-        f"expand(load(Path({str(study)!r}))); print({{'optuna', 'ray', 'torch', 'numpy'}} & set(sys.modules))"
+        "import sys; from pathlib import Path; from sweeps.plan import load;"
+        f"load(Path({str(study)!r})); print({{'optuna', 'ray', 'torch', 'numpy'}} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 import sweeps
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
-from sweeps.study.types import schema
+from sweeps.plan import Plan, load
+from sweeps.study.schema import schema
 
 PACKAGE = Path(sweeps.__file__).parent
 STUDIES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.yaml"))
@@ -90,7 +89,7 @@ def test_the_studies_are_there() -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_what_a_study_resolves_to(study: str, request: pytest.FixtureRequest) -> None:
-    plan = expand(load(PACKAGE / study))
+    plan = load(PACKAGE / study)
     text = json.dumps(resolved(plan), indent=2, ensure_ascii=False) + "\n"
     compare_or_update(GOLDEN / study.replace(".yaml", ".json"), text, request.config.getoption("--update"))
 
@@ -146,7 +145,7 @@ def test_the_schema_refuses_what_the_reader_refuses(wrong: dict[str, Any]) -> No
 
 
 def test_temporal_momentum_asks_plan_001() -> None:
-    plan = expand(load(PACKAGE / "zs2/temporal_momentum.yaml"))
+    plan = load(PACKAGE / "zs2/temporal_momentum.yaml")
     mu = {arm.id: arm.system.model_dump()["attention"]["mu"] for arm in plan.arms}
     assert sorted(mu.values()) == [0, 0.6, 0.8, 0.98, 1]
     assert mu["control"] == 0.98
@@ -155,7 +154,7 @@ def test_temporal_momentum_asks_plan_001() -> None:
 
 
 def test_components_asks_plan_004() -> None:
-    plan = expand(load(PACKAGE / "zs2/components.yaml"))
+    plan = load(PACKAGE / "zs2/components.yaml")
     kinds = {arm.id: [part["kind"] for part in arm.system.model_dump().values()] for arm in plan.arms}
     assert kinds == {
         "control": ["two_stage", "momentum"],
@@ -168,7 +167,7 @@ def test_components_asks_plan_004() -> None:
 
 
 def test_noise_search_asks_plan_001() -> None:
-    plan = expand(load(PACKAGE / "zs2/noise_search.yaml"))
+    plan = load(PACKAGE / "zs2/noise_search.yaml")
     kinds = {arm.id: arm.system.model_dump()["noise"]["kind"] for arm in plan.arms}
     assert list(kinds.values()) == ["two_stage", "random_search", "analytic"]
     assert [metric.family for metric in plan.metrics][:2] == ["clip_score", "video_coherence"]
@@ -176,7 +175,7 @@ def test_noise_search_asks_plan_001() -> None:
 
 
 def test_kl_threshold_asks_plan_004() -> None:
-    plan = expand(load(PACKAGE / "zs2/kl_threshold.yaml"))
+    plan = load(PACKAGE / "zs2/kl_threshold.yaml")
     thresholds = {arm.id: arm.system.model_dump()["noise"]["threshold"] for arm in plan.arms}
     assert sorted(thresholds.values()) == [0.001, 0.01, 0.1, 1.0]
     assert thresholds["control"] == 0.01
@@ -192,7 +191,7 @@ def test_kl_threshold_asks_plan_004() -> None:
     ],
 )
 def test_searches_trade_consistency_against_motion(study: str, space: list[str]) -> None:
-    plan = expand(load(PACKAGE / f"zs2/{study}.yaml"))
+    plan = load(PACKAGE / f"zs2/{study}.yaml")
     assert plan.search is not None
     assert [list(arm.space) for arm in plan.search.arms] == [space]
     assert [(goal.key.split("/")[0], goal.direction) for goal in plan.search.objectives] == [
@@ -208,7 +207,7 @@ def test_searches_trade_consistency_against_motion(study: str, space: list[str])
 
 
 def test_the_quickstart_is_small_and_moves() -> None:
-    plan = expand(load(PACKAGE / "quickstart.yaml"))
+    plan = load(PACKAGE / "quickstart.yaml")
     assert [arm.id for arm in plan.arms] == [
         "control",
         "attention=removed",

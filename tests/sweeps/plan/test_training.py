@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.training import AdamW
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import SpecError, load
+from sweeps.plan import Plan, load
+from sweeps.study.document import SpecError
 
 Write = Callable[[str], Path]
 HEAD = """\
@@ -23,7 +23,7 @@ ABLATIONS = "ablations: [{part: text_decomposer, action: REMOVE}]\n"
 
 @pytest.fixture
 def planned(write: Write) -> Callable[[str], Plan]:
-    return lambda text: expand(load(write(text)))
+    return lambda text: load(write(text))
 
 
 def trainings(plan: Plan) -> dict[str, AdamW]:

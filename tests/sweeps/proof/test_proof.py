@@ -19,10 +19,10 @@ from models.seer.temporal import FrameConcatenation
 from models.system import System
 from models.zs2 import ZS2, CrossFrameAttention, SelfAttention
 from sweeps.__main__ import app
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.proof import PROOF, ArmProof, Proof, proof_key, proved, read_proof
-from sweeps.proof.making import behaviour_of, prove
+from sweeps.proof.outputs import behaviour_of
+from sweeps.proof.proving import prove
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDIES = [ROOT / "sweeps" / "quickstart.yaml", *sorted((ROOT / "sweeps").glob("*/*.yaml"))]
@@ -40,7 +40,7 @@ SEER_STUDY = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 2\ntra
 def planned(tmp_path: Path) -> Callable[[str], Plan]:
     def put(text: str) -> Plan:
         (tmp_path / "study.yaml").write_text(text)
-        return expand(load(tmp_path / "study.yaml"))
+        return load(tmp_path / "study.yaml")
 
     return put
 
@@ -56,7 +56,7 @@ def proofs(plan: Plan) -> dict[str, ArmProof]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_every_arm_of_every_shipped_study_does_what_it_says(study: Path) -> None:
-    for one in prove(expand(load(study))):
+    for one in prove(load(study)):
         assert one.problems == (), one.arm
         assert one.difference is not None, "it runs at tiny width"
         assert one.without_gradient == ()
@@ -199,7 +199,7 @@ def test_a_proof_is_made_once_and_anew_where_arms_change(
     plan = planned(ZS2_STUDY + "  - {part: attention, action: REMOVE}\n")
     made: list[Any] = []
     one = ArmProof(arm="control", parameters=1, flops=2)
-    monkeypatch.setattr("sweeps.proof.making.prove", lambda plan: made.append(plan) or (one,))
+    monkeypatch.setattr("sweeps.proof.proving.prove", lambda plan: made.append(plan) or (one,))
     first = proved(plan, tmp_path / "folder")
     assert proved(plan, tmp_path / "folder") == first == read_proof(tmp_path / "folder")
     assert len(made) == 1
@@ -216,7 +216,7 @@ def test_nothing_runs_where_a_proof_has_a_problem(
 ) -> None:
     plan = planned(ZS2_STUDY + "  - {part: attention, action: REMOVE}\n")
     wrong = ArmProof(arm="attention=removed", parameters=1, flops=1, problems=("it changes nothing",))
-    monkeypatch.setattr("sweeps.proof.making.prove", lambda plan: (wrong,))
+    monkeypatch.setattr("sweeps.proof.proving.prove", lambda plan: (wrong,))
     runner = CliRunner()
     done = runner.invoke(app, ["run", str(tmp_path / "study.yaml"), "--storage", str(tmp_path / "runs")])
     assert done.exit_code == 2, done.output

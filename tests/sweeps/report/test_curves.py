@@ -8,7 +8,7 @@ from sweeps.plan import Plan
 from sweeps.report.curves import curve, moved_values
 from sweeps.report.figures import Plot
 from sweeps.report.table import Report, build
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 
 Planned = Callable[[str], Plan]
 Simulated = Callable[..., dict[str, Record]]

@@ -2,11 +2,11 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 from sweeps.report.exports import to_csv, to_json, to_values_csv
 from sweeps.report.table import Report
-from sweeps.results.comparison import Summary
+from sweeps.report.verdicts import verdict_words
 
 DOCUMENTED = {"mean", "sd", "n", "difference", "low", "high"}
 ADDED = {"low_mean", "high_mean", "p_value", "p_corrected", "smallest_p", "correlation", "verdict"}
@@ -20,7 +20,9 @@ def test_json_has_the_documented_form(report: Report) -> None:
         assert set(arm["metrics"]) == keys, "the study's metrics only"
         for key, numbers in arm["metrics"].items():
             assert set(numbers) == DOCUMENTED | ADDED
-            assert numbers == asdict(row.metrics[key]), "unrounded"
+            summary = row.metrics[key]
+            expected = {name: value for name, value in asdict(summary).items() if name in DOCUMENTED | ADDED}
+            assert numbers == expected | {"verdict": verdict_words(summary)}, "unrounded"
         assert (arm["failed"], arm["missing"]) == (row.failed, row.missing)
     assert found["caption"] == report.caption
     assert found["errors"] == list(report.errors)
@@ -45,10 +47,10 @@ def test_csv_reads_back_as_the_numbers(report: Report) -> None:
     for row in report.rows:
         for metric in report.metrics:
             line = by_place[row.id, metric.key]
-            for field in fields(Summary):
-                value = getattr(row.metrics[metric.key], field.name)
-                read = line[field.name]
-                assert (read == value) if isinstance(value, str) else (float(read) if read else None) == value
+            summary = row.metrics[metric.key]
+            for name in (DOCUMENTED | ADDED) - {"verdict"}:
+                assert (float(line[name]) if line[name] else None) == getattr(summary, name)
+            assert line["verdict"] == verdict_words(summary)
             assert line["direction"] == metric.direction
             assert int(line["failed"]) == row.failed
             assert line["changes"] == row.changes

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.report.table import Report, build
 from sweeps.results.comparison import ArmRow, is_context
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 from sweeps.statistics.paired import ALPHA, smallest_p
 from trainables.trial_spec import RESULT, Result, Score
 
@@ -46,7 +46,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
         if (arms, seeds) not in known:
             path = folder / "study.yaml"
             path.write_text(STUDY.format(seeds=seeds, values=[i / arms for i in range(arms)]))
-            known[arms, seeds] = expand(load(path))
+            known[arms, seeds] = load(path)
         return known[arms, seeds]
 
     return plan

@@ -7,10 +7,10 @@ from sweeps.report.figures import COLOURS, SERIES, Plot
 from sweeps.report.plots import plots
 from sweeps.report.search_plots import best_so_far, front, importances, search_plots
 from sweeps.report.table import Report
-from sweeps.results.search import SearchReport
+from sweeps.results.search import SearchFindings
 
 
-def search_of(report: Report) -> SearchReport:
+def search_of(report: Report) -> SearchFindings:
     assert report.search is not None
     return report.search
 

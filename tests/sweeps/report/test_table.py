@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.plan.loading import load
 from sweeps.report.table import Report, build
+from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.statistics.paired import holm
 from trainables.provenance import commit
 
@@ -39,7 +39,7 @@ Value = Callable[[Cell], float]
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Planned:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
@@ -202,7 +202,7 @@ def test_one_seed_has_differences_and_no_evidence(planned: Planned) -> None:
     found = build(plan, done(plan, noisy({}))).rows[1].metrics[FID]
     assert found.difference is not None
     assert (found.low, found.sd, found.p_value, found.correlation) == (None, None, 1.0, None)
-    assert found.verdict == "no evidence with 1 seed"
+    assert verdict_words(found) == "no evidence with 1 seed"
 
 
 # ------------------------------------------------------------------------------------------------------------ verdicts
@@ -211,7 +211,7 @@ def test_one_seed_has_differences_and_no_evidence(planned: Planned) -> None:
 def test_verdicts_follow_the_direction_and_context_has_none(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 8")
     report = build(plan, done(plan, noisy({"noise=removed": 2, "attention=removed": -2})))
-    verdicts = {key: [row.metrics[key].verdict for row in report.rows] for key in (FLICKERING, MOTION, FID)}
+    verdicts = {key: [verdict_words(row.metrics[key]) for row in report.rows] for key in (FLICKERING, MOTION, FID)}
     nothing = "no evidence with 8 seeds"
     assert verdicts == {
         FLICKERING: ["", "better", "worse", nothing],
@@ -225,14 +225,14 @@ def test_an_interval_without_zero_is_no_verdict(planned: Planned) -> None:
     found = build(plan, done(plan, noisy({"noise=removed": 2}))).rows[1].metrics[FLICKERING]
     assert found.low is not None
     assert found.low > 1
-    assert found.verdict == "no evidence with 4 seeds"
+    assert verdict_words(found) == "no evidence with 4 seeds"
 
 
 def test_a_margin_shows_equivalence(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 6\nmargins: {temporal_flickering: 0.4}")
     report = build(plan, done(plan, noisy({"noise=removed": 2})))
-    assert [row.metrics[FLICKERING].verdict for row in report.rows[2:]] == ["equivalent within 0.4"] * 2
-    assert [row.metrics[FID].verdict for row in report.rows[2:]] == ["no evidence with 6 seeds"] * 2
+    assert [verdict_words(row.metrics[FLICKERING]) for row in report.rows[2:]] == ["equivalent within 0.4"] * 2
+    assert [verdict_words(row.metrics[FID]) for row in report.rows[2:]] == ["no evidence with 6 seeds"] * 2
     assert f"Equivalent within a margin ({FLICKERING} 0.4)" in report.caption
 
 
@@ -243,7 +243,7 @@ def test_equivalence_is_corrected_for_the_number_of_arms(planned: Planned) -> No
     for text, verdict in (("arms: {x: {noise: removed}}\n", f"equivalent within {margin:g}"), (ARMS, "no evidence")):
         plan = planned(f"{text}seeds: 6\nmargins: {{fid: {margin}}}")
         report = build(plan, done(plan, lambda cell: (-1.0) ** cell.seed * (cell.arm != "control")))
-        assert report.rows[1].metrics[FID].verdict.startswith(verdict)
+        assert verdict_words(report.rows[1].metrics[FID]).startswith(verdict)
 
 
 # ------------------------------------------------------------------------------------------------------ caption, notes
@@ -331,7 +331,7 @@ def test_an_arm_scored_otherwise_in_every_cell_has_no_difference(planned: Planne
         records[cell_of(plan, "control", seed).id].settings[FID] = "another number of clips"
     rows = build(plan, records).rows
     assert [row.metrics[FID].n for row in rows] == [4, 0, 0, 0]
-    assert all(row.metrics[FID].difference is None and row.metrics[FID].verdict == "" for row in rows)
+    assert all(row.metrics[FID].difference is None and row.metrics[FID].verdict is None for row in rows)
     assert rows[1].metrics[FLICKERING].difference is not None
 
 

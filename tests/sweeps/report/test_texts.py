@@ -5,6 +5,7 @@ import pytest
 from sweeps.report import texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow, Summary
+from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import sampled_text
 
 CLIP, FD = "clip_score/shapes_clip", "fd/shapes_clip"
@@ -20,7 +21,7 @@ ARM = row(
     "arm",
     Summary(
         mean=71.0, sd=2.0, n=3, low_mean=66.0, high_mean=76.0, difference=0.4877, low=-0.2, high=1.1754,
-        p_value=0.25, p_corrected=0.25, smallest_p=0.25, verdict="no evidence with 3 seeds",
+        p_value=0.25, p_corrected=0.25, smallest_p=0.25, verdict=Verdict.INCONCLUSIVE, pairs=3,
     ),
 )  # fmt: skip
 
@@ -54,8 +55,9 @@ def test_marks_stand_only_after_the_correction(p: float | None, mark: str) -> No
 
 
 def test_a_verdict_without_evidence_is_no_finding() -> None:
-    assert texts.entries([CONTROL, ARM], CLIP)[1].finding == ""
-    equivalent = replace(ARM.metrics[CLIP], verdict="equivalent within 0.5")
+    inconclusive = texts.entries([CONTROL, ARM], CLIP)[1]
+    assert (inconclusive.verdict, inconclusive.finding) == ("no evidence with 3 seeds", "")
+    equivalent = replace(ARM.metrics[CLIP], verdict=Verdict.EQUIVALENT, margin=0.5)
     assert texts.entries([CONTROL, row("arm", equivalent)], CLIP)[1].finding == "equivalent within 0.5"
 
 

@@ -14,7 +14,8 @@ from sweeps.plan import Plan
 from sweeps.report import build, main, print_terminal, save
 from sweeps.report.table import Report
 from sweeps.report.writers import Format
-from sweeps.results.ledger import Ledger, Record
+from sweeps.results.ledger import Ledger
+from sweeps.results.record import Record
 
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json", "latex", "html")
 
@@ -97,10 +98,10 @@ def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path
     study = tmp_path / "study.yaml"
     study.write_text(report.plan.study.to_yaml(), encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from sweeps.plan import expand; from sweeps.plan.loading import load\n"
+        "import sys; from pathlib import Path; from sweeps.plan import load\n"
         "from sweeps.report import main\n"
         "study, storage, folder = map(Path, sys.argv[1:])\n"
-        "code = main(expand(load(study)), storage, 'html', folder)\n"
+        "code = main(load(study), storage, 'html', folder)\n"
         "heavy = {'ray', 'mlflow', 'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
         "sys.exit(f'{heavy} imported' if heavy else code)\n"
     )

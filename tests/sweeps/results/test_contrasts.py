@@ -14,7 +14,7 @@ from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 
 FACTORIAL = """\
 design: factorial

@@ -1,18 +1,18 @@
 """Whether every arm was given the same, and who says so where it was not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.plan.search import SearchPlan
-from sweeps.report import texts
+from sweeps.report import spent, texts
 from sweeps.report.table import Report, build
-from sweeps.results.effort import audit
-from sweeps.results.ledger import Record
+from sweeps.results.effort import Unequal, audit
+from sweeps.results.record import Record
+from sweeps.results.winners import trials_of
 from trainables.trial_spec import Result, Score
 
 STUDY = """\
@@ -37,7 +37,7 @@ search:
 
 @pytest.fixture
 def plan(write: Callable[[str], Path]) -> Callable[[str], Plan]:
-    return lambda more="": expand(load(write(STUDY + more)))
+    return lambda more="": load(write(STUDY + more))
 
 
 def record(cell: object, status: str = "done", value: float = 1.0, updates: float | None = None) -> Record:
@@ -53,6 +53,10 @@ def record(cell: object, status: str = "done", value: float = 1.0, updates: floa
         "finished": "",
     }
     return Record.of(Result.model_validate(whole))
+
+
+def words(unequal: Iterable[Unequal]) -> tuple[str, ...]:
+    return tuple(map(spent.in_words, unequal))
 
 
 def done(plan: Plan) -> dict[str, Record]:
@@ -75,13 +79,13 @@ def test_an_arm_that_asks_for_more_training_is_remarked_and_one_that_got_more_is
     records = done(planned)
     found = audit(planned, records, planned.study.all_seeds)
     assert found.problems == ()
-    assert found.remarks == (
+    assert words(found.remarks) == (
         "training.steps=40: 40 updates a cell, the control's have 20: this is what the arm changes",
     )
     other = planned.cells[1]
     assert other.arm == "temporal_attention=removed"
     records = {key: replace(one, clips=5) if one.arm == other.arm else one for key, one in records.items()}
-    assert audit(planned, records, planned.study.all_seeds).problems == (
+    assert words(audit(planned, records, planned.study.all_seeds).problems) == (
         "temporal_attention=removed: 5 clips a cell, the control's have 3",
     )
 
@@ -101,11 +105,11 @@ def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., P
     planned = plan(SEARCH)
     search, records = searched(planned)
     assert audit(planned, records, planned.study.all_seeds).problems == ()
-    trials = {arm.arm.id: search.trials_of(arm.arm.id, records) for arm in search.arms}
+    trials = {arm.arm.id: trials_of(search, arm.arm.id, records) for arm in search.arms}
     last = trials["control"][-1]
     one_failed = records | {last.cell_id: replace(last, status="failed", scores={})}
     (problem,) = audit(planned, one_failed, planned.study.all_seeds).problems
-    assert problem == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
+    assert spent.in_words(problem) == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
     others = {found[-1].cell_id: replace(found[-1], status="failed", scores={}) for found in trials.values()}
     assert audit(planned, records | others, planned.study.all_seeds).problems == (), "all arms lost as much"
 
@@ -113,20 +117,20 @@ def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., P
 def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(plan: Callable[..., Plan]) -> None:
     planned = plan(SEARCH)
     search, records = searched(planned)
-    behind = search.trials_of("control", records)
+    behind = trials_of(search, "control", records)
     some = {key: one for key, one in records.items() if one not in behind[1:]}
     (problem,) = audit(planned, some, planned.study.all_seeds).problems
-    assert problem == "control: 1 of 4 trials came to something, and more of another arm"
+    assert spent.in_words(problem) == "control: 1 of 4 trials came to something, and more of another arm"
     none = {key: one for key, one in records.items() if one not in behind}
     found = audit(planned, none, planned.study.all_seeds)
     assert found.problems == ()
-    assert "control: 0 of 4 trials came to something" in found.remarks[0]
+    assert "control: 0 of 4 trials came to something" in spent.in_words(found.remarks[0])
 
 
 def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:
     planned = plan(SEARCH)
     search, records = searched(planned)
-    last = search.trials_of("control", records)[-1]
+    last = trials_of(search, "control", records)[-1]
     stopped = record(search.trial("control", last.trial or 0, last.sampled), "pruned", updates=7)
     effort = audit(planned, records | {last.cell_id: stopped}, planned.study.all_seeds).efforts[0]
     assert (effort.trials, effort.updates, effort.clips) == (4, 2 * 20 + 3 * 20 + 7, 2 * 3 + 3 * 3)
@@ -135,7 +139,7 @@ def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Pla
 def test_each_arm_at_its_own_best_is_set_against_the_control_at_its_own(plan: Callable[..., Plan]) -> None:
     planned = plan(SEARCH)
     search, records = searched(planned)
-    winners = {space.arm.id: [search.trials_of(space.arm.id, records)[-1].sampled] for space in search.arms}
+    winners = {space.arm.id: [trials_of(search, space.arm.id, records)[-1].sampled] for space in search.arms}
     for cell in search.confirmation(winners):
         gain = 0.0 if cell.spec.trial is None else 10.0 if cell.arm == "control" else 4.0
         records[cell.id] = record(cell, value=gain + 0.1 * cell.seed)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import SpecError, load
+from sweeps.plan import Plan, load
 from sweeps.report.exports import to_json
 from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
+from sweeps.study.document import SpecError
 from trainables.trial_spec import Result, Score
 
 STUDY = """\
@@ -30,7 +30,7 @@ WORSE = "{claim: it needs it, metric: clip_score, expect: worse}"
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Callable[..., Plan]:
-    return lambda hypothesis, more="": expand(load(write(STUDY.format(hypothesis=hypothesis, more=more))))
+    return lambda hypothesis, more="": load(write(STUDY.format(hypothesis=hypothesis, more=more)))
 
 
 def records(plan: Plan, effect: float, spread: float = 0.1) -> dict[str, Record]:

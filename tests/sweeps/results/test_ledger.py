@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.results.ledger import UNREADABLE, Ledger, Record
+from sweeps.results.ledger import UNREADABLE, Ledger
+from sweeps.results.record import Record
 from trainables.trial_spec import RESULT, Result, Score, TrialSpec
 
 

@@ -10,6 +10,7 @@ from scipy import stats
 from sweeps.report.exports import to_json
 from sweeps.report.page import to_html
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_words
 from sweeps.results.robustness import Robustness, _examined, examine
 from sweeps.statistics.paired import paired_difference
 from sweeps.statistics.power import seeds_for
@@ -34,7 +35,7 @@ def test_other_tests_are_scipys() -> None:
 def test_one_seed_that_decides_is_named() -> None:
     stable = looked_at([1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 0.98])
     assert (stable.excludes_zero, stable.without_any) == (True, True)
-    assert stable.verdict == "stands: without any one seed, and by each test"
+    assert robustness_words(stable) == "stands: without any one seed, and by each test"
     differences = [0.30, 0.02, 0.28, 0.01, 0.30, 0.29]
     hanging = looked_at(differences)
     assert hanging.excludes_zero
@@ -42,15 +43,17 @@ def test_one_seed_that_decides_is_named() -> None:
     lows = [stats.ttest_1samp(np.delete(differences, k), 0.0).confidence_interval(0.95).low for k in range(6)]
     assert min(lows) < 0
     assert hanging.seed == 10 + int(np.argmin(lows))
-    assert hanging.verdict == f"hangs on one seed (worst without seed {hanging.seed})"
+    assert robustness_words(hanging) == f"hangs on one seed (worst without seed {hanging.seed})"
 
 
 def test_what_is_not_shown_says_how_many_seeds_would() -> None:
     few = looked_at([1.0, 1.1, 0.9, 1.0], p_corrected=0.38, num_arms=3)
-    assert few.verdict.startswith("the interval excludes zero, but 4 seeds cannot make the test say so: about 7 seeds")
+    assert robustness_words(few).startswith(
+        "the interval excludes zero, but 4 seeds cannot make the test say so: about 7 seeds"
+    )
     nothing = looked_at([0.1, -0.1, 0.1, -0.1], p_corrected=1.0)
     assert nothing.seeds_needed is None
-    assert nothing.verdict == "not shown; if it is what it seems, more than 1,000 seeds would show it"
+    assert robustness_words(nothing) == "not shown; if it is what it seems, more than 1,000 seeds would show it"
 
 
 @pytest.mark.parametrize(("effect", "num_arms"), [(1.0, 1), (0.7, 4), (2.0, 6)])
@@ -83,4 +86,4 @@ def test_page_and_json_have_them(report: Report) -> None:
     assert len(json.loads(to_json(report))["robustness"]) == len(found) > 0
     page = to_html(report, [], [])
     assert "Would it stand?" in page
-    assert found[0].verdict in page
+    assert robustness_words(found[0]) in page

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.plan import Plan, expand
+from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.plan.loading import load
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
+from sweeps.results.record import Record
 from sweeps.statistics.paired import paired_difference
+from sweeps.statistics.verdicts import Verdict
 
 HEAD = """\
 name: searched
@@ -35,7 +35,7 @@ Value = Callable[[Cell], float]
 
 @pytest.fixture
 def planned(write: Callable[[str], Path]) -> Planned:
-    return lambda text: expand(load(write(HEAD + text)))
+    return lambda text: load(write(HEAD + text))
 
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
@@ -93,16 +93,17 @@ def test_trials_are_listed_and_in_no_row(planned: Planned) -> None:
     assert (found.trials[1].status, found.trials[1].values) == ("failed", {})
     assert found.trials[3].sampled == {"attention.mu": 0.6}
     assert found.trials[3].values == {FLICKERING: 0.6, MOTION: 10.6, FID: -0.6}
-    assert "control: 4 of 4 trials, 1 failed." in found.notes
-    assert any("none is shown to be better" in note for note in found.notes)
+    assert "control: 4 of 4 trials, 1 failed." in report.search_notes
+    assert any("none is shown to be better" in note for note in report.search_notes)
 
 
 def test_trials_of_another_search_do_not_count(planned: Planned) -> None:
     plan, other = planned(SEARCH), planned(SEARCH + "  seed: 5\n")
-    found = build(plan, searched(other, mu)).search
+    report = build(plan, searched(other, mu))
+    found = report.search
     assert found is not None
     assert (found.trials, found.pareto) == ((), ())
-    assert "control: 0 of 4 trials." in found.notes
+    assert "control: 0 of 4 trials." in report.search_notes
 
 
 def test_one_objective_has_a_best_trial_in_each_arm(planned: Planned) -> None:
@@ -117,10 +118,11 @@ def test_a_trial_that_did_not_end_well_is_not_the_best(planned: Planned, status:
     plan = planned(SEARCH)
     records = searched(plan, mu)
     records = {key: replace(found, status=status) if found.trial == 3 else found for key, found in records.items()}
-    found = build(plan, records).search
+    report = build(plan, records)
+    found = report.search
     assert found is not None
     assert [(trial.arm, trial.number) for trial in found.pareto] == [("control", 2), ("noise=removed", 2)]
-    assert f"control: 4 of 4 trials, 1 {status}." in found.notes
+    assert f"control: 4 of 4 trials, 1 {status}." in report.search_notes
 
 
 def test_trials_of_other_code_are_said(planned: Planned) -> None:
@@ -128,11 +130,8 @@ def test_trials_of_other_code_are_said(planned: Planned) -> None:
     records = searched(plan, mu)
     first = next(iter(records))
     records[first] = replace(records[first], code_hash="old", finished="2024-01-01T00:00:00+00:00")
-    found = build(plan, records).search
-    assert found is not None
-    assert (
-        "1 of 8 trials and confirmations were done by other code than the newest, which may not compare." in found.notes
-    )
+    other = "1 of 8 trials and confirmations were done by other code than the newest, which may not compare."
+    assert other in build(plan, records).search_notes
 
 
 def test_several_objectives_have_one_front_over_all_arms(planned: Planned) -> None:
@@ -170,10 +169,10 @@ def test_winners_are_compared_with_the_control_as_it_stands(planned: Planned) ->
     search = plan.search
     assert search is not None
     records = searched(plan, mu) | {cell.id: record(cell, 1.0) for cell in plan.cells}
-    before = build(plan, records).search
-    assert before is not None
-    assert before.confirmed == ()
-    assert any("yet" in note for note in before.notes)
+    before = build(plan, records)
+    assert before.search is not None
+    assert before.search.confirmed == ()
+    assert any("yet" in note for note in before.search_notes)
     cells = search.confirmation({"control": [{"attention.mu": 0.6}], "noise=removed": [{"attention.mu": 0.6}]})
     effects = {("control", None): 0.0, ("control", 0): 1.0, ("noise=removed", 0): -0.02}
 
@@ -198,8 +197,8 @@ def test_winners_are_compared_with_the_control_as_it_stands(planned: Planned) ->
     expected = paired_difference(arm, reference)
     found = tuned.metrics[FLICKERING]
     assert (found.difference, found.p_value, found.p_corrected) == (expected.difference, 2 / 2**7, 4 / 2**7)
-    assert (found.verdict, other.metrics[FLICKERING].verdict) == ("better", "no evidence with 6 seeds")
-    assert "Winners on 7 fresh seeds, against the control as it stands on the same." in report.search.notes
-    assert any("corrected over 2 arms 0.031" in note for note in report.search.notes)
+    assert (found.verdict, other.metrics[FLICKERING].verdict) == (Verdict.BETTER, Verdict.INCONCLUSIVE)
+    assert "Winners on 7 fresh seeds, against the control as it stands on the same." in report.search_notes
+    assert any("corrected over 2 arms 0.031" in note for note in report.search_notes)
     assert report.errors == (f"noise=removed winner 1 seed {lost.seed}: no luck",)
     assert all(row.metrics[FLICKERING].n == 2 for row in report.rows)  # the plan's own seeds, and no others

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from sweeps.plan import expand
-from sweeps.plan.loading import load
-from sweeps.run.tune import connect, disconnect
+from sweeps.plan import load
+from sweeps.run.cluster import connect, disconnect
 from trainables import worker
 from trainables.cell_files import TRAINED
 from trainables.group import Group
@@ -152,7 +151,7 @@ def ray_here() -> Iterator[None]:
 def cell(tiny_training: Callable[[int], str], tmp_path: Path) -> TrialSpec:
     study = tmp_path / "study.yaml"
     study.write_text(tiny_training(40) + "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2}\n")
-    spec = expand(load(study)).cells[0].spec
+    spec = load(study).cells[0].spec
     return spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"workers": 2, "gpus_per_worker": 0.0})})
 
 

@@ -10,11 +10,12 @@ import optuna
 import pytest
 
 from search_spaces import Value
-from sweeps.plan import Cell, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Cell, load
 from sweeps.plan.search import SearchPlan
-from sweeps.results.ledger import Record
-from sweeps.run.proposer import ArmSearch, importances
+from sweeps.results.importances import importances
+from sweeps.results.record import Record
+from sweeps.results.winners import trials_of, winners
+from sweeps.run.proposer import ArmSearch
 from trainables.trial_spec import Status
 
 Write = Callable[[str | bytes], Path]
@@ -41,7 +42,7 @@ def searched(write: Write) -> Searched:
     def plan(space: str, *, more: str = "", arms: str = "", metrics: str = "clip_score", **keys: object) -> SearchPlan:
         lines = "".join(f"  {key}: {value}\n" for key, value in {"space": space, **keys}.items())
         head = HEAD.replace("clip_score", metrics)
-        planned = expand(load(write(f"{head}{more}{arms}search:\n{lines}"))).search
+        planned = load(write(f"{head}{more}{arms}search:\n{lines}")).search
         assert planned is not None
         return planned
 
@@ -101,6 +102,32 @@ def samples(cells: Iterable[Cell]) -> list[dict[str, Value]]:
     return [cell.spec.sampled for cell in cells]
 
 
+def by_optuna(search: ArmSearch, top: int) -> list[dict[str, Value]]:
+    """The best samples of the Optuna study itself: its own Pareto fronts, one taken off after the other."""
+    distinct: dict[tuple[tuple[str, Value], ...], optuna.trial.FrozenTrial] = {}
+    for trial in search._study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        distinct.setdefault(tuple(trial.params.items()), trial)
+    left, best = list(distinct.values()), []
+    sign = -1 if search._study.directions[0].name == "MAXIMIZE" else 1
+    while left and len(best) < top:
+        study = optuna.create_study(directions=search._study.directions)
+        study.add_trials(left)
+        if len(study.directions) == 1:
+            front = [trial for trial in left if trial.values == study.best_trial.values]
+        else:
+            params = [trial.params for trial in study.best_trials]
+            front = [trial for trial in left if trial.params in params]
+        front.sort(key=lambda trial: (sign * trial.values[0], trial.number))
+        number = top - len(best)
+        if 1 < number < len(front):
+            shown = [front[round(step * (len(front) - 1) / (number - 1))] for step in range(number)]
+        else:
+            shown = front[:number]
+        best += [dict(trial.params) for trial in shown]
+        left = [trial for trial in left if trial not in front]
+    return best
+
+
 # --------------------------------------------------------------------------------------------------------- proposals
 
 
@@ -142,11 +169,12 @@ def test_a_search_goes_on_from_the_ledger_as_if_undisturbed(
         assert (after.asked, after.finished) == (len(before), len(before))
         again = before + run(after, plan, score, records)
         assert [(cell.spec.trial, cell.id) for cell in again] == [(cell.spec.trial, cell.id) for cell in cells]
-        assert after.winners(3) == undisturbed.winners(3)
+        assert winners(plan, plan.arms[0], records, 3) == by_optuna(after, 3) == by_optuna(undisturbed, 3)
     finished = begun(plan, whole)
     assert finished.ask() is None
     assert finished.done
-    assert finished.winners(3) == undisturbed.winners(3)
+    for top in (1, 3, 99):
+        assert winners(plan, plan.arms[0], whole, top) == by_optuna(finished, top) == by_optuna(undisturbed, top)
 
 
 def test_what_was_interrupted_is_proposed_once_more(searched: Searched) -> None:
@@ -206,15 +234,15 @@ def test_results_of_other_searches_and_arms_are_passed_over(searched: Searched) 
     plan = searched(NUMBERS, arms="arms: {x: {noise.candidates: 3}}\n")
     records: dict[str, Record] = {}
     cells = run(begun(plan), plan, hill, records, most=3)
-    assert [record.trial for record in plan.trials_of("control", records)] == [0, 1, 2]
-    assert plan.trials_of("x", records) == []
+    assert [record.trial for record in trials_of(plan, "control", records)] == [0, 1, 2]
+    assert trials_of(plan, "x", records) == []
     other = searched(NUMBERS, search_sampler="random", arms="arms: {x: {noise.candidates: 3}}\n")
-    assert other.trials_of("control", records) == []
+    assert trials_of(other, "control", records) == []
     of_x = ArmSearch(plan, plan.space_of("x"), records)
     run(of_x, plan, hill, records, most=2)
     changed = searched(NUMBERS, arms="arms: {x: {noise.candidates: 4}}\n")
     assert changed.identity == plan.identity
-    assert [len(changed.trials_of(arm, records)) for arm in ("control", "x")] == [3, 0], "x is another arm now"
+    assert [len(trials_of(changed, arm, records)) for arm in ("control", "x")] == [3, 0], "x is another arm now"
     assert ArmSearch(changed, changed.space_of("control"), records).asked == len(cells)
     assert ArmSearch(changed, changed.space_of("x"), records).asked == 0
 
@@ -261,7 +289,9 @@ def test_failed_stopped_and_lost_trials_are_told_as_such(sampler: str, objective
     names = ["COMPLETE", "FAIL", "PRUNED", "FAIL", "FAIL", "FAIL"]
     assert [trial.state.name for trial in search._study.trials] == names * 4
     assert (search.asked, search.finished) == (24, 24)
-    assert len(search.winners(99)) == 4
+    best = winners(plan, plan.arms[0], records, 99)
+    assert len(best) == 4
+    assert best == by_optuna(search, 99)
     states = [trial.state.name for trial in begun(plan, records)._study.trials]
     known = [number for number in range(23) if names[number % 6] != "FAIL" or number % 6 == 1]
     assert [states[number] for number in known] == [names[number % 6] for number in known]
@@ -307,7 +337,7 @@ def test_a_small_space_is_tried_whole_and_nothing_twice(sampler: str, searched: 
     assert numbers == sorted(set(numbers)), "a repeat takes a number and is no trial"
     again = begun(plan, records)
     assert again.done
-    assert again.winners(9) == search.winners(9)
+    assert winners(plan, plan.arms[0], records, 9) == by_optuna(again, 9) == by_optuna(search, 9)
 
 
 def test_a_space_that_proposes_nothing_new_is_exhausted(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,19 +416,19 @@ def test_learning_beats_drawing_at_random(sampler: str, searched: Searched) -> N
 
 def test_winners_of_one_objective_are_the_best(searched: Searched) -> None:
     plan = searched(NUMBERS, trials_per_arm=12)
-    search = begun(plan)
-    assert search.winners(3) == []
-    cells = run(search, plan, hill, {})
+    records: dict[str, Record] = {}
+    assert winners(plan, plan.arms[0], records, 3) == []
+    cells = run(begun(plan), plan, hill, records)
     ranked = sorted(samples(cells), key=lambda sample: hill(sample)[0], reverse=True)
-    assert search.winners(3) == ranked[:3]
-    assert search.winners(99) == ranked
+    assert winners(plan, plan.arms[0], records, 3) == ranked[:3]
+    assert winners(plan, plan.arms[0], records, 99) == ranked
 
 
 def test_a_least_objective_is_minimised(searched: Searched) -> None:
     plan = searched(NUMBERS, trials_per_arm=10, objectives="{clip_score: min}")
-    search = begun(plan)
-    cells = run(search, plan, hill, {})
-    assert search.winners(1) == [min(samples(cells), key=lambda sample: hill(sample)[0])]
+    records: dict[str, Record] = {}
+    cells = run(begun(plan), plan, hill, records)
+    assert winners(plan, plan.arms[0], records, 1) == [min(samples(cells), key=lambda sample: hill(sample)[0])]
 
 
 def test_winners_of_two_objectives_span_the_front(searched: Searched) -> None:
@@ -409,11 +439,14 @@ def test_winners_of_two_objectives_span_the_front(searched: Searched) -> None:
         metrics="clip_score, motion_magnitude",
         points=[{"attention.mu": mu, "noise.threshold": threshold} for mu, threshold in pairs],
     )
+    records: dict[str, Record] = {}
     search = begun(plan)
-    run(search, plan, trade, {}, most=8)
+    run(search, plan, trade, records, most=8)
 
     def numbers(top: int) -> list[tuple[Value, Value]]:
-        return [(sample["attention.mu"], sample["noise.threshold"]) for sample in search.winners(top)]
+        best = winners(plan, plan.arms[0], records, top)
+        assert best == by_optuna(search, top)
+        return [(sample["attention.mu"], sample["noise.threshold"]) for sample in best]
 
     assert numbers(1) == [(0.8, 0.1)], "the first objective leads"
     assert numbers(2) == [(0.8, 0.1), (0.2, 0.1)]

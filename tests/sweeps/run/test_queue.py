@@ -1,4 +1,4 @@
-"""What is handed out, in which order, and when the agenda waits."""
+"""What is handed out, in which order, and when the queue waits."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.plan import Cell, Plan, expand
-from sweeps.plan.loading import load
-from sweeps.results.ledger import Record
+from sweeps.plan import Cell, Plan, load
+from sweeps.results.record import Record
 from sweeps.run import driver as launch
 from sweeps.run.lock import StudyLock
-from sweeps.run.queue import Agenda, Over
+from sweeps.run.queue import Exhausted, Queue
 from trainables.trial_spec import Result, Score
 
 STUDY = """\
-name: agenda
+name: queue
 system: zs2
 base: shapes
 metrics: [clip_score]
@@ -33,12 +32,12 @@ search:
 
 @pytest.fixture
 def plan(write: Callable[[str], Path]) -> Plan:
-    return expand(load(write(STUDY)))
+    return load(write(STUDY))
 
 
 @pytest.fixture
 def searched(write: Callable[[str], Path]) -> Plan:
-    return expand(load(write(STUDY + SEARCH)))
+    return load(write(STUDY + SEARCH))
 
 
 def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, failure: str = "") -> Record:
@@ -63,28 +62,28 @@ def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, f
     )
 
 
-def drain(agenda: Agenda, plan: Plan, fate: Callable[[Cell], Record] | None = None) -> list[Cell]:
+def drain(queue: Queue, plan: Plan, fate: Callable[[Cell], Record] | None = None) -> list[Cell]:
     """Run one cell at a time to the end; each is done unless its fate is another."""
     cells = []
     for _ in range(1000):
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             return cells
         if cell is not None:
             cells.append(cell)
-            agenda.ended(cell, fate(cell) if fate else record(plan, cell))
+            queue.ended(cell, fate(cell) if fate else record(plan, cell))
     raise AssertionError("no end")
 
 
 def test_a_plans_cells_seed_by_seed(plan: Plan) -> None:
-    agenda = Agenda(plan, {})
-    assert agenda.total == 4
-    assert bool(agenda)
-    assert [(cell.arm, cell.seed) for cell in drain(agenda, plan)] == [
+    queue = Queue(plan, {})
+    assert queue.total == 4
+    assert bool(queue)
+    assert [(cell.arm, cell.seed) for cell in drain(queue, plan)] == [
         ("control", 0), ("attention=removed", 0), ("control", 1), ("attention=removed", 1),
     ]  # fmt: skip
-    assert not agenda
+    assert not queue
 
 
 def test_what_is_done_failed_or_elsewhere_is_not_handed_out(plan: Plan) -> None:
@@ -94,18 +93,18 @@ def test_what_is_done_failed_or_elsewhere_is_not_handed_out(plan: Plan) -> None:
         second.id: record(plan, second, "failed"),
         third.id: record(plan, third, metrics=False),
     }
-    assert [cell.id for cell in drain(Agenda(plan, records), plan)] == [third.id, fourth.id]
-    again = drain(Agenda(plan, records, retry_failed=True), plan)
+    assert [cell.id for cell in drain(Queue(plan, records), plan)] == [third.id, fourth.id]
+    again = drain(Queue(plan, records, retry_failed=True), plan)
     assert [cell.id for cell in again] == [second.id, third.id, fourth.id]
-    only = drain(Agenda(plan, records, only=["control"]), plan)
+    only = drain(Queue(plan, records, only=["control"]), plan)
     assert [cell.id for cell in only] == [third.id]
-    assert not Agenda(plan, {cell.id: record(plan, cell) for cell in plan.cells})
+    assert not Queue(plan, {cell.id: record(plan, cell) for cell in plan.cells})
 
 
 def test_a_search_is_shared_out_evenly_and_then_confirmed(searched: Plan) -> None:
-    agenda = Agenda(searched, {})
-    total = agenda.total
-    cells = drain(agenda, searched)
+    queue = Queue(searched, {})
+    total = queue.total
+    cells = drain(queue, searched)
     assert len(cells) == total == 4 + 2 * 3 + 3 * 2
     assert [cell.spec.stage for cell in cells] == ["plan"] * 4 + ["search"] * 6 + ["confirm"] * 6
     assert [cell.arm for cell in cells[4:10]] == ["control", "attention=removed"] * 3
@@ -116,89 +115,89 @@ def test_a_search_is_shared_out_evenly_and_then_confirmed(searched: Plan) -> Non
         cell.spec.sampled["noise.threshold"] for cell in confirmed if cell.arm == "control" and cell.spec.sampled
     }
     assert winners == {best}
-    assert not Agenda(searched, agenda.records)
+    assert not Queue(searched, queue.records)
 
 
 def test_a_search_waits_for_its_trials(searched: Plan) -> None:
-    agenda = Agenda(searched, {}, slots=2)
+    queue = Queue(searched, {}, slots=2)
     for _ in range(4):
-        cell = agenda.next()
+        cell = queue.next()
         assert cell is not None
-        agenda.ended(cell, record(searched, cell))
-    first, second = agenda.next(), agenda.next()
+        queue.ended(cell, record(searched, cell))
+    first, second = queue.next(), queue.next()
     assert first is not None
     assert second is not None
-    assert agenda.next() is None, "two trials are open"
-    agenda.ended(first, record(searched, first))
-    third = agenda.next()
+    assert queue.next() is None, "two trials are open"
+    queue.ended(first, record(searched, first))
+    third = queue.next()
     assert third is not None
     assert third.spec.stage == "search"
 
 
 @pytest.mark.parametrize("after", range(0, 17, 3))
 def test_a_search_cut_short_proposes_what_it_would_have(searched: Plan, after: int) -> None:
-    whole = drain(Agenda(searched, {}), searched)
+    whole = drain(Queue(searched, {}), searched)
     records = {cell.id: record(searched, cell) for cell in whole[:after]}
-    rest = drain(Agenda(searched, records), searched)
+    rest = drain(Queue(searched, records), searched)
     assert [cell.id for cell in rest] == [cell.id for cell in whole[after:]]
 
 
 def test_lost_workers_end_a_search_too(searched: Plan) -> None:
-    agenda = Agenda(searched, {})
+    queue = Queue(searched, {})
     handed = 0
     for _ in range(1000):
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             break
         if cell is not None:
             handed += 1
-            agenda.ended(cell, None)
+            queue.ended(cell, None)
     assert handed >= 4 + 6
-    assert Agenda(searched, agenda.records).total == 16, "nothing is done, so all of it is to do again"
+    assert Queue(searched, queue.records).total == 16, "nothing is done, so all of it is to do again"
 
 
 def test_a_failed_trial_is_tried_again_when_asked(searched: Plan) -> None:
-    whole = drain(Agenda(searched, {}), searched)
+    whole = drain(Queue(searched, {}), searched)
     failed = whole[5]
     records = {cell.id: record(searched, cell, "failed" if cell is failed else "done") for cell in whole}
-    assert not Agenda(searched, records)
-    again = Agenda(searched, records, retry_failed=True)
+    assert not Queue(searched, records)
+    again = Queue(searched, records, retry_failed=True)
     assert again.total == 1
     assert [cell.id for cell in drain(again, searched)][0] == failed.id
 
 
 def test_more_seeds_leave_trials_and_confirmations_as_they_are(write: Callable[[str], Path], searched: Plan) -> None:
-    records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
-    more = expand(load(write(STUDY.replace("seeds: 2", "seeds: 4") + SEARCH)))
-    agenda = Agenda(more, records)
-    assert agenda.total == 4
-    assert [(cell.seed, cell.spec.stage) for cell in drain(agenda, more)] == [(2, "plan")] * 2 + [(3, "plan")] * 2
+    records = {cell.id: record(searched, cell) for cell in drain(Queue(searched, {}), searched)}
+    more = load(write(STUDY.replace("seeds: 2", "seeds: 4") + SEARCH))
+    queue = Queue(more, records)
+    assert queue.total == 4
+    assert [(cell.seed, cell.spec.stage) for cell in drain(queue, more)] == [(2, "plan")] * 2 + [(3, "plan")] * 2
 
 
 def test_the_count_is_of_the_winners_as_they_stand_now(write: Callable[[str], Path], searched: Plan) -> None:
-    records = {cell.id: record(searched, cell) for cell in drain(Agenda(searched, {}), searched)}
-    more = expand(load(write((STUDY + SEARCH).replace("trials_per_arm: 3", "trials_per_arm: 12"))))
-    agenda = Agenda(more, records)
-    before, cells = agenda.total, drain(agenda, more)
+    records = {cell.id: record(searched, cell) for cell in drain(Queue(searched, {}), searched)}
+    more = load(write((STUDY + SEARCH).replace("trials_per_arm: 3", "trials_per_arm: 12")))
+    queue = Queue(more, records)
+    before, cells = queue.total, drain(queue, more)
     trials = [cell for cell in cells if cell.spec.stage == "search"]
     assert len(trials) == 2 * 9
     assert len(trials) <= before <= len(cells), "confirmations of winners that are beaten come on top"
-    assert Agenda(more, agenda.records).total == 0
+    assert Queue(more, queue.records).total == 0
 
 
 def test_a_new_metric_rescoring_comes_before_new_trials(searched: Plan) -> None:
-    whole = drain(Agenda(searched, {}), searched)
+    whole = drain(Queue(searched, {}), searched)
     records = {cell.id: record(searched, cell, metrics=cell.spec.stage != "search") for cell in whole[:9]}
-    rest = drain(Agenda(searched, records), searched)
+    rest = drain(Queue(searched, records), searched)
     assert {cell.id for cell in rest[:5]} == {cell.id for cell in whole[4:9]}
     assert [cell.id for cell in rest[5:]] == [cell.id for cell in whole[9:]]
 
 
 @pytest.mark.parametrize("place", [0, 5, 12])
 def test_a_failure_anywhere_leaves_a_study_incomplete(searched: Plan, place: int, tmp_path: Path) -> None:
-    whole = drain(Agenda(searched, {}), searched)
-    run = launch._Run(searched, tmp_path, launch.Options(), StudyLock(tmp_path / "agenda"))
+    whole = drain(Queue(searched, {}), searched)
+    run = launch._Run(searched, tmp_path, launch.Options(), StudyLock(tmp_path / "queue"))
     records = {cell.id: record(searched, cell) for cell in whole}
     assert not run._incomplete(records)
     failed = records | {whole[place].id: record(searched, whole[place], "failed")}
@@ -216,12 +215,12 @@ def test_what_the_machine_failed_is_done_again_and_what_the_arm_failed_is_not(pl
             return record(plan, cell, "failed", failure="infrastructure")
         return record(plan, cell, "failed", failure="error") if cell == second else record(plan, cell)
 
-    assert drain(Agenda(plan, {}), plan, fate) == [*plan.cells, first, first]
+    assert drain(Queue(plan, {}), plan, fate) == [*plan.cells, first, first]
 
 
 def test_a_machine_that_fails_always_is_not_asked_for_ever(plan: Plan) -> None:
     def lost(cell: Cell) -> Record:
         return record(plan, cell, "failed", failure="infrastructure")
 
-    assert len(drain(Agenda(plan, {}), plan, lost)) == 3 * len(plan.cells)
-    assert Agenda(plan, {cell.id: lost(cell) for cell in plan.cells}).total == len(plan.cells), "the next run goes on"
+    assert len(drain(Queue(plan, {}), plan, lost)) == 3 * len(plan.cells)
+    assert Queue(plan, {cell.id: lost(cell) for cell in plan.cells}).total == len(plan.cells), "the next run goes on"

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from ray import tune
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
-from sweeps.results.ledger import Ledger, states
+from sweeps.plan import Plan, load
+from sweeps.results.ledger import Ledger, state
+from sweeps.results.winners import winners
+from sweeps.run.cluster import connect, disconnect
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
-from sweeps.run.queue import Agenda
-from sweeps.run.recorder import Book
-from sweeps.run.tune import connect, disconnect, run_trials
+from sweeps.run.queue import Queue
+from sweeps.run.recorder import Recorder
+from sweeps.run.tune import run_trials
 from sweeps.tracking.tracker import Tracker
 from trainables.provenance import code_hash
 from trainables.spool import Spool
@@ -100,9 +101,9 @@ def carry_out(plan: Plan, storage: Path) -> Ledger:
     with StudyLock(ledger.folder) as lock:
         ledger.cells.mkdir()
         tracker = Tracker("http://127.0.0.1:9", plan.study.name, "", storage / "artifacts", {})
-        agenda = Agenda(plan, ledger.records())
-        with Progress(agenda.total) as progress:
-            run_trials(agenda, Book(ledger, tracker, progress, lock), storage, trainable=fake())
+        queue = Queue(plan, ledger.records())
+        with Progress(queue.total) as progress:
+            run_trials(queue, Recorder(ledger, tracker, progress, lock), storage, trainable=fake())
     return ledger
 
 
@@ -112,11 +113,11 @@ def test_only_a_searchs_trials_are_stopped_and_every_arm_has_as_many(
 ) -> None:
     from sweeps.run.proposer import ArmSearch
 
-    plan = expand(load(write(STUDY.format(scheduler=scheduler))))
+    plan = load(write(STUDY.format(scheduler=scheduler)))
     assert plan.search is not None
     ledger = carry_out(plan, tmp_path)
     records = ledger.records()
-    assert set(states(plan, records).values()) == {"done"}
+    assert {state(records.get(cell.id), plan) for cell in plan.cells} == {"done"}
     trials = [record for record in records.values() if record.stage == "search"]
     assert Counter(record.arm for record in trials) == {"control": 9, "attention=removed": 9}
     statuses = Counter(record.status for record in trials)
@@ -129,7 +130,7 @@ def test_only_a_searchs_trials_are_stopped_and_every_arm_has_as_many(
         assert best.status == "done", "the best trial is not stopped"
         search = ArmSearch(plan.search, plan.search.space_of(arm), records)
         assert search.done
-        assert search.winners(1) == [best.sampled]
+        assert winners(plan.search, plan.search.space_of(arm), records, 1) == [best.sampled]
     for record in records.values():
         points = Spool(ledger.cell_folder(record.cell_id)).points()
         expected = REPORTS if record.status == "done" else range(1, REPORTS)
@@ -140,7 +141,7 @@ def test_a_lost_worker_is_started_again_and_the_attempt_counted(
     cluster: None, write: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = STUDY.format(scheduler="").partition("search:")[0]
-    plan = expand(load(write(text)))
+    plan = load(write(text))
     records = carry_out(plan, tmp_path).records()
     attempts = {(record.arm, record.seed): record.attempt for record in records.values()}
     assert attempts == {

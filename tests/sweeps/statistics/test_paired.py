@@ -10,16 +10,14 @@ from scipy import stats
 
 from sweeps.statistics.paired import (
     FLIPS,
-    Difference,
-    equivalent,
     holm,
     mean_interval,
     paired_difference,
     pairing_correlation,
     smallest_p,
     standard_deviation,
-    verdict,
 )
+from sweeps.statistics.verdicts import equivalent
 
 Pairs = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=20)
 Whole = st.integers(-8, 8).map(float)  # sums of these are exact, and often tied
@@ -311,29 +309,3 @@ def test_correlation_is_undefined_where_it_says_nothing() -> None:
     assert pairing_correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx(1)
     with pytest.raises(ValueError, match="equal lengths"):
         pairing_correlation([1.0], [1.0, 2.0])
-
-
-# ------------------------------------------------------------------------------------------------------------ verdicts
-
-
-@pytest.mark.parametrize(
-    ("difference", "p", "direction", "within", "words"),
-    [
-        (0.5, 0.01, "max", None, "better"),
-        (-0.5, 0.01, "max", None, "worse"),
-        (-0.5, 0.05, "min", None, "better"),
-        (0.5, 0.01, "min", None, "worse"),
-        (0.5, 0.01, None, None, "higher"),
-        (-0.5, 0.01, None, None, "lower"),
-        (0.5, 0.051, "max", None, "no evidence with 6 seeds"),
-        (0.5, 0.01, "max", 0.25, "equivalent within 0.25"),
-        (0.0, 1.0, None, 1.0, "equivalent within 1"),
-    ],
-)
-def test_verdicts(difference: float, p: float, direction: str | None, within: float | None, words: str) -> None:
-    found = Difference(difference, -1.0, 1.0, 6, 0.01, 0.03125)
-    assert verdict(found, p, direction, within) == words  # type: ignore[arg-type]
-
-
-def test_one_seed_is_no_evidence() -> None:
-    assert verdict(paired_difference([2.0], [1.0]), 1.0, "max") == "no evidence with 1 seed"

@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.console import reach_lines
+from sweeps.plan import Plan, load
 from sweeps.report.table import build
-from sweeps.results.ledger import Record
 from sweeps.results.reach import reach
+from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.results.stopping import stage_of
-from sweeps.run.queue import Agenda, Over
+from sweeps.run.queue import Exhausted, Queue
 from sweeps.statistics.paired import ALPHA, paired_difference, smallest_p
 from sweeps.statistics.sequential import looks, sequential_p, smallest_sequential_p
+from sweeps.statistics.verdicts import Verdict
 from trainables.trial_spec import Result, Score
 
 STUDY = """\
@@ -41,7 +42,7 @@ Planned = Callable[..., Plan]
 def planned(write: Callable[[str], Path]) -> Planned:
     def plan(arms: int = 4, most: int = 16, more: str = "", metric: str = "clip_score") -> Plan:
         values = [i / (2 * arms) for i in range(arms)]
-        return expand(load(write(STUDY.format(seeds=RULE.format(most=most), values=values, metric=metric) + more)))
+        return load(write(STUDY.format(seeds=RULE.format(most=most), values=values, metric=metric) + more))
 
     return plan
 
@@ -163,14 +164,14 @@ def simulated(plan: Plan, effect: float, rng: np.random.Generator, correlation: 
     return records
 
 
-def run(plan: Plan, records: dict[str, Record], agenda: Agenda) -> list[str]:
-    """Work an agenda off, as a driver does that has room for three cells; the cells in their order."""
+def run(plan: Plan, records: dict[str, Record], queue: Queue) -> list[str]:
+    """Work an queue off, as a driver does that has room for three cells; the cells in their order."""
     handed: list[str] = []
     open_cells = []
     while True:
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             cell, over = None, True
         else:
             over = False
@@ -179,7 +180,7 @@ def run(plan: Plan, records: dict[str, Record], agenda: Agenda) -> list[str]:
             open_cells.append(cell)
         if open_cells and (cell is None or len(open_cells) == 3):
             ended = open_cells.pop(0)
-            agenda.ended(ended, records[ended.id])
+            queue.ended(ended, records[ended.id])
         elif over:
             return handed
 
@@ -188,13 +189,13 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
     plan = planned()
     records = simulated(plan, 6, np.random.default_rng(1))
     assert stage_of(plan, {}).seeds == tuple(range(9))
-    handed = run(plan, records, Agenda(plan, {}))
+    handed = run(plan, records, Queue(plan, {}))
     assert handed == [cell.id for cell in plan.cells if cell.seed < 9]
     done = {cell_id: records[cell_id] for cell_id in handed}
     stage = stage_of(plan, done)
     assert (stage.decided, stage.over, len(stage.seeds)) == (True, True, 9)
     assert {cell["state"] for cell in listed(plan, done) if cell["seed"] >= 9} == {"spared"}
-    assert not Agenda(plan, done)
+    assert not Queue(plan, done)
     report = build(plan, done)
     assert {row.metrics[plan.metrics[0].key].verdict for row in report.rows[1:]} == {"better"}
     assert {row.missing for row in report.rows} == {0}
@@ -205,7 +206,7 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
 def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
     plan = planned()
     records = simulated(plan, 0, np.random.default_rng(2))
-    assert len(run(plan, records, Agenda(plan, {}))) == len(plan.cells)
+    assert len(run(plan, records, Queue(plan, {}))) == len(plan.cells)
     assert (stage_of(plan, records).decided, stage_of(plan, records).over) == (False, True)
     assert "these were all after 16" in build(plan, records).caption
 
@@ -221,15 +222,15 @@ def test_a_look_waits_for_a_cell_that_was_lost(planned: Planned) -> None:
     lost = plan.cells[7].id
     del records[lost]
     assert not stage_of(plan, records).over
-    assert [cell.id for cell in iter_next(Agenda(plan, records))] == [lost]
+    assert [cell.id for cell in iter_next(Queue(plan, records))] == [lost]
 
 
-def iter_next(agenda: Agenda) -> list:  # type: ignore[type-arg]
+def iter_next(queue: Queue) -> list:  # type: ignore[type-arg]
     cells = []
     while True:
         try:
-            cell = agenda.next()
-        except Over:
+            cell = queue.next()
+        except Exhausted:
             return cells
         if cell is None:
             return cells
@@ -270,16 +271,16 @@ def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> No
 def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     plan = planned()
     assert "seeds: looked at after 9 and 12, and over where clip_score" in plan.notes[-1]
-    (first,) = reach(plan, {})
+    (first,) = reach_lines(reach(plan, {}))
     assert first.startswith("16 seeds can reach p = 5.3e-05, corrected over 4 arms 0.00021")
     records = simulated(plan, 0, np.random.default_rng(0))
     some = {cell.id: records[cell.id] for cell in plan.cells[:40]}
-    *_, last = reach(plan, some)
+    *_, last = reach_lines(reach(plan, some))
     assert last.startswith("clip_score/")
     assert "found with a chance of 80 %" in last
     few = planned(most=8)
     assert "too few for a look on the way" in few.notes[-1]
-    assert next(iter(reach(few, {}))).startswith("8 seeds can reach p = 0.0078, corrected over 4 arms 0.031")
+    assert reach_lines(reach(few, {}))[0].startswith("8 seeds can reach p = 0.0078, corrected over 4 arms 0.031")
 
 
 @pytest.mark.slow
@@ -290,7 +291,7 @@ def test_the_family_wise_error_is_held_over_looks_and_arms(planned: Planned, cor
     wrong = 0
     for _ in range(studies):
         report = build(plan, simulated(plan, 0, rng, correlation))
-        wrong += any(not row.metrics[key].verdict.startswith("no evidence") for row in report.rows[1:])
+        wrong += any(row.metrics[key].verdict is not Verdict.INCONCLUSIVE for row in report.rows[1:])
     assert wrong / studies <= ALPHA + 3 * sqrt(ALPHA * (1 - ALPHA) / studies)
 
 
@@ -304,10 +305,11 @@ def test_large_effects_save_cells_and_moderate_ones_keep_their_power(planned: Pl
     assert saved >= 0.4
     assert found >= power(2) - 0.05
 
-    whens = looks(4, 16, 4)
+    planned_looks = looks(4, 16, 4)
     for effect, loss in ((1.0, 0.06), (1.2, 0.05)):
         p = [
-            sequential_p(rng.normal(effect, 1, 16).tolist(), [0.0] * 16, whens.seeds, whens.shares) for _ in range(400)
+            sequential_p(rng.normal(effect, 1, 16).tolist(), [0.0] * 16, planned_looks.seeds, planned_looks.shares)
+            for _ in range(400)
         ]
         reached = np.mean([one <= ALPHA / 4 for one in p])
         print(f"effect of {effect}: power {reached:.3f}, of the fixed design by theory {power(effect):.3f}")

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.plan import Plan, expand
-from sweeps.plan.loading import load
+from sweeps.plan import Plan, load
 from sweeps.report.table import build
 from sweeps.results.contrasts import estimate
 from sweeps.results.stopping import Stage
@@ -44,7 +43,7 @@ ablations:
 def planned(tmp_path: Path) -> Callable[[str], Plan]:
     def put(text: str) -> Plan:
         (tmp_path / "study.yaml").write_text(HEAD + text)
-        return expand(load(tmp_path / "study.yaml"))
+        return load(tmp_path / "study.yaml")
 
     return put
 

@@ -22,8 +22,7 @@ from models.bases import Protocol, find_base, read_card
 from models.contracts import VideoModel
 from models.system import Part, System
 from search_spaces import domain
-from sweeps.plan import expand
-from sweeps.plan.loading import load
+from sweeps.plan import load
 from sweeps.study.fields import SeedRule
 from sweeps.study.starter import _domain, _nearby, starting_study, write
 from sweeps.study.types import (
@@ -130,7 +129,7 @@ def with_lines(text: str, numbers: list[int]) -> str:
 
 
 def test_as_it_stands_it_removes_each_part_that_can_be_removed(write: Write) -> None:
-    plan = expand(load(write(starting_study("zs2"))))
+    plan = load(write(starting_study("zs2")))
     assert [arm.id for arm in plan.arms] == ["control", "noise=removed", "attention=removed"]
     assert plan.arms[0].system == SYSTEMS["zs2"]()
     assert plan.cells[0].spec.protocol == read_card(find_base("shapes")).protocol
@@ -139,7 +138,7 @@ def test_as_it_stands_it_removes_each_part_that_can_be_removed(write: Write) -> 
 
 
 def test_where_no_part_can_be_removed_it_asks_the_first_question(write: Write) -> None:
-    plan = expand(load(write(starting_study("toy"))))
+    plan = load(write(starting_study("toy")))
     assert [arm.id for arm in plan.arms] == ["control", "boost=boost"]
     assert plan.arms[1].action == "ADD"
 
@@ -147,13 +146,12 @@ def test_where_no_part_can_be_removed_it_asks_the_first_question(write: Write) -
 @each_case
 def test_every_block_is_sound_by_itself(system: str, base: str, write: Write) -> None:
     text = starting_study(system, base)
-    plain = load(write(text))
+    plain = load(write(text)).study
     lines = text.splitlines()
     for block in blocks(text):
         path = write(with_lines(text, block))
         key = lines[block[0]].removeprefix("# ").split(":")[0]
-        study = load(path, "quick" if key == "profiles" else None)
-        expand(study)
+        study = load(path, "quick" if key == "profiles" else None).study
         if key == "profiles":
             assert (len(study.seeds), study.protocol) == (2, {"clips": 2})
         elif key in Study.model_fields:
@@ -165,10 +163,10 @@ def test_every_block_is_sound_by_itself(system: str, base: str, write: Write) ->
 @each_case
 def test_every_ablation_is_sound_by_itself(system: str, base: str, write: Write) -> None:
     text = starting_study(system, base)
-    num_arms = len(expand(load(write(text))).arms)
+    num_arms = len(load(write(text)).arms)
     for number, line in enumerate(text.splitlines()):
         if line.startswith("#   - {part: "):
-            plan = expand(load(write(with_lines(text, [number]))))
+            plan = load(write(with_lines(text, [number])))
             assert len(plan.arms) > num_arms, line
             assert not any("is the same as" in note for note in plan.notes), line
 
@@ -178,8 +176,8 @@ def test_all_blocks_together_are_sound(system: str, base: str, write: Write) -> 
     text = starting_study(system, base)
     whole = with_lines(text, [number for block in blocks(text) for number in block])
     assert not blocks(whole)
-    expand(load(write(whole)))
-    expand(load(write(whole), "quick"))
+    load(write(whole))
+    load(write(whole), "quick")
     jsonschema.validate(yaml.safe_load(whole), schema())
 
 
@@ -256,7 +254,7 @@ def test_a_system_without_a_closed_range_has_no_search(monkeypatch: pytest.Monke
     monkeypatch.setitem(SYSTEMS, "bare", Bare)
     text = starting_study("bare")
     assert "search:" not in text
-    assert [arm.id for arm in expand(load(write(text))).arms] == ["control", "core=removed"]
+    assert [arm.id for arm in load(write(text)).arms] == ["control", "core=removed"]
 
 
 # --------------------------------------------------------------------------------------------------- its name and place
@@ -264,7 +262,7 @@ def test_a_system_without_a_closed_range_has_no_search(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["true", "null", "no", "1e3", "007", "1_000"])
 def test_a_name_that_looks_like_something_else_is_kept(name: str, write: Write) -> None:
-    assert load(write(starting_study("toy", name=name))).name == name
+    assert load(write(starting_study("toy", name=name))).study.name == name
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
-"""Which functions of ``models`` run."""
+"""Which functions of ``models`` run, and whether they are those of the parts that are there."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 
 import models
+from models.system import System
 
 _ROOT = Path(models.__file__).resolve().parent
 
@@ -37,3 +38,22 @@ def _name(code: CodeType) -> str:
         return ""
     module = ".".join(file.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
     return f"{module}.{code.co_qualname}".removeprefix("__init__.")
+
+
+def wrong_calls(control: System, tree: System, called: Set[str], *, denoises: bool) -> list[str]:
+    """What runs though it was taken away, and, if anything is denoised, what is there and does not run."""
+    problems = []
+    others = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
+    for slot in control.slots():
+        before, after = getattr(control, slot), getattr(tree, slot)
+        if left := (set(before.calls) - others) & called:
+            problems.append(f"{slot}={before.kind} was taken away and still runs: {shown(sorted(left))}")
+        if denoises and (idle := set(after.calls) - called):
+            problems.append(f"{slot}={after.kind} is there and never runs: {shown(sorted(idle))}")
+    return problems
+
+
+def shown(names: list[str]) -> str:
+    """The first of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"

@@ -1,0 +1,87 @@
+"""From a study to its arms and cells, with everything that is wrong with it."""
+
+from dataclasses import dataclass
+
+from models import SYSTEMS
+from sweeps.plan import checks
+from sweeps.plan.arms import Arms, expand_arms
+from sweeps.plan.cells import Cell, Setting, specify
+from sweeps.plan.looks import looked_at
+from sweeps.plan.plan import Plan
+from sweeps.plan.requirements import lacking
+from sweeps.plan.search import SearchPlan
+from sweeps.plan.search_spec import expand_search
+from sweeps.plan.setting import setting_of
+from sweeps.plan.training import training_problems
+from sweeps.study import words
+from sweeps.study.document import Key, Problem
+from sweeps.study.types import Study
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A study's arms, what they share and its search, each None where it cannot be known, and all that is wrong."""
+
+    study: Study
+    arms: Arms | None
+    setting: Setting | None
+    search: SearchPlan | None
+    problems: list[Problem]
+
+    def plan(self) -> Plan:
+        """The plan of a study without a problem."""
+        assert not self.problems, "a study with problems has no plan"
+        assert self.arms is not None, "no problem, so the system was found"
+        assert self.setting is not None, "no problem, so the base was found"
+        study, arms, setting = self.study, self.arms.arms, self.setting
+        specs = [specify(study, arm, study.all_seeds[0], setting) for arm in arms]
+        cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.all_seeds for spec in specs)
+        of_arms = ((arm, note) for arm in arms for note in arm.system.notes())
+        of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in of_arms)
+        return Plan(
+            study=study,
+            arms=tuple(arms),
+            cells=cells,
+            metrics=setting.metrics,
+            notes=(
+                *self.arms.notes,
+                *setting.notes,
+                *of_parts,
+                *(self.search.notes if self.search else ()),
+                *looked_at(study.seeds, len(arms) - 1, setting.metrics[0].key),
+            ),
+            warnings=tuple(problem.message for problem in lacking(study, setting.ref)),
+            search=self.search,
+            contrasts=tuple(self.arms.contrasts),
+        )
+
+
+def expand(study: Study, *, complete: bool = True) -> Expansion:
+    """Work out all that can be known of a study, sound or not.
+
+    Args:
+        study: A study, or what is sound of one: an empty system, base or list of metrics is passed over.
+        complete: Whether nothing was left out, so that a study without any arm is wrong.
+    """
+    wrong: list[tuple[Key, str]] = []
+    arms, search = None, None
+    if study.system in SYSTEMS:
+        arms = expand_arms(study, SYSTEMS[study.system])
+        wrong += arms.problems
+        wrong += checks.no_arms(study, arms) if complete else []
+    elif study.system:
+        wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
+    if arms is not None:
+        wrong += training_problems(study, [arm.system for arm in arms.arms])
+    setting = setting_of(study, wrong)
+    if setting is not None and arms is not None:
+        wrong += checks.given_frame_problems(study, setting, arms)
+    if study.search is not None and arms is not None:
+        search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
+        wrong += problems
+    wrong += checks.unmeasured_margins(study)
+    wrong += checks.untestable_hypotheses(study)
+    wrong += checks.budget_problems(study)
+    wrong += checks.too_many_cells(study, arms, search)
+    wrong += checks.open_todos(study)
+    return Expansion(study, arms, setting, search, [study.document.problem(*place) for place in wrong])

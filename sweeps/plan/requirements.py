@@ -1,0 +1,75 @@
+"""What a machine needs to run a plan: weights, data, networks of metrics."""
+
+import os
+
+from models import SYSTEMS
+from models.bases import BaseRef, find_base, missing_files, read_card
+from models.bases.families import Family
+from sweeps.plan.plan import Plan
+from sweeps.study.document import Problem
+from sweeps.study.types import Study
+from trainables.data import ClipsData
+from trainables.metrics import absent
+
+
+def requirements(plan: Plan) -> list[Problem]:
+    """What keeps this machine from running a plan, and how to get it; ``check`` and ``plan`` only warn of it.
+
+    A hub id that is not in the local cache is no obstacle unless HF_HUB_OFFLINE is set: loading it downloads it. The
+    annotations of a dataset are read here, its clips are not.
+    """
+    study = plan.study
+    ref = find_base(study.base, SYSTEMS[study.system].family)
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
+    return lacking + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
+
+
+def lacking(study: Study, ref: BaseRef) -> list[Problem]:
+    """What this machine lacks to run a study, which is no obstacle to planning it."""
+    return _lacking(study, ref) + _lacking_data(study) + _lacking_extractors(study)
+
+
+def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
+    """What this machine lacks to run a study, located in it."""
+    missing = missing_files(ref)
+    if not missing:
+        return []
+    if ref.where == "hub":
+        revision = f" --revision {ref.revision}" if ref.revision else ""
+        message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
+    elif ref.where == "embedded" and (hub := read_card(ref).hub):
+        message = f"{ref} ships without weights, to plan with -> base: {hub}, or a folder that holds them"
+    else:
+        message = incomplete(study, missing, ref.family)
+    return [study.document.problem(("base",), message)]
+
+
+def _lacking_data(study: Study) -> list[Problem]:
+    """That a dataset is not on this machine."""
+    data = study.data
+    if not isinstance(data, ClipsData) or data.folder.exists():
+        return []
+    message = f"{data.path} is not on this machine -> the folder of {data.layout} clips"
+    return [study.document.problem(("data", "path"), message)]
+
+
+def _lacking_extractors(study: Study) -> list[Problem]:
+    """Networks of one's own for metrics that are not on this machine."""
+    return [study.document.problem(("extractors", role), message) for role, message in absent(study.extractors).items()]
+
+
+def _wrong_annotations(study: Study) -> list[Problem]:
+    """What is wrong with the annotations of a dataset that is here."""
+    if not isinstance(study.data, ClipsData):
+        return []
+    try:
+        study.data.entries()
+    except ValueError as error:
+        return [study.document.problem(("data", "path"), line) for line in str(error).splitlines()]
+    return []
+
+
+def incomplete(study: Study, missing: list[str], family: Family) -> str:
+    """The message for a base that lacks files."""
+    return f"{study.base} is incomplete, it lacks {', '.join(missing)} -> a whole base in {family.title} layout"

@@ -1,0 +1,146 @@
+"""What the arms of a study share: its base, data, protocol and metrics."""
+
+import json
+
+from pydantic import TypeAdapter, ValidationError
+
+from models import SYSTEMS
+from models.bases import BaseRef, Card, Protocol, bases_of, find_base, missing_files, pixels_per_latent, read_card
+from models.bases.families import STABLE_DIFFUSION
+from sweeps.plan.cells import Setting
+from sweeps.plan.requirements import incomplete
+from sweeps.study import words
+from sweeps.study.document import Key
+from sweeps.study.types import Study
+from trainables.data import Data
+from trainables.data.layout import ClipLayout
+from trainables.data.prompts import PromptsData
+from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
+
+
+def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
+    """What the arms share; reasons why it cannot be known are added to ``wrong``."""
+    ref, card = _base(study, wrong)
+    protocol = _protocol(study, card, wrong)
+    if ref is None or card is None:
+        _families(study, wrong)
+        return None
+    if protocol is not None:
+        wrong += _off_the_grid(study, ref, protocol)
+    data = _data(study, card, wrong)
+    metrics, notes = _metrics(study, card, data, protocol, wrong)
+    if data is None or protocol is None:
+        return None
+    return Setting(ref, card, data, protocol, metrics, notes)
+
+
+def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
+    """The base and its card; a path written as a path must lead to a whole base."""
+    if not study.base:
+        return None, None
+    family = SYSTEMS[study.system].family if study.system in SYSTEMS else STABLE_DIFFUSION
+    try:
+        ref = find_base(study.base, family)
+        card = read_card(ref)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
+        wrong.append((("base",), f"{study.base}: its card.json does not hold what a card holds, at {places}"))
+        return None, None
+    except json.JSONDecodeError as error:
+        wrong.append((("base",), f"{study.base} has a configuration file that is not JSON ({error}) -> a whole base"))
+        return None, None
+    except (ValueError, OSError) as error:
+        wrong.append((("base",), str(error)))
+        return None, None
+    if study.system in SYSTEMS and ref.family != family:
+        wrong.append((("base",), _of_another_family(study, ref)))
+    elif ref.where == "folder" and (missing := missing_files(ref)):
+        wrong.append((("base",), incomplete(study, missing, ref.family)))
+    return ref, card
+
+
+def _of_another_family(study: Study, ref: BaseRef) -> str:
+    """The message for a base whose networks the system does not stand on, saying which bases fit."""
+    family = SYSTEMS[study.system].family
+    fitting = ", ".join(bases_of(family))
+    return (
+        f"{study.base} is a {ref.family.title} base, and {study.system} stands on {family.title} -> {fitting}, or a "
+        f"folder or hub id whose model_index.json names {family.pipeline}"
+    )
+
+
+def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
+    """The card's protocol with the study's keys laid over it."""
+    defaults = (card.protocol if card else Protocol()).model_dump()
+    misfits = words.problems(Protocol, {**defaults, **study.protocol})
+    wrong += [(("protocol", *place), message) for place, message in misfits]
+    return None if misfits else Protocol.model_validate({**defaults, **study.protocol})
+
+
+def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:
+    """Sizes that are no whole number of the base's latent cells."""
+    cell = pixels_per_latent(ref)
+    sizes = {"height": protocol.height, "width": protocol.width}
+    return [
+        (("protocol", name), f"{size} -> a multiple of {cell} on base {study.base}")
+        for name, size in sizes.items()
+        if size % cell
+    ]
+
+
+def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None:
+    """The study's data, or the layout that the base's card names."""
+    if study.data is None:
+        try:
+            return TypeAdapter(Data).validate_python({"layout": card.data})
+        except ValidationError:
+            message = f"base {study.base} brings no data -> data: shapes, or {{layout: prompts, prompts: [...]}}"
+            wrong.append((("data",), message))
+            return None
+    if isinstance(study.data, PromptsData):
+        from models.streams import Streams
+
+        try:
+            study.data.prompts(Streams(0), 1)
+        except ValueError as error:
+            wrong.append((("data", "prompts"), str(error)))
+    return study.data
+
+
+def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
+    """The metrics that exist, each with its place in the list."""
+    places: dict[str, int] = {}
+    for place, family in enumerate(study.metrics):
+        if family not in FAMILIES:
+            wrong.append((("metrics", place), words.not_among(family, FAMILIES)))
+        elif family in places:
+            wrong.append((("metrics", place), f"{family} is there twice -> once"))
+        else:
+            places[family] = place
+    return places
+
+
+def _metrics(
+    study: Study, card: Card, data: Data | None, protocol: Protocol | None, wrong: list[tuple[Key, str]]
+) -> tuple[tuple[MetricKey, ...], tuple[str, ...]]:
+    """The study's metrics and their companions on the networks that base and extractors give."""
+    places = _families(study, wrong)
+    families, notes = with_companions(list(places))
+    metrics = []
+    for name in families:
+        family = FAMILIES[name]
+        given = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
+        place: Key = ("metrics", places[name]) if name in places else ("metrics",)
+        try:
+            metric = resolve(name, card, study.extractors, study.base)
+        except ValueError as error:
+            wrong.append((("extractors", str(family.extractor)) if given else place, str(error)))
+            continue
+        metrics.append(metric)
+        if data is not None and family.needs_references and not isinstance(data, ClipLayout):
+            wrong.append((place, f"{name} compares with reference clips, which data {data.layout} has none of"))
+        if protocol is not None and family.least_clips > protocol.clips:
+            wrong.append((place, f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"))
+        if protocol is not None and metric.least_frames > protocol.frames:
+            wrong.append((place, f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"))
+    return tuple(metrics), tuple(notes)

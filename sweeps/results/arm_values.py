@@ -1,0 +1,74 @@
+"""What the ledger holds of an arm: its values by seed, of those that compare with the control's."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sweeps.plan import Plan
+from sweeps.results.record import Record
+from sweeps.study.words import written
+
+
+@dataclass(frozen=True)
+class ArmValues:
+    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
+
+    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
+    difference.
+    """
+
+    id: str
+    role: Literal["control", "arm"]
+    changes: str
+    records: Mapping[int, Record]
+    num_seeds: int
+    settings: Mapping[str, str]
+
+    def values(self, key: str) -> dict[int, float]:
+        """A metric's values by seed, where the cell is done and scored as the control is."""
+        return {
+            seed: record.scores[key]
+            for seed, record in sorted(self.records.items())
+            if record.status == "done"
+            and math.isfinite(record.scores.get(key, math.nan))
+            and record.settings.get(key) == self.settings.get(key)
+        }
+
+
+def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
+    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
+    settings: dict[str, str] = {}
+    for records in (others, control):
+        for record in sorted(records, key=lambda record: record.finished):
+            settings |= record.settings
+    return settings
+
+
+def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> list[ArmValues]:
+    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
+    by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
+    asked = set(seeds)
+    for cell in plan.cells:
+        if cell.id in records and cell.seed in asked:
+            by_seed[cell.arm][cell.seed] = records[cell.id]
+    control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
+    settings = settings_of(control, itertools.chain(*others))
+    return [
+        ArmValues(
+            arm.id,
+            arm.role,
+            ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
+            by_seed[arm.id],
+            len(seeds),
+            settings,
+        )
+        for arm in plan.arms
+    ]
+
+
+def newest_code(records: Iterable[Record]) -> str:
+    """Code hash of the result that was finished last; empty where there is none."""
+    newest = max(records, key=lambda record: record.finished, default=None)
+    return newest.code_hash if newest else ""

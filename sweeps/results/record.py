@@ -1,0 +1,95 @@
+"""What tables need of a cell's result: one line of the ledger's index."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from trainables.files import json_hash
+from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the table needs of one result; a line of the index."""
+
+    cell_id: str
+    arm: str
+    seed: int
+    stage: Stage
+    trial: int | None
+    search: str
+    sampled: dict[str, Any]
+    status: Status
+    error: str
+    attempt: int
+    scores: dict[str, float]
+    settings: dict[str, str]
+    finished: str
+    code_hash: str
+    base_hash: str
+    failure: Failure | Literal[""] = ""
+    retries: int = 0
+    updates: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    workers: int = 1
+    gpus: float = 0.0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the method itself left the finite numbers: a finding, where other failures are accidents."""
+        return self.failure == "diverged"
+
+    @property
+    def kind(self) -> str:
+        """The class of its failure as it is put behind its name; nothing where there is none to say."""
+        return f" ({self.failure})" if self.failure not in ("", "error") else ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the machine failed, and not the arm: the cell is done again."""
+        return self.failure == "infrastructure"
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """Shorten a result to its line."""
+        return cls(
+            cell_id=result.cell_id,
+            arm=result.spec.arm,
+            seed=result.spec.seed,
+            stage=result.spec.stage,
+            trial=result.spec.trial,
+            search=result.spec.search,
+            sampled=result.spec.sampled,
+            status=result.status,
+            error=result.error,
+            failure=result.failure,
+            retries=len(result.retries),
+            updates=_updates(result),
+            clips=result.spec.protocol.clips if result.status == "done" else 0,
+            seconds=sum(result.seconds.values()),
+            workers=result.spec.scaling.workers,
+            gpus=result.spec.scaling.workers * (result.spec.scaling.gpus_per_worker or 0),
+            attempt=result.attempt,
+            scores={key: score.value for key, score in result.scores.items()},
+            settings={key: _settings(score.parameters) for key, score in result.scores.items()},
+            finished=result.finished,
+            code_hash=result.provenance.get("code_hash", ""),
+            base_hash=result.provenance.get("base_hash", ""),
+        )
+
+
+def _updates(result: Result) -> int:
+    """How often weights were updated: all of a training that came to its end, else what it reported last."""
+    if result.spec.training is None:
+        return 0
+    return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
+
+
+_BESIDE = ("libraries", "warning", "self_test")
+"""What is recorded with a score and does not decide whether it compares: versions are part of the code hash."""
+
+
+def _settings(parameters: dict[str, Any]) -> str:
+    """What two scores have to agree in to be compared: extractor, clips, frames, size, numbers of rows."""
+    deciding = {key: value for key, value in parameters.items() if key not in _BESIDE}
+    return json_hash(deciding)

@@ -1,0 +1,33 @@
+"""The JSON schema of a study file, for editors."""
+
+import typing
+from typing import Any
+
+from models import SYSTEMS
+from models.bases import Protocol
+from models.training import AdamW
+from sweeps.study.designs import Design
+from sweeps.study.types import Study
+from trainables.metrics import FAMILIES
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a study file, for editors: what these types say, and what comes from other files."""
+    whole = Study.model_json_schema(by_alias=True)
+    properties = whole["properties"]
+    properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
+    designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
+    properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
+    properties["metrics"]["items"] = {"enum": list(FAMILIES)}
+    properties["system"]["enum"] = list(SYSTEMS)
+    protocol, training = Protocol.model_json_schema(), AdamW.model_json_schema()["properties"]
+    properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
+    plain = {key: value for key, value in training.items() if key != "kind"}
+    properties["training"] |= {"properties": plain, "additionalProperties": False}
+    overlay = {key: value for key, value in properties.items() if key != "name"}
+    properties["profiles"] = {
+        "type": "object",
+        "description": "name -> parts of a study, laid over it by --profile",
+        "additionalProperties": {"type": "object", "properties": overlay, "additionalProperties": False},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

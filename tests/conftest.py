@@ -84,7 +84,7 @@ class Cells:
         self._pictures = pictures
 
     def spec(self, seed: int = 0, arm: str = "control", **more: Any) -> "TrialSpec":
-        from trainables.trial_spec import TrialSpec
+        from tests.factories import make_spec
 
         tree = {"noise": {"kind": "two_stage", "threshold": 0.1}, "attention": {"kind": "momentum", "mu": 0.98}}
         if arm != "control":
@@ -103,10 +103,11 @@ class Cells:
             "seed": seed,
             "metrics": ["clip_score"],
         }
-        return TrialSpec.model_validate({**fields, **more})
+        return make_spec(**{**fields, **more})
 
     def result(self, seed: int = 0, arm: str = "control", *, spec: "TrialSpec | None" = None, **more: Any) -> "Result":
-        from trainables.trial_spec import Result, Score
+        from tests.factories import make_result
+        from trainables.trial_spec import Score
 
         spec = spec or self.spec(seed, arm)
         failed = more.get("status") == "failed"
@@ -114,9 +115,6 @@ class Cells:
             value=31.5 + spec.seed, per_clip=[31.0, 32.0], direction="max", surrogate=True, parameters={"frames": 3}
         )
         fields = {
-            "cell_id": spec.cell_id,
-            "spec": spec,
-            "status": "done",
             "prompts": ["a red circle moves right", "a blue cross drops"],
             "scores": {} if failed else {"clip_score/shapes_clip": score},
             "statistics": {"correlation": 0.9},
@@ -124,7 +122,7 @@ class Cells:
             "finished": "2026-11-21T00:00:00+00:00",
             "provenance": {"code_hash": "c0de", "base_hash": "ba5e", "commit": "abc"},
         }
-        return Result.model_validate({**fields, **more})
+        return make_result(spec, **{**fields, **more})
 
     def save(self, result: "Result") -> Path:
         """The cell's folder, with this result in it."""

@@ -20,8 +20,8 @@ from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
 from sweeps.results.winners import winners
 from sweeps.study.document import SpecError
+from tests.factories import make_record, make_result, make_scores, save_result
 from trainables.cell_files import Drawn, save_clips
-from trainables.trial_spec import RESULT, Result, Score
 
 SOUND = """\
 name: sound
@@ -133,23 +133,7 @@ def _values(cell: Cell, keys: list[str]) -> dict[str, float]:
 
 
 def _record(cell: Cell, keys: list[str]) -> Record:
-    return Record(
-        cell_id=cell.id,
-        arm=cell.arm,
-        seed=cell.seed,
-        stage=cell.spec.stage,
-        trial=cell.spec.trial,
-        search=cell.spec.search,
-        sampled=cell.spec.sampled,
-        status="done",
-        error="",
-        attempt=1,
-        scores=_values(cell, keys),
-        settings=dict.fromkeys(keys, "a"),
-        finished=f"2026-11-21T00:{cell.seed // 60:02}:{cell.seed % 60:02}+00:00",
-        code_hash="c0de",
-        base_hash="",
-    )
+    return make_record(cell, _values(cell, keys))
 
 
 @pytest.fixture(scope="session")
@@ -266,19 +250,14 @@ def stored(report: Report, ledger: Ledger, simulated: Simulated) -> Path:
         if cell.id not in records:
             continue
         record = records[cell.id]
-        result = Result(
-            cell_id=cell.id,
-            spec=cell.spec,
+        result = make_result(
+            cell.spec,
             status=record.status,
             error=record.error,
             failure=record.failure,
-            scores={
-                key: Score(value=value, direction="max", surrogate=False, parameters={})
-                for key, value in record.scores.items()
-            },
+            scores=make_scores(report.plan.metrics, record.scores) if record.scores else {},
             finished=record.finished,
             provenance={"code_hash": record.code_hash},
         )
-        ledger.cell_folder(cell.id).mkdir(parents=True, exist_ok=True)
-        (ledger.cell_folder(cell.id) / RESULT).write_text(result.model_dump_json())
+        save_result(result, ledger.cell_folder(cell.id))
     return ledger.folder.parent

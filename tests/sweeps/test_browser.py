@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,8 +17,8 @@ import pytest
 from sweeps.plan import Plan, load
 from sweeps.report import main
 from sweeps.results.ledger import Ledger
+from tests.factories import free_port, make_result, make_scores, save_result
 from trainables.cell_files import Drawn, save_clips
-from trainables.trial_spec import RESULT, Result, Score
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -77,14 +76,8 @@ def storage(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True)
         save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right",) * len(clips)), folder)
         value = 30 + cell.seed + effects[cell.arm]
-        scores = {
-            metric.key: Score(value=value, direction=metric.direction, surrogate=metric.surrogate, parameters={})
-            for metric in plan.metrics
-        }
-        done = Result(
-            cell_id=cell.id, spec=cell.spec, status="done", scores=scores, finished="2026-11-21T00:00:00+00:00"
-        )
-        (folder / RESULT).write_text(done.model_dump_json())
+        scores = make_scores(plan.metrics, value)
+        save_result(make_result(cell.spec, scores=scores, finished="2026-11-21T00:00:00+00:00"), folder)
     return storage
 
 
@@ -210,9 +203,7 @@ def server(plan: Plan, storage: Path, tmp_path_factory: pytest.TempPathFactory) 
         tracker.record(cell.id, storage / plan.study.name / "cells" / cell.id)
     tracker.finish([], failed=False)
     assert tracker.failures == []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder = tmp_path_factory.mktemp("server")
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -14,6 +14,7 @@ from sweeps.__main__ import app
 from sweeps.plan import load
 from sweeps.results.driver import DRIVER
 from sweeps.run.lock import StudyLock
+from tests.factories import fresh
 
 Write = Callable[[str | bytes], Path]
 
@@ -63,27 +64,14 @@ def study(write: Write) -> Path:
 )  # fmt: skip
 def test_answers_at_once_without_heavy_imports(arguments: str, study: Path, tmp_path: Path) -> None:
     given = [str(study) if word == "STUDY" else word for word in arguments.split()]
-    code = f"""
-import sys
+    code = """
 from sweeps.__main__ import app
 from sweeps.results.driver import DRIVER
 from sweeps.run.lock import StudyLock
-try:
-    app({given!r})
-finally:
-    print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+app(sys.argv[1:])
 """
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(root)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.split() == []
+    done = fresh(code, *given, cwd=tmp_path)
+    assert not set(HEAVY) & done.packages
     assert done.stdout
 
 

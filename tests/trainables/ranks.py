@@ -6,7 +6,6 @@ there is a GPU they are spawned: CUDA does not survive a fork.
 
 import multiprocessing
 import os
-import socket
 import warnings
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -56,7 +55,9 @@ def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Ra
         world: How many.
         before: Python that each runs before the training.
     """
-    folder, port = Path(config["storage"]), _free_port()
+    from tests.factories import free_port  # which the ranks themselves need not import
+
+    folder, port = Path(config["storage"]), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     ranks = []
     for number in range(world):
@@ -99,9 +100,3 @@ def _run(config: dict[str, Any], before: str, environment: dict[str, str], log: 
     train_loop_per_worker(config)
     dist.barrier()
     dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

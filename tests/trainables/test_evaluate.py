@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.bases import Protocol
+from tests.factories import make_spec
 from trainables.cache import Cache
 from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, keep_only_of, read_clips
 from trainables.data import ShapesData
@@ -18,22 +19,14 @@ from trainables.trial_spec import RESULT, Result, TrialSpec
 PROTOCOL = Protocol(clips=3, frames=8, steps=1, guidance=1.0, height=32, width=32)
 
 
-def make_spec(
-    base: Path, *, mu: float = 0.5, seed: int = 0, metrics: tuple[str, ...] = ("motion_magnitude",)
-) -> TrialSpec:
-    return TrialSpec.model_validate(
-        {
-            "study": "s",
-            "arm": "control",
-            "role": "control",
-            "system": "zs2",
-            "tree": {"noise": {"kind": "two_stage", "threshold": 0.1}, "attention": {"kind": "momentum", "mu": mu}},
-            "base": str(base),
-            "data": {"layout": "prompts", "prompts": ["a red circle", "a blue square"]},
-            "protocol": {"clips": 2, "frames": 3, "steps": 2, "guidance": 2.0, "height": 32, "width": 32},
-            "seed": seed,
-            "metrics": metrics,
-        }
+def cell(base: Path, *, mu: float = 0.5, seed: int = 0, metrics: tuple[str, ...] = ("motion_magnitude",)) -> TrialSpec:
+    return make_spec(
+        tree={"noise": {"kind": "two_stage", "threshold": 0.1}, "attention": {"kind": "momentum", "mu": mu}},
+        base=str(base),
+        data={"layout": "prompts", "prompts": ["a red circle", "a blue square"]},
+        protocol={"clips": 2, "frames": 3, "steps": 2, "guidance": 2.0, "height": 32, "width": 32},
+        seed=seed,
+        metrics=metrics,
     )
 
 
@@ -43,7 +36,7 @@ def bench(tmp_path: Path) -> Workbench:
 
 
 def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path: Path, bench: Workbench) -> None:
-    spec = make_spec(tiny_base_folder)
+    spec = cell(tiny_base_folder)
     result = run_cell(spec, tmp_path / "cell", bench)
     assert result.error == ""
     assert Result.model_validate_json((tmp_path / "cell" / RESULT).read_bytes()) == result
@@ -68,10 +61,10 @@ def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path
 def test_another_metric_scores_the_kept_clips_and_samples_nothing(
     tiny_base_folder: Path, tmp_path: Path, bench: Workbench
 ) -> None:
-    sampled = run_cell(make_spec(tiny_base_folder), tmp_path / "cell", bench).seconds["sample"]
+    sampled = run_cell(cell(tiny_base_folder), tmp_path / "cell", bench).seconds["sample"]
     kept = (tmp_path / "cell" / "clips.npz").stat().st_mtime_ns
-    more = make_spec(tiny_base_folder, metrics=("motion_magnitude", "temporal_flickering"))
-    assert more.cell_id == make_spec(tiny_base_folder).cell_id
+    more = cell(tiny_base_folder, metrics=("motion_magnitude", "temporal_flickering"))
+    assert more.cell_id == cell(tiny_base_folder).cell_id
     result = run_cell(more, tmp_path / "cell", bench)
     assert set(result.scores) == {"motion_magnitude/farneback", "temporal_flickering/vbench_formula"}
     assert result.seconds["sample"] == sampled, "nothing was drawn, and what drawing took is not forgotten"
@@ -79,7 +72,7 @@ def test_another_metric_scores_the_kept_clips_and_samples_nothing(
 
 
 def test_a_warm_worker_gives_what_a_cold_one_gives(tiny_base_folder: Path, tmp_path: Path, bench: Workbench) -> None:
-    arms = [make_spec(tiny_base_folder, mu=mu, seed=seed) for mu in (0.0, 1.0) for seed in (0, 1)]
+    arms = [cell(tiny_base_folder, mu=mu, seed=seed) for mu in (0.0, 1.0) for seed in (0, 1)]
     warm = [run_cell(spec, tmp_path / "warm" / spec.cell_id, bench) for spec in arms]
     for spec, before in zip(reversed(arms), reversed(warm), strict=True):
         cold = run_cell(spec, tmp_path / "cold" / spec.cell_id, Workbench(tmp_path / "references"))
@@ -100,12 +93,12 @@ def test_a_cell_that_goes_nan_fails_with_its_reason_and_the_worker_goes_on(
     tensors = load_file(weights)
     tensors["conv_out.bias"][:] = float("nan")
     save_file(tensors, weights, metadata={"format": "pt"})
-    failed = run_cell(make_spec(broken), tmp_path / "bad", bench)
+    failed = run_cell(cell(broken), tmp_path / "bad", bench)
     assert failed.status == "failed"
     assert "NonFiniteError" in failed.error
     assert "step" in failed.error
     assert failed.scores == {}
-    assert run_cell(make_spec(tiny_base_folder), tmp_path / "good", bench).status == "done"
+    assert run_cell(cell(tiny_base_folder), tmp_path / "good", bench).status == "done"
 
 
 def test_pixels_round_and_clip() -> None:
@@ -118,7 +111,7 @@ def test_pixels_round_and_clip() -> None:
 def test_features_of_references_are_shared_and_change_no_score(
     tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = make_spec(tiny_base_folder, metrics=("fid", "fvd", "kvd")).model_copy(
+    spec = cell(tiny_base_folder, metrics=("fid", "fvd", "kvd")).model_copy(
         update={"base": "shapes", "data": ShapesData(references=4), "protocol": PROTOCOL}
     )
     alone = run_cell(spec, tmp_path / "alone", Workbench(tmp_path / "references"))
@@ -146,7 +139,7 @@ def test_a_cell_that_is_told_to_stop_leaves_what_is_there(
         (folder / RESULT).write_text("pruned")
         return True
 
-    assert run_cell(make_spec(tiny_base_folder), folder, bench, train) is None
+    assert run_cell(cell(tiny_base_folder), folder, bench, train) is None
     assert (folder / RESULT).read_text() == "pruned"
 
 

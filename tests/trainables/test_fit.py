@@ -13,6 +13,7 @@ from ranks import run_ranks, start_ranks
 from safetensors.torch import load_file
 
 from models.seer import Seer
+from tests.factories import make_spec
 from tests.tolerance import bound
 from trainables.cell_files import CHECKPOINTS, STOP, TRAINED
 from trainables.trial_spec import RESULT, Result, TrialSpec
@@ -38,21 +39,15 @@ and micro-batches, two moments, a root, a quotient, the update), is done in anot
 
 
 def spec(base: Path, *, edit: dict[str, object] | None = None, precision: str = "fp32", **scaling: Any) -> TrialSpec:
-    values: dict[str, Any] = {
-        "study": "s",
-        "arm": "control",
-        "role": "control",
-        "system": "seer",
-        "tree": Seer().edit({**EDIT, **(edit or {})}).model_dump(mode="json"),
-        "base": str(base),
-        "data": {"layout": "shapes", "references": 16},
-        "protocol": {"clips": 2, "frames": 4, "steps": 2, "guidance": 1.0, "height": 32, "width": 32},
-        "precision": precision,
-        "seed": 0,
-        "metrics": ["motion_magnitude"],
-        "scaling": {"report_every": 1, "checkpoint_every": 5, **scaling},
-    }
-    return TrialSpec.model_validate(values)
+    return make_spec(
+        system="seer",
+        tree=Seer().edit({**EDIT, **(edit or {})}).model_dump(mode="json"),
+        base=str(base),
+        data={"layout": "shapes", "references": 16},
+        protocol={"clips": 2, "frames": 4, "steps": 2, "guidance": 1.0, "height": 32, "width": 32},
+        precision=precision,
+        scaling={"report_every": 1, "checkpoint_every": 5, **scaling},
+    )
 
 
 def config(cell: TrialSpec, storage: Path, *, warm: bool = True) -> dict[str, Any]:

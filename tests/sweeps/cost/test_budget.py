@@ -13,7 +13,7 @@ from sweeps.cost.prices import Price
 from sweeps.plan import Cell, Plan, load
 from sweeps.results.record import Record
 from sweeps.run.queue import Exhausted, Queue
-from trainables.trial_spec import Result, Score
+from tests.factories import make_result, make_scores
 
 STUDY = """\
 name: budgeted
@@ -47,11 +47,9 @@ def planned(write: Callable[[str], Path]) -> Callable[..., Plan]:
 
 def record(plan: Plan, cell: Cell, hours: float = 1.0, gpus: float = 1.0) -> Record:
     value = float(cell.spec.tree["noise"].get("threshold", 0))
-    scores = {m.key: Score(value=value, direction=m.direction, surrogate=True, parameters={}) for m in plan.metrics}
-    scaling = cell.spec.scaling.model_copy(update={"gpus_per_worker": gpus})
-    whole = {"cell_id": cell.id, "spec": cell.spec.model_copy(update={"scaling": scaling}), "status": "done"}
-    whole |= {"scores": scores, "seconds": {"sample": 3600 * hours}, "finished": ""}
-    return Record.of(Result.model_validate(whole))
+    spec = cell.spec.model_copy(update={"scaling": cell.spec.scaling.model_copy(update={"gpus_per_worker": gpus})})
+    seconds = {"sample": 3600 * hours}
+    return Record.of(make_result(spec, scores=make_scores(plan.metrics, value), seconds=seconds))
 
 
 def price(seconds: float) -> Price:

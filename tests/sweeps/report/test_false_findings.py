@@ -20,7 +20,7 @@ from sweeps.results.comparison import ArmRow, is_context
 from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
 from sweeps.statistics.paired import ALPHA, smallest_p
-from trainables.trial_spec import RESULT, Result, Score
+from tests.factories import make_record, make_result, make_scores, save_result
 
 STUDY = """\
 name: simulated
@@ -73,23 +73,9 @@ def simulate(plan: Plan, world: World, rng: np.random.Generator) -> dict[str, Re
     failed = rng.random(num_seeds * num_arms) < world.failures
     keys = [metric.key for metric in plan.metrics]
     return {
-        cell.id: Record(
-            cell_id=cell.id,
-            arm=cell.arm,
-            seed=cell.seed,
-            stage="plan",
-            trial=None,
-            search="",
-            sampled={},
-            status="failed" if lost else "done",
-            error="out of luck" if lost else "",
-            attempt=1,
-            scores={} if lost else dict(zip(keys, scores, strict=True)),
-            settings={},
-            finished="2025-01-01T00:00:00+00:00",
-            code_hash="c0de",
-            base_hash="",
-        )
+        cell.id: make_record(cell, {}, status="failed", error="out of luck")
+        if lost
+        else make_record(cell, dict(zip(keys, scores, strict=True)), settings={})
         for cell, lost, scores in zip(plan.cells, failed, values.reshape(-1, num_metrics).tolist(), strict=True)
     }
 
@@ -245,27 +231,16 @@ def test_the_table_is_the_same_from_disk(planned: Planned, tmp_path: Path) -> No
     results = []
     for cell in plan.cells:
         record = records[cell.id]
-        scores = {
-            metric.key: Score(
-                value=record.scores[metric.key], direction=metric.direction, surrogate=metric.surrogate, parameters={}
-            )
-            for metric in plan.metrics
-            if record.scores
-        }
-        results.append(
-            Result(
-                cell_id=cell.id,
-                spec=cell.spec,
-                status=record.status,
-                error=record.error,
-                scores=scores,
-                finished=record.finished,
-                provenance={"code_hash": record.code_hash},
-            )
+        result = make_result(
+            cell.spec,
+            status=record.status,
+            error=record.error,
+            scores=make_scores(plan.metrics, record.scores) if record.scores else {},
+            finished=record.finished,
+            provenance={"code_hash": record.code_hash},
         )
-        folder = ledger.cell_folder(cell.id)
-        folder.mkdir(parents=True)
-        (folder / RESULT).write_text(results[-1].model_dump_json())
+        save_result(result, ledger.cell_folder(cell.id))
+        results.append(result)
     expected = build(plan, records)
     assert expected.errors
 

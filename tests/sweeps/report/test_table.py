@@ -15,6 +15,7 @@ from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
 from sweeps.statistics.paired import holm
+from tests.factories import make_record
 from trainables.provenance import commit
 
 HEAD = """\
@@ -44,24 +45,7 @@ def planned(write: Callable[[str], Path]) -> Planned:
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
     """A done cell with one value for each metric: as given, larger by 10, and with the other sign."""
-    found = Record(
-        cell_id=cell.id,
-        arm=cell.arm,
-        seed=cell.seed,
-        stage=cell.spec.stage,
-        trial=cell.spec.trial,
-        search=cell.spec.search,
-        sampled=cell.spec.sampled,
-        status="done",
-        error="",
-        attempt=1,
-        scores={FLICKERING: value, MOTION: value + 10, FID: -value},
-        settings={FLICKERING: "a", MOTION: "a", FID: "a"},
-        finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
-        code_hash="c0de",
-        base_hash="",
-    )
-    return replace(found, **changed)  # type: ignore[arg-type]
+    return make_record(cell, {FLICKERING: value, MOTION: value + 10, FID: -value}, **changed)
 
 
 def done(plan: Plan, value: Value) -> dict[str, Record]:

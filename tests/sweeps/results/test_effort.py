@@ -13,7 +13,8 @@ from sweeps.report.table import Report, build
 from sweeps.results.effort import Unequal, audit
 from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
-from trainables.trial_spec import Result, Score
+from tests.factories import make_result
+from trainables.trial_spec import Score
 
 STUDY = """\
 name: effort
@@ -43,16 +44,14 @@ def plan(write: Callable[[str], Path]) -> Callable[[str], Plan]:
 def record(cell: object, status: str = "done", value: float = 1.0, updates: float | None = None) -> Record:
     score = Score(value=value, direction="max", surrogate=False, parameters={})
     spec = cell.spec  # type: ignore[attr-defined]
-    whole = {
-        "cell_id": spec.cell_id,
-        "spec": spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"gpus_per_worker": 1.0})}),
-        "status": status,
-        "scores": {"motion_magnitude/farneback": score} if status == "done" else {},
-        "seconds": {"train": 30.0, "sample": 6.0},
-        "statistics": {} if updates is None else {"update": updates},
-        "finished": "",
-    }
-    return Record.of(Result.model_validate(whole))
+    result = make_result(
+        spec.model_copy(update={"scaling": spec.scaling.model_copy(update={"gpus_per_worker": 1.0})}),
+        status=status,
+        scores={"motion_magnitude/farneback": score} if status == "done" else {},
+        seconds={"train": 30.0, "sample": 6.0},
+        statistics={} if updates is None else {"update": updates},
+    )
+    return Record.of(result)
 
 
 def words(unequal: Iterable[Unequal]) -> tuple[str, ...]:

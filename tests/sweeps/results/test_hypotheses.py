@@ -13,7 +13,7 @@ from sweeps.report.page import to_html
 from sweeps.report.table import build
 from sweeps.results.record import Record
 from sweeps.study.document import SpecError
-from trainables.trial_spec import Result, Score
+from tests.factories import make_result, make_scores
 
 STUDY = """\
 name: claims
@@ -37,12 +37,7 @@ def records(plan: Plan, effect: float, spread: float = 0.1) -> dict[str, Record]
     found = {}
     for cell in plan.cells:
         value = cell.seed + (effect + spread * (-1) ** cell.seed) * (cell.arm != "control")
-        scores = {
-            metric.key: Score(value=value, direction=metric.direction, surrogate=True, parameters={})
-            for metric in plan.metrics
-        }
-        whole = {"cell_id": cell.id, "spec": cell.spec, "status": "done", "scores": scores, "finished": ""}
-        found[cell.id] = Record.of(Result.model_validate(whole))
+        found[cell.id] = Record.of(make_result(cell.spec, scores=make_scores(plan.metrics, value)))
     return found
 
 

@@ -6,48 +6,30 @@ import pytest
 
 from sweeps.results.ledger import UNREADABLE, Ledger
 from sweeps.results.record import Record
-from trainables.trial_spec import RESULT, Result, Score, TrialSpec
+from tests.factories import make_result, make_spec, save_result
+from trainables.trial_spec import RESULT, Result, Score
 
 
-def make_result(seed: int, status: str = "done") -> Result:
-    spec = TrialSpec.model_validate(
-        {
-            "study": "s",
-            "arm": "control",
-            "role": "control",
-            "system": "zs2",
-            "tree": {},
-            "base": "shapes",
-            "data": {"layout": "shapes"},
-            "protocol": {},
-            "seed": seed,
-            "metrics": ["motion_magnitude"],
-        }
-    )
+def result_of(seed: int, status: str = "done") -> Result:
     score = Score(value=float(seed), direction="max", surrogate=False, parameters={"frames": 8})
-    return Result.model_validate(
-        {
-            "cell_id": spec.cell_id,
-            "spec": spec,
-            "status": status,
-            "error": "" if status == "done" else "NaN",
-            "scores": {"motion_magnitude/farneback": score},
-            "finished": "now",
-            "provenance": {"code_hash": "c0de"},
-        }
+    return make_result(
+        make_spec(seed=seed),
+        status=status,
+        error="" if status == "done" else "NaN",
+        scores={"motion_magnitude/farneback": score},
+        finished="now",
+        provenance={"code_hash": "c0de"},
     )
 
 
 def put(ledger: Ledger, result: Result) -> None:
-    folder = ledger.cell_folder(result.cell_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(result.model_dump_json())
+    save_result(result, ledger.cell_folder(result.cell_id))
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     ledger = Ledger(tmp_path)
-    results = [make_result(seed) for seed in range(4)]
+    results = [result_of(seed) for seed in range(4)]
     for result in results:
         put(ledger, result)
     ledger.append(results[:2])
@@ -62,13 +44,13 @@ def test_nothing_there_is_nothing_done(tmp_path: Path) -> None:
 def test_records_by_cell(ledger: Ledger) -> None:
     records = ledger.records()
     assert sorted(record.seed for record in records.values()) == [0, 1, 2, 3]
-    record = records[make_result(3).cell_id]
+    record = records[result_of(3).cell_id]
     assert record.scores == {"motion_magnitude/farneback": 3.0}
     assert record.code_hash == "c0de"
 
 
 def test_a_current_index_is_not_opened_twice(ledger: Ledger) -> None:
-    path = ledger.cell_folder(make_result(0).cell_id) / RESULT
+    path = ledger.cell_folder(result_of(0).cell_id) / RESULT
     stamp = path.stat().st_mtime_ns
     path.write_text("not a result")
     os.utime(path, ns=(stamp, stamp))
@@ -101,7 +83,7 @@ def test_an_index_that_is_cut_or_behind_is_written_anew(ledger: Ledger) -> None:
         elif damage == "lost":
             ledger.index.unlink()
         else:
-            gone = make_result(7)
+            gone = result_of(7)
             put(ledger, gone)
             ledger.append([gone])
             (ledger.cell_folder(gone.cell_id) / RESULT).unlink()
@@ -151,7 +133,7 @@ def test_half_a_result_and_leftovers_are_no_result(ledger: Ledger) -> None:
 
 def test_scores_compare_where_extractor_and_numbers_agree_whatever_the_libraries() -> None:
     def record(**parameters: object) -> Record:
-        result = make_result(0)
+        result = result_of(0)
         score = result.scores["motion_magnitude/farneback"].model_copy(update={"parameters": parameters})
         return Record.of(result.model_copy(update={"scores": {"motion_magnitude/farneback": score}}))
 

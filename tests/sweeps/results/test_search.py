@@ -11,6 +11,7 @@ from sweeps.report.table import build
 from sweeps.results.record import Record
 from sweeps.statistics.paired import paired_difference
 from sweeps.statistics.verdicts import Verdict
+from tests.factories import make_record
 
 HEAD = """\
 name: searched
@@ -40,24 +41,7 @@ def planned(write: Callable[[str], Path]) -> Planned:
 
 def record(cell: Cell, value: float = 0.0, **changed: object) -> Record:
     """A done cell with one value for each metric: as given, larger by 10, and with the other sign."""
-    found = Record(
-        cell_id=cell.id,
-        arm=cell.arm,
-        seed=cell.seed,
-        stage=cell.spec.stage,
-        trial=cell.spec.trial,
-        search=cell.spec.search,
-        sampled=cell.spec.sampled,
-        status="done",
-        error="",
-        attempt=1,
-        scores={FLICKERING: value, MOTION: value + 10, FID: -value},
-        settings={FLICKERING: "a", MOTION: "a", FID: "a"},
-        finished=f"2025-01-01T00:00:{cell.seed:02}+00:00",
-        code_hash="c0de",
-        base_hash="",
-    )
-    return replace(found, **changed)  # type: ignore[arg-type]
+    return make_record(cell, {FLICKERING: value, MOTION: value + 10, FID: -value}, **changed)
 
 
 def searched(plan: Plan, value: Value, trials: int = 4) -> dict[str, Record]:

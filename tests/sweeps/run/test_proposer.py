@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sweeps.results.importances import importances
 from sweeps.results.record import Record
 from sweeps.results.winners import trials_of, winners
 from sweeps.run.proposer import ArmSearch
+from tests.factories import make_record
 from trainables.trial_spec import Status
 
 Write = Callable[[str | bytes], Path]
@@ -51,23 +53,7 @@ def searched(write: Write) -> Searched:
 
 def result(cell: Cell, plan: SearchPlan, values: Iterable[float], status: Status = "done") -> Record:
     keys = [goal.key for goal in plan.objectives]
-    return Record(
-        cell_id=cell.id,
-        arm=cell.arm,
-        seed=cell.seed,
-        stage=cell.spec.stage,
-        trial=cell.spec.trial,
-        search=cell.spec.search,
-        sampled=cell.spec.sampled,
-        status=status,
-        error="",
-        attempt=1,
-        scores=dict(zip(keys, values, strict=True)) if status == "done" else {},
-        settings={},
-        finished="",
-        code_hash="",
-        base_hash="",
-    )
+    return make_record(cell, dict(zip(keys, values, strict=True)) if status == "done" else {}, status=status)
 
 
 def hill(sample: Mapping[str, Any]) -> tuple[float, ...]:
@@ -316,7 +302,7 @@ def test_a_trial_that_lacks_its_objective_is_handed_out_again(searched: Searched
     plan = searched(NUMBERS)
     records: dict[str, Record] = {}
     [cell] = run(begun(plan), plan, hill, records, most=1)
-    unscored = {cell.id: Record(**{**records[cell.id].__dict__, "scores": {"other": 1.0}})}
+    unscored = {cell.id: replace(records[cell.id], scores={"other": 1.0})}
     search = begun(plan, unscored)
     assert search.asked == 0
     assert search.ask() == cell

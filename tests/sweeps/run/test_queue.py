@@ -11,7 +11,7 @@ from sweeps.results.record import Record
 from sweeps.run import driver as launch
 from sweeps.run.lock import StudyLock
 from sweeps.run.queue import Exhausted, Queue
-from trainables.trial_spec import Result, Score
+from tests.factories import make_result, make_scores
 
 STUDY = """\
 name: queue
@@ -41,25 +41,9 @@ def searched(write: Callable[[str], Path]) -> Plan:
 
 
 def record(plan: Plan, cell: Cell, status: str = "done", metrics: bool = True, failure: str = "") -> Record:
-    scores = {
-        metric.key: Score(
-            value=float(cell.spec.tree["noise"].get("threshold", 0)), direction="max", surrogate=True, parameters={}
-        )
-        for metric in plan.metrics
-        if metrics and status == "done"
-    }
-    return Record.of(
-        Result.model_validate(
-            {
-                "cell_id": cell.id,
-                "spec": cell.spec,
-                "status": status,
-                "failure": failure,
-                "scores": scores,
-                "finished": "now",
-            }
-        )
-    )
+    value = float(cell.spec.tree["noise"].get("threshold", 0))
+    scores = make_scores(plan.metrics, value) if metrics and status == "done" else {}
+    return Record.of(make_result(cell.spec, status=status, failure=failure, scores=scores, finished="now"))
 
 
 def drain(queue: Queue, plan: Plan, fate: Callable[[Cell], Record] | None = None) -> list[Cell]:

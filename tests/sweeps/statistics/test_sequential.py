@@ -22,7 +22,7 @@ from sweeps.run.queue import Exhausted, Queue
 from sweeps.statistics.paired import ALPHA, paired_difference, smallest_p
 from sweeps.statistics.sequential import looks, sequential_p, smallest_sequential_p
 from sweeps.statistics.verdicts import Verdict
-from trainables.trial_spec import Result, Score
+from tests.factories import make_result, make_scores
 
 STUDY = """\
 name: ends
@@ -140,15 +140,9 @@ def test_many_pairs_agree_with_the_sign_flip_test_and_with_an_early_look() -> No
 
 def record(plan: Plan, place: int, values: dict[str, float], status: str = "done", error: str = "") -> Record:
     cell = plan.cells[place]
-    scores = {
-        metric.key: Score(value=values[cell.arm], direction=metric.direction, surrogate=True, parameters={})
-        for metric in plan.metrics
-        if status == "done"
-    }
+    scores = make_scores(plan.metrics, values[cell.arm]) if status == "done" else {}
     failure = "diverged" if error else ""
-    whole = {"cell_id": cell.id, "spec": cell.spec, "status": status, "error": error, "failure": failure}
-    whole |= {"scores": scores, "finished": ""}
-    return Record.of(Result.model_validate(whole))
+    return Record.of(make_result(cell.spec, status=status, error=error, failure=failure, scores=scores))
 
 
 def simulated(plan: Plan, effect: float, rng: np.random.Generator, correlation: float = 0.5) -> dict[str, Record]:

@@ -1,0 +1,141 @@
+"""What many tests make: specifications, results and records of cells; commands, fresh interpreters, free ports."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from typer.testing import CliRunner
+from typer.testing import Result as Invoked
+
+from sweeps.plan import Cell
+from sweeps.results.record import Record
+from trainables.trial_spec import RESULT, Result, Score, TrialSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+# --------------------------------------------------------------------------------------------------------------- cells
+
+
+def make_spec(**fields: Any) -> TrialSpec:
+    """A control's cell of ZS2 on the embedded base, with other values for the fields that are given."""
+    default = {
+        "study": "s",
+        "arm": "control",
+        "role": "control",
+        "system": "zs2",
+        "tree": {},
+        "base": "shapes",
+        "data": {"layout": "shapes"},
+        "protocol": {},
+        "seed": 0,
+        "metrics": ["motion_magnitude"],
+    }
+    return TrialSpec.model_validate(default | fields)
+
+
+def make_scores(metrics: Iterable[Any], value: float | Mapping[str, float]) -> dict[str, Score]:
+    """A score for each of a plan's metrics: one value for all, or each its own by key."""
+    return {
+        metric.key: Score(
+            value=value[metric.key] if isinstance(value, Mapping) else value,
+            direction=metric.direction,
+            surrogate=metric.surrogate,
+            parameters={},
+        )
+        for metric in metrics
+    }
+
+
+def make_result(spec: TrialSpec, **fields: Any) -> Result:
+    """The result of a cell: done and without scores, unless the fields say otherwise."""
+    return Result.model_validate({"cell_id": spec.cell_id, "spec": spec, "status": "done", "finished": ""} | fields)
+
+
+def save_result(result: Result, folder: Path) -> None:
+    """Leave a result in a cell's folder, as a worker does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(result.model_dump_json())
+
+
+def make_record(cell: Cell, scores: Mapping[str, float], /, **fields: Any) -> Record:
+    """The record of a done cell with these scores, all computed with the same settings."""
+    found = Record(
+        cell_id=cell.id,
+        arm=cell.arm,
+        seed=cell.seed,
+        stage=cell.spec.stage,
+        trial=cell.spec.trial,
+        search=cell.spec.search,
+        sampled=cell.spec.sampled,
+        status="done",
+        error="",
+        attempt=1,
+        scores=dict(scores),
+        settings=dict.fromkeys(scores, "a"),
+        finished=f"2025-01-01T00:{cell.seed // 60 % 60:02}:{cell.seed % 60:02}+00:00",
+        code_hash="c0de",
+        base_hash="",
+    )
+    return replace(found, **fields)
+
+
+# ----------------------------------------------------------------------------------------------------------- processes
+
+
+def free_port() -> int:
+    """A port of loopback at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def sweeps(
+    *arguments: object, cwd: Path = ROOT, seconds: float = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, with these variables; MLflow and Ray are where no variable names them."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+    command = [sys.executable, "-m", "sweeps", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=seconds
+    )
+
+
+def sweeps_here(*arguments: object, **environment: str) -> Invoked:
+    """Run a command in this process, on its Ray where there is one: libraries are imported here already."""
+    from sweeps.__main__ import app
+
+    variables: dict[str, str | None] = {"MLFLOW_TRACKING_URI": None, **environment}
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], env=variables)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+class Fresh(NamedTuple):
+    """What became of a fresh interpreter.
+
+    Args:
+        stdout: What it printed.
+        packages: What it had imported at its end: names of top-level packages.
+    """
+
+    stdout: str
+    packages: frozenset[str]
+
+
+_AT_ITS_END = "import atexit, sys; atexit.register(lambda: print('\\nimported:', *sys.modules, file=sys.stderr));"
+
+
+def fresh(code: str, *arguments: object, returncode: int = 0, cwd: Path = ROOT) -> Fresh:
+    """Run code in a fresh interpreter, which ends with this code and says nothing to standard error."""
+    command = [sys.executable, "-c", _AT_ITS_END + code, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    said, _, modules = done.stderr.partition("\nimported:")
+    assert (done.returncode, said) == (returncode, ""), said
+    return Fresh(done.stdout, frozenset(name.partition(".")[0] for name in modules.split()))

@@ -24,6 +24,7 @@ from models.system import Part, System
 from search_spaces import domain
 from sweeps.plan import load
 from sweeps.study.fields import SeedRule
+from sweeps.study.schema import schema
 from sweeps.study.starter import _domain, _nearby, starting_study, write
 from sweeps.study.types import (
     Ablation,
@@ -36,7 +37,6 @@ from sweeps.study.types import (
     Search,
     Study,
     Tracking,
-    schema,
 )
 from trainables.metrics import FAMILIES, Extractors
 

@@ -170,6 +170,16 @@ def test_more_frames_leave_the_first_ones_alone(system: type[System], float64_ba
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+def test_clips_may_have_any_shape(system: type[System], height: int, width: int, tiny_base: Base) -> None:
+    protocol = PROTOCOL.model_copy(update={"height": height, "width": width, "steps": 1})
+    for arm in ({}, {slot: "removed" for slot in system.components}):
+        video = draw(system().edit(arm), tiny_base, protocol).video
+        assert video.shape == (PROTOCOL.clips, PROTOCOL.frames, 3, height, width)
+        assert video.isfinite().all()
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values())
 def test_a_size_that_latents_cannot_have_is_refused(system: type[System], tiny_base: Base) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         draw(system(), tiny_base, PROTOCOL.model_copy(update={"height": 36}))

@@ -129,6 +129,20 @@ def test_features_of_references_are_shared_and_change_no_score(
     assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5
 
 
+def test_frames_of_any_shape_are_sampled_and_scored(tmp_path: Path, bench: Workbench) -> None:
+    protocol = PROTOCOL.model_copy(update={"height": 32, "width": 48, "clips": 2})
+    families = ("clip_score", "temporal_consistency", "motion_magnitude", "temporal_flickering", "fid")
+    spec = make_spec(tmp_path, metrics=families).model_copy(
+        update={"base": "shapes", "data": ShapesData(references=2), "protocol": protocol}
+    )
+    result = run_cell(spec, tmp_path / "cell", bench)
+    assert result.error == ""
+    assert len(result.scores) == len(families)
+    clips = read_clips(tmp_path / "cell")
+    assert clips is not None
+    assert clips.clips.shape == (2, 8, 32, 48, 3)
+
+
 def test_a_cell_that_is_told_to_stop_leaves_what_is_there(
     tiny_base_folder: Path, tmp_path: Path, bench: Workbench
 ) -> None:

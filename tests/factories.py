@@ -1,5 +1,6 @@
 """What many tests make: specifications, results and records of cells; commands, fresh interpreters, free ports."""
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -12,11 +13,16 @@ from typing import Any, NamedTuple
 from typer.testing import CliRunner
 from typer.testing import Result as Invoked
 
-from sweeps.plan import Cell
+from sweeps.plan import Cell, load
+from sweeps.proof import proved
+from sweeps.results.ledger import study_folder
 from sweeps.results.record import Record
 from trainables.trial_spec import RESULT, Result, Score, TrialSpec
 
 ROOT = Path(__file__).resolve().parents[1]
+FORKS = multiprocessing.get_context("forkserver")
+"""Starts processes from one that has imported everything, since that takes longer than what they do."""
+FORKS.set_forkserver_preload(["deepspeed", "trainables.train", "sweeps.tracking.tracker"])
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
@@ -114,6 +120,12 @@ def sweeps_here(*arguments: object, **environment: str) -> Invoked:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
+
+
+def prove_here(study: Path, storage: Path) -> None:
+    """Leave a study's proof where its run in another process looks for it, which then has nothing to import for it."""
+    plan = load(study)
+    proved(plan, study_folder(storage, plan.study.name))
 
 
 class Fresh(NamedTuple):

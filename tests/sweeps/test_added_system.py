@@ -1,16 +1,14 @@
 """A system is added by its folder and one line: the toy of ``tests/data/toy_system`` in a copy of the packages."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from models import SYSTEMS
 from models.bases.families import STABLE_VIDEO_DIFFUSION
+from tests.factories import sweeps
 from trainables.provenance import ROOT, code_hash
 
 TOY = ROOT / "tests/data/toy_system"
@@ -45,12 +43,6 @@ def checkout(plain: Path, hashes_before: dict[str, str]) -> Path:
     shutil.copy(TOY / "smoke.yaml", plain / "smoke.yaml")
     STABLE_VIDEO_DIFFUSION.implementation().tiny().save(plain / "tiny")
     return plain
-
-
-def sweeps(checkout: Path, *arguments: str, seconds: int = 60) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sweeps", *arguments]
-    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
-    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=seconds)
 
 
 def test_results_of_other_systems_stay_theirs(hashes_before: dict[str, str], checkout: Path, tmp_path: Path) -> None:
@@ -91,26 +83,26 @@ def test_a_file_changes_the_results_that_it_can_decide(
 
 
 def test_the_added_system_is_known_at_once(checkout: Path) -> None:
-    checked = sweeps(checkout, "check", "smoke.yaml")
+    checked = sweeps("check", "smoke.yaml", cwd=checkout)
     assert checked.returncode == 0, checked.stderr
     assert "2 arms x 1 seeds = 2 cells" in checked.stdout
-    parts = json.loads(sweeps(checkout, "parts", "toy", "--json").stdout)
+    parts = json.loads(sweeps("parts", "toy", "--json", cwd=checkout).stdout)
     assert parts["base"] == "stable-video-diffusion-img2vid-xt"
     assert parts["parameters"]["unet"] == 1_524_623_082
     assert parts["parameters"]["mixing"] == 52
     other = (checkout / "smoke.yaml").read_text().replace("base: tiny", "base: shapes")
     (checkout / "other.yaml").write_text(other)
-    refused = sweeps(checkout, "check", "other.yaml")
+    refused = sweeps("check", "other.yaml", cwd=checkout)
     assert refused.returncode == 2
     assert refused.stderr.startswith("other.yaml:4: base: shapes is a Stable Diffusion base, and toy stands on")
     assert "-> stable-video-diffusion-img2vid-xt, or a folder or hub id" in refused.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.xdist_group("added")
 @pytest.mark.timeout(300)
 def test_the_added_system_runs_from_its_study_to_trained_and_scored_cells(checkout: Path) -> None:
-    ran = sweeps(checkout, "run", "smoke.yaml", seconds=280)
+    ran = sweeps("run", "smoke.yaml", cwd=checkout, seconds=280)
     assert ran.returncode == 0, ran.stderr
     results = [json.loads(file.read_text()) for file in (checkout / "runs/toy-smoke/cells").glob("*/result.json")]
     assert sorted(result["spec"]["arm"] for result in results) == ["control", "mixing=removed"]

@@ -15,9 +15,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-_CONTEXT = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
-_CONTEXT.set_forkserver_preload(["deepspeed", "trainables.train"])
-
 
 @dataclass(frozen=True)
 class Rank:
@@ -55,8 +52,9 @@ def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Ra
         world: How many.
         before: Python that each runs before the training.
     """
-    from tests.factories import free_port  # which the ranks themselves need not import
+    from tests.factories import FORKS, free_port  # which the ranks themselves need not import
 
+    context = multiprocessing.get_context("spawn") if torch.cuda.is_available() else FORKS
     folder, port = Path(config["storage"]), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     ranks = []
@@ -64,7 +62,7 @@ def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Ra
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
         own = {**meeting, "RANK": str(number), "LOCAL_RANK": str(number), "OMP_NUM_THREADS": "1"}
         log = folder / f"rank{number}.log"
-        process = _CONTEXT.Process(target=_run, args=(config, before, {**os.environ, **own}, log), daemon=True)
+        process = context.Process(target=_run, args=(config, before, {**os.environ, **own}, log), daemon=True)
         process.start()
         ranks.append(Rank(process, log))
     return ranks

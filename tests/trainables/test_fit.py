@@ -1,9 +1,11 @@
 """Trainings on one and two ranks: the ZeRO stages agree, checkpoints go on exactly, what fails says how."""
 
+import functools
 import json
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from trainables.trial_spec import RESULT, Result, TrialSpec
 pytestmark = pytest.mark.slow
 
 LR = 1e-3
+STEPS = 12
+EVERY = 3
+"""Updates between two checkpoints."""
 EDIT: dict[str, object] = {
-    "training.steps": 20,
+    "training.steps": STEPS,
     "training.global_batch_size": 4,
     "training.lr": LR,
     "training.clips": 64,
@@ -33,9 +38,9 @@ EDIT: dict[str, object] = {
 }
 
 
-ROUNDING = bound(torch.float32, 20 * 20, size=1.3)
-"""Of losses of up to 1.3: what comes behind the gradients of 20 steps, about 20 operations each (sums over clips, ranks
-and micro-batches, two moments, a root, a quotient, the update), is done in another order."""
+ROUNDING = bound(torch.float32, 20 * STEPS, size=1.3)
+"""Of losses of up to 1.3: what comes behind the gradients of all steps, about 20 operations each (sums over clips,
+ranks and micro-batches, two moments, a root, a quotient, the update), is done in another order."""
 
 
 def spec(base: Path, *, edit: dict[str, object] | None = None, precision: str = "fp32", **scaling: Any) -> TrialSpec:
@@ -46,7 +51,7 @@ def spec(base: Path, *, edit: dict[str, object] | None = None, precision: str = 
         data={"layout": "shapes", "references": 16},
         protocol={"clips": 2, "frames": 4, "steps": 2, "guidance": 1.0, "height": 32, "width": 32},
         precision=precision,
-        scaling={"report_every": 1, "checkpoint_every": 5, **scaling},
+        scaling={"report_every": 1, "checkpoint_every": EVERY, **scaling},
     )
 
 
@@ -89,10 +94,10 @@ def test_a_training_leaves_weights_clips_scores_and_no_checkpoint(undisturbed: P
     result = Result.model_validate_json((undisturbed / RESULT).read_bytes())
     assert (result.status, result.error, result.attempt) == ("done", "", 1)
     assert "motion_magnitude/farneback" in result.scores
-    assert len(losses(undisturbed)) == 20
+    assert len(losses(undisturbed)) == STEPS
     assert len(losses(undisturbed, "identity_loss")) == 1
     assert losses(undisturbed, "validation_loss")[-1] < losses(undisturbed, "validation_loss")[0]
-    assert losses(undisturbed, "lr")[0] == pytest.approx(1e-3, rel=0.01), "the warm-up is one step of twenty"
+    assert losses(undisturbed, "lr")[0] == pytest.approx(1e-3, rel=0.01), "the warm-up is one step"
     assert losses(undisturbed, "lr")[-1] == pytest.approx(0, abs=1e-5)
     assert not (undisturbed / CHECKPOINTS).exists()
 
@@ -132,6 +137,8 @@ def test_bf16_trains_near_fp32(stage: int, undisturbed: Path, tiny_base_folder: 
 
 # ------------------------------------------------------------------------------------------------------------ going on
 
+KILLED_AT = 8
+"""After two checkpoints, and in the middle between them and the next."""
 KILLED = """
 from trainables import fit
 own = fit.Fit._update
@@ -144,7 +151,7 @@ if int(os.environ["RANK"]) == {rank}:
 """
 
 
-def kill_at(cell: TrialSpec, storage: Path, step: int, rank: int = 0) -> Path:
+def kill_at(cell: TrialSpec, storage: Path, step: int = KILLED_AT, rank: int = 0) -> Path:
     """Run until a rank kills itself at a step; the others are given a while and then killed too."""
     before = FEW_HELD_OUT + KILLED.format(step=step, rank=rank)
     ranks = start_ranks(config(cell, storage), cell.scaling.workers, before)
@@ -155,13 +162,35 @@ def kill_at(cell: TrialSpec, storage: Path, step: int, rank: int = 0) -> Path:
     return folder_of(cell, storage)
 
 
+@pytest.fixture(scope="module")
+def killed(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage of the undisturbed cell, killed on its way; no test may change it."""
+    storage = tmp_path_factory.mktemp("killed")
+    kill_at(spec(tiny_base_folder), storage)
+    return storage
+
+
+@pytest.fixture(scope="module")
+def killed_of_two(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Storage of a cell of two ranks at a ZeRO stage, the second of which was killed; no test may change it."""
+
+    @functools.cache
+    def storage(stage: int) -> Path:
+        folder = tmp_path_factory.mktemp(f"stage{stage}")
+        kill_at(spec(tiny_base_folder, workers=2, zero={"stage": stage}), folder, rank=1)
+        return folder
+
+    return storage
+
+
 def test_after_a_kill_the_training_goes_on_and_ends_bitwise_the_same(
-    undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+    undisturbed: Path, killed: Path, tiny_base_folder: Path, tmp_path: Path
 ) -> None:
-    cell = spec(tiny_base_folder)
-    folder = kill_at(cell, tmp_path, step=13)
-    assert [path.name for path in sorted((folder / CHECKPOINTS).glob("step-*"))] == ["step-00000005", "step-00000010"]
-    fit(cell, tmp_path)
+    cell, storage = spec(tiny_base_folder), tmp_path / "storage"
+    shutil.copytree(killed, storage)
+    folder = folder_of(cell, storage)
+    assert [path.name for path in sorted((folder / CHECKPOINTS).glob("step-*"))] == ["step-00000003", "step-00000006"]
+    fit(cell, storage)
     assert Result.model_validate_json((folder / RESULT).read_bytes()).attempt == 2
     assert losses(folder) == losses(undisturbed)
     mine, theirs = weights(folder), weights(undisturbed)
@@ -171,48 +200,50 @@ def test_after_a_kill_the_training_goes_on_and_ends_bitwise_the_same(
 
 @pytest.mark.parametrize("stage", [2, 3])
 def test_after_a_kill_of_one_of_two_ranks_it_ends_the_same(
-    stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+    stage: int, undisturbed: Path, killed_of_two: Callable[[int], Path], tiny_base_folder: Path, tmp_path: Path
 ) -> None:
-    cell = spec(tiny_base_folder, workers=2, zero={"stage": stage})
-    folder = kill_at(cell, tmp_path, step=7, rank=1)
-    fit(cell, tmp_path)
+    storage = tmp_path / "storage"
+    shutil.copytree(killed_of_two(stage), storage)
+    folder = fit(spec(tiny_base_folder, workers=2, zero={"stage": stage}), storage)
+    assert Result.model_validate_json((folder / RESULT).read_bytes()).attempt == 2
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
 
-def test_moving_average_goes_on_from_the_checkpoint(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_moving_average_goes_on_from_the_checkpoint(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
     cell = spec(tiny_base_folder, edit={"training.ema": 0.9})
     whole = fit(cell, tmp_path / "whole")
-    kill_at(cell, tmp_path / "killed", step=13)
+    kill_at(cell, tmp_path / "killed")
     again = fit(cell, tmp_path / "killed")
     mine, theirs = weights(again), weights(whole)
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    last = weights(fit(spec(tiny_base_folder), tmp_path / "last"))
+    last = weights(undisturbed)
     assert any(not torch.equal(mine[name], last[name]) for name in mine), "the average is not the last"
 
 
-def test_half_a_checkpoint_is_not_seen(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
-    cell = spec(tiny_base_folder)
-    folder = kill_at(cell, tmp_path, step=13)
-    newest = folder / CHECKPOINTS / "step-00000010"
-    newest.rename(folder / CHECKPOINTS / ".step-00000015")
-    (folder / CHECKPOINTS / "step-00000016").mkdir()
-    fit(cell, tmp_path)
+def test_half_a_checkpoint_is_not_seen(undisturbed: Path, killed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
+    cell, storage = spec(tiny_base_folder), tmp_path / "storage"
+    shutil.copytree(killed, storage)
+    folder = folder_of(cell, storage)
+    newest = folder / CHECKPOINTS / "step-00000006"
+    newest.rename(folder / CHECKPOINTS / ".step-00000009")
+    (folder / CHECKPOINTS / "step-00000010").mkdir()
+    fit(cell, storage)
     assert losses(folder) == losses(undisturbed)
 
 
 @pytest.mark.parametrize("stage", [0, 2])
 def test_another_number_of_workers_is_refused_unless_universal(
-    stage: int, undisturbed: Path, tiny_base_folder: Path, tmp_path: Path
+    stage: int, undisturbed: Path, killed_of_two: Callable[[int], Path], tiny_base_folder: Path, tmp_path: Path
 ) -> None:
-    killed = kill_at(spec(tiny_base_folder, workers=2, zero={"stage": stage}), tmp_path, step=13)
-    shutil.copytree(tmp_path, tmp_path.with_name(f"copy{stage}"))
-    fit(spec(tiny_base_folder, workers=1, zero={"stage": stage}), tmp_path)
-    refused = Result.model_validate_json((killed / RESULT).read_bytes())
+    for storage in (tmp_path / "refused", tmp_path / "universal"):
+        shutil.copytree(killed_of_two(stage), storage)
+    folder = fit(spec(tiny_base_folder, workers=1, zero={"stage": stage}), tmp_path / "refused")
+    refused = Result.model_validate_json((folder / RESULT).read_bytes())
     assert refused.status == "failed"
     assert f"stage {stage}, workers 2; this group is precision fp32, stage {stage}, workers 1" in refused.error
     assert "zero: {resume: universal}" in refused.error
     universal = spec(tiny_base_folder, workers=1, zero={"stage": stage, "resume": "universal"})
-    folder = fit(universal, tmp_path.with_name(f"copy{stage}"))
+    folder = fit(universal, tmp_path / "universal")
     assert Result.model_validate_json((folder / RESULT).read_bytes()).error == ""
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 
@@ -245,12 +276,12 @@ def test_a_training_that_is_told_to_stop_leaves_no_result(tiny_base_folder: Path
 def test_a_loss_that_leaves_the_numbers_is_the_cells_result(tiny_base_folder: Path, tmp_path: Path) -> None:
     before = """
 from trainables import fit
-fit.Fit._loss = lambda self, batch: self.engine(*vars(batch).values()) * float("nan")
+fit.Fit._loss = lambda self, batch: self.engine(**batch) * float("nan")
 """
     folder = fit(spec(tiny_base_folder, workers=2), tmp_path, before)
     result = Result.model_validate_json((folder / RESULT).read_bytes())
     assert result.status == "failed"
-    assert result.error == "NonFiniteError: the loss became nan at step 1 of 20"
+    assert result.error == f"NonFiniteError: the loss became nan at step 1 of {STEPS}"
     assert not (folder / CHECKPOINTS).exists()
 
 
@@ -276,20 +307,20 @@ import errno
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 write = TorchCheckpointEngine.save
 def save(self, state_dict, path):
-    if int(os.environ["RANK"]) == 1 and "step-00000010" in str(path):
+    if int(os.environ["RANK"]) == 1 and "step-00000006" in str(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     return write(self, state_dict, path)
 TorchCheckpointEngine.save = save
 """
-        + KILLED.format(step=12, rank=0)
+        + KILLED.format(step=KILLED_AT, rank=0)
     )
     cell = spec(tiny_base_folder, workers=2, zero={"stage": 2})
     ranks = start_ranks(config(cell, tmp_path), 2, before)
     assert ranks[0].ended(timeout=200) == -signal.SIGKILL
     ranks[1].ended(timeout=200)
     folder = folder_of(cell, tmp_path)
-    assert "no checkpoint at step 10 (OSError: [Errno 28] No space left on device)" in ranks[0].said()
-    assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000005"]
+    assert "no checkpoint at step 6 (OSError: [Errno 28] No space left on device)" in ranks[0].said()
+    assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000003"]
     fit(cell, tmp_path)
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)
 

@@ -1,13 +1,9 @@
 """Ray for the tests of a module, in pytest's own process: to start it, and to import anew, takes seconds each time."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from sweeps.plan import load
-from sweeps.proof import proved
-from sweeps.results.ledger import study_folder
 from sweeps.run.cluster import connect, disconnect
 
 
@@ -25,9 +21,3 @@ def cluster_with_dashboard() -> Iterator[None]:
     connect(dashboard=True)
     yield
     disconnect()
-
-
-def prove_here(study: Path, storage: Path) -> None:
-    """Leave a study's proof where its run in another process looks for it, which then has nothing to import for it."""
-    plan = load(study)
-    proved(plan, study_folder(storage, plan.study.name))

@@ -1,15 +1,13 @@
 """``plan --calibrate`` and ``budget:`` through the real engine, on a tiny base."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.factories import sweeps_here
+
 STUDY = """
 name: tiny
 system: zs2
@@ -22,28 +20,24 @@ ablations:
   - {{part: attention, action: REMOVE}}
   - {{part: attention.mu, action: VALUES, values: [0.5]}}
 """
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
-
-
-def sweeps(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "sweeps", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+pytestmark = pytest.mark.slow
 
 
 def cells(study: Path, storage: Path) -> Counter[str]:
     """Cells that are done, by arm."""
-    planned = json.loads(sweeps("plan", study, "--storage", storage, "--json").stdout)
+    planned = json.loads(sweeps_here("plan", study, "--storage", storage, "--json").stdout)
     return Counter(cell["arm"] for cell in planned["cells"] if cell["state"] == "done")
 
 
 @pytest.mark.timeout(600)
-def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(
+    cluster: None, tiny_base_folder: Path, tmp_path: Path
+) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     text = STUDY.format(base=tiny_base_folder)
     study.write_text(text)
-    first = sweeps("plan", study, "--storage", storage, "--calibrate", "--json")
-    assert first.returncode == 0, first.stderr
+    first = sweeps_here("plan", study, "--storage", storage, "--calibrate", "--json")
+    assert first.exit_code == 0, first.stderr
     found = json.loads(first.stdout)
     assert [arm["cells"] for arm in found["arms"]] == [6, 6, 6]
     assert found["calibration_seconds"] > 0
@@ -53,30 +47,30 @@ def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(tiny_base_fol
     assert not (storage / "tiny" / ".calibration").exists()
     assert cells(study, storage) == Counter(), "short cells are none of the study's"
 
-    again = json.loads(sweeps("plan", study, "--storage", storage, "--calibrate", "--json").stdout)
+    again = json.loads(sweeps_here("plan", study, "--storage", storage, "--calibrate", "--json").stdout)
     assert again == found | {"calibration_seconds": 0.0}
-    printed = sweeps("plan", study, "--storage", storage, "--calibrate").stdout
+    printed = sweeps_here("plan", study, "--storage", storage, "--calibrate").stdout
     assert "worker-hours, 0 GPU-hours" in printed
     assert "by the short cells of an earlier calibration" in printed
 
     study.write_text(text + "budget: {wall_clock: 1.0e-6}\n")
     for command in (["run"], ["plan", "--calibrate"]):
-        refused = sweeps(command[0], study, "--storage", storage, *command[1:])
-        assert refused.returncode == 2, refused.stdout
+        refused = sweeps_here(command[0], study, "--storage", storage, *command[1:])
+        assert refused.exit_code == 2, refused.stdout
         assert "budget: wall_clock 1e-06 does not hold" in refused.stderr
         assert "-> a larger budget, or fewer arms" in refused.stderr
 
     seconds = sum(arm["seconds"] for arm in found["arms"])
     hours = (found["seconds"] + 2 * seconds) / 3600 / 3  # Ray's start and a few seeds, by far not all
     study.write_text(text + f"budget: {{wall_clock: {hours}}}\n")
-    ended = sweeps("run", study, "--storage", storage)
-    assert ended.returncode == 0, ended.stderr
+    ended = sweeps_here("run", study, "--storage", storage)
+    assert ended.exit_code == 0, ended.stderr
     done = cells(study, storage)
     assert len(set(done.values())) == 1, "as many of every arm"
     if done["control"] < 6:
         assert "a larger budget goes on from here" in ended.stderr
     study.write_text(text + "budget: {wall_clock: 1}\n")
-    assert sweeps("run", study, "--storage", storage).returncode == 0
+    assert sweeps_here("run", study, "--storage", storage).exit_code == 0
     assert set(cells(study, storage).values()) == {6}
     spent = json.loads((storage / "tiny" / "spent.json").read_text())["hours"]
     assert 0 < spent < 1

@@ -1,4 +1,8 @@
-"""Processes are killed at random moments; the same command goes on, and ends where the undisturbed run ends."""
+"""Processes are killed at random moments; the same command goes on, and ends where the undisturbed run ends.
+
+What is killed is a process of its own, with a Ray of its own. The run that goes on has the Ray of this process: it is
+the same command, and starts sooner.
+"""
 
 import contextlib
 import json
@@ -6,7 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,9 +22,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tests.factories import ROOT, Invoked, prove_here, sweeps, sweeps_here
 from trainables.trial_spec import RESULT
 
-ROOT = Path(__file__).resolve().parents[3]
 KILLS_IN_A_ROUND = 7
 STUDY = """
 name: tiny
@@ -29,7 +32,7 @@ system: zs2
 base: {base}
 data: {{layout: prompts, prompts: [a red circle, a blue square]}}
 metrics: [temporal_flickering]
-seeds: 4
+seeds: 2
 protocol: {{clips: 2, frames: 3, steps: 10, guidance: 2.0, height: 32, width: 32}}
 ablations:
   - {{part: attention, action: REMOVE}}
@@ -46,22 +49,13 @@ resources: {workers: 2, zero: {stage: 2}, report_every: 5, checkpoint_every: 10}
 """
 PROCESSES = {"worker": "ray::ResourceTr", "rank": "ray::RayTrainWork"}
 """How Ray names the process of a trial, and that of a rank of its worker group (as much as the kernel keeps)."""
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray Train warns of old settings
 
 
-def sweeps(command: str, study: Path, storage: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "sweeps", command, str(study), "--storage", str(storage), *options]
-
-
-def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-
-
-def finished(study: Path, storage: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    """Run to the end; what was said, and the seconds it took."""
+def goes_on(study: Path, storage: Path) -> tuple[Invoked, float]:
+    """Run to the end in this process; what was said, and the seconds it took."""
     began = time.monotonic()
-    command = sweeps("run", study, storage)
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240)
+    done = sweeps_here("run", study, "--storage", storage)
     return done, time.monotonic() - began
 
 
@@ -85,8 +79,10 @@ def await_workers(driver: psutil.Process, kind: str, seconds: float = 120) -> li
 
 def begin(study: Path, storage: Path) -> psutil.Process:
     # A file, since a full pipe that nobody reads would stop the driver.
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "sweeps", "run", str(study), "--storage", str(storage)]
     with (storage.parent / f"{storage.name}.log").open("ab") as log:
-        return psutil.Popen(sweeps("run", study, storage), cwd=ROOT, env=environment(), stdout=log, stderr=log)
+        return psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
 
 @pytest.fixture
@@ -117,13 +113,19 @@ def kill(driver: psutil.Process, how: str, rng: random.Random, seconds: float) -
     return kills + end(driver, how)
 
 
-def kill_within(driver: psutil.Process, rng: random.Random) -> Counter[str]:
-    """Kill a rank and a trial of a trained study, in either order, and then its driver."""
+def kill_within(driver: psutil.Process, rng: random.Random, seconds: float) -> Counter[str]:
+    """Kill a rank and a trial of a trained study, in either order, and then its driver.
+
+    Args:
+        driver: A study's run that has just begun.
+        rng: Of the moments.
+        seconds: How long an undisturbed cell takes: libraries are read, then it trains, draws and scores.
+    """
     kills: Counter[str] = Counter()
     for kind in [*rng.sample(["rank", "worker"], k=2), "driver"]:
         if not await_workers(driver, "rank"):
             return kills  # it came to its end first
-        time.sleep(rng.uniform(0, 25))  # libraries are read, then it trains, draws and scores
+        time.sleep(rng.uniform(0, seconds))
         if kind == "driver":
             return kills + end(driver, kind)
         for process in workers(driver, kind)[:1]:
@@ -153,15 +155,13 @@ def stamps(storage: Path) -> dict[str, int]:
 
 
 def table(study: Path, storage: Path) -> dict[str, Any]:
-    command = sweeps("report", study, storage, "--format", "json")
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    done = sweeps_here("report", study, "--storage", storage, "--format", "json")
     return {arm["id"]: arm["metrics"] for arm in json.loads(done.stdout)["arms"]}
 
 
 def look(study: Path, storage: Path) -> dict[str, Any]:
     """What ``status`` says of a study that another process runs."""
-    command = sweeps("status", study, storage, "--json")
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    done = sweeps_here("status", study, "--storage", storage, "--json")
     return cast(dict[str, Any], json.loads(done.stdout))
 
 
@@ -206,14 +206,20 @@ def undisturbed(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("undisturbed")
     study, storage = folder / "study.yaml", folder / "runs"
     study.write_text(STUDY.format(base=tiny_base_folder))
-    done, seconds = finished(study, storage)
+    prove_here(study, storage)
+    began = time.monotonic()
+    done = sweeps("run", study, "--storage", storage)
+    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert_one_run_per_cell(storage)
     return Undisturbed(study, storage, seconds, table(study, storage))
 
 
+@pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(1500)
-def test_killed_at_random_moments_the_table_is_the_same(undisturbed: Undisturbed, tmp_path: Path, wanted: int) -> None:
+def test_killed_at_random_moments_the_table_is_the_same(
+    cluster_with_dashboard: None, undisturbed: Undisturbed, tmp_path: Path, wanted: int
+) -> None:
     study = undisturbed.study
 
     rng = random.Random(20261121)
@@ -222,6 +228,7 @@ def test_killed_at_random_moments_the_table_is_the_same(undisturbed: Undisturbed
     while kills.total() < wanted:
         storage = tmp_path / f"round{rounds}"
         rounds += 1
+        prove_here(study, storage)
         for _ in range(min(KILLS_IN_A_ROUND, wanted - kills.total())):
             before = stamps(storage)
             how = rng.choice(["driver", "driver", "worker", "interrupt"])
@@ -230,8 +237,8 @@ def test_killed_at_random_moments_the_table_is_the_same(undisturbed: Undisturbed
             kills += killed
             if not killed:
                 break  # it came to its end first: nothing is left to kill
-        done, _ = finished(study, storage)
-        assert done.returncode == 0, done.stderr
+        done, _ = goes_on(study, storage)
+        assert done.exit_code == 0, done.stderr
         assert_same(table(study, storage), undisturbed.table)
         assert_one_run_per_cell(storage)
     print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
@@ -239,12 +246,12 @@ def test_killed_at_random_moments_the_table_is_the_same(undisturbed: Undisturbed
 
 @pytest.mark.timeout(1500)
 def test_a_training_killed_at_random_moments_ends_in_the_same_table(
-    tiny_training: Callable[[int], str], tmp_path: Path, wanted: int
+    cluster_with_dashboard: None, tiny_training: Callable[[int], str], tmp_path: Path, wanted: int
 ) -> None:
     study, undisturbed, storage = tmp_path / "study.yaml", tmp_path / "undisturbed", tmp_path / "killed"
-    study.write_text(tiny_training(60) + TRAINED)
-    done, _ = finished(study, undisturbed)
-    assert done.returncode == 0, done.stderr
+    study.write_text(tiny_training(40) + TRAINED)
+    done, seconds = goes_on(study, undisturbed)
+    assert done.exit_code == 0, done.stderr
     expected = table(study, undisturbed)
 
     rng = random.Random(20261125)
@@ -253,16 +260,17 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
     while kills.total() < wanted or kills.keys() != {"rank", "worker", "driver"}:
         storage = tmp_path / f"round{rounds}"
         rounds += 1
+        prove_here(study, storage)
         for _ in range(KILLS_IN_A_ROUND):
             before = stamps(storage)
             driver = begin(study, storage)
-            kills += kill_within(driver, rng)
+            kills += kill_within(driver, rng, seconds / 2)
             assert driver.wait(120) in (0, -signal.SIGKILL), "a killed rank or trial is an accident, no failure"
             assert before.items() <= stamps(storage).items(), "a finished cell was done again"
             if len(stamps(storage)) == 2 or kills.total() >= wanted:
                 break
-        done, _ = finished(study, storage)
-        assert done.returncode == 0, done.stderr
+        done, _ = goes_on(study, storage)
+        assert done.exit_code == 0, done.stderr
         assert_same(table(study, storage), expected)
         assert_one_run_per_cell(storage)
         assert not list(storage.glob("tiny/cells/*/checkpoints/*")), "a cell that ended keeps no checkpoint"
@@ -275,15 +283,16 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
 @pytest.mark.timeout(300)
 def test_two_drivers_and_a_look_from_outside(tiny_base_folder: Path, tmp_path: Path) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
-    study.write_text(STUDY.format(base=tiny_base_folder).replace("seeds: 4", "seeds: 100"))  # does not end of itself
+    study.write_text(STUDY.format(base=tiny_base_folder).replace("seeds: 2", "seeds: 100"))  # does not end of itself
+    prove_here(study, storage)
     first = begin(study, storage)
     try:
         driver = storage / "tiny" / "driver.json"
         while not (driver.exists() and json.loads(driver.read_text())["running"]):
             assert first.is_running()
             time.sleep(0.1)
-        second, _ = finished(study, storage)
-        assert second.returncode == 2
+        second, _ = goes_on(study, storage)
+        assert second.exit_code == 2
         assert f"process {first.pid}" in second.stderr
         status = look(study, storage)
         while "running" not in status["counts"]:  # between two cells nothing runs for a moment
@@ -300,8 +309,11 @@ def test_two_drivers_and_a_look_from_outside(tiny_base_folder: Path, tmp_path: P
     assert not driver.exists()
 
 
+@pytest.mark.xdist_group("faults")
 @pytest.mark.timeout(600)
-def test_what_a_dead_run_left_behind_is_put_in_order_and_said(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_what_a_dead_run_left_behind_is_put_in_order_and_said(
+    cluster_with_dashboard: None, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     study, storage = undisturbed.study, tmp_path / "runs"
     shutil.copytree(undisturbed.storage, storage)
     folder = storage / "tiny"
@@ -312,12 +324,12 @@ def test_what_a_dead_run_left_behind_is_put_in_order_and_said(undisturbed: Undis
     (half.parent / ".clips.npz.abcd1234").write_bytes(b"")
     index = folder / "ledger.jsonl"
     index.write_text(index.read_text()[:-100])
-    again, _ = finished(study, storage)
-    assert again.returncode == 0, again.stderr
+    again, _ = goes_on(study, storage)
+    assert again.exit_code == 0, again.stderr
     assert "removed 1 unfinished files" in again.stderr
     assert f"{half} cannot be read" in again.stderr
     assert "ledger.jsonl was" in again.stderr
     assert_same(table(study, storage), undisturbed.table)
     assert_one_run_per_cell(storage)
-    quiet, _ = finished(study, storage)
+    quiet, _ = goes_on(study, storage)
     assert "unfinished" not in quiet.stderr

@@ -1,12 +1,9 @@
 """Worker groups under Ray Tune: trials that are stopped, losses that diverge, groups that never fit, exports."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,138 +11,108 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from sweeps.plan import load
-from sweeps.run.cluster import connect, disconnect
+from tests.factories import prove_here, sweeps, sweeps_here
 from trainables import worker
 from trainables.cell_files import TRAINED
 from trainables.group import Group
 from trainables.reservations import free_what_the_dead_reserved
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
-ROOT = Path(__file__).resolve().parents[3]
-IN_THIS_PROCESS = pytest.mark.filterwarnings("ignore")
-"""Ray Train starts in pytest's own process here, and warns of Ray Data's old settings."""
-
-
-def sweeps(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sweeps", *map(str, arguments)],
-        cwd=ROOT,
-        env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=800,
-    )
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("groups"),
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore"),  # Ray Train starts in pytest's own process, and warns of old settings
+]
 
 
 def results(storage: Path) -> list[Result]:
     return [Result.model_validate_json(path.read_bytes()) for path in storage.glob(f"tiny/cells/*/{RESULT}")]
 
 
-def test_a_group_that_never_fits_is_refused_with_the_arithmetic(
+def test_a_group_spans_nodes_and_one_that_never_fits_is_refused_with_the_arithmetic(
     tiny_training: Callable[[int], str], tmp_path: Path
 ) -> None:
-    study = tmp_path / "study.yaml"
-    asked = "ablations: [{part: text_decomposer, action: REMOVE}]\nresources: {workers: 4, cpus_per_worker: 500}\n"
-    study.write_text(tiny_training(40) + asked)
-    done = sweeps("run", study, "--storage", tmp_path / "runs")
-    assert done.returncode == 2
-    assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in done.stderr
-    assert "hold 0 -> fewer workers, or a larger cluster" in done.stderr
-    assert not (tmp_path / "runs" / "tiny" / "cells").exists()
-
-
-def test_a_group_spans_nodes(tiny_training: Callable[[int], str], tmp_path: Path) -> None:
-    study, storage = tmp_path / "study.yaml", tmp_path / "runs"
+    study, storage, other = tmp_path / "study.yaml", tmp_path / "runs", tmp_path / "other"
     asked = "arms: {faster: {training.lr: 0.002}}\nresources: {workers: 2, zero: {stage: 2}}\n"
-    study.write_text(tiny_training(20) + asked)
+    study.write_text(tiny_training(10) + asked)
+    wider, never = tmp_path / "wider.yaml", tmp_path / "never.yaml"
+    wider.write_text(study.read_text().replace("workers: 2", "workers: 4"))
+    never.write_text(study.read_text().replace("workers: 2", "workers: 4, cpus_per_worker: 500"))
+    for folder in (storage, other):
+        prove_here(study, folder)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
     try:
         for _ in range(2):
             cluster.add_node(num_cpus=1, num_gpus=0)  # a rank each: neither node holds two
         done = sweeps("run", study, "--storage", storage, "--only", "control", RAY_ADDRESS=cluster.address)
         assert done.returncode == 0, done.stderr
-        wider = tmp_path / "wider.yaml"
-        wider.write_text(study.read_text().replace("workers: 2", "workers: 4"))
-        refused = sweeps("run", wider, "--storage", tmp_path / "other", RAY_ADDRESS=cluster.address)
-        assert "4 workers with 1 CPU each" in refused.stderr
-        assert "hold 2 -> fewer workers" in refused.stderr
+        refused = [sweeps("run", one, "--storage", other, RAY_ADDRESS=cluster.address) for one in (wider, never)]
     finally:
         cluster.shutdown()
+    assert [one.returncode for one in refused] == [2, 2]
+    assert "4 workers with 1 CPU each" in refused[0].stderr
+    assert "hold 2 -> fewer workers" in refused[0].stderr
+    assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in refused[1].stderr
+    assert "hold 0 -> fewer workers, or a larger cluster" in refused[1].stderr
+    assert not (other / "tiny" / "cells").exists()
     (result,) = results(storage)
     assert (result.status, result.spec.scaling.workers) == ("done", 2)
 
 
 def test_hopeless_trials_are_stopped_and_a_model_is_exported(
-    tiny_training: Callable[[int], str], tmp_path: Path
+    cluster_with_dashboard: None, tiny_training: Callable[[int], str], tmp_path: Path
 ) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     asked = """
 arms: {faster: {training.lr: 0.002}}
-resources: {report_every: 4, max_concurrent: 1}
+resources: {report_every: 2, max_concurrent: 1}
 search:
   space: {training.weight_decay: {uniform: [0, 0.1]}, training.beta1: {choice: [0.5, 0.9]}}
   points: [{training.weight_decay: 0.0, training.beta1: 0.9}]
   search_sampler: random
-  trials_per_arm: 4
+  trials_per_arm: 3
   trial_scheduler: {kind: asha, grace: 1, factor: 4}
 """
-    study.write_text(tiny_training(40) + asked)
-    done = sweeps("run", study, "--storage", storage, "--only", "control")
-    assert done.returncode == 0, done.stderr
+    study.write_text(tiny_training(20) + asked)
+    done = sweeps_here("run", study, "--storage", storage, "--only", "control")
+    assert done.exit_code == 0, done.stderr
     statuses = Counter((result.spec.stage, result.status) for result in results(storage))
     assert statuses["plan", "done"] == 1, "a cell of the plan is never stopped"
     assert statuses["search", "pruned"] >= 1
-    assert sum(statuses[stage, status] for stage, status in statuses if stage == "search") == 4
+    assert sum(statuses[stage, status] for stage, status in statuses if stage == "search") == 3
     done_ones = [result for result in results(storage) if result.status == "done"]
-    assert all(len(points(storage, result)) == 11 for result in done_ones), "the warm-up, then one in four steps"
+    assert all(len(points(storage, result)) == 11 for result in done_ones), "the warm-up, then one in two steps"
     pruned = [result for result in results(storage) if result.status == "pruned"]
     assert all(len(points(storage, result)) < 11 for result in pruned)
     assert {path.parent.name for path in storage.glob("tiny/cells/*/stop")} <= {one.cell_id for one in pruned}
 
     (control,) = [result for result in done_ones if result.spec.stage == "plan"]
-    exported = sweeps("export", control.cell_id[:10], "-o", tmp_path / "model", "--storage", storage)
-    assert exported.returncode == 0, exported.stderr
+    exported = sweeps_here("export", control.cell_id[:10], "-o", tmp_path / "model", "--storage", storage)
+    assert exported.exit_code == 0, exported.stderr
     assert (tmp_path / "model" / "seer" / "diffusion_pytorch_model.safetensors").is_file()
-    refused = sweeps("export", "zzz", "-o", tmp_path / "other", "--storage", storage)
-    assert refused.returncode == 2
+    refused = sweeps_here("export", "zzz", "-o", tmp_path / "other", "--storage", storage)
+    assert refused.exit_code == 2
     assert "no cell of this id" in refused.stderr
-    again = sweeps("export", control.cell_id, "-o", tmp_path / "model", "--storage", storage)
-    assert again.returncode == 2
+    again = sweeps_here("export", control.cell_id, "-o", tmp_path / "model", "--storage", storage)
+    assert again.exit_code == 2
     assert "is there already" in again.stderr
     assert (storage / "tiny" / "cells" / control.cell_id / TRAINED).is_file()
 
 
-def test_a_loss_that_diverges_is_a_result(tiny_training: Callable[[int], str], tmp_path: Path) -> None:
+def test_a_loss_that_diverges_is_a_result(
+    cluster_with_dashboard: None, tiny_training: Callable[[int], str], tmp_path: Path
+) -> None:
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     study.write_text(tiny_training(40) + "arms: {exploding: {training.lr: 1.0e+30, training.max_grad_norm: 0}}\n")
-    done = sweeps("run", study, "--storage", storage, "--only", "exploding")
+    done = sweeps_here("run", study, "--storage", storage, "--only", "exploding")
     (exploded,) = results(storage)
     assert exploded.error.startswith("NonFiniteError: the loss became")
     assert "diverged" in done.stdout
     for wrong, message in (("", "no cell of this id"), (exploded.cell_id, "no trained")):
-        refused = sweeps("export", wrong, "-o", tmp_path / "other", "--storage", storage)
-        assert refused.returncode == 2
+        refused = sweeps_here("export", wrong, "-o", tmp_path / "other", "--storage", storage)
+        assert refused.exit_code == 2
         assert message in refused.stderr
-
-
-def test_without_an_address_no_cluster_is_joined_that_happens_to_run_here() -> None:
-    import ray
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
-    try:
-        assert connect()
-        assert ray.get_runtime_context().gcs_address != cluster.address
-        disconnect()
-    finally:
-        cluster.shutdown()
-
-
-@pytest.fixture
-def ray_here() -> Iterator[None]:
-    connect(dashboard=True)
-    yield
-    disconnect()
 
 
 def cell(tiny_training: Callable[[int], str], tmp_path: Path) -> TrialSpec:
@@ -170,9 +137,8 @@ def second_rank_fails() -> Callable[[dict[str, Any]], None]:
     return train
 
 
-@IN_THIS_PROCESS
 def test_an_error_of_any_rank_is_the_cells_result(
-    ray_here: None, monkeypatch: pytest.MonkeyPatch, tiny_training: Callable[[int], str], tmp_path: Path
+    cluster_with_dashboard: None, monkeypatch: pytest.MonkeyPatch, tiny_training: Callable[[int], str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(worker, "train_loop_per_worker", second_rank_fails())
     spec = cell(tiny_training, tmp_path)
@@ -196,8 +162,7 @@ def a_holder() -> Any:
     return ray.remote(num_cpus=0)(Holder).remote()
 
 
-@IN_THIS_PROCESS
-def test_what_the_dead_reserved_is_freed_and_nothing_else(ray_here: None) -> None:
+def test_what_the_dead_reserved_is_freed_and_nothing_else(cluster_with_dashboard: None) -> None:
     import ray
     from ray.util import placement_group, placement_group_table
 

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from ray import tune
 from sweeps.plan import Plan, load
 from sweeps.results.ledger import Ledger, state
 from sweeps.results.winners import winners
-from sweeps.run.cluster import connect, disconnect
 from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.run.queue import Queue
@@ -24,7 +23,7 @@ from trainables.provenance import code_hash
 from trainables.spool import Spool
 from trainables.trial_spec import OBJECTIVE
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tune"), pytest.mark.timeout(300)]
 REPORTS = 9
 STUDY = """\
 name: stopped
@@ -41,13 +40,6 @@ search:
   search_sampler: random
   trial_scheduler: {scheduler}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    connect()
-    yield
-    disconnect()
 
 
 def fake() -> type[tune.Trainable]:

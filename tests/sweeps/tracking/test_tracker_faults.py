@@ -6,7 +6,6 @@ import itertools
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,18 +22,14 @@ import pytest
 from mlflow import MlflowClient
 
 from sweeps.tracking.tracker import Tracker
-from trainables.provenance import ROOT
+from tests.factories import FORKS, free_port
 from trainables.spool import Spool
+from trainables.trial_spec import RESULT, Result
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracker"), pytest.mark.timeout(600)]
 
 Find = Callable[..., list[Any]]
 Fault = Literal["pass", "error", "swallow", "refuse"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +179,7 @@ def assert_all_there(server: str, study: str, made: dict[str, Any], cells: Any, 
             assert uploaded == (cells.root / run.data.tags["cell_id"] / name).read_bytes()
 
 
+@pytest.mark.alone
 def test_a_server_of_ours_takes_a_run_quickly(
     server: str, study: str, cells: Any, find_runs: Find, tmp_path: Path
 ) -> None:
@@ -202,11 +200,12 @@ def test_a_server_of_ours_takes_a_run_quickly(
     assert each < 1.5, "ten times what it takes on a machine that does nothing else"
 
 
+@pytest.mark.alone
 def test_a_slow_tracker_delays_nobody(
     proxy: Proxy, server: str, study: str, made: dict[str, Any], cells: Any, find_runs: Find, tmp_path: Path
 ) -> None:
     def slow(method: str, path: str) -> Fault:
-        time.sleep(0.3)
+        time.sleep(0.15)
         return "pass"
 
     proxy.rule = slow
@@ -336,23 +335,18 @@ def test_a_run_that_the_server_makes_late_is_removed(
     assert_all_there(server, study, made, cells, find_runs)
 
 
-DRIVER = """
-import sys
-from pathlib import Path
-from sweeps.tracking.tracker import Tracker
-from trainables.trial_spec import Result
-uri, study, root = sys.argv[1:4]
-tracker = Tracker(uri, study, "why?", Path(root), {})
-cells = {folder.name: folder for folder in sorted(Path(root).iterdir())}
-tracker.catch_up(cells)
-for folder in cells.values() if sys.argv[4] == "work" else ():
-    tracker.report(Result.model_validate_json((folder / "result.json").read_bytes()).spec, folder)
-    tracker.record(folder.name, folder)
-tracker.finish([], failed=False)
-"""
+def drive(uri: str, study: str, root: str, way: str) -> None:
+    """What a driver does for cells that lie there, and, where it is to work, for cells that report and end."""
+    tracker = Tracker(uri, study, "why?", Path(root), {})
+    cells = {folder.name: folder for folder in sorted(Path(root).iterdir())}
+    tracker.catch_up(cells)
+    for folder in cells.values() if way == "work" else ():
+        tracker.report(Result.model_validate_json((folder / RESULT).read_bytes()).spec, folder)
+        tracker.record(folder.name, folder)
+    tracker.finish([], failed=False)
 
 
-def kill_at(last: int, victim: subprocess.Popen[bytes], fault: Fault) -> Callable[[str, str], Fault]:
+def kill_at(last: int, victim: BaseProcess, fault: Fault) -> Callable[[str, str], Fault]:
     """A rule under which a process dies at its request number ``last``, of which becomes what ``fault`` says."""
     requests = itertools.count(1)
 
@@ -360,7 +354,7 @@ def kill_at(last: int, victim: subprocess.Popen[bytes], fault: Fault) -> Callabl
         if next(requests) != last:
             return "pass"
         victim.kill()
-        victim.wait()
+        wait([victim.sentinel])
         return fault
 
     return rule
@@ -373,10 +367,11 @@ def test_a_killed_driver_leaves_nothing_that_the_next_cannot_complete(
 
     def kill_drivers(way: str, moments: tuple[int, ...]) -> None:
         for number, last in enumerate(moments):
-            command = [sys.executable, "-c", DRIVER, proxy.uri, study, str(cells.root), way]
-            victim = subprocess.Popen(command, cwd=ROOT)
+            victim = FORKS.Process(target=drive, args=(proxy.uri, study, str(cells.root), way), daemon=True)
             proxy.rule = kill_at(last, victim, "pass" if number % 2 else "refuse")
-            assert victim.wait(200) == -signal.SIGKILL
+            victim.start()
+            victim.join(200)
+            assert victim.exitcode == -signal.SIGKILL
 
     def complete() -> None:
         tracker = open_tracker(server, study, tmp_path)

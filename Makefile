@@ -36,9 +36,9 @@ demo: venv  ## the quickstart study, end to end
 test: venv  ## the quick tier
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
-test-all: test test-numerics browser  ## the slow and fault tests as well; those that start clusters one at a time
-	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal -m "slow and not alone and not gpu"
-	timeout 2400 $(PY) -m pytest -m "slow and alone and not gpu"
+test-all: test test-numerics browser  ## the slow and fault tests as well; those that measure seconds one at a time
+	OMP_NUM_THREADS=1 timeout 2400 $(PY) -m pytest -n 2 --dist loadgroup -m "slow and not alone and not gpu"
+	timeout 600 $(PY) -m pytest -m "slow and alone and not gpu"
 
 test-numerics: venv  ## what computes with tensors, on other processors' arithmetic
 	$(AVX2) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal $(TENSORS)

@@ -20,7 +20,7 @@ from tests.tolerance import bound
 from trainables.cell_files import CHECKPOINTS, STOP, TRAINED
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fit")]
 
 LR = 1e-3
 STEPS = 12

@@ -10,7 +10,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 SSE4 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem
 TENSORS := tests/models tests/trainables/metrics -k "not warm and not new_weights"
 
-.PHONY: venv demo test test-all test-numerics soak browser check fix bench clean
+.PHONY: venv demo test test-all test-numerics numerics-avx2 numerics-sse4 soak browser check fix bench clean
 .DEFAULT_GOAL := demo
 
 venv: .venv/.ready
@@ -41,8 +41,13 @@ test-all: test test-numerics browser  ## the slow and fault tests as well; those
 	timeout 600 $(PY) -m pytest -m "slow and alone and not gpu"
 
 test-numerics: venv  ## what computes with tensors, on other processors' arithmetic
-	$(AVX2) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal $(TENSORS)
-	$(SSE4) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest -n 2 --dist worksteal $(TENSORS)
+	@$(MAKE) --no-print-directory -j 2 -O numerics-avx2 numerics-sse4
+
+numerics-avx2:
+	$(AVX2) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest $(TENSORS)
+
+numerics-sse4:
+	$(SSE4) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest $(TENSORS)
 
 soak: venv  ## the fault tests with as many kills as convince
 	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/run/test_faults.py --kills 20 -s

@@ -147,7 +147,7 @@ def test_a_nan_fails_its_cells_and_no_others(cluster: None, tiny_base_folder: Pa
     vocabulary = json.loads((base / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
     tensors[embedding][vocabulary["q"]] = float("nan")
     save_file(tensors, weights, metadata={"format": "pt"})
-    seeds = 5
+    seeds = 4
     fails = {seed for seed in range(seeds) if "q" in ShapesData().prompts(Streams(seed), 1)[0]}
     assert 0 < len(fails) < seeds
 

@@ -129,7 +129,10 @@ def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) 
     if not shown or seen == arms_in_all:
         return selected, ""
     limit = f"limited to {MOST_ARMS} arms and {most_bytes / 2**20:.0f} MB, and to cells with clips"
-    return selected, f"Clips of {seen} of {arms_in_all} arms ({limit}). All clips are in the study's folder, under cells/."
+    return (
+        selected,
+        f"Clips of {seen} of {arms_in_all} arms ({limit}). All clips are in the study's folder, under cells/.",
+    )
 
 
 def _shown(film: Film, number: int) -> Shown:

@@ -55,9 +55,7 @@ def _effort(audit: Audit) -> dict[str, Any]:
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
-    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
-        "verdict": json_verdict(summary)
-    }
+    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {"verdict": json_verdict(summary)}
 
 
 def _robustness(examined: Robustness) -> dict[str, Any]:

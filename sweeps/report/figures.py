@@ -64,15 +64,15 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure and what it says.
+    """A figure with its texts.
 
     Args:
-        group: Where it belongs: the study's arms, its search, or the search's winners on fresh seeds.
-        name: For files: letters, digits, ``_ . -``.
-        title: Above it on a page.
-        alt: What it shows, for a reader who cannot see it.
-        figure: Matplotlib's.
-        svg: The figure as SVG by itself, the same bytes for the same figure.
+        group: Section of the report: the arms, the search, or the search's winners at fresh seeds.
+        name: Stem of its file names: letters, digits, ``_ . -``.
+        title: Title above it on the page.
+        alt: Alternative text for readers who cannot see it.
+        figure: The Matplotlib figure.
+        svg: The figure as a complete SVG document; deterministic.
     """
 
     group: Group

@@ -54,7 +54,9 @@ def to_latex(report: Report) -> str:
     floats = [*_floats(report.rows, report.metrics, caption, report.study)]
     if report.search is not None and report.search.confirmed:
         winners = report.search.confirmed
-        winners_caption = f"Search winners at fresh seeds: {'; '.join(f'{row.id}, {row.changes}' for row in winners[1:])}."
+        winners_caption = (
+            f"Search winners at fresh seeds: {'; '.join(f'{row.id}, {row.changes}' for row in winners[1:])}."
+        )
         caption = " ".join((winners_caption, *_incomplete(winners)))
         floats += _floats(winners, report.metrics, caption, f"{report.study}-winners")
     floats += _effects(report)

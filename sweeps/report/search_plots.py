@@ -110,7 +110,13 @@ def importances(search: SearchFindings) -> Iterator[Plot]:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("importance, %")
     named = "; ".join(label if share is None else f"{label} {share:.0%}" for label, share in lines)
-    yield finished("search", "importances", "Importance of searched values (PED-ANOVA)", f"Importance of each value: {named}.", figure)
+    yield finished(
+        "search",
+        "importances",
+        "Importance of searched values (PED-ANOVA)",
+        f"Importance of each value: {named}.",
+        figure,
+    )
 
 
 def _whole(search: SearchFindings) -> list[TrialRow]:

@@ -128,6 +128,4 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
 
 def _size(arm: str, proof: Proof | None) -> Size | None:
     of_arm = proof.of(arm) if proof else None
-    return (
-        Size(of_arm.parameters, of_arm.flops, of_arm.delta_parameters, of_arm.delta_flops) if of_arm else None
-    )
+    return Size(of_arm.parameters, of_arm.flops, of_arm.delta_parameters, of_arm.delta_flops) if of_arm else None

@@ -30,7 +30,7 @@ HEADINGS = {
     ),
     "added to nothing": (
         "Effect of adding one part",
-        "Effect of adding each part to the model without all ablated parts",
+        "Effect of adding one part while all other ablated parts are removed",
     ),
     "shapley": (
         "Shapley values",

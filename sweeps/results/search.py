@@ -110,10 +110,12 @@ def _trial(plan: Plan, record: Record) -> TrialRow:
 
 
 def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: Sequence[Objective]) -> list[TrialRow]:
-    """Select the Pareto front over all arms, or with one objective the best trial of each arm; ties go to the earliest."""
+    """Select the Pareto front over all arms, or with one objective the best trial of each arm; the earliest of ties."""
 
     def ranked(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
-        finished = [row for row in rows if row.status == "done" and all(objective.key in row.values for objective in objectives)]
+        finished = [
+            row for row in rows if row.status == "done" and all(objective.key in row.values for objective in objectives)
+        ]
         values = [[row.values[objective.key] for objective in objectives] for row in finished]
         return [[finished[place] for place in front] for front in fronts(values, objectives)]
 

@@ -1,4 +1,4 @@
-"""Tables and sentences for people, at the terminal or in a file."""
+"""Tables and sentences of the command line, for a terminal or a file."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ STATES = ("done", "running", "failed", "lost", "pruned", "rescore", "pending", "
 
 
 def show(*tables: RenderableType) -> None:
-    """Print tables, wide and without styles where the output is not a terminal."""
+    """Print tables; without styles and with a fixed width where the output is not a terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH_IN_FILES, no_color=True)
@@ -36,10 +36,10 @@ def show(*tables: RenderableType) -> None:
 
 
 def plan_table(plan: Plan, cells: Iterable[Mapping[str, Any]]) -> Table:
-    """One line per arm: what it changes, and how far its cells are.
+    """Make the table of a plan: changes of each arm, and the states of its cells.
 
     Args:
-        plan: What is to run.
+        plan: The plan.
         cells: Every cell with its arm and state.
     """
     cells = list(cells)
@@ -54,7 +54,7 @@ def plan_table(plan: Plan, cells: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def status_table(status: Status) -> Table:
-    """One line per arm, one column per state in which any cell is."""
+    """Make the table of a status: one row per arm, one column per state that occurs."""
     states = [state for state in STATES if any(counts[state] for counts in status.by_arm.values())]
     table = Table(title=f"{status.study}: {len(status.cells)} cells", title_justify="left")
     table.add_column("arm")
@@ -66,39 +66,42 @@ def status_table(status: Status) -> Table:
 
 
 def proof_table(proof: "Proof") -> Table:
-    """One line per arm: what it changes of the control.
+    """Make the table of the ablation proof: how each arm differs from the control.
 
     Args:
-        proof: As ``sweeps.proof.proved`` gives it.
+        proof: From ``sweeps.proof.proved``.
     """
-    table = Table(title="what each arm changes of the control", title_justify="left")
+    table = Table(title="Ablation proof: how each arm differs from the control", title_justify="left")
     table.add_column("arm")
-    for heading in ("parameters", "FLOPs of a pass"):
+    for heading in ("parameters", "FLOPs per pass"):
         table.add_column(heading, justify="right")
-    for heading in ("outputs differ by", "gone", "added", "found"):
+    for heading in ("output difference", "removed", "added", "findings"):
         table.add_column(heading, overflow="fold")
     for place, arm in enumerate(proof.arms):
         sign = "" if place == 0 else "+"
         counts = (arm.delta_parameters, arm.delta_flops) if place else (arm.parameters, arm.flops)
         difference = "" if place == 0 else "not run" if arm.difference is None else f"{arm.difference:.2g}"
-        paths = [f"{len(group)} places, {sum(group.values()):,}" if group else "" for group in (arm.gone, arm.added)]
+        paths = [
+            f"{counted(len(group), 'module')}, {sum(group.values()):,} parameters" if group else ""
+            for group in (arm.gone, arm.added)
+        ]
         findings = [f"PROBLEM: {problem}" for problem in arm.problems] + list(arm.remarks)
         table.add_row(arm.arm, *(f"{count:{sign},}" for count in counts), difference, *paths, "\n".join(findings))
     return table
 
 
 def memory_table(memories: "Iterable[ArmMemory]", resources: Resources, device: str) -> Table:
-    """One line per arm: parameters, and the bytes of its model state on one worker.
+    """Make the table of memory: parameters of each arm, and its model state on one worker, in GiB.
 
     Args:
-        memories: As ``sweeps.cost.memory.arm_memories`` gives them.
-        resources: The study's.
-        device: What a worker's state lies on, in words.
+        memories: From ``sweeps.cost.memory.arm_memories``.
+        resources: Resources of the study.
+        device: Name of the device that holds a worker's state.
     """
     group = f"{resources.workers} workers, ZeRO {resources.zero.stage}, {resources.precision}"
-    table = Table(title=f"model state per worker on {device}, in GiB ({group})", title_justify="left")
+    table = Table(title=f"Model state per worker on {device}, in GiB ({group})", title_justify="left")
     table.add_column("arm")
-    headings = ("parameters", "trained", "weights", "gradients", "master", "moments", "others", "offloaded", "together")
+    headings = ("parameters", "trained", "weights", "gradients", "master", "moments", "other", "offloaded", "total")
     for heading in headings:
         table.add_column(heading, justify="right")
     for memory in memories:
@@ -110,10 +113,10 @@ def memory_table(memories: "Iterable[ArmMemory]", resources: Resources, device: 
 
 
 def forecast_table(forecast: "Forecast") -> Table:
-    """One line per arm: what is left of it, and what that will take."""
-    table = Table(title="what is left to do", title_justify="left")
+    """Make the table of a forecast: remaining cells of each arm, and their time."""
+    table = Table(title="Remaining work", title_justify="left")
     table.add_column("arm")
-    for heading in ("cells", "each", "worker-hours"):
+    for heading in ("cells", "time per cell", "worker-hours"):
         table.add_column(heading, justify="right")
     for arm in forecast.arms:
         table.add_row(arm.arm, f"{arm.cells:,}", duration(arm.seconds), f"{arm.hours:.3g}")
@@ -121,19 +124,19 @@ def forecast_table(forecast: "Forecast") -> Table:
 
 
 def forecast_lines(forecast: "Forecast", taken: float) -> list[str]:
-    """What the whole will take, in sentences.
+    """Word a forecast of the remaining work: time, worker-hours, money and memory.
 
     Args:
-        forecast: As ``sweeps.cost.forecast.forecast`` gives it.
-        taken: Seconds that the calibration took; 0 where it was there already.
+        forecast: From ``sweeps.cost.forecast.forecast``.
+        taken: Seconds that the calibration took; 0 for an earlier calibration.
     """
     between = f"{duration(forecast.least)} to {duration(forecast.most)}"
-    lines = [f"about {duration(forecast.seconds)} ({between}), {forecast.slots} cells at a time"]
+    lines = [f"about {duration(forecast.seconds)} ({between}), {forecast.slots} cells in parallel"]
     lines.append(f"{forecast.worker_hours:.3g} worker-hours, {forecast.gpu_hours:.3g} GPU-hours")
-    lines += [f"money: {forecast.money:.2f}"] if forecast.money is not None else []
-    lines += [f"at most {forecast.peak_gib:.1f} GiB of a GPU's memory"] if forecast.peak_gib is not None else []
-    how = f"by short cells that took {duration(taken)}" if taken else "by the short cells of an earlier calibration"
-    return [*lines, how]
+    lines += [f"cost: {forecast.money:.2f}"] if forecast.money is not None else []
+    lines += [f"peak GPU memory: {forecast.peak_gib:.1f} GiB"] if forecast.peak_gib is not None else []
+    source = f"{duration(taken)} of short test cells" if taken else "an earlier calibration"
+    return [*lines, f"estimated from {source}"]
 
 
 def _count(parameters: int | None) -> str:
@@ -141,10 +144,10 @@ def _count(parameters: int | None) -> str:
 
 
 def parts_tables(description: Mapping[str, Any]) -> list[Table]:
-    """Parameter counts, then one table per slot with the meaning of each kind.
+    """Make the tables of a system: parameter counts, then the kinds of each slot with their meanings.
 
     Args:
-        description: As ``sweeps.parts.describe`` gives it.
+        description: From ``sweeps.parts.describe``.
     """
     counts = Table(title=f"{description['system']}: parameters", title_justify="left")
     counts.add_column("network or part")
@@ -165,12 +168,12 @@ def parts_tables(description: Mapping[str, Any]) -> list[Table]:
 
 
 def memory_warnings(memories: "Sequence[ArmMemory]", device: "Device") -> list[str]:
-    """A sentence for each arm whose state alone does not fit its device."""
+    """Word a warning for each arm whose model state alone exceeds the memory of its device."""
     if device.size is None:
-        return ["whether it fits depends on the GPU -> --gpu-gib SIZE"]
+        return ["GPU memory unknown, so whether the model state fits is not checked -> --gpu-gib SIZE"]
     needs = {memory.arm: device.workers * memory.state.on_device for memory in memories}
     return [
-        f"{arm}: {need / 2**30:.1f} GiB of model state, and {device.name} has {device.size / 2**30:.1f} GiB "
+        f"{arm}: needs {need / 2**30:.1f} GiB for the model state, {device.name} has {device.size / 2**30:.1f} GiB "
         "-> a higher ZeRO stage, more workers, or offload"
         for arm, need in needs.items()
         if need > device.size
@@ -178,22 +181,22 @@ def memory_warnings(memories: "Sequence[ArmMemory]", device: "Device") -> list[s
 
 
 def reach_lines(reach: "Reach | None") -> list[str]:
-    """What a plan's seeds can reach, a sentence for the test and one for each metric."""
+    """Word the sensitivity of a plan's seeds: one sentence for the test, and one for each metric."""
     if reach is None:
         return []
-    few = f": too few for any arm to be significant at {ALPHA}" if reach.p_corrected > ALPHA else ""
-    over = f"corrected over {counted(reach.arms, 'arm')} {reach.p_corrected:.2g}"
-    lines = [f"{counted(reach.seeds, 'seed')} can reach p = {reach.smallest_p:.2g}, {over}{few}"]
+    few = f". Too few seeds for any arm to be significant at {ALPHA}" if reach.p_corrected > ALPHA else ""
+    corrected = f"corrected over {counted(reach.arms, 'arm')}: {reach.p_corrected:.2g}"
+    lines = [f"smallest p with {counted(reach.seeds, 'seed')}: {reach.smallest_p:.2g}; {corrected}{few}"]
     for reachable in reach.differences:
-        by = f"by the {reachable.pairs} pairs so far of {reachable.arm}, whose differences scatter most"
+        source = f"largest spread so far: {reachable.arm}, {reachable.pairs} pairs"
         lines.append(
-            f"{reachable.metric}: a difference of {reachable.difference:.2g} is found with a chance of 80 % ({by})"
+            f"{reachable.metric}: detects differences of {reachable.difference:.2g} or more (80 % power; {source})"
         )
     return lines
 
 
 def status_json(status: Status) -> dict[str, Any]:
-    """A status as plain values."""
+    """Convert a status to plain values for ``status --json``."""
     driver = None if status.driver is None else asdict(status.driver) | {"alive": status.driver.alive}
     return {
         "study": status.study,
@@ -206,11 +209,11 @@ def status_json(status: Status) -> dict[str, Any]:
 
 
 def status_lines(status: Status) -> list[str]:
-    """Who runs a study, how long it will take, and what failed."""
+    """Word a status: the driver, the time left, and the failures."""
     lines = [_driver_line(status.driver)]
     lines += [f"failed: {_failure(record)}" for record in status.failed[:SHOWN_FAILURES]]
     if len(status.failed) > SHOWN_FAILURES:
-        lines.append(f"... and {len(status.failed) - SHOWN_FAILURES} more failures; report names them all")
+        lines.append(f"... and {len(status.failed) - SHOWN_FAILURES} more failures; report lists all of them")
     return lines
 
 
@@ -220,11 +223,10 @@ def _failure(record: "Record") -> str:
 
 def _driver_line(driver: "Driver | None") -> str:
     if driver is None:
-        return "nobody runs it now"
+        return "not running"
     if driver.alive is False:
-        return f"its last driver ({driver}) was killed, last heard of {driver.updated}: run goes on where it was"
-    left = "time left not known yet" if driver.left_s is None else f"about {duration(driver.left_s)} left"
-    heard = "" if driver.alive else f"; it cannot be seen from here, last heard of {driver.updated}"
-    return (
-        f"run by {driver}: {driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}{heard}"
-    )
+        return f"not running: {driver} was killed, last report {driver.updated}. Resumable: run the same command"
+    left = "time left unknown" if driver.left_s is None else f"about {duration(driver.left_s)} left"
+    elsewhere = "" if driver.alive else f"; on another machine, so not checked: last report {driver.updated}"
+    progress = f"{driver.ended} of {driver.total} cells ended, {len(driver.running)} running, {left}"
+    return f"running: {driver}: {progress}{elsewhere}"

@@ -1,4 +1,4 @@
-"""What came of a study: one table in many forms, built from the ledger alone, without Ray or MLflow."""
+"""The report of a study in several formats, built from the ledger alone, without Ray or MLflow."""
 
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal

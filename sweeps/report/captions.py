@@ -1,10 +1,11 @@
-"""How the numbers of a table came about, in sentences."""
+"""Sentences on how the numbers of a table were computed and what limits them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
+from sweeps.report.sentences import Sentence, same
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
@@ -16,103 +17,144 @@ from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
 
-def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> str:
-    """What a reader has to know of the table of arms, a line each: seeds, clips, intervals, test, metrics, code."""
-    protocol = plan.cells[0].spec.protocol
-    sentences = [
-        f"Means over {counted(len(stage.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
-        f"with {CONFIDENCE:.0%} t intervals; Δ is arm minus control, paired by seed, with its {CONFIDENCE:.0%} paired "
-        f"t interval, {'widened for the looks' if stage.looks else 'not corrected'}.",
+def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> list[Sentence]:
+    """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
+    newest = code or "unknown"
+    return [
+        _intervals(plan, stage),
         *_looks(stage),
         *significance(rows, plan.metrics, sequential=stage.looks is not None),
         *_equivalence(plan),
-        *_drawn(plan),
-        *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
-        f"Results by code {code or 'unknown'}, table by commit {commit()}.",
+        *_drawn_orders(plan),
+        *map(same, dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics)),
+        Sentence(
+            f"Results computed with code {newest}; table written at commit {commit()}.",
+            in_json=f"Results by code {newest}, table by commit {commit()}.",
+        ),
     ]
-    return "\n".join(sentences)
 
 
-def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
-    """Test, correction, what the seeds can reach with them, and what pairing gained."""
+def _intervals(plan: Plan, stage: Stage) -> Sentence:
+    protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
+    means = (
+        f"Means over {counted(len(stage.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
+        f"with {level} t intervals; Δ is arm minus control, paired by seed, with its {level} paired t interval, "
+    )
+    return Sentence(
+        f"{means}{'widened for the repeated looks' if stage.looks else 'not corrected for the number of arms'}.",
+        in_json=f"{means}{'widened for the looks' if stage.looks else 'not corrected'}.",
+    )
+
+
+def significance(
+    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False
+) -> Iterator[Sentence]:
+    """Describe the test, its correction, the smallest p it can reach, and the gain from pairing."""
     tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(tested.values()):
-        yield "No arm has a seed with a value in common with the control, so nothing is compared."
+        yield Sentence(
+            "Nothing is compared: no arm has a value at a seed at which the control has one.",
+            in_json="No arm has a seed with a value in common with the control, so nothing is compared.",
+        )
         return
+    test = f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
+    correction = "corrected after Holm over the arms of each metric."
     drawn = f"{FLIPS:,} seeded flips" if not sequential else "some drawn"
-    yield (
-        f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
-        f"pairs, {drawn} above), corrected after Holm over the arms of each metric."
+    yield Sentence(
+        f"{test}pairs, {f'{FLIPS:,} random' if not sequential else 'random'} sign patterns above), {correction}",
+        in_json=f"{test}pairs, {drawn} above), {correction}",
     )
-    reaches: dict[str, list[str]] = {}
+    by_sentence: dict[Sentence, list[str]] = {}
     for key, summaries in tested.items():
         if summaries:
-            reaches.setdefault(_reach(summaries), []).append(key)
-    for reach, keys in reaches.items():
-        yield reach if len(reaches) == 1 else f"{', '.join(keys)}: {reach}"
+            by_sentence.setdefault(_smallest_p(summaries), []).append(key)
+    for sentence, keys in by_sentence.items():
+        prefix = f"{', '.join(keys)}: " if len(by_sentence) > 1 else ""
+        yield Sentence(f"{prefix}{sentence.text}", f"{prefix}{sentence.in_json}")
     correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
     if correlations:
-        yield f"Correlation with the control over the seeds: {correlations}."
+        yield same(f"Correlation with the control over the seeds: {correlations}.")
 
 
-def _looks(stage: Stage) -> Iterator[str]:
-    """When a study that ends by itself was looked at, and why it ended."""
+def _looks(stage: Stage) -> Iterator[Sentence]:
+    """Describe at which numbers of seeds a study with a stopping rule was analysed, and why it ended."""
     if stage.looks is None:
         return
     at = ", ".join(map(str, stage.looks.seeds))
-    ended = "every arm was decided" if stage.decided else "these were all"
-    so_far = f"{ended} after {len(stage.seeds)}" if stage.over else f"{len(stage.seeds)} are asked for so far"
-    yield f"Looked at after {at} seeds, by the first metric: {so_far}. p holds whenever one stops."
+    num_seeds = len(stage.seeds)
+    if stage.over:
+        readers = f"Ended after {num_seeds} seeds: {'every arm was decided' if stage.decided else 'the maximum'}."
+        in_json = f"{'every arm was decided' if stage.decided else 'these were all'} after {num_seeds}"
+    else:
+        readers, in_json = f"{num_seeds} seeds are requested so far.", f"{num_seeds} are asked for so far"
+    yield Sentence(
+        f"Interim analyses after {at} seeds, by the first metric. {readers} p is valid at every analysis.",
+        in_json=f"Looked at after {at} seeds, by the first metric: {in_json}. p holds whenever one stops.",
+    )
 
 
-def _drawn(plan: Plan) -> Iterator[str]:
-    """What effects owe to drawing."""
-    if draws := max((len(one.draws) for one in plan.contrasts), default=0):
-        yield (
-            f"Shapley values are means over {2 * draws} drawn orders, every second one the reverse of the one before; "
-            "intervals and p-values take in that others might have been drawn."
+def _drawn_orders(plan: Plan) -> Iterator[Sentence]:
+    """Describe the Monte Carlo error of effects that are averaged over random orders."""
+    if draws := max((len(contrast.draws) for contrast in plan.contrasts), default=0):
+        yield Sentence(
+            f"Shapley values are means over {2 * draws} random orders, in pairs of an order and its reverse; intervals "
+            "and p-values include the error of this sampling.",
+            in_json=f"Shapley values are means over {2 * draws} drawn orders, every second one the reverse of the one "
+            "before; intervals and p-values take in that others might have been drawn.",
         )
 
 
-def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
-    """Why some of the results may not compare with the others.
+def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[Sentence]:
+    """Warn of results that may not be comparable with the others.
 
     Args:
-        records: Results that stand side by side.
+        records: Results of one table.
         code: Code hash of the newest of them.
-        noun: What they are called.
+        noun: Their name, such as ``cells``.
     """
     if smaller := sum(bool(record.retries) for record in records):
-        yield f"{smaller} of {len(records)} {noun} ran out of memory first, and were done in smaller pieces."
+        yield Sentence(
+            f"{smaller} of {len(records)} {noun} ran out of memory and were repeated in smaller batches.",
+            in_json=f"{smaller} of {len(records)} {noun} ran out of memory first, and were done in smaller pieces.",
+        )
     if other := sum(record.code_hash != code for record in records):
-        yield f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare."
+        yield Sentence(
+            f"{other} of {len(records)} {noun} were computed with other code than the newest result; they may not be "
+            "comparable.",
+            in_json=f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare.",
+        )
 
 
-def mixed(records: Sequence[Record], noun: str) -> Iterator[str]:
-    """Metrics by which results that stand side by side were not all scored alike."""
+def mixed(records: Sequence[Record], noun: str) -> Iterator[Sentence]:
+    """Warn of metrics that were not computed with the same settings in all results of one table."""
     for key in sorted({key for record in records for key in record.settings}):
         if len({record.settings[key] for record in records if key in record.settings}) > 1:
-            yield f"{key}: not all {noun} were scored with the same settings, so they do not compare."
+            yield Sentence(
+                f"{key}: not all {noun} were scored with the same settings; they are not comparable.",
+                in_json=f"{key}: not all {noun} were scored with the same settings, so they do not compare.",
+            )
 
 
 def failure(record: Record) -> str:
-    """A failed cell with its reason."""
+    """Name a failed cell and the reason."""
     place = ""
     if record.trial is not None:
         place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 
-def not_compared(found: Sequence[ArmValues]) -> Iterator[str]:
-    """Values that are left out since they were scored otherwise than the control, and what that means."""
-    left_out: Counter[str] = Counter()
-    for arm in found:
+def not_compared(arms: Sequence[ArmValues]) -> Iterator[Sentence]:
+    """Warn of values that are excluded because they were scored with other settings than the control's."""
+    excluded: Counter[str] = Counter()
+    for arm in arms:
         for record in arm.records.values():
-            left_out.update(key for key, by in record.settings.items() if by != arm.settings[key])
-    for key, number in sorted(left_out.items()):
-        yield (
-            f"{key}: {counted(number, 'value')} left out: another extractor, or another number or size of clips or "
-            "frames than the control's, and such values do not compare."
+            excluded.update(key for key, by in record.settings.items() if by != arm.settings[key])
+    for key, number in sorted(excluded.items()):
+        yield Sentence(
+            f"{key}: {counted(number, 'value')} excluded: not comparable with the control's, since extractor or number "
+            "or size of clips or frames differ.",
+            in_json=f"{key}: {counted(number, 'value')} left out: another extractor, or another number or size of "
+            "clips or frames than the control's, and such values do not compare.",
         )
 
 
@@ -120,14 +162,16 @@ def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
     return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
 
 
-def _reach(tested: Sequence[Summary]) -> str:
-    """The smallest corrected p: Holm multiplies the smallest of m p-values by m, and none falls below that one."""
+def _smallest_p(tested: Sequence[Summary]) -> Sentence:
+    """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, and none is below that."""
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
     corrected = min(1.0, len(tested) * smallest)
-    out_of_reach = f": no arm can be significant at {ALPHA}, and none is marked" if corrected > ALPHA else ""
-    return (
-        f"These seeds can reach p = {smallest:.2g}, corrected over {counted(len(tested), 'arm')} "
-        f"{corrected:.2g}{out_of_reach}."
+    too_few = f": no arm can be significant at {ALPHA}, and none is marked" if corrected > ALPHA else ""
+    arms = counted(len(tested), "arm")
+    return Sentence(
+        f"Smallest p that these seeds can reach: {smallest:.2g}; corrected over {arms}: {corrected:.2g}"
+        f"{f'. Too few seeds for any arm to be significant at {ALPHA}' if too_few else ''}.",
+        in_json=f"These seeds can reach p = {smallest:.2g}, corrected over {arms} {corrected:.2g}{too_few}.",
     )
 
 
@@ -139,10 +183,11 @@ def _correlation(key: str, tested: Sequence[Summary]) -> str:
     return f"{key} median {median(correlations):.2f}{spread}"
 
 
-def _equivalence(plan: Plan) -> Iterator[str]:
+def _equivalence(plan: Plan) -> Iterator[Sentence]:
     margins = plan.study.margins
     within = ", ".join(
         f"{metric.key} {margins[metric.family]:g}" for metric in plan.metrics if metric.family in margins
     )
     if within:
-        yield f"Equivalent within a margin ({within}): two one-sided paired t tests at {ALPHA} over the number of arms."
+        test = f"Equivalent within a margin ({within}): two one-sided paired t tests at {ALPHA}"
+        yield Sentence(f"{test} divided by the number of arms.", in_json=f"{test} over the number of arms.")

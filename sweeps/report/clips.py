@@ -1,6 +1,6 @@
-"""What the arms look like: the same clips of the first seed in every arm, as frame strips and as clips that play.
+"""Clips of the first seed in every arm, as frame strips and as videos.
 
-Same seed and same clip mean the same prompt and the same start noise draws, so that what differs is the arm.
+Clips with the same seed and number share prompt and start noise, so that they differ by the arm only.
 """
 
 import io
@@ -27,7 +27,7 @@ STRIP_LABEL = 24  # letters that fit left of a strip
 
 @dataclass(frozen=True)
 class Film:
-    """The clips of one arm at the first seed, small enough for a page.
+    """Clips of one arm at the first seed, scaled down for a page.
 
     Shape:
         clips (n f h w 3) uint8.
@@ -41,7 +41,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Shown:
-    """One clip of one arm: its frames side by side as a PNG, and as an MP4 where there is one that plays."""
+    """One clip of one arm: its frames side by side as PNG, and its video as MP4 where one was saved."""
 
     arm: str
     strip: bytes
@@ -50,7 +50,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip over the arms."""
+    """One clip number in all arms."""
 
     number: int
     seed: int
@@ -59,21 +59,21 @@ class Scene:
 
 
 def films(report: Report, ledger: Ledger) -> list[Film]:
-    """The first arms' clips at the first seed, of those cells that kept any."""
+    """Read the clips of the first arms at the first seed; cells without saved clips are skipped."""
     from trainables.cell_files import read_clips
 
     seed = report.plan.cells[0].seed
-    found = []
+    read = []
     for cell in [cell for cell in report.plan.cells if cell.seed == seed][:MOST_ARMS]:
         kept = read_clips(ledger.cell_folder(cell.id))
         if kept is not None:
             clips = _small(kept.clips[:MOST_CLIPS])
-            found.append(Film(cell.arm, ledger.cell_folder(cell.id), clips, kept.prompts))
-    return found
+            read.append(Film(cell.arm, ledger.cell_folder(cell.id), clips, kept.prompts))
+    return read
 
 
 def _small(clips: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-    """Frames evenly over the clip, and no higher than a strip shows."""
+    """Select evenly spaced frames, and scale them to at most the height of a strip."""
     import numpy as np
     from PIL import Image
 
@@ -89,7 +89,7 @@ def _small(clips: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
 
 
 def strips(report: Report, shown: Sequence[Film]) -> Iterator[tuple[str, bytes]]:
-    """For each clip a picture with one row per arm, and the picture's file name."""
+    """Draw one picture per clip, with one row per arm; yields file name and content."""
     import numpy as np
 
     from trainables.pictures import frame_strip
@@ -104,16 +104,16 @@ def strips(report: Report, shown: Sequence[Film]) -> Iterator[tuple[str, bytes]]
 
 
 def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) -> tuple[list[Scene], str]:
-    """The clips for a page, clip by clip over the arms while they fit, and a sentence on what does not; else nothing.
+    """Select the clips for a page up to a size, and word what was left out; empty where all arms are shown.
 
-    Of the first clip as many arms are shown as fit, in the table's order; further clips only where all arms do.
+    The first clip is shown in as many arms as fit, in the table's order; further clips only where all arms fit.
 
     Args:
-        report: Whose arms.
-        shown: Their clips.
-        most_bytes: Pictures and clips together.
+        report: The report.
+        shown: Clips of its arms.
+        most_bytes: Largest size of pictures and videos together, in bytes.
     """
-    found: list[Scene] = []
+    selected: list[Scene] = []
     left = most_bytes
     for number, (seed, prompt) in enumerate(_prompts(report, shown)):
         arms = [_shown(film, number) for film in shown]
@@ -122,14 +122,17 @@ def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) 
             left -= len(arm.strip) + len(arm.video or b"")
             if left >= 0:
                 fitting.append(arm)
-        if not fitting or (found and len(fitting) < len(arms)):
+        if not fitting or (selected and len(fitting) < len(arms)):
             break
-        found.append(Scene(number, seed, prompt, tuple(fitting)))
-    seen, arms_in_all = len(found[0].arms) if found else 0, len(report.rows)
+        selected.append(Scene(number, seed, prompt, tuple(fitting)))
+    seen, arms_in_all = len(selected[0].arms) if selected else 0, len(report.rows)
     if not shown or seen == arms_in_all:
-        return found, ""
-    reason = f"a page holds at most {MOST_ARMS} arms and {most_bytes / 2**20:.0f} MB of them"
-    return found, f"Clips of {seen} of {arms_in_all} arms; {reason}. All lie with their results, under cells/."
+        return selected, ""
+    limit = f"limited to {MOST_ARMS} arms and {most_bytes / 2**20:.0f} MB, and to cells with clips"
+    return (
+        selected,
+        f"Clips of {seen} of {arms_in_all} arms ({limit}). All clips are in the study's folder, under cells/.",
+    )
 
 
 def _shown(film: Film, number: int) -> Shown:
@@ -140,7 +143,7 @@ def _shown(film: Film, number: int) -> Shown:
 
 
 def _strip(frames: "NDArray[np.uint8]") -> bytes:
-    """Frames side by side with clear gaps, in their own size: a page enlarges them."""
+    """Draw frames side by side with transparent gaps, in their original size."""
     import numpy as np
     from PIL import Image
 
@@ -156,6 +159,6 @@ def _strip(frames: "NDArray[np.uint8]") -> bytes:
 
 
 def _prompts(report: Report, shown: Sequence[Film]) -> list[tuple[int, str]]:
-    """Seed and prompt of each clip that all arms kept."""
+    """List seed and prompt of each clip that all arms have."""
     number = min((len(film.clips) for film in shown), default=0)
     return [(report.plan.cells[0].seed, prompt) for film in shown[:1] for prompt in film.prompts[:number]]

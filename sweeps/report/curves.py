@@ -1,4 +1,4 @@
-"""The figures of VALUES ablations: a metric over the number that was moved."""
+"""Figures of VALUES ablations: a metric over the varied value."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 LOG_SPAN = 100
 MOST_TICKS = 6
 MOST_BARS = 40
-MOST_SAID = 8
+MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A metric's mean at one value, with the bounds of its interval, NaN where there is none."""
+    """Mean of a metric at one value, with the bounds of its interval; missing bounds are NaN."""
 
     value: float
     mean: float
@@ -32,14 +32,14 @@ class _Point:
 
 
 def moved_values(report: Report) -> list[str]:
-    """The numbers that VALUES ablations of a study move, as dotted paths."""
+    """List the numeric values that VALUES ablations vary, as dotted paths."""
     paths = dict.fromkeys(arm.part for arm in report.plan.arms if arm.action == "VALUES")
     control = leaves(report.plan.arms[0].system.model_dump())
     return [path for path in paths if _is_number(control.get(path))]
 
 
 def curve(report: Report, path: str, metric: MetricKey) -> Iterator[Plot]:
-    """A metric's mean with its interval over a value: the control and all arms that differ from it in this value alone.
+    """Plot a metric's mean with 95 % interval over a value: the control and arms that differ only in this value.
 
     The axis is logarithmic where the values are positive and span more than two decades.
     """
@@ -56,7 +56,7 @@ def curve(report: Report, path: str, metric: MetricKey) -> Iterator[Plot]:
         axes.set_xlabel(path)
         axes.margins(x=0.1, y=0.12)
         axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
-    alt = f"Mean {metric.key}, {texts.aim(metric)}, over {path}: {_in_words(points)}."
+    alt = f"Mean of {metric.key} ({texts.aim(metric)}) over {path}: {_in_words(points)}."
     yield finished("arms", f"curve_{path}_{metric.key}", f"{texts.head(metric)} over {path}", alt, figure)
 
 
@@ -76,7 +76,7 @@ def _points(report: Report, path: str, key: str) -> list[_Point]:
 
 
 def _draw(axes: "Axes", points: Sequence[_Point]) -> None:
-    """A bar at each point while they can be told apart, else a band; the control is named."""
+    """Draw a bar at each point, or a band where points are too dense; the control is labelled."""
     values, means, lows, highs = zip(*((p.value, p.mean, p.low, p.high) for p in points), strict=True)
     axes.plot(values, means, color=COLOURS["plain"], linewidth=1, alpha=0.55, zorder=1)
     if len(points) <= MOST_BARS:
@@ -92,11 +92,11 @@ def _draw(axes: "Axes", points: Sequence[_Point]) -> None:
 
 
 def _in_words(points: Sequence[_Point]) -> str:
-    """The first points and the control."""
-    said = "; ".join(f"{point.value:g}: {point.mean:.5g}" for point in points[:MOST_SAID])
-    more = f"; and {len(points) - MOST_SAID} more" if len(points) > MOST_SAID else ""
+    """List the first points and the control."""
+    named = "; ".join(f"{point.value:g}: {point.mean:.5g}" for point in points[:MOST_NAMED])
+    more = f"; and {len(points) - MOST_NAMED} more" if len(points) > MOST_NAMED else ""
     control = "".join(f"; the control is at {point.value:g}" for point in points if point.is_control)
-    return f"{said}{more}{control}"
+    return f"{named}{more}{control}"
 
 
 def _is_number(value: object) -> bool:

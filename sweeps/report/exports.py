@@ -1,4 +1,4 @@
-"""The report's numbers for other programs: JSON and CSV, unrounded."""
+"""The report for other programs: JSON and CSV, numbers unrounded, strings fixed."""
 
 import csv
 import io
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report import spent
+from sweeps.report.json_words import json_effort, json_robustness, json_verdict
 from sweeps.report.table import Report
-from sweeps.report.verdicts import robustness_words, verdict_words
+from sweeps.report.verdicts import json_claim_line
 from sweeps.results.comparison import ArmRow, Size, Summary, finite
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.effort import Audit
@@ -22,22 +22,22 @@ LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
 
 def to_json(report: Report) -> str:
-    """The table as JSON: ``{"arms": [{"id", "metrics": {name: {mean, sd, n, difference, low, high, ...}}}]}``.
+    """Write the report as JSON: ``{"arms": [{"id", "metrics": {name: {mean, sd, n, difference, low, high, ...}}}]}``.
 
-    Only the study's metrics, and no timings but the hours under ``effort``. What does not exist, such as the control's
-    difference, is null.
+    Contains the study's metrics only, and no timings except the hours under ``effort``. A missing number, such as the
+    control's difference, is null. Keys and strings are an interface: they are added, never changed.
     """
     whole = {
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
         "effort": _effort(report.effort),
-        "claims": [asdict(claim) for claim in report.claims],
+        "claims": [asdict(json_claim_line(claim)) for claim in report.judged],
         "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
-        "search": None if report.search is None else _search(report.search, report.search_notes),
-        "caption": report.caption,
-        "notes": report.notes,
+        "search": None if report.search is None else _search(report.search, report.json_texts.search_notes),
+        "caption": report.json_texts.caption,
+        "notes": report.json_texts.notes,
         "errors": report.errors,
     }
     return json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -50,25 +50,24 @@ def _arm(row: ArmRow) -> dict[str, Any]:
 
 
 def _effort(audit: Audit) -> dict[str, Any]:
-    problems, remarks = ([spent.in_words(one) for one in unequal] for unequal in (audit.problems, audit.remarks))
+    problems, remarks = (list(map(json_effort, unequal)) for unequal in (audit.problems, audit.remarks))
     return {"efforts": [asdict(effort) for effort in audit.efforts], "problems": problems, "remarks": remarks}
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
-    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
-        "verdict": verdict_words(summary)
-    }
+    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {"verdict": json_verdict(summary)}
 
 
 def _robustness(examined: Robustness) -> dict[str, Any]:
-    numbers = {key: value for key, value in asdict(examined).items() if key not in ("standing", "num_seeds")}
-    return numbers | {"verdict": robustness_words(examined)}
+    numbers = {key: value for key, value in asdict(examined).items() if key not in ("assessment", "num_seeds")}
+    return numbers | {"verdict": json_robustness(examined)}
 
 
 def _contrast(row: ContrastRow) -> dict[str, Any]:
     metrics = {
-        key: {name: finite(value) for name, value in one.found._asdict().items()} | {"p_corrected": one.p_corrected}
-        for key, one in row.metrics.items()
+        key: {name: finite(value) for name, value in estimate.effect._asdict().items()}
+        | {"p_corrected": estimate.p_corrected}
+        for key, estimate in row.metrics.items()
     }
     return {"name": row.name, "kind": row.kind, "metrics": metrics}
 
@@ -92,7 +91,7 @@ def _name(trial: TrialRow) -> dict[str, Any]:
 
 
 def to_csv(report: Report) -> str:
-    """The table in long form: one line per arm and metric, with all its numbers; empty where there is none."""
+    """Write the table in long form: one line per arm and metric, with all numbers; missing ones are empty."""
     lines: list[Sequence[object]] = [
         ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", *LOST, *SIZES)
     ]
@@ -100,14 +99,14 @@ def to_csv(report: Report) -> str:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
-            found = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary)]
+            numbers = [*(getattr(summary, number) for number in NUMBERS), json_verdict(summary)]
             sizes = [getattr(row.size, name, None) for name in SIZES]
-            lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *found, *counts, *sizes))
+            lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *numbers, *counts, *sizes))
     return _csv(lines)
 
 
 def to_values_csv(report: Report) -> str:
-    """What the table was made of: one line per arm, seed and metric."""
+    """Write the values behind the table: one line per arm, seed and metric."""
     lines: list[Sequence[object]] = [("arm", "seed", "metric", "value")]
     for arm, metrics in report.values.items():
         lines += [(arm, seed, key, value) for key, by_seed in metrics.items() for seed, value in by_seed.items()]

@@ -1,4 +1,4 @@
-"""How figures look and how they leave: as SVG that takes on a page's colours, as SVG and PDF for a paper."""
+"""Style and export of figures: SVG in a page's colours, SVG and PDF for a paper."""
 
 import io
 import math
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Group = Literal["arms", "search", "winners"]
 
-WIDTH = 4.8  # inches: a phone shows it without small print, a page shows two side by side
-ROW = 0.27  # inches a row of text takes
+WIDTH = 4.8  # inches: readable on a phone, two side by side on a page
+ROW = 0.27  # inches per row of text
 MOST_ROWS = 40
 LONGEST_LABEL = 30
 
@@ -28,7 +28,7 @@ COLOURS = {
     "plain": "#475b73",
     "paper": "#fefefe",
 }
-"""The colours of figures; a page has each as a variable of this name, and so shows them as its reader likes it."""
+"""Colours of figures; the page defines each as a CSS variable of this name, for its light and dark schemes."""
 
 SERIES = {
     "series-1": "#2f6690",
@@ -38,12 +38,12 @@ SERIES = {
     "series-5": "#a3833a",
     "series-6": "#9a4a5c",
 }
-"""One colour per arm where a figure has up to six of them."""
+"""Colours of arms in figures with up to six arms."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 8.5,
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.parse_math": False,  # names may contain dollar signs
     "text.color": COLOURS["ink"],
     "axes.edgecolor": COLOURS["rule"],
     "axes.labelcolor": COLOURS["quiet"],
@@ -64,15 +64,15 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure and what it says.
+    """A figure with its texts.
 
     Args:
-        group: Where it belongs: the study's arms, its search, or the search's winners on fresh seeds.
-        name: For files: letters, digits, ``_ . -``.
-        title: Above it on a page.
-        alt: What it shows, for a reader who cannot see it.
-        figure: Matplotlib's.
-        svg: The figure as SVG by itself, the same bytes for the same figure.
+        group: Section of the report: the arms, the search, or the search's winners at fresh seeds.
+        name: Stem of its file names: letters, digits, ``_ . -``.
+        title: Title above it on the page.
+        alt: Alternative text for readers who cannot see it.
+        figure: The Matplotlib figure.
+        svg: The figure as a complete SVG document; deterministic.
     """
 
     group: Group
@@ -85,7 +85,7 @@ class Plot:
 
 @contextmanager
 def canvas(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]]":
-    """A figure with one pair of axes, both in the style of the report; sizes in inches."""
+    """Make a figure with one pair of axes in the style of the report; sizes in inches."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -98,7 +98,7 @@ def canvas(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]
 
 
 def finished(group: Group, name: str, title: str, alt: str, figure: "Figure") -> Plot:
-    """A figure that is drawn, with its words; its layout is worked out here, once for all forms."""
+    """Lay out a drawn figure and export it, with its texts."""
     from matplotlib import rc_context
 
     text = io.StringIO()
@@ -109,7 +109,7 @@ def finished(group: Group, name: str, title: str, alt: str, figure: "Figure") ->
 
 
 def to_pdf(plots: Sequence[Plot]) -> bytes:
-    """Figures as one PDF with a page for each, in their order, and the fonts in it once."""
+    """Export figures as one PDF, one page each, with shared fonts."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_pdf import PdfPages
 
@@ -121,7 +121,7 @@ def to_pdf(plots: Sequence[Plot]) -> bytes:
 
 
 def to_inline_svg(plot: Plot) -> str:
-    """A figure as part of an HTML page: in the page's colours and font, with names of its own."""
+    """Prepare a figure for an HTML page: the page's colours and font, and unique ids."""
     svg = plot.svg[plot.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
@@ -132,16 +132,16 @@ def to_inline_svg(plot: Plot) -> str:
 
 
 def short(label: str, longest: int = LONGEST_LABEL) -> str:
-    """A label that fits: the middle of a long one is left out, since arms differ at both ends."""
+    """Shorten a long label in the middle, since arm names differ at both ends."""
     half = (longest - 1) // 2
     return label if len(label) <= longest else f"{label[: longest - 1 - half]}…{label[-half:]}"
 
 
 def file_name(text: str) -> str:
-    """A name for files that says what is in them."""
+    """Turn text into a file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text)
 
 
 def number(value: float | None) -> float:
-    """A number for a figure; what does not exist is NaN, which is not drawn."""
+    """Replace None by NaN, which is not drawn."""
     return math.nan if value is None else value

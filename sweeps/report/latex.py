@@ -1,6 +1,6 @@
 r"""The report as a LaTeX table: booktabs, nothing else; ``\input`` it into an article.
 
-One block of rows per metric, so that the table keeps a column's width whatever the number of metrics.
+One block of rows per metric, so that the width does not depend on the number of metrics.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ COLUMNS = ("arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "n")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''",
-    "[": "{[}", "]": "{]}", "*": "$^{*}$",  # a row that began with one of these would be read as an option of \\
+    "[": "{[}", "]": "{]}", "*": "$^{*}$",  # at the start of a row LaTeX would read these as an option of \\
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$",
     "→": r"$\rightarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$", "°": r"$^\circ$",
     "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\ldots{}", "µ": r"$\mu$",
@@ -37,8 +37,8 @@ _GREEK = frozenset({
 def to_latex(report: Report) -> str:
     r"""Write the table as floats: ``\usepackage{booktabs}`` is all they need.
 
-    Winners of a search are a table of their own, and a long table goes on in the next float. Failures and notes stand
-    in the other forms.
+    Winners of a search are a separate table, and a long table continues in the next float. Failures and notes are in
+    the other formats only.
     """
     caption = " ".join(
         filter(
@@ -47,46 +47,48 @@ def to_latex(report: Report) -> str:
                 report.question,
                 *report.caption.splitlines(),
                 *(f"{line}." for line in texts.legend(report)),
-                *_lost(report.rows),
+                *_incomplete(report.rows),
             ),
         )
     )
     floats = [*_floats(report.rows, report.metrics, caption, report.study)]
     if report.search is not None and report.search.confirmed:
         winners = report.search.confirmed
-        what = f"Winners of the search on fresh seeds: {'; '.join(f'{row.id}, {row.changes}' for row in winners[1:])}."
-        caption = " ".join((what, *_lost(winners)))
+        winners_caption = (
+            f"Search winners at fresh seeds: {'; '.join(f'{row.id}, {row.changes}' for row in winners[1:])}."
+        )
+        caption = " ".join((winners_caption, *_incomplete(winners)))
         floats += _floats(winners, report.metrics, caption, f"{report.study}-winners")
     floats += _effects(report)
     return "\n".join([r"% needs \usepackage{booktabs}", *floats])
 
 
 def _effects(report: Report) -> Iterator[str]:
-    """What the design computes from the arms, a float for each sort of effect."""
-    for number, found in enumerate(texts.contrast_tables(report), 1):
+    """Write a float for each kind of effect that the design computes."""
+    for number, table in enumerate(texts.contrast_tables(report), 1):
         label = f"{report.study}-effects-{number}"
         yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
-        yield rf"\caption[{label}]{{{escape(f'{found.heading}.')}}}"
+        yield rf"\caption[{label}]{{{escape(f'{table.heading}.')}}}"
         yield from (rf"\label{{tab:{label}}}\medskip", r"\begin{tabular}{@{}lrrr@{}}", r"\toprule")
-        yield _line("of", texts.DIFFERENCE, "corrected p", "n")
+        yield _line("effect", texts.DIFFERENCE, "corrected p", "n")
         for metric in report.metrics:
             yield r"\midrule"
             yield rf"\multicolumn{{4}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
-            for row, entry in zip(found.rows, found.entries[metric.key], strict=True):
+            for row, entry in zip(table.rows, table.entries[metric.key], strict=True):
                 estimate = row.metrics.get(metric.key)
-                numbers = (texts.p_text(estimate.p_corrected), str(estimate.found.n)) if estimate else ("", "0")
+                numbers = (texts.p_text(estimate.p_corrected), str(estimate.effect.n)) if estimate else ("", "0")
                 yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
         yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
 
 
-def _lost(rows: Sequence[ArmRow]) -> list[str]:
-    """Which arms lack cells; in a table's first column there is no room for it."""
-    lost = "; ".join(texts.marked(row) for row in rows if texts.lost(row))
-    return [f"Not all cells count: {lost}."] if lost else []
+def _incomplete(rows: Sequence[ArmRow]) -> list[str]:
+    """List the incomplete arms for the caption; the table's first column has no room for them."""
+    arms = "; ".join(texts.marked(row) for row in rows if texts.incomplete(row))
+    return [f"Incomplete arms: {arms}."] if arms else []
 
 
 def _floats(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], caption: str, label: str) -> Iterator[str]:
-    """As many metrics in a float as a page holds; at least one."""
+    """Write floats with as many metrics as a page holds, at least one each."""
     together = max(1, MOST_LINES // (len(rows) + 1))
     for start in range(0, len(metrics), together):
         yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
@@ -110,7 +112,7 @@ def _block(rows: Sequence[ArmRow], metric: MetricKey) -> Iterator[str]:
 
 
 def _sizes(rows: Sequence[ArmRow]) -> Iterator[str]:
-    """What the proof counted, a block of its own below the metrics."""
+    """Write the model sizes as a block below the metrics."""
     if not (sizes := texts.sizes(rows)):
         return
     yield r"\midrule"
@@ -120,12 +122,12 @@ def _sizes(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 
 def _line(*cells: str) -> str:
-    """A row; a mark takes no room, so that numbers end below each other."""
+    """Write a row; marks have no width, so that numbers stay aligned."""
     return " & ".join(map(escape, cells)).replace(_SPECIAL[texts.MARK], rf"\rlap{{{_SPECIAL[texts.MARK]}}}") + r" \\"
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX sets as it is, on one line, written in ASCII alone; at worst a sign is called by its name."""
+    """Escape text for LaTeX, on one line and in ASCII; a character without a command becomes its Unicode name."""
     return "".join(map(_escaped, " ".join(text.split())))
 
 

@@ -1,4 +1,4 @@
-"""The report as Markdown: a line per arm, two columns per metric."""
+"""The report as Markdown: one row per arm, two columns per metric."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,19 +15,19 @@ _SPECIAL = re.compile(r"([\\`*<>|])")
 
 
 def to_markdown(report: Report) -> str:
-    """Write the table, what the search found, the caption, the notes and the failures."""
+    """Write the results, the search, the caption, the notes and the failures."""
     lines = [f"# {escape(report.study)}", ""]
     lines += [escape(report.question), ""] if report.question else []
-    lines += _arms(report.rows, report.metrics)
+    lines += ["## Results", "", *_arms(report.rows, report.metrics)]
     lines += _contrasts(report)
     lines += _claims(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
         lines += _tuned(report)
     lines += _effort(report)
-    lines += ["", *(f"- {escape(line)}" for line in texts.remarks(report))]
+    lines += ["", "## Notes", "", *(f"- {escape(line)}" for line in texts.remarks(report))]
     if report.errors:
-        lines += ["", "Failed cells:", "", *(f"- {escape(error)}" for error in report.errors)]
+        lines += ["", "## Failures", "", *(f"- {escape(error)}" for error in report.errors)]
     return "\n".join(lines) + "\n"
 
 
@@ -44,11 +44,11 @@ def _arms(rows: Sequence[ArmRow], metrics: Sequence[MetricKey]) -> Iterator[str]
 
 
 def _contrasts(report: Report) -> Iterator[str]:
-    """A table for each sort of effect that the design computes."""
+    """Write a table for each kind of effect that the design computes."""
     heads = [text for m in report.metrics for text in (f"{texts.head(m)} {texts.DIFFERENCE}", "corrected p")]
     for table in texts.contrast_tables(report):
         yield from ("", f"## {table.heading}", "")
-        yield _line("of", *heads)
+        yield _line("effect", *heads)
         yield "|---|" + "---:|" * len(heads)
         for place, row in enumerate(table.rows):
             columns = table.entries.items()
@@ -57,10 +57,10 @@ def _contrasts(report: Report) -> Iterator[str]:
 
 
 def _claims(report: Report) -> Iterator[str]:
-    """What was expected, and what became of it."""
+    """Write the hypotheses with their outcomes."""
     if report.claims:
-        yield from ("", "## What was expected", "")
-        yield _line("arm", "expected", "read as", "outcome", "because", "evidence")
+        yield from ("", "## Hypotheses", "")
+        yield _line("arm", "hypothesis", "tested as", "outcome", "reason", "evidence")
         yield "|---|---|---|---|---|---|"
     for claim in report.claims:
         yield _line(claim.arm, claim.claim, claim.reading, claim.outcome, claim.because, claim.evidence)
@@ -76,30 +76,30 @@ def _corrected(row: ContrastRow, key: str) -> str:
 
 def _search(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[str]:
     if search.pareto:
-        yield from ("", f"## {texts.found(search)}", "")
-        yield _line("arm", "trial", *(objective.key for objective in search.objectives), "sampled")
+        yield from ("", f"## {texts.search_heading(search)}", "")
+        yield _line("arm", "trial", *(objective.key for objective in search.objectives), "settings")
         yield "|---|---:|" + "---:|" * len(search.objectives) + "---|"
         for trial in search.pareto:
             values = texts.objective_values(search, trial)
             yield _line(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
     if search.confirmed:
-        yield from ("", "## Winners on fresh seeds", "", *_arms(search.confirmed, metrics))
+        yield from ("", "## Search winners at fresh seeds", "", *_arms(search.confirmed, metrics))
 
 
 def _tuned(report: Report) -> Iterator[str]:
-    """Differences at the control's settings beside those at each arm's own best."""
+    """Write the differences at the control's settings and at each arm's best settings."""
     for metric in report.metrics:
         if lines := texts.tuned_lines(report, metric.key):
-            yield from ("", f"## Tuned alike: {escape(texts.head(metric))}", "")
-            yield _line("arm", "at the control's settings", "at its own best", "its settings", "verdict")
+            yield from ("", f"## All arms tuned: {escape(texts.head(metric))}", "")
+            yield _line("arm", f"{texts.DIFFERENCE} untuned", f"{texts.DIFFERENCE} tuned", "settings", "verdict")
             yield "|---|---:|---:|---|---|"
             for line in lines:
-                changes = (one.change or one.mean for one in (line.as_it_stands, line.at_its_best))
-                yield _line(line.arm, *changes, line.settings, line.at_its_best.verdict)
+                changes = (entry.change or entry.mean for entry in (line.at_control_settings, line.at_best_settings))
+                yield _line(line.arm, *changes, line.settings, line.at_best_settings.verdict)
 
 
 def _effort(report: Report) -> Iterator[str]:
-    yield from ("", "## What was spent", "")
+    yield from ("", "## Cost", "")
     yield _line(*spent.COLUMNS)
     yield "|---|" + "---:|" * (len(spent.COLUMNS) - 1)
     for row in spent.rows(report):
@@ -111,5 +111,5 @@ def _line(*cells: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Escape text for Markdown, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

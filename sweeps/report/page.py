@@ -1,4 +1,4 @@
-"""The report as one HTML page: nothing is fetched, and nothing on it needs a script."""
+"""The report as one self-contained HTML page, readable without network and scripts."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ MOST_TRIALS = 1000
 
 @dataclass(frozen=True)
 class Line:
-    """One arm's line of the page's table; ``entries`` follow the metrics."""
+    """One row of the page's table of arms; ``entries`` has one entry per metric."""
 
     row: ArmRow
     about: str
-    lost: str
+    incomplete: str
     n: str
     sizes: tuple[str, ...]
     entries: tuple[texts.Entry, ...]
@@ -35,9 +35,9 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
     """Write the page: table, figures, search, clips, caption, notes and failures.
 
     Args:
-        report: What it says.
-        plots: The figures, in their order.
-        films: The clips it shows, where there are any.
+        report: The report.
+        plots: Figures, in their order.
+        films: Clips of the arms; may be empty.
     """
     import jinja2
     from markupsafe import Markup
@@ -56,7 +56,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         "sampled": sampled_text,
         "typeset": texts.typeset,
         "verdict": verdict_words,
-        "standing": robustness_words,
+        "robustness": robustness_words,
     }
     shown, thinned = scenes(report, films)
     search = report.search
@@ -84,7 +84,7 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
         Line(
             row,
             about="" if row.changes.replace(": ", "=") == row.id else row.changes,
-            lost=texts.lost(row),
+            incomplete=texts.incomplete(row),
             n=texts.pairs(row),
             sizes=sizes[place] if sizes else (),
             entries=tuple(column[place] for column in columns),
@@ -94,7 +94,7 @@ def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
 
 
 def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
-    """What a reviewer asks of each difference, metric by metric."""
+    """Group the robustness of each difference by metric."""
     groups = [
         (metric, [robustness for robustness in report.robustness if robustness.metric == metric.key])
         for metric in report.metrics
@@ -103,7 +103,7 @@ def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    """What was run, in a few words."""
+    """Summarise what was run."""
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
     yield "system", study.system
     yield "base", study.base
@@ -115,7 +115,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _data(content: bytes, kind: str) -> str:
-    """A file as an address that holds it."""
+    """Encode a file as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""The figures of a report, and the first of them: each arm's difference from the control with its interval."""
+"""All figures of a report, and the interval plot: each arm's difference from the control."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ from trainables.metrics import MetricKey
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_SEEDS = 1000  # single seeds drawn in a figure; more are a smear
-MOST_SAID = 8
-UNDER = 0.26  # single seeds lie under their interval, in rows
+MOST_SEEDS = 1000  # more points per figure would overlap
+MOST_NAMED = 8
+UNDER = 0.26  # rows by which single seeds are drawn below their interval
 
 
 def plots(report: Report) -> Iterator[Plot]:
-    """All figures of a report that have something to show."""
+    """Draw all figures of a report; empty ones are left out."""
     for metric in report.metrics:
         yield from intervals(report.rows, metric, report.values)
     for path in moved_values(report):
@@ -38,16 +38,16 @@ def intervals(
     values: Mapping[str, Mapping[str, Mapping[int, float]]],
     group: Group = "arms",
 ) -> Iterator[Plot]:
-    """One metric: each arm's difference from the control with its interval, over the single seeds' differences.
+    """Plot each arm's difference from the control in one metric, with 95 % intervals and single seeds.
 
-    A filled mark stands after the correction, a hollow one does not. Of very many arms those that differ most are
-    drawn, in their order; the table has them all.
+    A filled marker is significant after the correction over the arms, a hollow one is not. With too many arms only
+    those with the largest differences are drawn.
 
     Args:
-        rows: The control first.
-        metric: Which.
-        values: Arm -> metric -> seed -> value, for the single seeds; empty where there are none to show.
-        group: Whose rows these are.
+        rows: Rows of the table, the control first.
+        metric: The metric.
+        values: Arm -> metric -> seed -> value, for the single seeds; empty to draw none.
+        group: Section of the report that the figure belongs to.
     """
     arms = [row for row in rows if row.metrics[metric.key].difference is not None]
     if not arms:
@@ -66,7 +66,7 @@ def intervals(
         axes.grid(axis="x", color=COLOURS["rule"], linewidth=0.7)
         axes.locator_params(axis="x", nbins=6)
         axes.spines["left"].set_visible(False)
-    of_all = f", the {len(drawn)} of {len(arms)} arms that differ most" if len(drawn) < len(arms) else ""
+    of_all = f" ({len(drawn)} of {len(arms)} arms, largest differences)" if len(drawn) < len(arms) else ""
     title = f"{texts.head(metric)}{of_all}"
     yield finished(group, f"{group}_{metric.key}", title, _in_words(drawn, metric), figure)
 
@@ -87,19 +87,19 @@ def _draw_seeds(
     values: Mapping[str, Mapping[str, Mapping[int, float]]],
 ) -> None:
     reference = values.get(control, {}).get(key, {})
-    found = [
+    points = [
         (value - reference[seed], place + UNDER)
         for place, row in enumerate(drawn, start=1)
         for seed, value in values.get(row.id, {}).get(key, {}).items()
         if seed in reference
     ]
-    if 0 < len(found) <= MOST_SEEDS:
-        differences, places = zip(*found, strict=True)
+    if 0 < len(points) <= MOST_SEEDS:
+        differences, places = zip(*points, strict=True)
         axes.plot(differences, places, "o", color=COLOURS["quiet"], markersize=2.6, alpha=0.5, markeredgewidth=0)
 
 
 def _draw_intervals(axes: "Axes", summaries: Sequence[Summary]) -> None:
-    """One arm under the other; the first row is the control's."""
+    """Draw one interval per row; row 0 is the control's."""
     colours = [COLOURS.get(summary.verdict or "", COLOURS["plain"]) for summary in summaries]
     fills = [
         colour if texts.is_marked(summary) else COLOURS["paper"]
@@ -120,6 +120,6 @@ def _toward(metric: MetricKey) -> str:
 
 def _in_words(rows: Sequence[ArmRow], metric: MetricKey) -> str:
     entries = [f"{row.id} {entry.change}" for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True)]
-    more = f"; and {len(rows) - MOST_SAID} more, see the table" if len(rows) > MOST_SAID else ""
-    said = texts.typeset("; ".join(entries[:MOST_SAID]))
-    return f"Difference from the control in {metric.key}, {texts.aim(metric)}: {said}{more}."
+    more = f"; and {len(rows) - MOST_NAMED} more, see the table" if len(rows) > MOST_NAMED else ""
+    named = texts.typeset("; ".join(entries[:MOST_NAMED]))
+    return f"Difference from the control in {metric.key}, {texts.aim(metric)}: {named}{more}."

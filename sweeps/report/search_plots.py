@@ -1,4 +1,4 @@
-"""The figures of a search: what its trials reached, and which of the searched values mattered."""
+"""Figures of a search: objectives of its trials, and importances of the searched values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def search_plots(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[Plot]:
-    """The front of two objectives or the best so far of one, and the importances; what has nothing to show is left out.
+    """Draw the Pareto front of two objectives or the best value so far of one, and the importances.
 
-    Three objectives and more have no picture on paper: their front stands in the table.
+    Three objectives or more have no figure: their front is in the table. Empty figures are left out.
     """
     heads = {metric.key: texts.head(metric) for metric in metrics}
     if len(search.objectives) == 2:
@@ -27,11 +27,11 @@ def search_plots(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterat
 
 
 def front(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
-    """Two objectives against each other: every finished trial by its arm, those that no other beats joined by a line.
+    """Plot two objectives against each other: finished trials coloured by arm, the Pareto front as a line.
 
     Args:
         search: With two objectives.
-        heads: Metric -> its name with the arrow to its better side.
+        heads: Metric key -> name with the arrow to its better side.
     """
     first, second = (objective.key for objective in search.objectives)
     trials = _whole(search)
@@ -52,17 +52,17 @@ def front(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
         axes.set_xlabel(heads.get(first, first))
         axes.set_ylabel(heads.get(second, second))
         _dress(axes, colours)
-    said = "; ".join(f"{trial.arm} trial {trial.number}: {_values(search, trial)}" for trial in best[:8])
-    alt = f"{first} against {second} of {len(trials)} trials. On the front are {len(best)}: {said}."
-    yield finished("search", "pareto_front", texts.found(search), alt, figure)
+    named = "; ".join(f"{trial.arm} trial {trial.number}: {_values(search, trial)}" for trial in best[:8])
+    alt = f"{second} over {first} of {len(trials)} trials. Pareto front, {len(best)} trials: {named}."
+    yield finished("search", "pareto_front", texts.search_heading(search), alt, figure)
 
 
 def best_so_far(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
-    """One objective: for each arm the best value up to each trial, over the single trials.
+    """Plot the best value so far over the trials of each arm, with the single trials.
 
     Args:
         search: With one objective.
-        heads: Metric -> its name with the arrow to its better side.
+        heads: Metric key -> name with the arrow to its better side.
     """
     (objective,) = search.objectives
     trials = _whole(search)
@@ -79,17 +79,17 @@ def best_so_far(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Pl
             axes.plot(numbers, values, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
             axes.step(numbers, best, where="post", color=colour, label=short(arm))
             ends.append(f"{arm} {best[-1]:.5g}")
-        axes.set_xlabel("trial of the arm")
+        axes.set_xlabel("trial number within the arm")
         axes.locator_params(axis="x", integer=True)
         _dress(axes, colours)
     title = f"{heads.get(objective.key, objective.key)}: best so far"
-    alt = f"Best {objective.key} over the trials of each arm; at the end {'; '.join(ends[:8])}."
+    alt = f"Best {objective.key} so far over the trials of each arm; final values {'; '.join(ends[:8])}."
     yield finished("search", "best_so_far", title, alt, figure)
 
 
 def importances(search: SearchFindings) -> Iterator[Plot]:
-    """How much of the objective's variation over the trials goes with each searched value, arm by arm, in per cent."""
-    lines: list[tuple[str, float | None]] = []  # an arm's name has no share, its values have
+    """Plot the importance of each searched value for the first objective, by arm, in percent."""
+    lines: list[tuple[str, float | None]] = []  # rows without a share are names of arms
     for arm, shares in search.importances.items():
         lines += [(arm, None), *sorted(shares.items(), key=lambda item: -item[1])]
     lines = lines[:MOST_ROWS]
@@ -109,8 +109,14 @@ def importances(search: SearchFindings) -> Iterator[Plot]:
         axes.set_xlim(0, 108)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("importance, %")
-    said = "; ".join(label if share is None else f"{label} {share:.0%}" for label, share in lines)
-    yield finished("search", "importances", "What mattered to the search", f"Importance of each value: {said}.", figure)
+    named = "; ".join(label if share is None else f"{label} {share:.0%}" for label, share in lines)
+    yield finished(
+        "search",
+        "importances",
+        "Importance of searched values (PED-ANOVA)",
+        f"Importance of each value: {named}.",
+        figure,
+    )
 
 
 def _whole(search: SearchFindings) -> list[TrialRow]:
@@ -127,7 +133,7 @@ def _running_best(values: Sequence[float], objective: Objective) -> list[float]:
 
 
 def _colours(arms: Iterator[str]) -> dict[str, str]:
-    """A colour for each arm while there are enough to tell apart, else one for all."""
+    """Assign one colour per arm, or the same to all where there are too many arms."""
     names = list(dict.fromkeys(arms))
     if len(names) > len(SERIES):
         return dict.fromkeys(names, COLOURS["plain"])

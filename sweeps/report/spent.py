@@ -1,4 +1,4 @@
-"""What was spent on each arm, and where arms were not given the same, in words."""
+"""Cost of each arm, and unequal effort between arms, in words."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from sweeps.results.effort import Inequality, Unequal
 from sweeps.study.words import counted
 
 COLUMNS = ("arm", "cells", "trials", "updates", "clips", "GPU-hours", "worker-hours")
-"""Of the table."""
+"""Columns of the cost table."""
 
 
 def rows(report: Report) -> list[tuple[str, ...]]:
-    """What was spent on each arm, in words."""
+    """Format the cost of each arm, one row per arm."""
     return [
         (
             effort.arm,
@@ -27,30 +27,30 @@ def rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def problems(report: Report) -> list[str]:
-    """Where arms were not given the same, and nobody asked for it."""
-    return [f"EFFORT DIFFERS: {in_words(unequal)}" for unequal in report.effort.problems]
+    """List arms that received unequal effort without a reason in the study."""
+    return [f"UNEQUAL EFFORT: {in_words(unequal)}" for unequal in report.effort.problems]
 
 
 def remarks(report: Report) -> list[str]:
-    """Where arms were not given the same, and the study says why."""
+    """List arms that received unequal effort for a reason in the study."""
     return [f"effort: {in_words(unequal)}" for unequal in report.effort.remarks]
 
 
 def in_words(unequal: Unequal) -> str:
-    """In what an arm differs, with the numbers."""
+    """Word how the effort of an arm differs, with the numbers."""
     match unequal.kind:
-        case Inequality.UPDATES | Inequality.CLIPS as what:
-            numbers = f"{_either(unequal.here)} {what} a cell, the control's have {_either(unequal.others)}"
+        case Inequality.UPDATES | Inequality.CLIPS as unit:
+            numbers = f"{_either(unequal.here)} {unit} per cell, the control has {_either(unequal.others)}"
             line = f"{unequal.arm}: {numbers}"
-            return line if unequal.is_problem else f"{line}: this is what the arm changes"
+            return line if unequal.is_problem else f"{line} (the arm changes this)"
         case Inequality.NOT_TUNED:
-            return f"{unequal.arm}: not tuned, since nothing of the space is left in it"
+            return f"{unequal.arm}: not tuned, since no searched value exists in this arm"
         case Inequality.FEWER_SAMPLES:
             (here,), (most,) = unequal.here, unequal.others
-            return f"{unequal.arm}: {counted(here, 'trial')}, where others have {most}: there are no more samples"
+            return f"{unequal.arm}: {counted(here, 'trial')}, other arms have {most} (its space has no further samples)"
         case Inequality.BEHIND:
             (here,), (asked,) = unequal.here, unequal.others
-            line = f"{unequal.arm}: {here} of {counted(asked, 'trial')} came to something, and more of another arm"
+            line = f"{unequal.arm}: {here} of {counted(asked, 'trial')} finished, more in another arm"
             return f"{line} ({unequal.failed} failed)" if unequal.failed else line
 
 

@@ -1,4 +1,4 @@
-"""The table: each arm's difference from the control, paired by seed, with its interval and its corrected test.
+"""The report as data: each arm's difference from the control, paired by seed, with interval and corrected test.
 
 Built from a plan and the ledger's records alone, without Ray or MLflow.
 """
@@ -11,12 +11,13 @@ from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, warnings
 from sweeps.report.search_notes import search_notes
+from sweeps.report.sentences import for_json, for_readers, same
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
 from sweeps.results.comparison import ArmRow, Size, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.effort import Audit, audit
-from sweeps.results.hypotheses import judge
+from sweeps.results.hypotheses import Claim, judge
 from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
@@ -25,20 +26,30 @@ from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
+class JsonTexts:
+    """Caption and notes in the fixed wording of ``report.json``."""
+
+    caption: str
+    notes: tuple[str, ...]
+    search_notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
-    """Everything the table says, in numbers and in words.
+    """Results of a study, in numbers and in words.
 
     Args:
         rows: The control, then the arms in the plan's order.
-        notes: What the planner noted, and what is wrong with the results.
-        caption: How the numbers came about, a line each: seeds, clips, intervals, test, correction, metrics, code.
+        notes: Remarks of the planner, and warnings about the results.
+        caption: How the numbers were computed, one sentence per line: seeds, clips, intervals, test, metrics, code.
         errors: Failed cells, each with its reason.
-        values: Arm -> metric key -> seed -> value: what the rows were computed from.
-        search: What the study's search found; None without a search.
-        stage: How many of its seeds the study has come to.
-        effort: What each arm was given, and whether that was alike.
-        search_notes: What a reader has to know of the search.
-        contrasts: What the study's design computes from the arms; empty for one change at a time.
+        values: Arm -> metric key -> seed -> value, from which the rows were computed.
+        search: Results of the study's search; None without a search.
+        stage: Seeds that the study has reached.
+        effort: Cost of each arm, and whether all arms received the same effort.
+        json_texts: Caption and notes in the fixed wording of ``report.json``.
+        contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
+        search_notes: Remarks on the search.
     """
 
     study: str
@@ -53,18 +64,23 @@ class Report:
     plan: Plan
     stage: Stage
     effort: Audit
+    json_texts: JsonTexts
     contrasts: tuple[ContrastRow, ...] = ()
     search_notes: tuple[str, ...] = ()
 
     @functools.cached_property
+    def judged(self) -> tuple[Claim, ...]:
+        """Outcomes of the study's hypotheses."""
+        return judge(self.plan.arms, self.rows, self.metrics, self.robustness)
+
+    @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
-        """What became of the study's hypotheses."""
-        claims = judge(self.plan.arms, self.rows, self.metrics, self.robustness)
-        return tuple(claim_line(claim) for claim in claims)
+        """Outcomes of the study's hypotheses, in words."""
+        return tuple(claim_line(claim) for claim in self.judged)
 
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
-        """What a reviewer asks of each difference."""
+        """Robustness of each difference."""
         return examine(self.rows, self.metrics, self.values)
 
 
@@ -74,31 +90,35 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
     A metric that a cell was not scored with yet is a missing number of that cell, not an error.
 
     Args:
-        plan: What was asked; of the records only those of its cells and of its search count.
-        records: By cell id.
-        proof: What was counted of the arms before they ran.
+        plan: The plan; only records of its cells and of its search are used.
+        records: Results by cell id.
+        proof: Parameters and operations of the arms, counted before they ran.
     """
     stage = stage_of(plan, records)
-    found = values_of(plan, records, stage.seeds)
-    of_plan = [record for arm in found for record in arm.records.values()]
+    arms = values_of(plan, records, stage.seeds)
+    of_plan = [record for arm in arms for record in arm.records.values()]
     code = newest_code(of_plan)
-    rows = compare(found, plan.metrics, plan.study.margins, code, stage.looks)
+    rows = compare(arms, plan.metrics, plan.study.margins, code, stage.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = search_findings(plan, records)
-    values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in found}
+    values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in arms}
     of_search = search.records if search else ()
     failed = [record for record in (*of_plan, *of_search) if record.status == "failed"]
+    sentences = caption(plan, rows, code, stage)
+    notes = [*map(same, plan.notes), *warnings(of_plan, code, "cells"), *not_compared(arms)]
+    of_search_notes = list(search_notes(plan, search)) if search else []
     return Report(
         study=plan.study.name,
         question=plan.study.question,
         rows=rows,
         metrics=plan.metrics,
-        notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(found)),
-        caption=caption(plan, rows, code, stage),
+        notes=for_readers(notes),
+        caption="\n".join(for_readers(sentences)),
         errors=tuple(map(failure, failed)),
         values=values,
         search=search,
-        search_notes=tuple(search_notes(plan, search)) if search else (),
+        search_notes=for_readers(of_search_notes),
+        json_texts=JsonTexts("\n".join(for_json(sentences)), for_json(notes), for_json(of_search_notes)),
         plan=plan,
         stage=stage,
         effort=audit(plan, records, stage.seeds),
@@ -107,5 +127,5 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
 
 
 def _size(arm: str, proof: Proof | None) -> Size | None:
-    one = proof.of(arm) if proof else None
-    return Size(one.parameters, one.flops, one.delta_parameters, one.delta_flops) if one else None
+    of_arm = proof.of(arm) if proof else None
+    return Size(of_arm.parameters, of_arm.flops, of_arm.delta_parameters, of_arm.delta_flops) if of_arm else None

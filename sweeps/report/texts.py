@@ -1,4 +1,4 @@
-"""Numbers and marks in the words that all forms of the table share."""
+"""Formatted numbers, marks and headings that all formats of the report share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,30 +23,36 @@ DIFFERENCE = f"Δ [{CONFIDENCE:.0%}]"
 MEAN = f"mean ± {CONFIDENCE:.0%}"
 NOTHING = "–"
 HEADINGS = {
-    "effect": ("effects", "Effects, averaged over the other changes"),
-    "interaction": ("interactions", "Interactions: what two changes do together beyond what each does alone"),
-    "added to nothing": ("worth where the others are not there", "Worth where the others are not there"),
+    "effect": ("Main effects", "Main effects: effect of each change, averaged over the other changes"),
+    "interaction": (
+        "Interactions",
+        "Interactions: effect of two changes together, minus the sum of their separate effects",
+    ),
+    "added to nothing": (
+        "Effect of adding one part",
+        "Effect of adding one part while all other ablated parts are removed",
+    ),
     "shapley": (
-        "shapley values",
-        "Shapley values: worth of each part, averaged over the orders in which parts can be added",
+        "Shapley values",
+        "Shapley values: effect of adding each part, averaged over the orders in which parts can be added",
     ),
 }
-"""Sort of effect -> in short, and in full."""
+"""Kind of effect -> short heading, full heading."""
 SIZES = ("Δ parameters", "Δ FLOPs")
-"""Columns of what the proof counted."""
+"""Columns of the model size."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One metric of one arm in words; empty where the number does not exist.
+    """One metric of one arm, formatted; missing numbers are empty.
 
     Args:
-        mean: Mean with half its interval, such as ``70.5 ± 2.1``.
+        mean: Mean ± half of its interval, such as ``70.5 ± 2.1``.
         difference: Arm minus control, signed.
-        interval: Of the difference, such as ``[-1.7, +0.8]``.
+        interval: Interval of the difference, such as ``[-1.7, +0.8]``.
         mark: ``*`` where the corrected p-value is at most 0.05.
-        verdict: In words.
-        is_finding: Whether it is one to act on.
+        verdict: Verdict in words.
+        is_finding: Whether the verdict is conclusive.
     """
 
     mean: str
@@ -63,12 +69,12 @@ class Entry:
 
     @property
     def finding(self) -> str:
-        """The verdict where there is one to act on, else nothing: most arms of most tables have none."""
+        """The verdict where it is conclusive, else empty."""
         return self.verdict if self.is_finding else ""
 
 
 def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
-    """One metric of all rows, with decimals that suit the column: two digits of the middle interval."""
+    """Format one metric of all rows, with two significant digits of the median interval in the whole column."""
     summaries = [row.metrics[key] for row in rows]
     of_means = _decimals([_half(s.low_mean, s.high_mean) for s in summaries], [s.mean for s in summaries])
     of_differences = _decimals([_half(s.low, s.high) for s in summaries], [s.difference for s in summaries])
@@ -93,7 +99,7 @@ def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
 
 @dataclass(frozen=True)
 class ContrastTable:
-    """The effects of one sort, in words; ``entries`` follow the rows, metric by metric."""
+    """Effects of one kind, formatted; ``entries`` has one entry per row for each metric."""
 
     short: str
     heading: str
@@ -102,43 +108,43 @@ class ContrastTable:
 
 
 def contrast_tables(report: Report) -> list[ContrastTable]:
-    """Effects by sort, in the order of their headings, with decimals that suit each column."""
-    found = []
+    """Format the effects by kind, in the order of the headings."""
+    tables = []
     for kind, (short, heading) in HEADINGS.items():
         rows = tuple(row for row in report.contrasts if row.kind == kind)
         entries = {metric.key: _contrast_entries(rows, metric.key) for metric in report.metrics}
-        found += [ContrastTable(short, heading, rows, entries)] if rows else []
-    return found
+        tables += [ContrastTable(short, heading, rows, entries)] if rows else []
+    return tables
 
 
 def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
     estimates = [row.metrics.get(key) for row in rows]
-    halves = [_half(finite(estimate.found.low), finite(estimate.found.high)) for estimate in estimates if estimate]
-    decimals = _decimals(halves, [estimate.found.difference for estimate in estimates if estimate])
+    halves = [_half(finite(estimate.effect.low), finite(estimate.effect.high)) for estimate in estimates if estimate]
+    decimals = _decimals(halves, [estimate.effect.difference for estimate in estimates if estimate])
     return [_contrast(estimate, decimals) for estimate in estimates]
 
 
 def _contrast(estimate: Estimate | None, decimals: int) -> Entry:
     if estimate is None:
         return Entry(NOTHING)
-    low, high = finite(estimate.found.low), finite(estimate.found.high)
+    low, high = finite(estimate.effect.low), finite(estimate.effect.high)
     interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
     mark = MARK if estimate.p_corrected <= ALPHA else ""
-    return Entry("", f"{estimate.found.difference:+z.{decimals}f}", interval, mark)
+    return Entry("", f"{estimate.effect.difference:+z.{decimals}f}", interval, mark)
 
 
 def is_marked(summary: Summary) -> bool:
-    """Whether the difference stands after the correction for the number of arms."""
+    """Whether the difference is significant after the correction over the arms."""
     return summary.p_corrected is not None and summary.p_corrected <= ALPHA
 
 
 def legend(report: Report) -> list[str]:
-    """What the mark means, where there is one."""
+    """Explain the mark, where the report has one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
     effects = (estimate for row in report.contrasts for estimate in row.metrics.values())
-    marked_ones = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
-    return [LEGEND] if any(marked_ones) else []
+    marks = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
+    return [LEGEND] if any(marks) else []
 
 
 def _half(low: float | None, high: float | None) -> float | None:
@@ -154,17 +160,17 @@ def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) ->
 
 
 def head(metric: MetricKey) -> str:
-    """A metric's name with an arrow to its better side; a measure that gives context has none."""
+    """Return a metric's name with an arrow to its better side; metrics that only give context have no arrow."""
     return metric.key if is_context(metric) else f"{metric.key} {ARROWS[metric.direction]}"
 
 
 def aim(metric: MetricKey) -> str:
-    """Which side of a metric is better, in words."""
-    return "context, no goal" if is_context(metric) else WORDS[metric.direction]
+    """State which side of a metric is better, in words."""
+    return "context only, no better side" if is_context(metric) else WORDS[metric.direction]
 
 
 def sizes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
-    """Parameters and operations: the control's, then what the others have more or less; empty where none is known."""
+    """Format parameters and operations: the control's, then differences from it; empty where none was counted."""
     if not any(row.size for row in rows):
         return []
     return [_size(row) for row in rows]
@@ -180,14 +186,14 @@ def _size(row: ArmRow) -> tuple[str, str]:
 
 
 def _change(delta: int, of_arm: int) -> str:
-    """A difference with its share of the control's."""
+    """Format a difference with its percentage of the control's."""
     of_control = of_arm - delta
     share = f" ({delta / of_control:+.1%})" if of_control and delta else ""
     return f"{'+' if delta > 0 else ''}{_short(delta)}{share}"
 
 
 def _short(number: int) -> str:
-    """A count in three digits, such as ``3.58 M``."""
+    """Format a count with three significant digits, such as ``3.58 M``."""
     for power, unit in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
         if abs(number) >= 10**power:
             return f"{number / 10**power:.3g} {unit}"
@@ -195,78 +201,78 @@ def _short(number: int) -> str:
 
 
 def pairs(row: ArmRow) -> str:
-    """Seeds with a value: a number, or least and most where metrics differ."""
+    """Format the number of seeds with a value: a number, or a range where metrics differ."""
     numbers = [summary.n for summary in row.metrics.values()] or [0]
     return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}–{max(numbers)}"
 
 
-def lost(row: ArmRow) -> str:
-    """What keeps an arm from having all its values, such as ``1 failed, 2 missing``."""
+def incomplete(row: ArmRow) -> str:
+    """List the cells without a usable value, such as ``1 failed, 2 missing``; empty for a complete arm."""
     counts = {
         "failed": row.failed,
-        "lost to the machine": row.lost,
+        "with a machine failure": row.lost,
         "diverged": row.diverged,
         "pruned": row.pruned,
         "missing": row.missing,
-        "of other code": row.other_code,
+        "with other code": row.other_code,
     }
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def marked(row: ArmRow) -> str:
-    """An arm's name, with what it lost."""
-    return f"{row.id} ({lost(row)})" if lost(row) else row.id
+    """Return an arm's name, with its incomplete cells in parentheses."""
+    return f"{row.id} ({incomplete(row)})" if incomplete(row) else row.id
 
 
 def remarks(report: Report) -> list[str]:
-    """What a reader has to know besides the numbers: the mark's meaning, the caption, the notes, what winners are."""
+    """List the sentences below the tables: problems, legend, caption, notes, and the settings of winners."""
     search = report.search
     winners = [f"{row.id}: {row.changes}" for row in search.confirmed if row.changes] if search else []
-    said = [*report.caption.splitlines(), *report.notes, *spent.remarks(report), *report.search_notes]
-    return [*spent.problems(report), *legend(report), *said, *winners]
+    notes = [*report.caption.splitlines(), *report.notes, *spent.remarks(report), *report.search_notes]
+    return [*spent.problems(report), *legend(report), *notes, *winners]
 
 
-def found(search: SearchFindings) -> str:
-    """What the search's short list is."""
+def search_heading(search: SearchFindings) -> str:
+    """Name the list of best trials: the Pareto front, or the best trial of each arm."""
     if len(search.objectives) > 1:
         done = sum(trial.status == "done" for trial in search.trials)
         return f"Pareto front: {len(search.pareto)} of {done} finished trials"
-    return f"Best trial of each arm, of {search.trials_per_arm} each"
+    return f"Best trial of each arm ({search.trials_per_arm} trials per arm)"
 
 
 def objective_values(search: SearchFindings, trial: TrialRow) -> list[str]:
-    """A trial's values in the order of the objectives, to five digits."""
+    """Format a trial's objective values, to five significant digits."""
     values = [trial.values.get(objective.key) for objective in search.objectives]
     return [NOTHING if value is None else f"{value:.5g}" for value in values]
 
 
 def p_text(p: float | None) -> str:
-    """A p-value to two digits."""
+    """Format a p-value with two digits."""
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
 def typeset(number: str) -> str:
-    """A number as print has it: with a minus sign, which is wider than a hyphen."""
+    """Replace the hyphen of a number by a minus sign."""
     return number.replace("-", "−")
 
 
 @dataclass(frozen=True)
 class TunedLine:
-    """An arm at the control's settings beside the arm at its own best, for one metric."""
+    """One arm in one metric, at the control's settings and at its best settings."""
 
     arm: str
     settings: str
-    as_it_stands: Entry
-    at_its_best: Entry
+    at_control_settings: Entry
+    at_best_settings: Entry
 
 
 def tuned_lines(report: Report, key: str) -> list[TunedLine]:
-    """Differences at the control's settings beside those at each arm's own best, where winners were confirmed."""
+    """Format differences at the control's settings and at each arm's best settings; empty without confirmed winners."""
     search = report.search
     if search is None or not search.tuned:
         return []
-    standing = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
-    found = zip(search.tuned, entries(search.tuned, key), strict=True)
-    return [TunedLine(row.id, row.changes, standing.get(row.id, Entry(NOTHING)), entry) for row, entry in found]
+    untuned = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
+    tuned = zip(search.tuned, entries(search.tuned, key), strict=True)
+    return [TunedLine(row.id, row.changes, untuned.get(row.id, Entry(NOTHING)), entry) for row, entry in tuned]

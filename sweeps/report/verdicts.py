@@ -1,55 +1,84 @@
-"""Verdicts, robustness and hypotheses in words."""
+"""Wording of verdicts, robustness and hypotheses for readers."""
 
 from dataclasses import dataclass
 
+from sweeps.report.json_words import json_because
 from sweeps.results.comparison import Summary
 from sweeps.results.hypotheses import Claim, Outcome
-from sweeps.results.robustness import Robustness, Standing
+from sweeps.results.robustness import Assessment, Robustness
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, smallest_p
 from sweeps.statistics.power import MOST_SEEDS
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import counted
 
 
 def verdict_words(summary: Summary) -> str:
-    """What a comparison amounts to, with the number that qualifies it; empty where there is none."""
-    if summary.verdict is None:
-        return ""
-    if summary.verdict is Verdict.EQUIVALENT:
-        return f"equivalent within {summary.margin:g}"
-    if summary.verdict is Verdict.INCONCLUSIVE:
-        return f"no evidence with {counted(summary.pairs, 'seed')}"
-    return summary.verdict.value
+    """Word a verdict with the number that qualifies it; empty where nothing is compared."""
+    match summary.verdict:
+        case None:
+            return ""
+        case Verdict.EQUIVALENT:
+            return f"equivalent within {summary.margin:g}"
+        case Verdict.INCONCLUSIVE:
+            return f"inconclusive ({counted(summary.pairs, 'seed')})"
+        case verdict:
+            return verdict.value
 
 
 def robustness_words(examined: Robustness) -> str:
-    """Whether a difference would stand, and if not, on what it depends."""
-    needed = examined.seeds_needed
-    more = f"about {needed} seeds would" if needed else f"more than {MOST_SEEDS:,} seeds would"
-    match examined.standing:
-        case Standing.TOO_FEW_SEEDS:
-            few = f"{examined.num_seeds} seeds cannot make the test say so"
-            return f"the interval excludes zero, but {few}: {more}"
-        case Standing.NOT_SHOWN:
-            return f"not shown; if it is what it seems, {more} show it"
-        case Standing.ONE_SEED:
-            return f"hangs on one seed (worst without seed {examined.seed})"
-        case Standing.ONE_TEST:
-            return f"hangs on the test: another has p = {max(examined.p_t, examined.p_wilcoxon):.2g}"
-        case Standing.STANDS:
-            return "stands: without any one seed, and by each test"
+    """Word how robust a difference is, or what it depends on."""
+    match examined.assessment:
+        case Assessment.TOO_FEW_SEEDS:
+            return f"The interval excludes zero, but {_too_few(examined)}. {_needed(examined)}"
+        case Assessment.INCONCLUSIVE:
+            return f"Inconclusive. {_sensitivity(examined)}"
+        case Assessment.SINGLE_SEED if not examined.excludes_zero:
+            return f"the {CONFIDENCE:.0%} interval includes zero (sign-flip test significant)"
+        case Assessment.SINGLE_SEED:
+            return f"depends on a single seed ({examined.seed})"
+        case Assessment.SINGLE_TEST:
+            p, name = max((examined.p_t, "t test"), (examined.p_wilcoxon, "Wilcoxon test"))
+            return f"depends on the choice of test (p = {p:.2g} by the {name})"
+        case Assessment.ROBUST:
+            return "robust: no single seed decides, and all three tests agree"
+
+
+def _too_few(examined: Robustness) -> str:
+    """Say that the number of seeds limits the test."""
+    smallest = smallest_p(examined.num_seeds)
+    if smallest > ALPHA:
+        return f"{examined.num_seeds} seeds are too few for the test (smallest p {smallest:.2g})"
+    # Holm's correction of this arm is weaker where other arms are significant, so the test is not excluded.
+    return f"{examined.num_seeds} seeds may be too few for the test (smallest p {smallest:.2g} before correction)"
+
+
+def _needed(examined: Robustness) -> str:
+    """Say how many seeds would detect a difference of this size."""
+    needed = f"About {examined.seeds_needed}" if examined.seeds_needed else f"More than {MOST_SEEDS:,}"
+    return f"{needed} seeds would detect a difference of this size (80 % power)"
+
+
+def _sensitivity(examined: Robustness) -> str:
+    """Say which differences these seeds could have detected."""
+    smallest = examined.smallest_difference
+    if smallest is None:
+        return _too_few(examined)
+    if smallest == 0:
+        return f"Arm and control are equal at each of the {examined.num_seeds} seeds"
+    return f"These {examined.num_seeds} seeds could show differences of {smallest:.2g} or more (80 % power)"
 
 
 @dataclass(frozen=True)
 class ClaimLine:
-    """A hypothesis in words.
+    """A hypothesis and its outcome, in words.
 
     Args:
-        arm: Of which it speaks.
-        claim: In the author's words.
-        reading: What of it can be tested, such as ``worse by clip_score/shapes``.
+        arm: The arm that it is about.
+        claim: The hypothesis as the study states it.
+        reading: The testable statement, such as ``worse by clip_score/shapes``.
         outcome: ``supported``, ``contradicted`` or ``open``.
-        because: The rule by which the evidence makes that outcome, with what qualifies it.
-        evidence: Difference, interval, corrected p and seeds.
+        because: Reason for the outcome, with what qualifies it.
+        evidence: Difference, interval, corrected p and number of seeds.
     """
 
     arm: str
@@ -61,28 +90,35 @@ class ClaimLine:
 
 
 def claim_line(claim: Claim) -> ClaimLine:
-    """Put a hypothesis and its outcome into words."""
+    """Word a hypothesis and its outcome for readers."""
+    return _line(claim, _reason(claim))
+
+
+def json_claim_line(claim: Claim) -> ClaimLine:
+    """Word a hypothesis and its outcome as ``report.json`` has them."""
+    return _line(claim, json_because(claim))
+
+
+def _line(claim: Claim, because: str) -> ClaimLine:
     reading = f"{claim.effect} by {claim.metric}"
-    return ClaimLine(claim.arm, claim.claim, reading, claim.outcome, _because(claim), evidence(claim.summary))
+    return ClaimLine(claim.arm, claim.claim, reading, claim.outcome, because, evidence(claim.summary))
 
 
-def _because(claim: Claim) -> str:
+def _reason(claim: Claim) -> str:
     summary, examined = claim.summary, claim.robustness
     if summary.verdict is None:
-        return "no seed has a value in this arm and in the control"
+        return "No seed has a value both in this arm and in the control"
     if claim.outcome == "open":
-        return robustness_words(examined) if examined else "too few seeds to say"
-    words = verdict_words(summary)
-    if summary.verdict is Verdict.EQUIVALENT:
-        return words
-    if claim.effect == Verdict.EQUIVALENT:
-        return f"it is {words}"
-    shaky = examined is not None and examined.standing in (Standing.ONE_SEED, Standing.ONE_TEST)
-    return f"it is {words}, but {robustness_words(examined)}" if examined is not None and shaky else f"it is {words}"
+        return robustness_words(examined) if examined else verdict_words(summary)
+    verdict = verdict_words(summary)
+    is_about_equivalence = Verdict.EQUIVALENT in (summary.verdict, claim.effect)
+    if examined is not None and examined.is_fragile and not is_about_equivalence:
+        return f"{verdict}, but {robustness_words(examined)}"
+    return verdict
 
 
 def evidence(summary: Summary) -> str:
-    """The numbers behind a verdict, on one line."""
+    """Format the numbers behind a verdict on one line."""
     if summary.difference is None:
         return ""
     interval = "" if summary.low is None else f" [{summary.low:+.3g}, {summary.high:+.3g}]"

@@ -1,4 +1,4 @@
-"""The report in every form: printed in one, saved in all."""
+"""Output of the report: printed in one format, saved in all."""
 
 import sys
 from collections.abc import Callable
@@ -30,13 +30,13 @@ WRITERS: dict[str, Callable[[Report], str]] = {
 
 
 def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
-    """Write the report in all forms, its figures and its frame strips; returns the files.
+    """Write the report in all formats, its figures and its frame strips; return the files.
 
-    ``report.html`` holds everything a reader needs; ``table.*`` and ``report.json`` are the table, ``values.csv`` the
-    values per seed behind it; ``figures.pdf`` has each figure on a page of its own, and each is there as SVG.
+    ``report.html`` is the complete report; ``table.*`` and ``report.json`` contain the table, ``values.csv`` the values
+    per seed behind it, ``figures.pdf`` one figure per page; each figure is also written as SVG.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder is not writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures, shown = list(plots(report)), films(report, ledger)
@@ -58,15 +58,15 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
 
 
 def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int:
-    """Print the report in one form, and write all forms to a folder if asked.
+    """Print the report in one format, and save all formats if ``save_to`` is given.
 
     Returns:
-        Exit code: 0, 1 where a cell failed or arms were not given the same effort, 2 where there is nothing to report.
+        Exit code: 0; 1 after failed cells or unequal effort between arms; 2 without results.
     """
     ledger = Ledger(study_folder(storage, plan.study.name))
     records = ledger.records()
     if not records:
-        print(f"{ledger.folder}: no results of this study -> run it first, or name its --storage", file=sys.stderr)
+        print(f"{ledger.folder}: no results of this study -> run it first, or give its --storage DIR", file=sys.stderr)
         return 2
     report = build(plan, records, read_proof(ledger.folder))
     if format == "terminal":

@@ -1,1 +1,1 @@
-"""Findings in numbers and kinds: what the ledger holds, and what it shows."""
+"""Results of a study as numbers and kinds: the ledger, and the analyses of its records."""

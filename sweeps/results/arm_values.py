@@ -1,4 +1,4 @@
-"""What the ledger holds of an arm: its values by seed, of those that compare with the control's."""
+"""Values of an arm by seed, read from the ledger; only values that are comparable with the control's."""
 
 import itertools
 import math
@@ -13,10 +13,10 @@ from sweeps.study.words import written
 
 @dataclass(frozen=True)
 class ArmValues:
-    """What the ledger holds of one arm: its records by seed, of the seeds that were asked for.
+    """Records of one arm by seed, for the requested seeds.
 
-    ``settings`` holds what the control was scored by, for each metric: values by anything else are in no mean and in no
-    difference.
+    ``settings`` maps each metric to the settings that the control was scored with; values with other settings are
+    excluded from means and differences.
     """
 
     id: str
@@ -27,7 +27,7 @@ class ArmValues:
     settings: Mapping[str, str]
 
     def values(self, key: str) -> dict[int, float]:
-        """A metric's values by seed, where the cell is done and scored as the control is."""
+        """Return a metric's values by seed, for cells that are done and scored with the control's settings."""
         return {
             seed: record.scores[key]
             for seed, record in sorted(self.records.items())
@@ -38,7 +38,7 @@ class ArmValues:
 
 
 def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:
-    """What values have to be scored by to be compared: as the newest cell of the control is, else the newest of all."""
+    """Return the settings that make values comparable: the newest of the control, else the newest of all, by metric."""
     settings: dict[str, str] = {}
     for records in (others, control):
         for record in sorted(records, key=lambda record: record.finished):
@@ -47,7 +47,7 @@ def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str
 
 
 def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> list[ArmValues]:
-    """What the ledger holds of a plan's arms at some of its seeds, the control first."""
+    """Collect the values of a plan's arms at some of its seeds, the control first."""
     by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
     asked = set(seeds)
     for cell in plan.cells:
@@ -69,6 +69,6 @@ def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -
 
 
 def newest_code(records: Iterable[Record]) -> str:
-    """Code hash of the result that was finished last; empty where there is none."""
+    """Return the code hash of the newest result; empty without results."""
     newest = max(records, key=lambda record: record.finished, default=None)
     return newest.code_hash if newest else ""

@@ -1,4 +1,4 @@
-"""Lines of the table: arms against a control over the same seeds, metric by metric."""
+"""Rows of the table: arms compared with the control over the same seeds, metric by metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from sweeps.statistics.paired import (
     pairing_correlation,
     standard_deviation,
 )
-from sweeps.statistics.sequential import Looks, looked_at
+from sweeps.statistics.sequential import Looks, sequential_difference
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
 from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one arm; what does not exist (the control's difference, bounds from one seed) is None.
+    """One metric of one arm; missing numbers (the control's difference, bounds from one seed) are None.
 
     Args:
         mean: Mean over the seeds that have a value.
@@ -30,16 +30,16 @@ class Summary:
         low_mean: Lower bound of the mean's 95 % t interval.
         high_mean: Upper bound of it.
         difference: Mean of arm minus control over the seeds that have a value in both.
-        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider where a study is
-            looked at on its way, so that it holds at whatever look.
+        low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider in a study with
+            interim analyses, so that it is valid at each of them.
         high: Upper bound of it.
-        p_value: Two-sided sign-flip test of the difference, valid at every look where there are several.
+        p_value: Two-sided sign-flip test of the difference, valid at every interim analysis.
         p_corrected: The same after Holm's correction over the arms of this metric.
-        smallest_p: What ``p_value`` could reach with so many pairs.
+        smallest_p: Smallest ``p_value`` that so many pairs can reach.
         correlation: Pearson, arm against control over the seeds.
-        verdict: What the difference amounts to; None where there is none.
+        verdict: Verdict on the difference; None without a difference.
         pairs: Seeds that have a value in both.
-        margin: Within which the arm is shown to be equivalent; None where it is not.
+        margin: Margin within which the arm is equivalent; None where equivalence is not shown.
     """
 
     mean: float | None = None
@@ -61,11 +61,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Size:
-    """What an arm denoises with, as the proof counted it.
+    """Size of an arm's denoising network, as the ablation proof counted it.
 
     Args:
-        parameters: All of them.
-        flops: Of one denoising pass of a clip.
+        parameters: Number of parameters.
+        flops: Operations of one denoising pass of a clip.
         delta_parameters: Arm minus control.
         delta_flops: Arm minus control.
     """
@@ -78,20 +78,20 @@ class Size:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One line of the table.
+    """One row of the table.
 
     Args:
         id: The arm, or a winner of a search.
-        role: The control is what the others are compared with.
-        changes: What the arm changes, as the study writes it.
+        role: ``control`` or ``arm``; arms are compared with the control.
+        changes: Changes of the arm, as the study writes them.
         metrics: Metric key -> its summary.
         failed: Cells that ended in an error of the arm.
-        diverged: Cells in which the method left the finite numbers.
+        diverged: Cells whose values became NaN or infinite.
         pruned: Cells that were stopped early.
         missing: Cells without a result.
-        other_code: Cells done by other code than the newest result was.
-        lost: Cells that the machine failed, which is not charged to the arm; they are done again.
-        size: What was counted of it before it ran; None where that was not done.
+        other_code: Cells computed with other code than the newest result.
+        lost: Cells that failed for reasons of the machine; they are rerun and not counted as failures of the arm.
+        size: Parameters and operations, counted before the arm ran; None where they were not counted.
     """
 
     id: str
@@ -114,14 +114,14 @@ def compare(
     code: str,
     looks: Looks | None = None,
 ) -> tuple[ArmRow, ...]:
-    """Set arms against a control.
+    """Compare arms with a control.
 
     Args:
         arms: The control first, then the arms; they are one family for the correction.
-        metrics: The table's metrics.
+        metrics: Metrics of the table.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Code hash of the newest result.
-        looks: How often the arms are looked at on the way, where they are; seeds are then numbers from 0.
+        looks: Interim analyses, where the study has any; seeds are then numbered from 0.
     """
     columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
     return tuple(
@@ -142,19 +142,19 @@ def compare(
 
 
 def _is_charged(record: Record) -> bool:
-    """Whether a cell ended in an error that is neither the machine's nor the arm's own result."""
+    """Whether a cell ended in an error that is neither a machine failure nor divergence."""
     return record.status == "failed" and not record.diverged and not record.lost
 
 
 def is_context(metric: MetricKey) -> bool:
-    """Whether a metric stands beside others to show what they miss, and is no goal itself."""
+    """Whether a metric only gives context to another one and is no objective itself."""
     from trainables.metrics import FAMILIES
 
     return metric.family in {family.companion for family in FAMILIES.values()}
 
 
 def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
-    """One metric of all arms, corrected over those that have a pair with the control."""
+    """Compute one metric of all arms, corrected over the arms that have a pair with the control."""
     values = [arm.values(metric.key) for arm in arms]
     control = values[0]
     column = [_mean(list(arm.values())) for arm in values]
@@ -163,7 +163,7 @@ def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, 
     pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
     level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
     asked = arms[0].num_seeds
-    differences = [looked_at(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
+    differences = [sequential_difference(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction
     for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
@@ -192,5 +192,5 @@ def _mean(values: Sequence[float]) -> Summary:
 
 
 def finite(value: float) -> float | None:
-    """A number, or None where it is not one that can be shown."""
+    """Return a finite number as it is, and None for NaN or infinity."""
     return value if math.isfinite(value) else None

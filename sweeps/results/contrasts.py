@@ -1,11 +1,11 @@
-"""What a design computes from arms: effects, interactions, worths; each with its interval and corrected test."""
+"""Contrasts of a design: effects, interactions and Shapley values, each with interval and corrected test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import Difference, holm, over_draws
-from sweeps.statistics.sequential import confidence, looked_at
+from sweeps.statistics.sequential import confidence, sequential_difference
 from sweeps.study.designs import Contrast
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]
@@ -14,9 +14,9 @@ Values = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A weighted sum of arms' values, over the seeds at which all of them have one."""
+    """Estimate of a weighted sum of arms' values, over the seeds at which all of them have a value."""
 
-    found: Difference
+    effect: Difference
     p_corrected: float
 
 
@@ -25,9 +25,9 @@ class ContrastRow:
     """One effect.
 
     Args:
-        name: What it is of.
-        kind: Which sort of effect.
-        metrics: Metric key -> its estimate; those without a seed at which all arms have a value are left out.
+        name: The part or parts that it belongs to.
+        kind: Kind of effect.
+        metrics: Metric key -> estimate; metrics without a seed at which all arms have a value are absent.
     """
 
     name: str
@@ -38,18 +38,18 @@ class ContrastRow:
 def estimate(
     contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], stage: Stage
 ) -> tuple[ContrastRow, ...]:
-    """Work effects out.
+    """Estimate effects.
 
         e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
 
-    Where the sum is a mean over draws, interval and test take in that others might have been drawn.
-    The test is corrected after Holm over the effects of one sort and metric.
+    Where the sum is a mean over random draws, interval and test include the sampling error of the draws.
+    The test is corrected after Holm over the effects of one kind and metric.
 
     Args:
-        contrasts: Which sums.
-        values: What the arms scored.
-        keys: Of the metrics.
-        stage: How many of its seeds the study has come to, and how often it was looked at.
+        contrasts: The weighted sums.
+        values: Scores of the arms.
+        keys: Keys of the metrics.
+        stage: Seeds that the study has reached, and its interim analyses.
     """
     rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
     for key in keys:
@@ -66,7 +66,7 @@ def estimate(
 
 
 def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage) -> Difference | None:
-    """The sum in each seed, as what is added less what is taken away."""
+    """Compute the sum at each seed as positive minus negative terms, and compare the two paired sides."""
     of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
     seeds = [
         seed
@@ -80,7 +80,7 @@ def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage)
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    difference = looked_at(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    difference = sequential_difference(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
     if not contrast.draws:
         return difference
     means = {arm: sum(values_of_arm[seed] for seed in seeds) / len(seeds) for arm, values_of_arm in of_arms.items()}

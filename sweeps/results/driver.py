@@ -1,4 +1,4 @@
-"""What a study's driver says of itself: who it is, and how far the study is."""
+"""The driver of a study: its process and its progress, as it last reported them."""
 
 import json
 import os
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 DRIVER = "driver.json"
-"""Its file in the study's folder, which goes when the driver ends."""
+"""File in the study's folder with the driver's state; removed when the driver ends."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A process that runs a study, and its last word on how far it is.
+    """A process that runs a study, with its last reported progress.
 
     Args:
-        host: Name of its machine.
-        pid: Its process there.
-        command: How it was started.
-        started: When, in ISO 8601.
-        updated: When it last spoke.
-        running: Cells at work: id, arm, seed, and since when.
+        host: Host name of its machine.
+        pid: Process id on that machine.
+        command: Command that started it.
+        started: Start time, ISO 8601.
+        updated: Time of its last report, ISO 8601.
+        running: Running cells: id, arm, seed and start time.
         ended: Cells that ended in this run.
-        total: Cells to do in this run, as far as they are known.
-        left_s: Seconds left at the pace so far; None while that is not known.
+        total: Cells of this run, as far as they are known.
+        left_s: Estimated seconds left; None while unknown.
     """
 
     host: str
@@ -39,7 +39,7 @@ class Driver:
 
     @property
     def alive(self) -> bool | None:
-        """Whether the process is there; None where it runs on another machine, which cannot be seen from here."""
+        """Whether the process exists; None where it runs on another machine and cannot be checked."""
         if self.host != socket.gethostname():
             return None
         try:
@@ -55,7 +55,7 @@ class Driver:
 
 
 def read_driver(folder: Path) -> Driver | None:
-    """What the study's driver last said of itself; None where none is there (or it left in good order)."""
+    """Read the last report of a study's driver; None without a driver, or after one that ended normally."""
     try:
         written = json.loads((folder / DRIVER).read_text(encoding="utf-8"))
         return Driver(**{**written, "running": tuple(written["running"])})

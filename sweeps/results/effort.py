@@ -1,4 +1,4 @@
-"""Was every arm given the same? Trials, updates, clips and hours per arm, and what is not alike."""
+"""Effort audit: trials, updates, clips and hours per arm, and arms that received unequal effort."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from sweeps.results.winners import trials_of
 
 @dataclass(frozen=True)
 class Effort:
-    """What was spent on one arm.
+    """Cost of one arm.
 
     Args:
-        arm: Which.
-        cells: Of the plan's own that ended, at all seeds.
-        trials: Of its search that ended, stopped ones included.
-        updates: Of weights that were asked for in all of these; of stopped trials, those that were made.
-        clips: Drawn in all of these.
-        gpu_hours: Workers' time on GPUs; 0 where there is none.
-        worker_hours: Workers' time.
+        arm: Id of the arm.
+        cells: Ended cells of the plan, at all seeds.
+        trials: Ended trials of its search, including pruned ones.
+        updates: Requested optimizer updates in all of these; for pruned trials, completed ones.
+        clips: Sampled clips in all of these.
+        gpu_hours: Hours times GPUs; 0 without GPUs.
+        worker_hours: Hours times workers.
     """
 
     arm: str
@@ -33,7 +33,7 @@ class Effort:
 
 
 class Inequality(StrEnum):
-    """In what an arm was given more or less than the arms it is compared with."""
+    """Quantity in which an arm received more or less effort than the arms it is compared with."""
 
     UPDATES = "updates"
     CLIPS = "clips"
@@ -44,15 +44,15 @@ class Inequality(StrEnum):
 
 @dataclass(frozen=True)
 class Unequal:
-    """An arm that was not given what others were.
+    """An arm that received unequal effort.
 
     Args:
-        arm: Which.
-        kind: In what.
+        arm: Id of the arm.
+        kind: Quantity that differs.
         is_problem: Whether the study gives no reason for it.
-        here: The arm's numbers: of updates or clips a cell, or of trials.
-        others: Those it is compared with: the control's, or the trials that are asked for.
-        failed: Trials that came to nothing.
+        here: Numbers of this arm: updates or clips per cell, or trials.
+        others: Numbers they are compared with: the control's, or the requested trials.
+        failed: Failed trials.
     """
 
     arm: str
@@ -65,12 +65,12 @@ class Unequal:
 
 @dataclass(frozen=True)
 class Audit:
-    """The efforts of all arms.
+    """Effort of all arms, with the differences between them.
 
     Args:
-        efforts: In the order of the plan.
-        problems: Where arms that are to be compared were not given the same, for no reason that the study gives.
-        remarks: Where they were not, and the study says why; or are not yet.
+        efforts: One per arm, in the order of the plan.
+        problems: Differences in effort for which the study gives no reason.
+        remarks: Differences with a reason in the study, or that unfinished cells explain.
     """
 
     efforts: tuple[Effort, ...]
@@ -79,12 +79,12 @@ class Audit:
 
 
 def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Audit:
-    """Add up what each arm was given, and compare.
+    """Add up the effort of each arm, and compare the arms.
 
     Args:
-        plan: What was asked.
-        records: By cell id.
-        seeds: Of the plan, those that have been asked for by now.
+        plan: The plan.
+        records: Results by cell id.
+        seeds: Seeds of the plan that are requested so far.
     """
     of_plan: dict[str, list[Record]] = {arm.id: [] for arm in plan.arms}
     asked = set(seeds)
@@ -113,7 +113,7 @@ def _effort(arm: str, of_plan: Sequence[Record], of_trials: Sequence[Record]) ->
 
 
 def _per_cell(plan: Plan, of_plan: Mapping[str, Sequence[Record]]) -> Iterator[Unequal]:
-    """Arms whose cells were trained or drawn otherwise than the control's."""
+    """Compare updates and clips per cell with the control's."""
     control, *others = plan.arms
     for kind in (Inequality.UPDATES, Inequality.CLIPS):
         usual = _numbers(of_plan[control.id], kind)
@@ -125,12 +125,12 @@ def _per_cell(plan: Plan, of_plan: Mapping[str, Sequence[Record]]) -> Iterator[U
 
 
 def _numbers(records: Sequence[Record], kind: Inequality) -> tuple[int, ...]:
-    """The different numbers that done cells have."""
+    """Return the distinct numbers of the done cells."""
     return tuple(sorted({getattr(record, kind.value) for record in records if record.status == "done"}))
 
 
 def _of_search(plan: Plan, of_trials: Mapping[str, Sequence[Record]]) -> Iterator[Unequal]:
-    """Arms that the search tried more often than others."""
+    """Compare the numbers of trials of the searched arms."""
     search = plan.search
     if search is None:
         return

@@ -1,4 +1,4 @@
-"""What became of the study's hypotheses: each with its outcome, and the numbers behind it."""
+"""Outcomes of the study's hypotheses, with the numbers behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ Outcome = Literal["supported", "contradicted", "open"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A hypothesis about an arm, and what the table says of it.
+    """A hypothesis about an arm, with its outcome.
 
     Args:
-        arm: Of which it speaks.
-        claim: In the author's words.
-        effect: Where the arm is expected, seen from the control.
-        metric: By which, by its key.
+        arm: Id of the arm.
+        claim: The hypothesis as the study states it.
+        effect: Expected effect, relative to the control.
+        metric: Key of the metric that decides it.
         outcome: ``supported``, ``contradicted`` or ``open``.
-        summary: The arm's numbers in this metric.
-        robustness: What a reviewer asks of the difference; None where nothing was examined.
+        summary: Numbers of the arm in this metric.
+        robustness: Robustness of the difference; None where it was not examined.
     """
 
     arm: str
@@ -39,29 +39,26 @@ class Claim:
 def judge(
     arms: Sequence[Arm], rows: Sequence[ArmRow], metrics: Sequence[MetricKey], examined: Sequence[Robustness]
 ) -> tuple[Claim, ...]:
-    """Set every hypothesis against the table.
+    """Decide every hypothesis from the table.
 
     Args:
-        arms: The plan's, with what their author expects.
-        rows: The table's.
-        metrics: The table's; a hypothesis that names none speaks of the first.
-        examined: What a reviewer asks of each difference.
+        arms: Arms of the plan, with their hypotheses.
+        rows: Rows of the table.
+        metrics: Metrics of the table; a hypothesis that names no metric is decided by the first.
+        examined: Robustness of each difference.
     """
     of_row = {row.id: row for row in rows}
-    robust = {(examined_metric.arm, examined_metric.metric): examined_metric for examined_metric in examined}
+    by_difference = {(robustness.arm, robustness.metric): robustness for robustness in examined}
     claims = []
     for arm in arms:
         if arm.expected is None or arm.id not in of_row:
             continue
-        metric = next(
-            examined_metric
-            for examined_metric in metrics
-            if examined_metric.family == (arm.expected.metric or metrics[0].family)
-        )
+        family = arm.expected.metric or metrics[0].family
+        metric = next(metric for metric in metrics if metric.family == family)
         summary = of_row[arm.id].metrics[metric.key]
         effect = arm.expected.effect
-        outcome, examined_so = _outcome(effect, summary, metric), robust.get((arm.id, metric.key))
-        claims.append(Claim(arm.id, arm.hypothesis, effect, metric.key, outcome, summary, examined_so))
+        outcome, robustness = _outcome(effect, summary, metric), by_difference.get((arm.id, metric.key))
+        claims.append(Claim(arm.id, arm.hypothesis, effect, metric.key, outcome, summary, robustness))
     return tuple(claims)
 
 
@@ -75,7 +72,7 @@ def _outcome(effect: str, summary: Summary, metric: MetricKey) -> Outcome:
 
 
 def _side(difference: float, effect: str, metric: MetricKey) -> str:
-    """The side of the control on which an arm is, in the terms in which it was expected to be somewhere."""
+    """Return the side of the control on which an arm lies, in the terms of the expected effect."""
     if effect in ("higher", "lower") or is_context(metric):
         return "higher" if difference > 0 else "lower"
     return "better" if (difference > 0) == (metric.direction == "max") else "worse"

@@ -1,4 +1,4 @@
-"""Which of the searched values mattered, by Optuna's evaluator."""
+"""Importance of each searched value, by Optuna's evaluator."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     import optuna
 
 DIRECTIONS = {"max": "maximize", "min": "minimize"}
-"""Which way is better, in Optuna's words."""
+"""Direction of an objective -> Optuna's name of it."""
 
 MIN_TRIALS = 10
-"""Fewest done trials that importances are worked out from."""
+"""Fewest done trials from which importances are computed."""
 
 NUM_BEST = 5
-"""Fewest trials that count as the best ones in importances, as Optuna advises."""
+"""Fewest trials in the group of best trials, as Optuna advises."""
 
 
 def importances(
     space: ArmSpace, search: SearchPlan, records: Mapping[str, Record], objective: int = 0
 ) -> dict[str, float]:
-    """How much each searched place had to do with being among the best trials of an arm (PED-ANOVA, by Optuna).
+    """Compute how much each searched value determines the best trials of an arm (PED-ANOVA, by Optuna).
 
     Args:
-        space: What is searched in the arm.
-        search: As it is now.
+        space: Search space of the arm.
+        search: The current search.
         records: Results by cell id.
-        objective: Position of the objective that is asked about.
+        objective: Position of the objective.
 
     Returns:
-        Dotted path -> share, together 1, the largest first; empty with fewer than 10 done trials, or where the best
-        cannot be told from the others.
+        Dotted path -> share; shares add up to 1, the largest first; empty with fewer than 10 done trials, or where the
+        best trials are tied with the others.
     """
     done = [record for record in trials_of(search, space.arm.id, records) if objective_values(record, search)]
     if len(done) < MIN_TRIALS:
@@ -46,13 +46,13 @@ def importances(
     from optuna.samplers import RandomSampler
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goal = search.objectives[objective]
-    study = optuna.create_study(direction=DIRECTIONS[goal.direction], sampler=RandomSampler(0))
+    target = search.objectives[objective]
+    study = optuna.create_study(direction=DIRECTIONS[target.direction], sampler=RandomSampler(0))
     for record in done:
         study.enqueue_trial(record.sampled)
         trial = study.ask()
         space.draw(asking(trial))
-        study.tell(trial, record.scores[goal.key])
+        study.tell(trial, record.scores[target.key])
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -63,5 +63,5 @@ def importances(
 
 
 def asking(trial: "optuna.Trial") -> Callable[[str, Domain], Value]:
-    """The way in which ``ArmSpace.draw`` asks an Optuna trial for values."""
+    """Make the function by which ``ArmSpace.draw`` samples from an Optuna trial."""
     return lambda path, domain: domain.suggest(trial, path)

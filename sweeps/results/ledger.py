@@ -1,7 +1,7 @@
-"""Which cells are done: the only truth about it, read from the results that workers left behind.
+"""Ledger of a study: the results that workers wrote, which alone decide which cells are done.
 
 ``cells/<id>/result.json`` is written by the worker, by atomic rename. ``ledger.jsonl`` beside it is an index of one
-line per result, so that ten thousand cells are read at once; it can be lost, cut or stale and costs only time.
+line per result, so that ten thousand cells are read quickly; a lost, truncated or stale index costs only time.
 """
 
 import json
@@ -21,14 +21,14 @@ from trainables.trial_spec import RESULT, Result
 
 State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
 WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
-"""What is to be done without being asked for once more."""
+"""States of cells that a run computes without ``--retry-failed``."""
 UNREADABLE = "unreadable.json"
 
 
 class Ledger:
-    """The results of one study's folder.
+    """Results in one study's folder.
 
-    Reading never writes: a missing or damaged index line is made good in memory from the result itself.
+    Reading never writes: a missing or damaged index line is replaced in memory by the result itself.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,51 +37,49 @@ class Ledger:
         self.index = folder / "ledger.jsonl"
 
     def cell_folder(self, cell_id: str) -> Path:
-        """Where a cell keeps its result, clips and pictures."""
+        """Return the folder with a cell's result, clips and pictures."""
         return self.cells / cell_id
 
     def result(self, cell_id: str) -> Result | None:
-        """The full result of a cell, or None where there is none that can be read."""
+        """Return the full result of a cell, or None where no readable one exists."""
         path = self.cell_folder(cell_id) / RESULT
         try:
             return Result.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
-            # A result this code cannot read (another version wrote it) is as good as absent: the cell runs again.
+            # A result that this version cannot read counts as absent: the cell is rerun.
             return None
 
     def records(self) -> dict[str, Record]:
-        """Every result on disk by cell id, from the index where it is current and from the results where it is not."""
+        """Return every result on disk by cell id, from the index where it is current, else from the result itself."""
         return self._read().records
 
     def recover(self) -> list[str]:
-        """Put in order what a killed run left behind, and say what that was; for the driver that holds the lock.
+        """Repair the folder after an interrupted run, and return a message per repair; the driver must hold the lock.
 
-        Temporary files go; a result that cannot be read is put aside, so that its cell runs again; an index that is cut
-        or behind its cells is written anew.
+        Temporary files are removed; an unreadable result is renamed, so that its cell is rerun; a truncated or stale
+        index is rewritten.
         """
-        lines_said = []
+        messages = []
         leftovers = [
             path for pattern in (".*", "cells/*/.*.*") for path in self.folder.glob(pattern) if _temporary(path)
         ]
         for path in leftovers:
             path.unlink()
         if leftovers:
-            lines_said.append(f"removed {len(leftovers)} unfinished files of a run that was cut short")
+            messages.append(f"removed {len(leftovers)} temporary files of an interrupted run")
         contents = self._read()
         for cell_id in contents.unreadable:
             path = self.cell_folder(cell_id) / RESULT
             os.replace(path, path.with_name(UNREADABLE))
-            lines_said.append(f"{path} cannot be read: put aside as {UNREADABLE}, its cell runs again")
+            messages.append(f"{path} cannot be read: renamed to {UNREADABLE}; the cell is rerun")
         if contents.behind:
             lines = [self._line(cell_id, record) for cell_id, record in contents.records.items()]
             write_atomically(self.index, "".join(lines).encode())
-            lines_said.append(
-                f"{self.index.name} was {contents.behind}: written anew from {len(contents.records)} results"
-            )
-        return lines_said
+            messages.append(f"{self.index.name} {contents.behind}: rewritten from {len(contents.records)} results")
+        return messages
 
     def append(self, results: Iterable[Result]) -> None:
-        """Add the lines of new results to the index (one writer: the driver of ``run``)."""
+        """Append new results to the index; only the driver of ``run`` writes it."""
         with self.index.open("a", encoding="utf-8") as index:
             index.writelines(self._line(result.cell_id, Record.of(result)) for result in results)
 
@@ -94,7 +92,7 @@ class Ledger:
         except FileNotFoundError:
             return None
 
-    def _read(self) -> "_Found":
+    def _read(self) -> "_Contents":
         indexed, cut = self._indexed()
         records: dict[str, Record] = {}
         unreadable, late = [], 0
@@ -115,11 +113,11 @@ class Ledger:
             else:
                 unreadable.append(cell_id)
         lost = len(indexed.keys() - records.keys())
-        behind = f"cut in {cut} lines" * bool(cut) or "behind its cells" * bool(late or lost)
-        return _Found(records, unreadable, behind)
+        behind = f"had {cut} unreadable lines" * bool(cut) or "was out of date" * bool(late or lost)
+        return _Contents(records, unreadable, behind)
 
     def _indexed(self) -> tuple[dict[str, tuple[int, Record]], int]:
-        """The index's lines, and how many of them cannot be read."""
+        """Read the index: its lines by cell id, and the number of unreadable lines."""
         lines: dict[str, tuple[int, Record]] = {}
         try:
             text = self.index.read_text(encoding="utf-8", errors="replace")
@@ -136,8 +134,8 @@ class Ledger:
         return lines, cut or int(bool(text) and not text.endswith("\n"))
 
 
-class _Found(NamedTuple):
-    """What lies in a study's folder: results, cells whose result cannot be read, and what ails the index."""
+class _Contents(NamedTuple):
+    """Contents of a study's folder: results, cells with an unreadable result, and what is wrong with the index."""
 
     records: dict[str, Record]
     unreadable: list[str]
@@ -145,17 +143,17 @@ class _Found(NamedTuple):
 
 
 def _temporary(path: Path) -> bool:
-    """Whether a file is an unfinished one of ``write_atomically``."""
+    """Whether a file is a leftover of ``write_atomically``."""
     return bool(re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)) and path.is_file()
 
 
 def study_folder(storage: Path, study: str) -> Path:
-    """Where a study lives under the storage folder."""
+    """Return the folder of a study under the storage folder."""
     return storage / study
 
 
 def state(record: Record | None, plan: Plan) -> State:
-    """State of one cell, given its result."""
+    """Return the state of one cell, given its result."""
     if record is None:
         return "pending"
     if record.lost:

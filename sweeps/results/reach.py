@@ -1,4 +1,4 @@
-"""What a study's seeds can show: the smallest p, and from the spread so far the smallest difference."""
+"""Sensitivity of a study: the smallest p of its seeds, and the smallest difference that they detect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from sweeps.statistics.sequential import smallest_sequential_p
 
 @dataclass(frozen=True)
 class Reachable:
-    """The smallest difference in one metric that all seeds find with a chance of 80 %.
+    """The smallest difference in one metric that all seeds detect with 80 % power.
 
     Args:
-        metric: Its key.
-        difference: How large.
-        arm: The arm whose differences scatter most, by which this was worked out.
-        pairs: Its pairs so far.
+        metric: Key of the metric.
+        difference: Its absolute value, in the units of the metric.
+        arm: The arm with the largest spread of paired differences, from which it was computed.
+        pairs: Pairs of that arm so far.
     """
 
     metric: str
@@ -32,14 +32,14 @@ class Reachable:
 
 @dataclass(frozen=True)
 class Reach:
-    """What all seeds of a plan can reach.
+    """Sensitivity of all seeds of a plan.
 
     Args:
-        seeds: Their number.
-        arms: Arms that are compared with the control.
-        smallest_p: Of one test.
-        p_corrected: The same corrected over the arms.
-        differences: Of metrics of which some cells are done.
+        seeds: Number of seeds.
+        arms: Number of arms that are compared with the control.
+        smallest_p: Smallest p-value of one test.
+        p_corrected: The same after correction over the arms.
+        differences: Smallest detectable differences, for metrics with values in at least two pairs.
     """
 
     seeds: int
@@ -50,11 +50,11 @@ class Reach:
 
 
 def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
-    """Work out what all seeds of a plan can reach; None where no arm is compared.
+    """Compute the sensitivity of all seeds of a plan; None where no arm is compared.
 
     Args:
-        plan: What is to run.
-        records: What is done, by cell id.
+        plan: The plan.
+        records: Results by cell id.
     """
     arms, seeds = len(plan.arms) - 1, len(plan.study.all_seeds)
     if not arms:
@@ -68,7 +68,7 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
 
 
 def _reachable(arm_values: list[ArmValues], key: str, seeds: int, arms: int) -> Reachable | None:
-    """The smallest difference in one metric, by the arm that scatters most."""
+    """Compute the smallest difference in one metric, for the arm with the largest spread."""
     control, *others = ((arm.id, arm.values(key)) for arm in arm_values)
     spreads = []
     for name, values in others:

@@ -1,4 +1,4 @@
-"""What tables need of a cell's result: one line of the ledger's index."""
+"""Summary of a cell's result for tables: one line of the ledger's index."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -9,7 +9,7 @@ from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 
 @dataclass(frozen=True)
 class Record:
-    """What the table needs of one result; a line of the index."""
+    """Summary of one result; a line of the index."""
 
     cell_id: str
     arm: str
@@ -36,22 +36,22 @@ class Record:
 
     @property
     def diverged(self) -> bool:
-        """Whether the method itself left the finite numbers: a finding, where other failures are accidents."""
+        """Whether values became NaN or infinite: a result of the method, where other failures are accidents."""
         return self.failure == "diverged"
 
     @property
     def kind(self) -> str:
-        """The class of its failure as it is put behind its name; nothing where there is none to say."""
+        """Failure class in parentheses, to be appended to the cell's name; empty without one."""
         return f" ({self.failure})" if self.failure not in ("", "error") else ""
 
     @property
     def lost(self) -> bool:
-        """Whether the machine failed, and not the arm: the cell is done again."""
+        """Whether the machine failed, not the arm: the cell is rerun."""
         return self.failure == "infrastructure"
 
     @classmethod
     def of(cls, result: Result) -> Self:
-        """Shorten a result to its line."""
+        """Summarise a result."""
         return cls(
             cell_id=result.cell_id,
             arm=result.spec.arm,
@@ -79,17 +79,17 @@ class Record:
 
 
 def _updates(result: Result) -> int:
-    """How often weights were updated: all of a training that came to its end, else what it reported last."""
+    """Return the number of optimizer updates: all of a finished training, else the last reported number."""
     if result.spec.training is None:
         return 0
     return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
 
 
 _BESIDE = ("libraries", "warning", "self_test")
-"""What is recorded with a score and does not decide whether it compares: versions are part of the code hash."""
+"""Recorded with a score without affecting comparability: versions are part of the code hash."""
 
 
 def _settings(parameters: dict[str, Any]) -> str:
-    """What two scores have to agree in to be compared: extractor, clips, frames, size, numbers of rows."""
+    """Hash the settings that comparable scores share: extractor, clips, frames, size, numbers of rows."""
     deciding = {key: value for key, value in parameters.items() if key not in _BESIDE}
     return json_hash(deciding)

@@ -1,5 +1,6 @@
-"""What a reviewer asks of a difference: whether one seed or the choice of test decides it, and how many seeds would."""
+"""Robustness of each difference: to single seeds, to the choice of test, and the power of the seeds."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,37 +8,40 @@ from enum import StrEnum
 
 from sweeps.results.comparison import ArmRow, is_context
 from sweeps.statistics.paired import ALPHA, mean_interval, smallest_p, standard_deviation
-from sweeps.statistics.power import seeds_for
+from sweeps.statistics.power import seeds_for, smallest_difference
 from trainables.metrics import MetricKey
 
 
-class Standing(StrEnum):
-    """Whether a difference would stand, and if not, on what it depends."""
+class Assessment(StrEnum):
+    """How robust a difference is, or what it depends on."""
 
-    STANDS = "stands"
-    ONE_SEED = "one seed"
-    ONE_TEST = "one test"
-    NOT_SHOWN = "not shown"
+    ROBUST = "robust"
+    SINGLE_SEED = "single seed"
+    SINGLE_TEST = "single test"
+    INCONCLUSIVE = "inconclusive"
     TOO_FEW_SEEDS = "too few seeds"
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """One metric of one arm, looked at from other sides; p-values are two-sided and not corrected.
+    """Robustness of one difference: one arm in one metric; p-values are two-sided and not corrected.
 
     Args:
-        arm: Which.
-        metric: Its key.
+        arm: Id of the arm.
+        metric: Key of the metric.
         p_value: Sign-flip test, as in the table.
         p_corrected: The same after Holm's correction.
         p_t: Paired t test.
         p_wilcoxon: Wilcoxon's signed-rank test.
         excludes_zero: Whether the 95 % interval excludes zero.
         without_any: Whether it does, on the same side, with any one seed left out.
-        seed: The seed without which it comes nearest to zero, or farthest beyond; None for fewer than 3 seeds.
-        seeds_needed: Seeds at which such a difference would be found with a chance of 80 %; None above 1,000.
-        standing: What all this amounts to.
-        num_seeds: Pairs that were looked at.
+        seed: The most influential seed: without it the interval is nearest to zero, or farthest beyond it; None for
+            fewer than 3 seeds.
+        seeds_needed: Seeds that detect a difference of this size with 80 % power; None above 1,000.
+        assessment: Conclusion from all of these.
+        num_seeds: Number of pairs.
+        smallest_difference: Smallest difference that these seeds detect with 80 % power, given the spread of the paired
+            differences; None where no difference can be significant with so few seeds.
     """
 
     arm: str
@@ -50,18 +54,24 @@ class Robustness:
     without_any: bool
     seed: int | None
     seeds_needed: int | None
-    standing: Standing
+    assessment: Assessment
     num_seeds: int
+    smallest_difference: float | None
+
+    @property
+    def is_fragile(self) -> bool:
+        """Whether a significant difference depends on a single seed or on the choice of test."""
+        return self.assessment in (Assessment.SINGLE_SEED, Assessment.SINGLE_TEST)
 
 
 def examine(
     rows: Sequence[ArmRow], metrics: Sequence[MetricKey], values: Mapping[str, Mapping[str, Mapping[int, float]]]
 ) -> tuple[Robustness, ...]:
-    """Look at every difference of a table that has at least two pairs; measures that only give context are left out.
+    """Examine every difference of a table that has at least two pairs, except in metrics that only give context.
 
     Args:
         rows: The control, then the arms.
-        metrics: The table's.
+        metrics: Metrics of the table.
         values: Arm -> metric key -> seed -> value.
     """
     examined = []
@@ -86,8 +96,8 @@ def _examined(
 
     differences = list(by_seed.values())
     mean = math.fsum(differences) / len(differences)
-    same = all(difference == differences[0] for difference in differences)
-    p_t = (0.0 if differences[0] else 1.0) if same else float(stats.ttest_1samp(differences, 0.0).pvalue)
+    are_equal = all(difference == differences[0] for difference in differences)
+    p_t = (0.0 if differences[0] else 1.0) if are_equal else float(stats.ttest_1samp(differences, 0.0).pvalue)
     p_wilcoxon = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
     side = math.copysign(1, mean)
     # How far the interval is from zero, on the side of the difference, without each seed.
@@ -95,7 +105,8 @@ def _examined(
     seed = min(distances, key=lambda left: distances[left]) if len(by_seed) > 2 else None
     excludes = _distance([side * d for d in differences]) > 0
     stays = excludes and seed is not None and distances[seed] > 0
-    needed = seeds_for(abs(mean), standard_deviation(differences), num_arms)
+    sd, smallest = standard_deviation(differences), _smallest_standardised(len(differences), num_arms)
+    needed = seeds_for(abs(mean), sd, num_arms)
     return Robustness(
         arm=arm,
         metric=metric,
@@ -107,21 +118,28 @@ def _examined(
         without_any=stays,
         seed=seed,
         seeds_needed=needed,
-        standing=_standing(p_corrected, excludes, stays, max(p_t, p_wilcoxon), len(by_seed)),
+        assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon), len(by_seed)),
         num_seeds=len(by_seed),
+        smallest_difference=None if smallest is None else sd * smallest,
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _smallest_standardised(num_seeds: int, num_arms: int) -> float | None:
+    """Return the smallest detectable difference in units of the standard deviation, to which it is proportional."""
+    return smallest_difference(1.0, num_seeds, num_arms)
+
+
 def _distance(differences: Sequence[float]) -> float:
-    """Lower bound of the mean's interval; minus infinity where there is none."""
+    """Return the lower bound of the mean's interval; minus infinity for a single value."""
     low = mean_interval(differences).low
     return low if math.isfinite(low) else -math.inf
 
 
-def _standing(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_seeds: int) -> Standing:
+def _assess(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_seeds: int) -> Assessment:
     if p_corrected > ALPHA:
         too_few = excludes and smallest_p(num_seeds) > ALPHA
-        return Standing.TOO_FEW_SEEDS if too_few else Standing.NOT_SHOWN
+        return Assessment.TOO_FEW_SEEDS if too_few else Assessment.INCONCLUSIVE
     if not stays:
-        return Standing.ONE_SEED
-    return Standing.ONE_TEST if p_others > ALPHA else Standing.STANDS
+        return Assessment.SINGLE_SEED
+    return Assessment.SINGLE_TEST if p_others > ALPHA else Assessment.ROBUST

@@ -1,4 +1,4 @@
-"""What a search found: its trials, the best of them, what mattered, and what winners are worth on fresh seeds."""
+"""Results of a search: its trials, the best of them, importances, and winners repeated at fresh seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ class TrialRow:
     """One trial of a search.
 
     Args:
-        number: Within its arm, from 0.
+        number: Number within its arm, from 0.
         status: ``done``, ``failed`` or ``pruned``.
-        sampled: Dotted path -> value that was tried.
-        values: Metric key -> value, of the metrics it has.
+        sampled: Dotted path -> sampled value.
+        values: Metric key -> value; missing metrics are absent.
     """
 
     arm: str
@@ -37,18 +37,17 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class SearchFindings:
-    """What a search found.
+    """Results of a search.
 
     Args:
         trials: All trials of this search, arm by arm.
-        seed: The one seed all of them sampled at.
-        trials_per_arm: How many were asked for.
-        pareto: With several objectives the trials that no other beats in all of them, over all arms; else the best of
-            each arm.
-        importances: Arm -> dotted path -> its share in what makes a trial one of the best by the first objective
-            (PED-ANOVA); arms with too few trials are absent.
-        confirmed: On fresh seeds: the control as it stands, then each arm's winners, compared with it.
-        tuned: On fresh seeds: every arm at its own best, compared with the control at its own best.
+        seed: The seed of all trials.
+        trials_per_arm: Number of requested trials per arm.
+        pareto: With several objectives the Pareto front over all arms; else the best trial of each arm.
+        importances: Arm -> dotted path -> importance for the first objective (PED-ANOVA); arms with too few trials are
+            absent.
+        confirmed: At fresh seeds: the untuned control, then each arm's winners, compared with it.
+        tuned: At fresh seeds: every arm at its best settings, compared with the control at its best settings.
         records: Results of the trials and of the confirmations.
     """
 
@@ -67,19 +66,19 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     """Summarise the ledger's records of a plan's search; None where the plan has no search.
 
     Args:
-        plan: What was asked; of the records only those of its search as it is now count.
-        records: By cell id.
+        plan: The plan; only records of its current search are used.
+        records: Results by cell id.
     """
     search = plan.search
     if search is None:
         return None
     shares = {space.arm.id: importances(space, search, records) for space in search.arms}
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms}
-    trials = {arm: [_trial(plan, record) for record in trials_found] for arm, trials_found in of_trials.items()}
+    trials = {arm: [_trial(plan, record) for record in of_arm] for arm, of_arm in of_trials.items()}
     cells = confirmation(search, records)
-    fresh = _found(cells, records)
+    fresh = _confirmed_values(cells, records)
     confirmed = _compared(plan, fresh)
-    of_search = [record for trials_found in of_trials.values() for record in trials_found]
+    of_search = [record for of_arm in of_trials.values() for record in of_arm]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
     return SearchFindings(
         objectives=search.objectives,
@@ -87,7 +86,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         seed=search.seed,
         trials_per_arm=search.trials_per_arm,
         pareto=tuple(_best(trials, search.objectives)),
-        importances={arm: trials_found for arm, trials_found in shares.items() if trials_found},
+        importances={arm: of_arm for arm, of_arm in shares.items() if of_arm},
         confirmed=confirmed,
         tuned=_tuned(plan, fresh),
         records=tuple(of_search),
@@ -95,7 +94,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
 
 
 def winner(rank: int) -> str:
-    """What the best trials of an arm are called, by their rank from 0."""
+    """Name a winner of an arm by its rank from 0."""
     return f"winner {rank + 1}"
 
 
@@ -111,12 +110,14 @@ def _trial(plan: Plan, record: Record) -> TrialRow:
 
 
 def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: Sequence[Objective]) -> list[TrialRow]:
-    """The Pareto front over all arms, or with one objective the best trial of each arm; the earliest of equals."""
+    """Select the Pareto front over all arms, or with one objective the best trial of each arm; the earliest of ties."""
 
     def ranked(rows: Sequence[TrialRow]) -> list[list[TrialRow]]:
-        whole = [row for row in rows if row.status == "done" and all(goal.key in row.values for goal in objectives)]
-        values = [[row.values[goal.key] for goal in objectives] for row in whole]
-        return [[whole[place] for place in front] for front in fronts(values, objectives)]
+        finished = [
+            row for row in rows if row.status == "done" and all(objective.key in row.values for objective in objectives)
+        ]
+        values = [[row.values[objective.key] for objective in objectives] for row in finished]
+        return [[finished[place] for place in front] for front in fronts(values, objectives)]
 
     if len(objectives) == 1:
         return [order[0][0] for rows in trials.values() if (order := ranked(rows))]
@@ -126,8 +127,8 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], objectives: Sequence[Objecti
 # -------------------------------------------------------------------------------------------------------- confirmation
 
 
-def _found(cells: Sequence[Cell], records: Mapping[str, Record]) -> list[ArmValues]:
-    """What is there on fresh seeds: the control as it stands, the arms that are not tuned, then the winners."""
+def _confirmed_values(cells: Sequence[Cell], records: Mapping[str, Record]) -> list[ArmValues]:
+    """Collect the values at fresh seeds: the untuned control, the arms that are not tuned, then the winners."""
     if not any(cell.id in records for cell in cells):
         return []
     of_row: dict[tuple[str, int | None], list[Cell]] = {}
@@ -154,12 +155,12 @@ def _compared(plan: Plan, arms: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
 
 
 def _tuned(plan: Plan, fresh: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
-    """Each arm at its own best against the control at its own best: the first winner, or as it stands if not tuned."""
+    """Compare each arm with the control, both at their best settings: the first winner, or the untuned arm."""
     of_row = {row.id: row for row in fresh}
     best = []
     for arm in plan.arms:
         row = of_row.get(f"{arm.id} {winner(0)}") or of_row.get(arm.id)
         if row is not None:
             role: Literal["control", "arm"] = "control" if arm.id == CONTROL else "arm"
-            best.append(replace(row, id=arm.id, role=role, changes=row.changes or "as it stands"))
+            best.append(replace(row, id=arm.id, role=role, changes=row.changes or "untuned"))
     return _compared(plan, best) if len(best) > 1 and best[0].role == "control" else ()

@@ -1,4 +1,4 @@
-"""How far a study is: read from its ledger and from what its driver last said; nothing is written."""
+"""Progress of a study, read from its ledger and its driver's last report; nothing is written."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,10 +16,10 @@ from sweeps.results.winners import confirmation, trials_of
 
 
 def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Every cell of a plan with its state: its own, then a search's trials that are there, then those to be proposed.
+    """List every cell of a plan with its state: planned cells, then trials of the search, then trials not yet proposed.
 
-    Cells of seeds that were not needed, since every arm was decided before, are spared. A cell that a search has not
-    proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
+    Cells of seeds that became unnecessary, since every arm was decided before, are ``spared``. A trial that the search
+    has not proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
     """
     reached = stage_of(plan, records)
     spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.over else set()
@@ -37,14 +37,14 @@ def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
         return cells
     confirmed = _confirmations(search, records)
     for stage, arm, count in search.proposed():
-        there = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
-        cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in there]
-        cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(there))
+        ended = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
+        cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in ended]
+        cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(ended))
     return cells
 
 
 def _confirmations(search: SearchPlan, records: Mapping[str, Record]) -> dict[str, list[Record]]:
-    """What is there of the confirmation of the winners as they stand now, by arm."""
+    """Return the results that confirm the current winners, by arm."""
     confirmed: dict[str, list[Record]] = {}
     if any((record.stage, record.search) == ("confirm", search.identity) for record in records.values()):
         for cell in confirmation(search, records):
@@ -53,19 +53,19 @@ def _confirmations(search: SearchPlan, records: Mapping[str, Record]) -> dict[st
     return confirmed
 
 
-def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The cells with those marked that are at work; a search's takes the place of one that was to be proposed."""
+def _with_running(cells: list[dict[str, Any]], running_cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the running cells; a running trial replaces one that is not yet proposed."""
     marked = list(cells)
     places = {cell["id"]: place for place, cell in enumerate(cells) if cell["id"] is not None}
     proposed: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
         if cell["id"] is None:
             proposed.setdefault(cell["arm"], []).append(place)
-    for running in at_work:
+    for running in running_cells:
         cell_id, arm = running["cell_id"], running["arm"]
         free = proposed.get(arm, [])
         at = places[cell_id] if cell_id in places else free.pop(0) if free else None
-        # A driver speaks once a second: what has ended since is no longer at work.
+        # The driver reports once a second: a cell that has ended since is not running any more.
         if at is not None and marked[at]["state"] != "done":
             marked[at] = {"id": cell_id, "arm": arm, "seed": running["seed"], "state": "running"}
     return marked
@@ -73,7 +73,7 @@ def _with_running(cells: list[dict[str, Any]], at_work: Iterable[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Status:
-    """A study's cells by state, in all and by arm, its driver, and the results of failed cells."""
+    """Cells of a study by state, in total and by arm, its driver, and the results of failed cells."""
 
     study: str
     cells: list[dict[str, Any]]
@@ -87,16 +87,16 @@ class Status:
         folder = study_folder(storage, plan.study.name)
         records = Ledger(folder).records()
         driver = read_driver(folder)
-        at_work = driver.running if driver and driver.alive is not False else ()
-        cells = _with_running(listed(plan, records), at_work)
-        here = {cell["id"] for cell in cells}
-        failed = [record for record in records.values() if record.status == "failed" and record.cell_id in here]
+        running_cells = driver.running if driver and driver.alive is not False else ()
+        cells = _with_running(listed(plan, records), running_cells)
+        current = {cell["id"] for cell in cells}
+        failed = [record for record in records.values() if record.status == "failed" and record.cell_id in current]
         kinds: Counter[str] = Counter(record.failure or "error" for record in failed)
         return cls(plan.study.name, cells, driver, tuple(failed), dict(kinds))
 
     @property
     def by_arm(self) -> dict[str, Counter[str]]:
-        """Number of cells in each state, for each arm."""
+        """Number of cells in each state, by arm."""
         counts: dict[str, Counter[str]] = {}
         for cell in self.cells:
             counts.setdefault(cell["arm"], Counter())[cell["state"]] += 1

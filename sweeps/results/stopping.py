@@ -1,4 +1,4 @@
-"""How many of its seeds a study takes: all, or as many as it takes to decide every arm."""
+"""Stopping rule over seeds: a study uses all of them, or as many as it takes to decide every arm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from sweeps.statistics.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a study is among its seeds.
+    """Seeds that a study has reached.
 
     Args:
-        seeds: What is asked for by now.
-        looks: When the study is looked at, where it is to end by itself.
-        decided: Whether every arm is, so that no further seed is needed.
-        over: Whether no further seed will be asked for.
+        seeds: Seeds that are requested so far.
+        looks: Interim analyses, where the study has a stopping rule.
+        decided: Whether every arm is decided, so that no further seed is needed.
+        over: Whether no further seed will be requested.
     """
 
     seeds: tuple[int, ...]
@@ -31,10 +31,10 @@ class Stage:
 
 
 def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
-    """Where a study stands; the same for whoever asks, since it is worked out from the results alone.
+    """Determine the seeds that a study has reached, from its results alone.
 
-    Seeds are asked for up to the first look that does not decide every arm by the study's first metric: an arm is
-    decided where the table would say more of it than that there is no evidence, or where it has no value at all.
+    Seeds are requested up to the next interim analysis, until one decides every arm by the study's first metric: an
+    arm is decided where its verdict is not ``inconclusive``, or where it has no value at all.
     """
     study = plan.study
     looks = looks_of(study, len(plan.arms) - 1)
@@ -50,7 +50,7 @@ def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
 
 
 def _ended(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
-    """Whether every arm has its results at the first seeds; cells come seed by seed."""
+    """Whether every arm has its results at the first seeds; cells are ordered by seed."""
     cells = plan.cells[: number * len(plan.arms)]
     return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
 

@@ -1,4 +1,4 @@
-"""The trials of a search by the ledger, the best of them, and the cells that confirm these on fresh seeds."""
+"""Trials of a search, their winners, and the cells that repeat the winners at fresh seeds."""
 
 import math
 from bisect import bisect_left
@@ -13,19 +13,19 @@ from sweeps.results.record import Record
 
 
 def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record]) -> list[Record]:
-    """The results of an arm's trials, by number, at most ``trials_per_arm``.
+    """Return the results of an arm's trials, by number, at most ``trials_per_arm``.
 
     Args:
-        search: As it is now.
+        search: The current search.
         arm: Id of the arm.
-        records: Results by cell id; those of other searches, or of this arm as it once was, are passed over.
+        records: Results by cell id; those of other searches, or of an earlier form of this arm, are ignored.
     """
     space = search.space_of(arm)
-    mine = [record for record in records.values() if (record.search, record.arm) == (search.identity, arm)]
-    # Of a trial that was tried again, what came of it counts, not the failure.
+    of_arm = [record for record in records.values() if (record.search, record.arm) == (search.identity, arm)]
+    # Of a trial that was repeated, the result counts, not the failure.
     by_number = {
         record.trial: record
-        for record in sorted(mine, key=lambda record: record.status != "failed")
+        for record in sorted(of_arm, key=lambda record: record.status != "failed")
         if record.stage == "search"
         and record.trial is not None
         and space.holds(record.sampled)
@@ -35,22 +35,22 @@ def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record]) -> li
 
 
 def objective_values(record: Record, search: SearchPlan) -> list[float]:
-    """A done trial's objectives; empty where it failed, was stopped, or lacks one of them."""
-    values = [record.scores.get(goal.key, math.nan) for goal in search.objectives]
+    """Return the objective values of a done trial; empty where it failed, was pruned, or lacks one of them."""
+    values = [record.scores.get(objective.key, math.nan) for objective in search.objectives]
     return values if record.status == "done" and all(map(math.isfinite, values)) else []
 
 
 def winners(search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], top: int) -> list[dict[str, Value]]:
-    """The best samples of an arm, the best first.
+    """Select the best samples of an arm, the best first.
 
     With several objectives they come from successive Pareto fronts, each in the order of the first objective; of a
-    front that is too long, both ends and samples evenly between, since its beginning alone forgets the others.
+    front that is too long, both ends and samples evenly spaced between them, so that every objective is represented.
 
     Args:
-        search: As it is now.
-        space: What is searched in the arm.
+        search: The current search.
+        space: Search space of the arm.
         records: Results by cell id.
-        top: At most how many.
+        top: Largest number of samples.
     """
     distinct: dict[tuple[tuple[str, Value], ...], list[float]] = {}
     for record in trials_of(search, space.arm.id, records):
@@ -65,7 +65,7 @@ def winners(search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], 
 
 
 def confirmation(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
-    """The cells that confirm the winners as they stand now; none where none was asked for."""
+    """Return the cells that repeat the current winners at fresh seeds; empty where the study asks for none."""
     if search.confirm is None:
         return []
     top = search.confirm.top
@@ -73,13 +73,13 @@ def confirmation(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell
 
 
 def fronts(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[list[int]]:
-    """Rank trials: successive Pareto fronts, each by the first objective, and among equals by their order.
+    """Rank trials: successive Pareto fronts, each sorted by the first objective; ties keep their order.
 
-    With one objective the fronts are simply the order of values.
+    With one objective the fronts are the sorted values.
 
     Args:
         values: Per trial, one finite value per objective.
-        objectives: Which way is better for each.
+        objectives: Objectives, with their directions.
 
     Returns:
         Positions in ``values``, front by front.
@@ -87,7 +87,7 @@ def fronts(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -
     signs = [1 if objective.direction == "max" else -1 for objective in objectives]
     scores = [tuple(sign * value for sign, value in zip(signs, trial, strict=True)) for trial in values]
     ranked: list[list[int]] = []
-    # In this order a trial is dominated by earlier ones only; and if by one of a front, then by one of each before it.
+    # In this order only earlier trials dominate a trial; one dominated in a front is dominated in each front before it.
     for place in sorted(range(len(scores)), key=lambda place: tuple(-score for score in scores[place])):
         rank = bisect_left(ranked, True, key=partial(_is_free, scores, place))
         if rank == len(ranked):
@@ -97,15 +97,15 @@ def fronts(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -
 
 
 def _is_free(scores: Sequence[tuple[float, ...]], place: int, front: Sequence[int]) -> bool:
-    """Whether no trial of a front dominates this one: at least as good in everything, and better in something."""
-    mine = scores[place]
+    """Whether no trial of a front dominates this one: at least as good in all objectives, and better in one."""
+    own = scores[place]
     return not any(
-        scores[other] != mine and all(a >= b for a, b in zip(scores[other], mine, strict=True)) for other in front
+        scores[other] != own and all(a >= b for a, b in zip(scores[other], own, strict=True)) for other in front
     )
 
 
 def _spread(places: Sequence[int], number: int) -> list[int]:
-    """Some of a front's trials: all of them, or both ends and what lies evenly between."""
+    """Select trials of a front: all, or both ends and evenly spaced ones between them."""
     if number >= len(places) or number <= 1:
         return list(places[:number])
     return [places[round(step * (len(places) - 1) / (number - 1))] for step in range(number)]

@@ -1,1 +1,1 @@
-"""Numbers only: paired comparisons, looks on the way, power. Nothing here knows a study or a plan."""
+"""Statistics on plain numbers: paired comparisons, group-sequential tests, power; no study, no plan."""

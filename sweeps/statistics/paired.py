@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 CONFIDENCE = 0.95
 EXACT_PAIRS = 16
-"""Up to so many pairs the sign-flip test goes through all 2^n patterns of signs; above, it draws some."""
+"""Largest number of pairs for which the sign-flip test enumerates all 2^n sign patterns; above, it samples them."""
 FLIPS = 100_000
 _FLIP_SEED = 0
 _SMALL = 1e-12
@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 class Difference(NamedTuple):
     """Mean paired difference, arm minus control, over n pairs.
 
-    ``low`` and ``high`` are NaN for a single pair; ``p_value`` is never below ``smallest_p``, all that n pairs reach.
+    ``low`` and ``high`` are NaN for a single pair; ``smallest_p`` is the smallest ``p_value`` that n pairs can reach.
     """
 
     difference: float
@@ -48,13 +48,13 @@ class Difference(NamedTuple):
 
 
 def paired_difference(arm: Sequence[float], control: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """Mean difference of paired values with a Student-t interval and a two-sided sign-flip test.
+    """Compute the mean difference of paired values with a Student-t interval and a two-sided sign-flip test.
 
         d_s = arm_s - control_s,   mean(d) +- t_{(1 + confidence) / 2, n - 1} sd(d) / sqrt(n)
         p = share of the sign patterns e in {-1, 1}^n with |sum_s e_s d_s| >= |sum_s d_s|
 
-    Pairing by seed removes what both arms share: the prompts, the start noise, the luck of the draw. The test assumes
-    only that without an effect each d_s could as well have had the other sign. It is exact for n <= 16; above, it
+    Pairing by seed removes the variation that both arms share, such as prompts and start noise. The test assumes only
+    that without an effect each d_s is symmetric about zero. It is exact for n <= 16; above, it
     counts b of m = 100,000 patterns drawn with a fixed seed, and p = (b + 1) / (m + 1). Sums that differ by no more
     than the rounding of the values are tied and count, so that differences which are all zero give p = 1.
 
@@ -74,44 +74,43 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
     return Difference(mean, low, high, n, _sign_flip(differences, rounding(arm, control)), smallest_p(n))
 
 
-def over_draws(found: Difference, draws: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """A mean over seeds and over draws of something else, such as orders: the interval takes in both.
+def over_draws(over_seeds: Difference, draws: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """Widen the interval of a mean over seeds by the sampling error of random draws, such as orders of parts.
 
         half^2 = half_seeds^2 + (t_{(1 + confidence) / 2, m - 1} sd(x_1 ... x_m) / sqrt(m))^2
 
-    The half-widths are added in squares (MOVER: Zou and Donner, 2008), as errors that are independent are. What a draw
-    does in one seed and not in another is in both, so the interval is rather too wide than too narrow. p is the larger
-    of the sign-flip test's, which knows of the draws as they fell only, and the level at which this interval ends at 0.
+    The squares of the half-widths are added (MOVER: Zou and Donner, 2008), as for independent errors. The interaction
+    of draw and seed enters both terms, so the interval is conservative. p is the larger of the sign-flip test's, which
+    is conditional on the draws, and the level at which this interval ends at 0.
 
     Args:
-        found: The mean with its interval over the seeds.
-        draws: The mean of each draw over the seeds; at least 2.
-        confidence: Of the intervals, in (0, 1).
+        over_seeds: The mean with its interval over the seeds.
+        draws: Mean over the seeds for each draw; at least 2.
+        confidence: Coverage of the intervals, in (0, 1).
     """
     assert len(draws) > 1, "one draw has no spread"
-    if math.isnan(found.high):
-        return found
+    if math.isnan(over_seeds.high):
+        return over_seeds
     from scipy.optimize import brentq
     from scipy.special import stdtrit
 
-    of_seeds = (found.high - found.difference) / float(stdtrit(found.n - 1, (1 + confidence) / 2))
+    of_seeds = (over_seeds.high - over_seeds.difference) / float(stdtrit(over_seeds.n - 1, (1 + confidence) / 2))
     of_draws = standard_deviation(draws) / math.sqrt(len(draws))
 
     def half(p: float) -> float:
-        quantiles = stdtrit([found.n - 1, len(draws) - 1], 1 - p / 2)
+        quantiles = stdtrit([over_seeds.n - 1, len(draws) - 1], 1 - p / 2)
         return math.hypot(quantiles[0] * of_seeds, quantiles[1] * of_draws)
 
-    size = abs(found.difference)
+    size = abs(over_seeds.difference)
     ends_at_zero = brentq(lambda p: half(p) - size, _SMALL, 1.0) if 0 < size < half(_SMALL) else float(size == 0)
-    of_interval = min(
-        1.0, ends_at_zero * ALPHA / (1 - confidence)
-    )  # in a study that is looked at, of this look's share
-    low, high = found.difference - half(1 - confidence), found.difference + half(1 - confidence)
-    return found._replace(low=low, high=high, p_value=max(found.p_value, of_interval))
+    # At an interim analysis the interval has only a share of the level.
+    of_interval = min(1.0, ends_at_zero * ALPHA / (1 - confidence))
+    low, high = over_seeds.difference - half(1 - confidence), over_seeds.difference + half(1 - confidence)
+    return over_seeds._replace(low=low, high=high, p_value=max(over_seeds.p_value, of_interval))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean of independent values with its Student-t interval.
+    """Compute the mean of independent values with its Student-t interval.
 
         mean(x) +- t_{(1 + confidence) / 2, n - 1} sd(x) / sqrt(n)
 
@@ -139,7 +138,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def standard_deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1 in the denominator); NaN for fewer than 2 values."""
+    """Compute the sample standard deviation (n - 1 in the denominator); NaN for fewer than 2 values."""
     n = len(values)
     if n < 2:
         return math.nan
@@ -148,19 +147,20 @@ def standard_deviation(values: Sequence[float]) -> float:
 
 
 def smallest_p(pairs: int) -> float:
-    """Smallest two-sided p-value that the sign-flip test can reach with so many pairs.
+    """Return the smallest two-sided p-value that the sign-flip test can reach with so many pairs.
 
-    2 / 2^n where it is exact (n <= 16), then 1 / 100,001 whatever n, since so many patterns are drawn.
+    2 / 2^n where it is exact (n <= 16), else 1 / 100,001, since it samples 100,000 patterns.
     """
     return min(1.0, 2.0 ** (1 - pairs)) if pairs <= EXACT_PAIRS else 1 / (FLIPS + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: rejecting where it is at most alpha keeps the family-wise error at most alpha.
+    """Correct p-values by Holm's step-down method, which bounds the family-wise error rate.
 
         p'_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)),   p_(1) <= ... <= p_(m)
 
-    It holds whatever the dependence between the tests, and arms that share a control are dependent.
+    Rejecting where p' <= alpha keeps the family-wise error at most alpha under any dependence between the tests; arms
+    that share a control are dependent.
 
     Args:
         p_values: One per arm, each in [0, 1].
@@ -184,11 +184,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float:
-    """Pearson correlation of arm and control over the seeds: what pairing gains.
+    """Compute the Pearson correlation of arm and control over the seeds, which measures the gain from pairing.
 
         var(mean(d)) = (1 - r) (var(arm) + var(control)) / n   for equal variances; without pairing r is 0
 
-    NaN where it says nothing: fewer than 3 pairs (two points always lie on a line), or values that are all equal.
+    NaN where it is undefined or uninformative: fewer than 3 pairs, or values that are all equal.
 
     Raises:
         ValueError: Different lengths, no pair, or a value that is not finite.
@@ -203,13 +203,13 @@ def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float
 
 
 def rounding(arm: Sequence[float], control: Sequence[float]) -> float:
-    """How far apart two sums of signed differences may be that are equal but for rounding."""
+    """Bound the rounding error between two sums of signed differences that are equal in exact arithmetic."""
     # Half a unit in the last place of every value, and as much in each step of either sum.
     return (len(arm) + 2) * sys.float_info.epsilon * (math.fsum(map(abs, arm)) + math.fsum(map(abs, control)))
 
 
 def paired(arm: Sequence[float], control: Sequence[float]) -> list[float]:
-    """Differences, arm minus control.
+    """Return the paired differences, arm minus control.
 
     Raises:
         ValueError: Different lengths, no pair, or a value that is not finite.
@@ -229,15 +229,15 @@ def _constant(values: Sequence[float]) -> bool:
 
 
 def _sign_flip(differences: Sequence[float], rounding: float) -> float:
-    """Two-sided p-value; sums within ``rounding`` of the observed one are tied with it."""
+    """Compute the two-sided p-value; sums within ``rounding`` of the observed one are tied with it."""
     import numpy as np
 
     n, extreme = len(differences), abs(math.fsum(differences)) - rounding
     if n <= EXACT_PAIRS:
-        # Each pattern is one of either half; in sorted order those that reach far enough are counted without a look.
-        one, other = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
-        above = other.size - np.searchsorted(other, extreme - one, side="left")
-        below = np.searchsorted(other, -extreme - one, side="right")
+        # A pattern joins a pattern of each half: with one half sorted, extreme sums are counted by bisection.
+        first, second = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
+        above = second.size - np.searchsorted(second, extreme - first, side="left")
+        below = np.searchsorted(second, -extreme - first, side="right")
         return min(1.0, float((above.sum() + below.sum()) / 2**n))
     sums = np.zeros(FLIPS)
     for block, patterns in enumerate(_drawn_patterns(n)):
@@ -248,7 +248,7 @@ def _sign_flip(differences: Sequence[float], rounding: float) -> float:
 
 @functools.lru_cache(maxsize=4)
 def _drawn_patterns(n: int) -> "list[npt.NDArray[np.uint16]]":
-    """Patterns of n signs drawn at random: for each block of up to 16 pairs, their places in ``_signed_sums``."""
+    """Sample patterns of n signs: for each block of up to 16 pairs, their indices into ``_signed_sums``."""
     import numpy as np
 
     draws = np.random.default_rng(_FLIP_SEED)
@@ -257,7 +257,7 @@ def _drawn_patterns(n: int) -> "list[npt.NDArray[np.uint16]]":
 
 
 def _signed_sums(values: Sequence[float]) -> "Array":
-    """The sums of values under all 2^n patterns of signs."""
+    """Compute the sums of values under all 2^n sign patterns."""
     import numpy as np
 
     sums = np.zeros(2 ** len(values))

@@ -1,4 +1,4 @@
-"""What a number of seeds can find: seeds for a difference, and the smallest difference for seeds."""
+"""Power of the paired test: seeds for a given difference, and the smallest difference for given seeds."""
 
 import bisect
 import math
@@ -10,35 +10,35 @@ MOST_SEEDS = 1000
 
 
 def seeds_for(difference: float, sd: float, num_arms: int) -> int | None:
-    """Seeds at which a paired t test finds a difference with a chance of 80 %, at the level that is left for one arm.
+    """Compute the number of seeds at which a paired t test detects a difference with 80 % power.
 
         power(n) = P(T' > t_{1 - a / 2, n - 1}),   a = 0.05 / arms,   T' noncentral t, shift d sqrt(n) / sd
 
-    and the sign-flip test of so many pairs can reach that level. It is what one would need if the difference and its
-    spread were exactly what they seem, which they are not.
+    and the sign-flip test of so many pairs can reach that level. Difference and spread are taken as exact, although
+    they are estimates. None above 1,000 seeds, and for a difference of 0.
 
     Args:
-        difference: Its absolute value.
-        sd: Of the paired differences.
-        num_arms: Arms that the test is corrected for.
+        difference: Absolute value of the difference.
+        sd: Standard deviation of the paired differences.
+        num_arms: Number of arms that the test is corrected over.
     """
     if difference == 0 or not math.isfinite(sd):
         return None
-    # More seeds have more power.
+    # Power increases with the number of seeds.
     seeds = range(2, MOST_SEEDS + 1)
     n = bisect.bisect_left(seeds, True, key=lambda n: _power(difference, sd, n, num_arms) >= POWER) + 2
     return n if n <= MOST_SEEDS else None
 
 
 def smallest_difference(sd: float, seeds: int, num_arms: int) -> float | None:
-    """The difference that so many seeds find with a chance of 80 %, at the level that is left for one arm.
+    """Compute the smallest difference that so many seeds detect with 80 % power, at the corrected level of one arm.
 
-    None where no difference is found, since the sign-flip test of so many pairs cannot reach the level.
+    None where the sign-flip test of so many pairs cannot reach the level, whatever the difference.
 
     Args:
-        sd: Of the paired differences.
+        sd: Standard deviation of the paired differences.
         seeds: At least 2.
-        num_arms: Arms that the test is corrected for.
+        num_arms: Number of arms that the test is corrected over.
     """
     from scipy.optimize import brentq
 
@@ -49,7 +49,7 @@ def smallest_difference(sd: float, seeds: int, num_arms: int) -> float | None:
 
 
 def _power(difference: float, sd: float, n: int, num_arms: int) -> float:
-    """Chance that a paired t test finds a difference, at the level that is left for one arm."""
+    """Compute the power of a paired t test at the corrected level of one arm."""
     from scipy import stats
 
     level = ALPHA / max(1, num_arms)

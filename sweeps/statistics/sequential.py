@@ -1,8 +1,8 @@
-"""Looks at a study on its way: when to look, and p-values that stay valid however often one has looked.
+"""Group-sequential tests: when to look at a study, and p-values that are valid after any number of looks.
 
-A study with ``seeds: {min, max, stop: decided}`` is looked at after a few numbers of seeds, and ends where every arm is
-decided. The chance of a false finding is spent over the looks, a share at each, and is counted over the patterns of
-signs themselves, so that it holds for any distribution that is symmetric without an effect.
+A study with ``seeds: {min, max, stop: decided}`` is analysed at a few numbers of seeds, the looks, and ends when every
+arm is decided. Each look spends a share of the level (alpha spending). Errors are counted over the sign patterns, so
+the test is valid for any distribution that is symmetric without an effect.
 """
 
 import functools
@@ -29,44 +29,44 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 FIRST, MIDDLE = 0.32, 0.1
-"""Shares of the level that are spent at the first and the middle look; the last one has the rest.
+"""Shares of the level that the first and the middle look spend; the last look has the rest.
 
-At the first look nothing but differences of one sign can be found, so it comes as soon as its share pays for those.
-More there, or more looks, costs moderate effects more power than it saves large ones cells.
+The first look can reject only where all differences have one sign, so it is at the fewest seeds whose share allows
+that. A larger first share, or more looks, costs more power for moderate effects than it saves cells for large ones.
 """
 CONTINUATIONS = 4
-"""Above 16 pairs, every pattern of the first 16 is gone on with so many drawn at random."""
+"""Above 16 pairs, number of random continuations of each pattern of the first 16."""
 _STEPS = 30
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Looks:
-    """When a study is looked at.
+    """Looks of a study.
 
     Args:
-        seeds: Seeds after which, rising; the last is all there are.
-        shares: Of the level, what is spent at each; they add up to 1.
+        seeds: Numbers of seeds at the looks, increasing; the last is the maximum.
+        shares: Share of the level that each look spends; they add up to 1.
     """
 
     seeds: tuple[int, ...]
     shares: tuple[float, ...]
 
     def share_at(self, seeds: int) -> float:
-        """The share of the look that so many seeds lead to."""
+        """Return the share of the first look at or above this number of seeds."""
         return next((share for at, share in zip(self.seeds, self.shares, strict=True) if at >= seeds), self.shares[-1])
 
 
 def looks(least: int, most: int, arms: int) -> Looks:
-    """When to look, so that every look can find something.
+    """Choose the looks so that each of them can reject.
 
-    The first is after the fewest seeds n, at least ``least``, at which differences of one sign are found in the
-    strictest of the tests: 2^(1 - n) <= 0.32 * 0.05 / arms. The second lies in the middle between it and the last.
+    The first is at the fewest seeds n, at least ``least``, at which differences of one sign are significant in the
+    strictest of the tests: 2^(1 - n) <= 0.32 * 0.05 / arms. The second is midway between the first and the last.
 
     Args:
-        least: Fewest seeds.
-        most: All there are, at least ``least``.
-        arms: That are compared with the control.
+        least: Smallest number of seeds.
+        most: Largest number of seeds, at least ``least``.
+        arms: Number of arms that are compared with the control.
     """
     first = least
     while first < most and smallest_p(first) > FIRST * ALPHA / max(1, arms):
@@ -82,25 +82,25 @@ def looks(least: int, most: int, arms: int) -> Looks:
 def sequential_p(
     arm: Sequence[float], control: Sequence[float], pairs: Sequence[int], shares: Sequence[float]
 ) -> float:
-    """The smallest level at which a test that looks several times would have found a difference by now.
+    """Compute the smallest level at which the group-sequential test has rejected by now.
 
         p = inf {a : #{e in E_k : |sum_{s <= n_k} e_s d_s| >= |sum_{s <= n_k} d_s|} <= a h_k 2^n  for some look k}
 
-    where E_k are the patterns of signs e that no earlier look has found. At level a, look k finds those with the
-    largest sums, at most a share a h_k of all; together the looks find at most a share a. What is found at one level is
-    found at every higher one, and at every later look. So P(p <= a) <= a whenever one stops and for whatever reason,
-    and Holm's correction of such p-values holds too. With a single look it is the sign-flip test's p.
+    where E_k are the sign patterns e that no earlier look has rejected. At level a, look k rejects those with the
+    largest sums, at most a share a h_k of all patterns; all looks together reject at most a share a. A pattern that is
+    rejected at one level is rejected at every higher level and stays rejected at later looks. So P(p <= a) <= a under
+    any stopping rule, and Holm's correction of such p-values is valid. With a single look p is the sign-flip test's.
 
-    Exact for up to 16 pairs; above, each pattern of the first 16 is continued by 4 drawn with a fixed seed.
+    Exact for up to 16 pairs; above, each pattern of the first 16 has 4 random continuations with a fixed seed.
 
     Args:
         arm: One value per seed, in the order of the seeds.
         control: The control's values at the same seeds.
-        pairs: How many of them each look has seen, the looks that have been; rising.
-        shares: Of the level, what each of them spends.
+        pairs: Number of pairs at each look so far, increasing.
+        shares: Share of the level that each look spends.
 
     Returns:
-        A p-value, 1 where no look has been.
+        A p-value; 1 before the first look.
 
     Raises:
         ValueError: As ``sweeps.statistics.paired.paired_difference``.
@@ -112,49 +112,49 @@ def sequential_p(
     sums = [_sums(differences, number) for number, _ in reached]
     tied, spent = rounding(arm, control), [share for _, share in reached]
     low, high = 0.0, 1.0
-    if not _found(sums, spent, high, tied):
+    if not _is_rejected(sums, spent, high, tied):
         return 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _found(sums, spent, middle, tied) else (middle, high)
+        low, high = (low, middle) if _is_rejected(sums, spent, middle, tied) else (middle, high)
     return high
 
 
-def looked_at(
+def sequential_difference(
     arm: Sequence[float], control: Sequence[float], seeds: Sequence[int], looks: Looks | None, asked: int
 ) -> Difference:
-    """A paired difference whose interval and p-value hold however often a study was looked at by now.
+    """Compute a paired difference whose interval and p-value are valid after any number of looks.
 
-    The interval is a t interval at 1 - 0.05 h, with the share h of the look that the study is at or comes to next:
-    together the intervals of all looks miss no more often than one at 95 %.
+    The interval is a t interval at 1 - 0.05 h, with the share h of the current or next look: the intervals of all
+    looks together have 95 % coverage.
 
     Args:
         arm: One value per seed.
-        control: The control's at the same seeds.
-        seeds: Which seeds these are, rising; numbers from 0 where there are looks.
-        looks: When the study is looked at; None where it is not.
-        asked: Seeds that have been asked for by now.
+        control: The control's values at the same seeds.
+        seeds: The seeds, increasing; numbered from 0 in a study with looks.
+        looks: Looks of the study; None for a fixed number of seeds.
+        asked: Number of seeds that are requested so far.
     """
     if looks is None:
         return paired_difference(arm, control)
     reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
-    found = paired_difference(arm, control, confidence(looks, asked))
+    difference = paired_difference(arm, control, confidence(looks, asked))
     p, smallest = sequential_p(arm, control, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
-    return found._replace(p_value=p, smallest_p=smallest)
+    return difference._replace(p_value=p, smallest_p=smallest)
 
 
 def confidence(looks: Looks | None, asked: int) -> float:
-    """Of one interval: 95 %, or what this look leaves of it.
+    """Return the coverage of an interval: 95 %, or 1 - 0.05 h at a look with share h.
 
     Args:
-        looks: When the study is looked at; None where it is not.
-        asked: Seeds that have been asked for by now.
+        looks: Looks of the study; None for a fixed number of seeds.
+        asked: Number of seeds that are requested so far.
     """
     return CONFIDENCE if looks is None else 1 - ALPHA * looks.share_at(asked)
 
 
-def _found(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied: float) -> bool:
-    """Whether a look finds the signs as they are, which are the first pattern; sums within ``tied`` are equal."""
+def _is_rejected(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied: float) -> bool:
+    """Whether a look rejects the observed signs, which are the first pattern; sums within ``tied`` are equal."""
     import numpy as np
 
     number = len(sums[0]) if sums else 0
@@ -165,17 +165,17 @@ def _found(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied:
             continue
         if budget >= number:
             return True
-        there = np.where(left, of_look, -1.0)
-        bound = np.partition(there, number - budget - 1)[number - budget - 1]
-        found = left & (of_look > bound + tied)  # all that are tied with the first that is too many stay
-        if found[0]:
+        candidates = np.where(left, of_look, -1.0)
+        bound = np.partition(candidates, number - budget - 1)[number - budget - 1]
+        rejected = left & (of_look > bound + tied)  # a tie with the first pattern beyond the budget is not rejected
+        if rejected[0]:
             return True
-        left &= ~found
+        left &= ~rejected
     return False
 
 
 def _sums(values: Sequence[float], number: int) -> "Array":
-    """|sum of the first ``number`` differences| under every pattern of signs."""
+    """Compute |sum of the first ``number`` differences| under every sign pattern."""
     import numpy as np
 
     signs = _patterns(len(values))[:number]
@@ -184,7 +184,7 @@ def _sums(values: Sequence[float], number: int) -> "Array":
 
 @functools.lru_cache(maxsize=8)
 def _patterns(n: int) -> "npt.NDArray[np.int8]":
-    """Patterns of n signs (n, patterns), the first all +; of a pattern and its opposite only one."""
+    """Return sign patterns (n, patterns), the first all +; of a pattern and its opposite only one is included."""
     import numpy as np
 
     exact = min(n, EXACT_PAIRS)
@@ -200,7 +200,7 @@ def _patterns(n: int) -> "npt.NDArray[np.int8]":
 
 
 def smallest_sequential_p(pairs: Sequence[int], shares: Sequence[float]) -> float:
-    """What ``sequential_p`` could be at best after the looks that have been.
+    """Return the smallest ``sequential_p`` that the looks so far can reach.
 
     min_k 2^(1 - n_k) / h_k
     """

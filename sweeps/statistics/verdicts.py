@@ -1,4 +1,4 @@
-"""What a paired comparison amounts to: a kind, beside the numbers it follows from."""
+"""Verdict of a paired comparison, and the test of equivalence."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from sweeps.statistics.paired import ALPHA, Difference, paired, standard_deviati
 
 
 class Verdict(StrEnum):
-    """Where an arm is shown to be, seen from the control.
+    """Verdict on an arm, relative to the control.
 
-    BETTER and WORSE follow the direction of a metric; HIGHER and LOWER stand for a measure that only gives context.
+    BETTER and WORSE follow the direction of a metric; HIGHER and LOWER are for a metric that only gives context.
     """
 
     EQUIVALENT = "equivalent"
@@ -25,15 +25,15 @@ class Verdict(StrEnum):
 def verdict(
     difference: Difference, p_corrected: float, direction: Literal["max", "min"] | None, *, is_equivalent: bool = False
 ) -> Verdict:
-    """Decide a comparison.
+    """Return the verdict of a comparison.
 
-    Equivalence comes first: whoever gives a margin has said that less does not matter, however certain it is.
+    Equivalence takes precedence: a difference within the margin is irrelevant, even if it is significant.
 
     Args:
         difference: The paired difference.
         p_corrected: Its p-value after correction over the arms; significant at 0.05 or below.
-        direction: Whether larger or smaller is better; None for a measure that only gives context.
-        is_equivalent: Whether it was shown to lie within a margin.
+        direction: Whether larger or smaller is better; None for a metric that only gives context.
+        is_equivalent: Whether the difference is shown to be within a margin.
     """
     if is_equivalent:
         return Verdict.EQUIVALENT
@@ -46,18 +46,18 @@ def verdict(
 
 
 def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:
-    """Whether an arm is shown to lie within a margin of the control: two one-sided paired t tests.
+    """Whether an arm is equivalent to the control within a margin, by two one-sided paired t tests (TOST).
 
         P(T_{n-1} >= (mean(d) + margin) / se) <= alpha   and   P(T_{n-1} <= (mean(d) - margin) / se) <= alpha
 
-    which is to say that the 1 - 2 alpha interval of the difference lies within (-margin, margin). A single pair shows
-    nothing; differences that are all equal show it where they are smaller than the margin.
+    that is, the 1 - 2 alpha interval of the difference lies within (-margin, margin). False for a single pair;
+    differences that are all equal are equivalent where they are smaller than the margin.
 
     Args:
         arm: One value per seed.
         control: The control's values at the same seeds, in the same order.
-        margin: Largest difference that does not matter, in the units of the values, above 0.
-        alpha: Chance of saying so of an arm at the margin or beyond it, in (0, 0.5).
+        margin: Largest irrelevant difference, in the units of the values, above 0.
+        alpha: Largest error rate for an arm at the margin or beyond it, in (0, 0.5).
 
     Raises:
         ValueError: As ``paired_difference``; a margin or an alpha outside its range.

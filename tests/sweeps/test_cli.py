@@ -133,7 +133,7 @@ def test_status_of_a_study_that_nobody_runs(study: Path, tmp_path: Path) -> None
     assert found["arms"]["control"] == {"pending": 2}
     assert found["driver"] is None
     text = runner.invoke(app, command).stdout
-    assert "nobody runs it now" in text
+    assert text.splitlines()[-1] == "not running"
     assert not (tmp_path / "runs").exists(), "status leaves nothing behind"
 
 
@@ -158,7 +158,9 @@ def test_status_tells_a_killed_driver_from_a_living_one(study: Path, tmp_path: P
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (folder / DRIVER).write_text(json.dumps(json.loads(left_behind) | {"pid": gone.pid}))
-    assert "was killed" in runner.invoke(app, command).stdout
+    assert "was killed" in (stopped := runner.invoke(app, command).stdout)
+    assert "not running" in stopped
+    assert "Resumable: run the same command" in stopped
     assert json.loads(runner.invoke(app, [*command, "--json"]).stdout)["counts"] == {"pending": 6}
 
 

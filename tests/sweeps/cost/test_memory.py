@@ -34,7 +34,9 @@ def test_the_published_model_is_counted_without_weights() -> None:
 def test_it_warns_when_the_state_alone_does_not_fit() -> None:
     assert "warning" not in memory("--profile", "full", "--gpu-gib", "24")
     small = memory("--profile", "full", "--gpu-gib", "4")
-    assert "trainable=all: 5.1 GiB of model state, and a GPU of 4 GiB has 4.0 GiB -> a higher ZeRO stage" in small
+    assert (
+        "trainable=all: needs 5.1 GiB for the model state, a GPU of 4 GiB has 4.0 GiB -> a higher ZeRO stage" in small
+    )
     assert "control" not in small.partition("warning")[2].splitlines()[0]
 
 

@@ -63,10 +63,10 @@ def test_what_does_not_fit_is_left_out_and_said(report: Report, ledger: Ledger) 
     sizes = [len(arm.strip) + len(arm.video or b"") for arm in whole[0].arms]
     first_clip_only, said = scenes(report, shown, sum(sizes))
     assert [scene.number for scene in first_clip_only] == [0]
-    assert said.startswith("Clips of 6 of 7 arms;"), "one arm has no cell"
+    assert said.startswith("Clips of 6 of 7 arms ("), "one arm has no cell"
     three_arms, said = scenes(report, shown, sum(sizes[:3]))
     assert [len(scene.arms) for scene in three_arms] == [3]
-    assert said.startswith("Clips of 3 of 7 arms;")
+    assert said.startswith("Clips of 3 of 7 arms (")
     assert "under cells/" in said
 
 

@@ -42,7 +42,7 @@ def test_a_reader_sees_the_numbers(report: Report) -> None:
     assert len(tuned) == len(report.metrics)
     for metric, table in zip(report.metrics, tuned, strict=True):
         expected = [
-            [line.arm, line.at_its_best.change or line.at_its_best.mean]
+            [line.arm, line.at_best_settings.change or line.at_best_settings.mean]
             for line in texts.tuned_lines(report, metric.key)
         ]
         assert [[cells[0], cells[2]] for cells in table[1:]] == expected

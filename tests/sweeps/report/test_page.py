@@ -25,6 +25,7 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
+        self.headings: list[str] = []
         self._open: list[str] = []
         self.feed(html)
         self.close()
@@ -44,6 +45,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1] not in ("style", "script"):
             self.words.append(data)
+        if self._open and self._open[-1] == "h2":
+            self.headings.append(data)
 
     @property
     def text(self) -> str:
@@ -88,7 +91,7 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
             assert texts.typeset(entry.difference) in text
             assert texts.typeset(entry.interval) in text
             assert entry.finding in text
-    for words in ("1 diverged, 1 pruned", "1 missing", "1 of other code", "higher is better", "lower is better"):
+    for words in ("1 diverged, 1 pruned", "1 missing", "1 with other code", "higher is better", "lower is better"):
         assert words in text
     for remark in (*texts.legend(report), *report.caption.splitlines(), report.question, *report.notes, *report.errors):
         assert remark in text
@@ -96,7 +99,7 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
     assert "60 of 63" in text, "one diverged, one pruned, one missing"
     marks = sum(texts.is_marked(summary) for row in report.rows for summary in row.metrics.values())
     lines = [line for metric in report.metrics for line in texts.tuned_lines(report, metric.key)]
-    marks += sum(bool(one.mark) for line in lines for one in (line.as_it_stands, line.at_its_best))
+    marks += sum(bool(entry.mark) for line in lines for entry in (line.at_control_settings, line.at_best_settings))
     assert report.search is not None
     marks += sum(texts.is_marked(summary) for row in report.search.confirmed for summary in row.metrics.values())
     assert 0 < marks == html.count('<span class="mark">*</span>')
@@ -105,7 +108,7 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
 def test_the_search_has_its_tables_and_figures(report: Report, drawn: list[Plot], html: str) -> None:
     assert report.search is not None
     seen = Page(html)
-    assert texts.found(report.search) in seen.text
+    assert texts.search_heading(report.search) in seen.text
     assert f"All {len(report.search.trials)} trials" in seen.text
     for trial in report.search.trials:
         assert sampled_text(trial.sampled) in seen.text
@@ -134,9 +137,10 @@ def test_clips_wait_to_be_played(html: str) -> None:
 def test_small_reports_have_no_empty_parts(one_objective: Report, nothing_scored: Report) -> None:
     for report in (one_objective, nothing_scored):
         seen = Page(to_html(report, list(plots(report)), []))
-        assert "The same clips" not in seen.text
-    assert "What the search found" not in seen.text
-    assert "Differences and curves" not in seen.text
+        assert "Clips" not in seen.headings
+    assert "Search" not in seen.headings
+    assert "Figures" not in seen.headings
+    assert seen.headings == ["Results", "Hypotheses", "Cost", "Notes"]
     assert texts.NOTHING in seen.text
     assert "2 of 14" in seen.text
 
@@ -145,7 +149,7 @@ def test_many_trials_are_cut_and_that_is_said(report: Report, monkeypatch: pytes
     assert report.search is not None
     monkeypatch.setattr(page, "MOST_TRIALS", 5)
     seen = Page(to_html(report, [], []))
-    assert "The first 5; report.json has them all." in seen.text
+    assert "The first 5 trials; report.json contains all of them." in seen.text
     assert sampled_text(report.search.trials[6].sampled) not in seen.text
 
 

@@ -156,7 +156,7 @@ def test_what_is_lost_is_counted_and_its_seed_left_out(planned: Planned) -> None
         "noise=removed seed 1 (infrastructure): OSError: no space",
         "noise=removed seed 2 (diverged): NonFiniteError: NaN at step 3",
     )
-    assert any("ran out of memory first" in note for note in report.notes)
+    assert any("1 of 22 cells ran out of memory and were repeated in smaller batches." in note for note in report.notes)
 
 
 def test_a_number_that_is_none_is_a_missing_one(planned: Planned) -> None:
@@ -177,7 +177,7 @@ def test_nothing_done_is_a_table_without_numbers(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 3")
     report = build(plan, {})
     assert all(row.missing == 3 and set(row.metrics.values()) == {Summary()} for row in report.rows)
-    assert "nothing is compared" in report.caption
+    assert "Nothing is compared" in report.caption
     assert report.search is None
 
 
@@ -186,7 +186,7 @@ def test_one_seed_has_differences_and_no_evidence(planned: Planned) -> None:
     found = build(plan, done(plan, noisy({}))).rows[1].metrics[FID]
     assert found.difference is not None
     assert (found.low, found.sd, found.p_value, found.correlation) == (None, None, 1.0, None)
-    assert verdict_words(found) == "no evidence with 1 seed"
+    assert verdict_words(found) == "inconclusive (1 seed)"
 
 
 # ------------------------------------------------------------------------------------------------------------ verdicts
@@ -196,7 +196,7 @@ def test_verdicts_follow_the_direction_and_context_has_none(planned: Planned) ->
     plan = planned(ARMS + "seeds: 8")
     report = build(plan, done(plan, noisy({"noise=removed": 2, "attention=removed": -2})))
     verdicts = {key: [verdict_words(row.metrics[key]) for row in report.rows] for key in (FLICKERING, MOTION, FID)}
-    nothing = "no evidence with 8 seeds"
+    nothing = "inconclusive (8 seeds)"
     assert verdicts == {
         FLICKERING: ["", "better", "worse", nothing],
         MOTION: ["", "higher", "lower", nothing],
@@ -209,14 +209,14 @@ def test_an_interval_without_zero_is_no_verdict(planned: Planned) -> None:
     found = build(plan, done(plan, noisy({"noise=removed": 2}))).rows[1].metrics[FLICKERING]
     assert found.low is not None
     assert found.low > 1
-    assert verdict_words(found) == "no evidence with 4 seeds"
+    assert verdict_words(found) == "inconclusive (4 seeds)"
 
 
 def test_a_margin_shows_equivalence(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 6\nmargins: {temporal_flickering: 0.4}")
     report = build(plan, done(plan, noisy({"noise=removed": 2})))
     assert [verdict_words(row.metrics[FLICKERING]) for row in report.rows[2:]] == ["equivalent within 0.4"] * 2
-    assert [verdict_words(row.metrics[FID]) for row in report.rows[2:]] == ["no evidence with 6 seeds"] * 2
+    assert [verdict_words(row.metrics[FID]) for row in report.rows[2:]] == ["inconclusive (6 seeds)"] * 2
     assert f"Equivalent within a margin ({FLICKERING} 0.4)" in report.caption
 
 
@@ -224,7 +224,10 @@ def test_equivalence_is_corrected_for_the_number_of_arms(planned: Planned) -> No
     # The difference has mean 0 and spread s: one-sided p at the margin is 0.03, below 0.05 and above 0.05 / 3.
     spread = float(np.std([-1, 1, -1, 1, -1, 1], ddof=1) / math.sqrt(6))
     margin = round(float(stats.t.isf(0.03, 5)) * spread, 6)
-    for text, verdict in (("arms: {x: {noise: removed}}\n", f"equivalent within {margin:g}"), (ARMS, "no evidence")):
+    for text, verdict in (
+        ("arms: {x: {noise: removed}}\n", f"equivalent within {margin:g}"),
+        (ARMS, "inconclusive (6 seeds)"),
+    ):
         plan = planned(f"{text}seeds: 6\nmargins: {{fid: {margin}}}")
         report = build(plan, done(plan, lambda cell: (-1.0) ** cell.seed * (cell.arm != "control")))
         assert verdict_words(report.rows[1].metrics[FID]).startswith(verdict)
@@ -240,13 +243,13 @@ def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
     low, middle, high = sorted(c for c in correlations if c is not None)
     for words in (
         "Means over 8 seeds of 2 clips x 3 frames, with 95% t intervals",
-        "paired by seed, with its 95% paired t interval, not corrected",
-        "two-sided sign-flip test over the seeds (exact up to 16 pairs, 100,000 seeded flips above)",
+        "paired by seed, with its 95% paired t interval, not corrected for the number of arms.",
+        "two-sided sign-flip test over the seeds (exact up to 16 pairs, 100,000 random sign patterns above)",
         "corrected after Holm over the arms of each metric",
-        "These seeds can reach p = 0.0078, corrected over 3 arms 0.023.",
+        "Smallest p that these seeds can reach: 0.0078; corrected over 3 arms: 0.023.",
         f"{FID} median {middle:.2f} ({low:.2f} to {high:.2f})",
         *(f"{metric.key}: {metric.words}." for metric in plan.metrics),
-        f"Results by code c0de, table by commit {commit()}.",
+        f"Results computed with code c0de; table written at commit {commit()}.",
     ):
         assert words in report.caption
     assert report.notes == plan.notes
@@ -256,14 +259,14 @@ def test_too_few_seeds_are_said(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 3")
     caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
     assert (
-        "reach p = 0.25, corrected over 3 arms 0.75: no arm can be significant at 0.05, and none is marked." in caption
+        "can reach: 0.25; corrected over 3 arms: 0.75. Too few seeds for any arm to be significant at 0.05." in caption
     )
 
 
 def test_seeds_that_are_too_few_for_so_many_arms_are_said(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 6")
     caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
-    assert "reach p = 0.031, corrected over 3 arms 0.094: no arm can be significant" in caption
+    assert "can reach: 0.031; corrected over 3 arms: 0.094. Too few seeds for any arm to be significant" in caption
 
 
 def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None:
@@ -273,8 +276,8 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
         if cell.seed > 3:
             records[cell.id].scores.pop(FID)
     caption = build(plan, records).caption
-    assert f"{FLICKERING}, {MOTION}: These seeds can reach p = 0.0078" in caption
-    assert f"{FID}: These seeds can reach p = 0.12, corrected over 3 arms 0.38: no arm" in caption
+    assert f"{FLICKERING}, {MOTION}: Smallest p that these seeds can reach: 0.0078" in caption
+    assert f"{FID}: Smallest p that these seeds can reach: 0.12; corrected over 3 arms: 0.38. Too few seeds" in caption
 
 
 def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:
@@ -285,12 +288,15 @@ def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) 
         records[cell.id] = replace(records[cell.id], code_hash="old")
     report = build(plan, records)
     assert [row.other_code for row in report.rows] == [0, 2, 0, 0]
-    assert "2 of 16 cells were done by other code than the newest, which may not compare." in report.notes
+    assert (
+        "2 of 16 cells were computed with other code than the newest result; they may not be comparable."
+        in report.notes
+    )
     newest = cell_of(plan, "noise=removed", 0)
     records[newest.id] = replace(records[newest.id], finished="2026-01-01T00:00:00+00:00")
     report = build(plan, records)
     assert [row.other_code for row in report.rows] == [4, 2, 4, 4]
-    assert "Results by code old" in report.caption
+    assert "Results computed with code old" in report.caption
 
 
 def test_what_was_scored_otherwise_than_the_control_is_left_out_and_said(planned: Planned) -> None:
@@ -303,8 +309,8 @@ def test_what_was_scored_otherwise_than_the_control_is_left_out_and_said(planned
     assert [rows[arm].metrics[FID].n for arm in ("control", "noise=removed", "attention=removed")] == [4, 2, 4]
     assert rows["noise=removed"].metrics[FLICKERING].n == 4
     assert sorted(report.values["noise=removed"][FID]) == [0, 3]
-    (note,) = [note for note in report.notes if note.startswith(f"{FID}: 2 values left out")]
-    assert "such values do not compare" in note
+    (note,) = [note for note in report.notes if note.startswith(f"{FID}: 2 values excluded")]
+    assert "not comparable with the control's" in note
     assert not any(FLICKERING in note for note in report.notes)
 
 

@@ -30,10 +30,10 @@ def test_a_search_is_shown_with_its_winners(report: Report, capsys: pytest.Captu
     assert report.search is not None
     print_terminal(report)
     printed = capsys.readouterr().out
-    assert texts.found(report.search) in printed
+    assert texts.search_heading(report.search) in printed
     for trial in report.search.pareto:
         assert sampled_text(trial.sampled) in printed
-    assert "on fresh seeds: clip_score/shapes_clip ↑" in printed
+    assert "Winners at fresh seeds: clip_score/shapes_clip ↑" in printed
     assert "noise=removed winner 1" in printed
 
 
@@ -61,7 +61,7 @@ def test_colours_follow_the_verdict(report: Report, monkeypatch: pytest.MonkeyPa
     console = Console(force_terminal=True, width=160, file=io.StringIO(), record=True, color_system="standard")
     monkeypatch.setattr(terminal, "Console", lambda: console)
     print_terminal(report)
-    lines = console.export_text(styles=True).partition("what was expected")[0].splitlines()
+    lines = console.export_text(styles=True).partition("Hypotheses")[0].splitlines()
     better = [line for line in lines if "better " in line]
     worse = [line for line in lines if "worse " in line]
     assert better

@@ -56,7 +56,7 @@ def test_marks_stand_only_after_the_correction(p: float | None, mark: str) -> No
 
 def test_a_verdict_without_evidence_is_no_finding() -> None:
     inconclusive = texts.entries([CONTROL, ARM], CLIP)[1]
-    assert (inconclusive.verdict, inconclusive.finding) == ("no evidence with 3 seeds", "")
+    assert (inconclusive.verdict, inconclusive.finding) == ("inconclusive (3 seeds)", "")
     equivalent = replace(ARM.metrics[CLIP], verdict=Verdict.EQUIVALENT, margin=0.5)
     assert texts.entries([CONTROL, row("arm", equivalent)], CLIP)[1].finding == "equivalent within 0.5"
 
@@ -64,7 +64,7 @@ def test_a_verdict_without_evidence_is_no_finding() -> None:
 def test_losses_are_named_and_the_whole_has_none() -> None:
     assert texts.marked(CONTROL) == "control"
     damaged = row("x", Summary(), failed=1, diverged=5, pruned=2, missing=3, other_code=4)
-    assert texts.marked(damaged) == "x (1 failed, 5 diverged, 2 pruned, 3 missing, 4 of other code)"
+    assert texts.marked(damaged) == "x (1 failed, 5 diverged, 2 pruned, 3 missing, 4 with other code)"
 
 
 def test_seeds_are_a_range_where_metrics_differ() -> None:
@@ -84,7 +84,7 @@ def test_heads_point_to_the_better_side_and_context_to_none(report: Report) -> N
     heads = [texts.head(metric) for metric in report.metrics]
     assert heads == [f"{CLIP} ↑", "temporal_consistency/shapes_clip ↑", "motion_magnitude/farneback", f"{FD} ↓"]
     assert [texts.aim(metric) for metric in report.metrics][1:] == [
-        "higher is better", "context, no goal", "lower is better"
+        "higher is better", "context only, no better side", "lower is better"
     ]  # fmt: skip
 
 
@@ -104,8 +104,8 @@ def test_a_search_lists_its_front_or_the_best_of_each_arm(report: Report, one_ob
     assert report.search is not None
     assert one_objective.search is not None
     done = 11 * len({trial.arm for trial in report.search.trials})  # of twelve in each arm one failed
-    assert texts.found(report.search) == f"Pareto front: {len(report.search.pareto)} of {done} finished trials"
-    assert texts.found(one_objective.search) == "Best trial of each arm, of 12 each"
+    assert texts.search_heading(report.search) == f"Pareto front: {len(report.search.pareto)} of {done} finished trials"
+    assert texts.search_heading(one_objective.search) == "Best trial of each arm (12 trials per arm)"
     trial = report.search.trials[3]
     assert trial.status == "failed"
     assert texts.objective_values(report.search, trial) == [texts.NOTHING] * 2

@@ -53,11 +53,11 @@ def test_effects_have_their_intervals_and_corrected_tests(crossed: Report) -> No
     control, noise, attention, both = (values[row.id] for row in crossed.rows)
     sums = [b - n - a + c for c, n, a, b in zip(control, noise, attention, both, strict=True)]
     interaction = crossed.contrasts[2].metrics[key]
-    assert interaction.found.difference == pytest.approx(sum(sums) / 5)
-    assert interaction.found.low < interaction.found.difference < interaction.found.high
-    assert interaction.p_corrected == interaction.found.p_value, "one interaction, nothing to correct"
+    assert interaction.effect.difference == pytest.approx(sum(sums) / 5)
+    assert interaction.effect.low < interaction.effect.difference < interaction.effect.high
+    assert interaction.p_corrected == interaction.effect.p_value, "one interaction, nothing to correct"
     first, second = (row.metrics[key] for row in crossed.contrasts[:2])
-    assert max(first.p_corrected, second.p_corrected) >= max(first.found.p_value, second.found.p_value)
+    assert max(first.p_corrected, second.p_corrected) >= max(first.effect.p_value, second.effect.p_value)
 
 
 def test_every_form_has_them(crossed: Report, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_every_form_has_them(crossed: Report, capsys: pytest.CaptureFixture[str]
     assert "-797 k (-22.3%)" in markdown
     latex = to_latex(crossed)
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") >= 3
-    assert "Interactions: what two changes do together" in latex
+    assert "Interactions: effect of two changes together" in latex
     assert "noise=removed x attention=removed & " in latex
     plain = json.loads(to_json(crossed))
     assert [one["kind"] for one in plain["contrasts"]] == ["effect", "effect", "interaction"]
@@ -76,11 +76,11 @@ def test_every_form_has_them(crossed: Report, capsys: pytest.CaptureFixture[str]
     assert "size" not in plain["arms"][3], "of that arm nothing was counted"
     assert "delta_flops" in to_csv(crossed).splitlines()[0]
     page = to_html(crossed, [], [])
-    assert "Interactions: what two changes do together" in page
+    assert "Interactions: effect of two changes together" in page
     assert "3.58 M" in page
     print_terminal(crossed)
     printed = capsys.readouterr().out
-    assert "what each arm is made of" in printed
+    assert "Model size" in printed
     assert "interactions: clip_score" in printed
     assert texts.SIZES[1] in printed
     latex = to_latex(crossed)

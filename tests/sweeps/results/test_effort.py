@@ -79,13 +79,13 @@ def test_an_arm_that_asks_for_more_training_is_remarked_and_one_that_got_more_is
     found = audit(planned, records, planned.study.all_seeds)
     assert found.problems == ()
     assert words(found.remarks) == (
-        "training.steps=40: 40 updates a cell, the control's have 20: this is what the arm changes",
+        "training.steps=40: 40 updates per cell, the control has 20 (the arm changes this)",
     )
     other = planned.cells[1]
     assert other.arm == "temporal_attention=removed"
     records = {key: replace(one, clips=5) if one.arm == other.arm else one for key, one in records.items()}
     assert words(audit(planned, records, planned.study.all_seeds).problems) == (
-        "temporal_attention=removed: 5 clips a cell, the control's have 3",
+        "temporal_attention=removed: 5 clips per cell, the control has 3",
     )
 
 
@@ -108,7 +108,7 @@ def test_trials_that_failed_in_one_arm_alone_are_a_problem(plan: Callable[..., P
     last = trials["control"][-1]
     one_failed = records | {last.cell_id: replace(last, status="failed", scores={})}
     (problem,) = audit(planned, one_failed, planned.study.all_seeds).problems
-    assert spent.in_words(problem) == "control: 3 of 4 trials came to something, and more of another arm (1 failed)"
+    assert spent.in_words(problem) == "control: 3 of 4 trials finished, more in another arm (1 failed)"
     others = {found[-1].cell_id: replace(found[-1], status="failed", scores={}) for found in trials.values()}
     assert audit(planned, records | others, planned.study.all_seeds).problems == (), "all arms lost as much"
 
@@ -119,11 +119,11 @@ def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(pl
     behind = trials_of(search, "control", records)
     some = {key: one for key, one in records.items() if one not in behind[1:]}
     (problem,) = audit(planned, some, planned.study.all_seeds).problems
-    assert spent.in_words(problem) == "control: 1 of 4 trials came to something, and more of another arm"
+    assert spent.in_words(problem) == "control: 1 of 4 trials finished, more in another arm"
     none = {key: one for key, one in records.items() if one not in behind}
     found = audit(planned, none, planned.study.all_seeds)
     assert found.problems == ()
-    assert "control: 0 of 4 trials came to something" in spent.in_words(found.remarks[0])
+    assert "control: 0 of 4 trials finished" in spent.in_words(found.remarks[0])
 
 
 def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:
@@ -149,8 +149,8 @@ def test_each_arm_at_its_own_best_is_set_against_the_control_at_its_own(plan: Ca
     assert tuned.difference == pytest.approx(4 - 10)
     (control, line) = texts.tuned_lines(report, "motion_magnitude/farneback")
     assert "training.lr" in control.settings
-    assert line.as_it_stands.difference == "+0.0000"
-    assert line.at_its_best.difference.startswith("-6.0")
+    assert line.at_control_settings.difference == "+0.0000"
+    assert line.at_best_settings.difference.startswith("-6.0")
 
 
 def test_where_effort_differs_the_report_says_so_first(plan: Callable[..., Plan]) -> None:
@@ -158,4 +158,4 @@ def test_where_effort_differs_the_report_says_so_first(plan: Callable[..., Plan]
     records = done(planned)
     records = {key: replace(one, clips=5) if one.arm != "control" else one for key, one in records.items()}
     report: Report = build(planned, records)
-    assert texts.remarks(report)[0].startswith("EFFORT DIFFERS: temporal_attention=removed")
+    assert texts.remarks(report)[0].startswith("UNEQUAL EFFORT: temporal_attention=removed")

@@ -76,7 +76,11 @@ def test_the_index_can_be_lost_cut_or_stale(ledger: Ledger, damage: str) -> None
 
 def test_an_index_that_is_cut_or_behind_is_written_anew(ledger: Ledger) -> None:
     before = ledger.records()
-    for damage, said in (("cut", "cut in 1 lines"), ("lost", "behind its cells"), ("stranger", "behind its cells")):
+    for damage, said in (
+        ("cut", "had 1 unreadable lines"),
+        ("lost", "was out of date"),
+        ("stranger", "was out of date"),
+    ):
         text = ledger.index.read_text()
         if damage == "cut":
             ledger.index.write_text(text[:-40])
@@ -105,8 +109,8 @@ def test_recovery_is_thorough_and_loses_nothing(ledger: Ledger) -> None:
     (ledger.folder / ".lock").write_text("")
     (ledger.folder / "notes.txt").write_text("a person's")
     said = " / ".join(ledger.recover())
-    assert "removed 2 unfinished files" in said
-    assert "its cell runs again" in said
+    assert "removed 2 temporary files of an interrupted run" in said
+    assert "the cell is rerun" in said
     assert ledger.records() == before
     assert sorted(path.name for path in half.iterdir()) == ["clips.npz", UNREADABLE]
     assert (half / UNREADABLE).read_text() == '{"cell_id": "0123'

@@ -1,4 +1,4 @@
-"""What a reviewer asks of a difference, against scipy and by simulation."""
+"""Robustness of a difference, against scipy and by simulation."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sweeps.statistics.paired import paired_difference
 from sweeps.statistics.power import seeds_for
 
 
-def looked_at(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
+def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
     return _examined("arm", "m", by_seed, p_value, p_corrected, num_arms)
@@ -24,7 +24,7 @@ def looked_at(differences: Sequence[float], p_corrected: float = 0.01, num_arms:
 
 def test_other_tests_are_scipys() -> None:
     differences = [0.5, 0.7, -0.1, 0.9, 0.3, 0.6, 0.2, 0.8]
-    one = looked_at(differences)
+    one = examined(differences)
     assert one.p_t == pytest.approx(stats.ttest_rel(differences, [0.0] * 8).pvalue)
     assert one.p_wilcoxon == pytest.approx(stats.wilcoxon(differences).pvalue)
     assert one.p_value == pytest.approx(
@@ -33,27 +33,28 @@ def test_other_tests_are_scipys() -> None:
 
 
 def test_one_seed_that_decides_is_named() -> None:
-    stable = looked_at([1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 0.98])
+    stable = examined([1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 0.98])
     assert (stable.excludes_zero, stable.without_any) == (True, True)
-    assert robustness_words(stable) == "stands: without any one seed, and by each test"
+    assert robustness_words(stable) == "robust: no single seed decides, and all three tests agree"
     differences = [0.30, 0.02, 0.28, 0.01, 0.30, 0.29]
-    hanging = looked_at(differences)
+    hanging = examined(differences)
     assert hanging.excludes_zero
     assert hanging.without_any is False
     lows = [stats.ttest_1samp(np.delete(differences, k), 0.0).confidence_interval(0.95).low for k in range(6)]
     assert min(lows) < 0
     assert hanging.seed == 10 + int(np.argmin(lows))
-    assert robustness_words(hanging) == f"hangs on one seed (worst without seed {hanging.seed})"
+    assert robustness_words(hanging) == f"depends on a single seed ({hanging.seed})"
 
 
 def test_what_is_not_shown_says_how_many_seeds_would() -> None:
-    few = looked_at([1.0, 1.1, 0.9, 1.0], p_corrected=0.38, num_arms=3)
-    assert robustness_words(few).startswith(
-        "the interval excludes zero, but 4 seeds cannot make the test say so: about 7 seeds"
+    few = examined([1.0, 1.1, 0.9, 1.0], p_corrected=0.38, num_arms=3)
+    assert robustness_words(few) == (
+        "The interval excludes zero, but 4 seeds are too few for the test (smallest p 0.12). "
+        "About 7 seeds would detect a difference of this size (80 % power)"
     )
-    nothing = looked_at([0.1, -0.1, 0.1, -0.1], p_corrected=1.0)
+    nothing = examined([0.1, -0.1, 0.1, -0.1], p_corrected=1.0)
     assert nothing.seeds_needed is None
-    assert robustness_words(nothing) == "not shown; if it is what it seems, more than 1,000 seeds would show it"
+    assert robustness_words(nothing) == "Inconclusive. 4 seeds are too few for the test (smallest p 0.12)"
 
 
 @pytest.mark.parametrize(("effect", "num_arms"), [(1.0, 1), (0.7, 4), (2.0, 6)])
@@ -73,8 +74,8 @@ def test_so_many_seeds_have_the_power_that_is_said(effect: float, num_arms: int)
 
 
 def test_differences_that_are_all_equal_break_nothing() -> None:
-    assert looked_at([0.0, 0.0, 0.0]).p_wilcoxon == 1.0
-    same = looked_at([0.5, 0.5, 0.5])
+    assert examined([0.0, 0.0, 0.0]).p_wilcoxon == 1.0
+    same = examined([0.5, 0.5, 0.5])
     assert same.p_t == 0.0
     assert same.excludes_zero
 
@@ -85,5 +86,5 @@ def test_page_and_json_have_them(report: Report) -> None:
     assert all(one.metric != "motion_magnitude/farneback" for one in found), "it gives context and no claim"
     assert len(json.loads(to_json(report))["robustness"]) == len(found) > 0
     page = to_html(report, [], [])
-    assert "Would it stand?" in page
+    assert '<h2 id="robustness">Robustness</h2>' in page
     assert robustness_words(found[0]) in page

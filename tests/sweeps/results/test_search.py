@@ -78,7 +78,7 @@ def test_trials_are_listed_and_in_no_row(planned: Planned) -> None:
     assert found.trials[3].sampled == {"attention.mu": 0.6}
     assert found.trials[3].values == {FLICKERING: 0.6, MOTION: 10.6, FID: -0.6}
     assert "control: 4 of 4 trials, 1 failed." in report.search_notes
-    assert any("none is shown to be better" in note for note in report.search_notes)
+    assert any("none is shown to be better than the control" in note for note in report.search_notes)
 
 
 def test_trials_of_another_search_do_not_count(planned: Planned) -> None:
@@ -114,8 +114,8 @@ def test_trials_of_other_code_are_said(planned: Planned) -> None:
     records = searched(plan, mu)
     first = next(iter(records))
     records[first] = replace(records[first], code_hash="old", finished="2024-01-01T00:00:00+00:00")
-    other = "1 of 8 trials and confirmations were done by other code than the newest, which may not compare."
-    assert other in build(plan, records).search_notes
+    other = "1 of 8 trials and confirmations were computed with other code than the newest result; they may not be"
+    assert f"{other} comparable." in build(plan, records).search_notes
 
 
 def test_several_objectives_have_one_front_over_all_arms(planned: Planned) -> None:
@@ -182,7 +182,10 @@ def test_winners_are_compared_with_the_control_as_it_stands(planned: Planned) ->
     found = tuned.metrics[FLICKERING]
     assert (found.difference, found.p_value, found.p_corrected) == (expected.difference, 2 / 2**7, 4 / 2**7)
     assert (found.verdict, other.metrics[FLICKERING].verdict) == (Verdict.BETTER, Verdict.INCONCLUSIVE)
-    assert "Winners on 7 fresh seeds, against the control as it stands on the same." in report.search_notes
-    assert any("corrected over 2 arms 0.031" in note for note in report.search_notes)
+    assert (
+        "Winners were repeated at 7 fresh seeds and compared with the untuned control at the same seeds."
+        in report.search_notes
+    )
+    assert any("corrected over 2 arms: 0.031" in note for note in report.search_notes)
     assert report.errors == (f"noise=removed winner 1 seed {lost.seed}: no luck",)
     assert all(row.metrics[FLICKERING].n == 2 for row in report.rows)  # the plan's own seeds, and no others

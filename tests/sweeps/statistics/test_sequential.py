@@ -193,8 +193,8 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
     report = build(plan, done)
     assert {row.metrics[plan.metrics[0].key].verdict for row in report.rows[1:]} == {"better"}
     assert {row.missing for row in report.rows} == {0}
-    assert "every arm was decided after 9" in report.caption
-    assert "widened for the looks" in report.caption
+    assert "Ended after 9 seeds: every arm was decided." in report.caption
+    assert "widened for the repeated looks" in report.caption
 
 
 def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
@@ -202,7 +202,7 @@ def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
     records = simulated(plan, 0, np.random.default_rng(2))
     assert len(run(plan, records, Queue(plan, {}))) == len(plan.cells)
     assert (stage_of(plan, records).decided, stage_of(plan, records).over) == (False, True)
-    assert "these were all after 16" in build(plan, records).caption
+    assert "Ended after 16 seeds: the maximum." in build(plan, records).caption
 
 
 def test_an_arm_within_its_margin_is_decided_too(planned: Planned) -> None:
@@ -257,7 +257,7 @@ def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> No
     stage = stage_of(plan, records)
     assert len(stage.seeds) == 7
     (effect,) = [row for row in build(plan, records).contrasts if row.kind == "effect"]
-    found = effect.metrics[plan.metrics[0].key].found
+    found = effect.metrics[plan.metrics[0].key].effect
     assert found.n == 7
     assert found.p_value == pytest.approx(2**-6 / 0.32, abs=1e-8)
 
@@ -266,15 +266,16 @@ def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     plan = planned()
     assert "seeds: looked at after 9 and 12, and over where clip_score" in plan.notes[-1]
     (first,) = reach_lines(reach(plan, {}))
-    assert first.startswith("16 seeds can reach p = 5.3e-05, corrected over 4 arms 0.00021")
+    assert first.startswith("smallest p with 16 seeds: 5.3e-05; corrected over 4 arms: 0.00021")
     records = simulated(plan, 0, np.random.default_rng(0))
     some = {cell.id: records[cell.id] for cell in plan.cells[:40]}
     *_, last = reach_lines(reach(plan, some))
     assert last.startswith("clip_score/")
-    assert "found with a chance of 80 %" in last
+    assert ": detects differences of " in last
+    assert "80 % power" in last
     few = planned(most=8)
     assert "too few for a look on the way" in few.notes[-1]
-    assert reach_lines(reach(few, {}))[0].startswith("8 seeds can reach p = 0.0078, corrected over 4 arms 0.031")
+    assert reach_lines(reach(few, {}))[0].startswith("smallest p with 8 seeds: 0.0078; corrected over 4 arms: 0.031")
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def test_an_effect_of_two_arms_is_their_paired_difference() -> None:
     values = {"control": {"m": {0: 1.0, 1: 2.0, 2: 4.0, 3: 4.5}}, "arm": {"m": {0: 1.5, 1: 2.1, 2: 4.4, 5: 9.0}}}
     (row,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], values, ["m"], WHOLE)
     expected = paired_difference([1.5, 2.1, 4.4], [1.0, 2.0, 4.0])
-    assert row.metrics["m"].found == expected
+    assert row.metrics["m"].effect == expected
     assert row.metrics["m"].p_corrected == expected.p_value
     nowhere: dict[str, dict[str, dict[int, float]]] = {"arm": {"m": {}}, "control": {"m": {}}}
     (nothing,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], nowhere, ["m"], WHOLE)
@@ -205,12 +205,12 @@ def test_intervals_of_drawn_orders_cover_what_all_orders_would_give(noise: float
             named(one): {"m": {s: own + noise * float(rng.normal()) for s in range(4)}} for one, own in worth.items()
         }
         for row in estimate(contrasts, values, ["m"], WHOLE):
-            found = row.metrics["m"].found
+            found = row.metrics["m"].effect
             inside += found.low <= truth[row.name] <= found.high
             number += 1
             assert (found.p_value <= 0.05) <= (found.low > 0 or found.high < 0), "p and interval agree"
         for row in estimate([replace(one, draws=()) for one in contrasts], values, ["m"], WHOLE):
-            found = row.metrics["m"].found
+            found = row.metrics["m"].effect
             narrow += found.low <= truth[row.name] <= found.high
     assert inside / number > 0.92
     assert narrow / number < 0.7
@@ -244,8 +244,8 @@ def test_more_parts_than_six_are_added_in_drawn_orders_and_the_table_says_so(pla
 """
     plan = planned("design: shapley\n" + TWO + more)
     assert [len(contrast.draws) for contrast in plan.contrasts] == [8] * 7
-    assert "Shapley values are means over 16 drawn orders" in build(plan, {}).caption
-    assert "drawn orders" not in build(planned("design: shapley\n" + TWO), {}).caption
+    assert "Shapley values are means over 16 random orders" in build(plan, {}).caption
+    assert "random orders" not in build(planned("design: shapley\n" + TWO), {}).caption
 
 
 def test_arms_that_fall_together_are_one_arm_with_both_weights(planned: Callable[[str], Plan]) -> None:

@@ -121,10 +121,10 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _breakable(name: str) -> "Markup":
-    """Mark where a browser may break a name: after ``+``, ``=`` and ``,``, so that no word is split."""
+    """Mark where a browser may break a name: after ``+ = , _``, so that no word is split."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(re.split(r"(?<=[+=,])", name))
+    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])", name))
 
 
 def _conclusion(examined: Robustness) -> str:

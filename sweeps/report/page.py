@@ -1,9 +1,11 @@
 """The report as one self-contained HTML page, readable without network and scripts."""
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps.report import spent, texts
 from sweeps.report.clips import Film, scenes
@@ -14,6 +16,9 @@ from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
 from trainables.metrics import MetricKey
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 FOLDER = Path(__file__).parent
 MOST_TRIALS = 1000
@@ -50,13 +55,14 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "breakable": _breakable,
         "data": _data,
         "number": _number,
         "p": texts.p_text,
         "sampled": sampled_text,
         "typeset": texts.typeset,
         "verdict": verdict_words,
-        "robustness": robustness_words,
+        "robustness": _conclusion,
     }
     shown, thinned = scenes(report, films)
     search = report.search
@@ -112,6 +118,19 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     cells = len(report.rows) * len(report.stage.seeds)
     unfinished = sum(row.failed + row.lost + row.diverged + row.pruned + row.missing for row in report.rows)
     yield "cells done", f"{cells - unfinished} of {cells}"
+
+
+def _breakable(name: str) -> "Markup":
+    """Mark where a browser may break a name: after ``+ = , _``, so that no word is split."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])", name))
+
+
+def _conclusion(examined: Robustness) -> str:
+    """Word the robustness of a difference as a sentence of its own."""
+    words = robustness_words(examined)
+    return words[0].upper() + words[1:]
 
 
 def _data(content: bytes, kind: str) -> str:

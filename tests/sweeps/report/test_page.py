@@ -15,7 +15,7 @@ from sweeps.results.comparison import ArmRow
 from sweeps.results.ledger import Ledger
 from sweeps.study.words import sampled_text
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 
 
 class Page(HTMLParser):
@@ -27,11 +27,13 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.headings: list[str] = []
         self._open: list[str] = []
+        self._is_broken = False
         self.feed(html)
         self.close()
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._is_broken = tag == "wbr"
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in VOID:
             self._open.append(tag)
@@ -44,7 +46,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1] not in ("style", "script"):
-            self.words.append(data)
+            before = self.words.pop() if self._is_broken else ""  # a place where a name may break is no space
+            self.words.append(before + data)
         if self._open and self._open[-1] == "h2":
             self.headings.append(data)
 
@@ -132,6 +135,13 @@ def test_clips_wait_to_be_played(html: str) -> None:
     for video in Page(html).all("video"):
         assert {"controls", "loop", "muted"} <= video.keys()
         assert "autoplay" not in video
+
+
+def test_long_names_break_between_their_words(report: Report) -> None:
+    name = "temporal_attention=removed+text_decomposer=removed+<a,b>"
+    html = to_html(replace(report, rows=(report.rows[0], replace(report.rows[1], id=name))), [], [])
+    assert "temporal_<wbr>attention=<wbr>removed+<wbr>text_<wbr>decomposer=<wbr>removed+<wbr>&lt;a,<wbr>b&gt;" in html
+    assert name in Page(html).text
 
 
 def test_small_reports_have_no_empty_parts(one_objective: Report, nothing_scored: Report) -> None:

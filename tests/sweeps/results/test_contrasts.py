@@ -81,7 +81,7 @@ def test_every_form_has_them(crossed: Report, capsys: pytest.CaptureFixture[str]
     print_terminal(crossed)
     printed = capsys.readouterr().out
     assert "Model size" in printed
-    assert "interactions: clip_score" in printed
+    assert "Interactions: clip_score" in printed
     assert texts.SIZES[1] in printed
     latex = to_latex(crossed)
     assert r"$-$797 k ($-$22.3\%)" in latex

@@ -272,3 +272,13 @@ def test_the_schema_is_a_schema() -> None:
     result = runner.invoke(app, ["schema"])
     assert result.exit_code == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(result.stdout))
+
+
+def test_parts_of_a_base_that_does_not_fit_counts_its_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    result = runner.invoke(app, ["parts", "zs2", "--base", "stable-video-diffusion-img2vid-xt", "--json"])
+    assert result.exit_code == 0
+    assert "another family" in result.stderr
+    found = json.loads(result.stdout)
+    assert not found["fits"]
+    assert found["parameters"]["unet"] == 1_524_623_082
+    assert found["parameters"]["noise"] is None

@@ -72,10 +72,8 @@ class ShapesData(ClipLayout):
         name = f"shapes{WORLD}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
-            clips, _ = read_dataset(
-                write_dataset(folder / name, self.references, self.split, **size._asdict()), size.frames
-            )
-            return clips if len(numbers) == len(clips) and list(numbers) == [*range(len(clips))] else clips[[*numbers]]
+            rendered = write_dataset(folder / name, self.references, self.split, **size._asdict())
+            return read_dataset(rendered, size.frames, numbers)[0]
 
         return self._scenes(self.split, self.references, read)
 
@@ -205,9 +203,11 @@ def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_ou
     from trainables.data.annotations import READERS, AnnotationError
     from trainables.data.further import with_further_texts
 
-    entries = READERS[layout](folder, split, held_out)
+    read = READERS[layout]
+    entries: Sequence[Entry] = read(folder, split, held_out)
     if layout != "captions":  # its own file has them
-        entries = with_further_texts(entries, folder)
+        other: Literal["train", "test"] = "train" if split == "test" else "test"
+        entries = with_further_texts(entries, folder, lambda: read(folder, other, held_out))
     if len(entries) < 2:
         raise AnnotationError([f"{folder}: {len(entries)} clips in split {split} -> at least 2"])
     return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())

@@ -16,7 +16,7 @@ Split = Literal["train", "test"]
 
 SHOWN_PROBLEMS = 20
 CAPTIONS = ("path", "text", "category")
-"""Columns of a captions file; others are further texts."""
+"""Columns of a captions file that are no further texts."""
 VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
 
 
@@ -172,7 +172,7 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
 def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, perhaps category.
 
-    All other columns are further texts of the clip.
+    All other columns that have a name, or keys with strings, are further texts; every clip has each of them.
 
     Args:
         root: The folder, or the captions file itself.
@@ -180,7 +180,7 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         held_out: Share of the test side.
 
     Raises:
-        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or twice.
+        AnnotationError: No such file, a missing column, not UTF-8, lines that lack a text or the path, or twice.
     """
     files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
     listing = next((file for file in files if file.is_file()), None)
@@ -188,17 +188,10 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         raise AnnotationError([f"{root}: neither captions.csv nor captions.jsonl there -> path,text[,category]"])
     problems: list[str] = []
     rows = json_rows if listing.suffix == ".jsonl" else csv_rows
-    found = [row for _, row in rows(listing, ("path", "text"), problems)]
-    names = [name for name in dict.fromkeys(key for row in found for key in row) if name not in CAPTIONS]
+    numbered = list(rows(listing, ("path", "text"), problems))
     entries = [
-        Entry(
-            listing.parent / row["path"],
-            row["text"],
-            row.get("category", ""),
-            group=row["path"],
-            further={name: row.get(name, "") for name in names},
-        )
-        for row in found
+        Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"], further=further)
+        for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS, listing, problems), strict=True)
     ]
     _demand_sound(entries, problems, listing)
     return of_split(entries, split, held_out)
@@ -299,7 +292,23 @@ def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
         if not isinstance(row, dict) or not all(isinstance(row.get(column), str) and row[column] for column in columns):
             problems.append(f"{file}:{number}: not a map with {' and '.join(columns)}")
         else:
-            yield number, {key: str(value) for key, value in row.items() if value is not None}
+            kept = {key: value for key, value in row.items() if isinstance(value, str) or key in CAPTIONS}
+            yield number, {key: str(value) for key, value in kept.items() if value is not None}
+
+
+def further_texts(
+    rows: Iterable[tuple[int, Mapping[str, str]]], others: Sequence[str], file: Path, problems: list[str]
+) -> list[dict[str, str]]:
+    """The further texts of each line: those in every named column that is not one of ``others``.
+
+    A line that lacks one of them is added to ``problems``.
+    """
+    rows = list(rows)
+    names = [name for name in dict.fromkeys(key for _, row in rows for key in row) if name and name not in others]
+    for line, row in rows:
+        if lacking := [name for name in names if not row.get(name, "").strip()]:
+            problems.append(f"{file}:{line}: no {', '.join(lacking)} -> a text in every line, or no such column")
+    return [{name: row.get(name, "") for name in names} for _, row in rows]
 
 
 def _demand_sound(entries: Sequence[Entry], problems: list[str], listing: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -172,8 +173,15 @@ def write_dataset(
     return folder
 
 
-def read_dataset(folder: Path, frames: int = 8) -> tuple[NDArray[np.uint8], list[str]]:
+def read_dataset(
+    folder: Path, frames: int = 8, numbers: Sequence[int] | None = None
+) -> tuple[NDArray[np.uint8], list[str]]:
     """Decoded clips and captions of a folder that ``write_dataset`` filled.
+
+    Args:
+        folder: Where the clips are.
+        frames: To read of each, from its first.
+        numbers: Which clips; all by default.
 
     Shape:
         clips (n f h w 3).
@@ -186,4 +194,5 @@ def read_dataset(folder: Path, frames: int = 8) -> tuple[NDArray[np.uint8], list
         raise ClipError(f"{listing}: no captions file there; delete {folder} and it is written anew")
     with listing.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    rows = rows if numbers is None else [rows[number] for number in numbers]
     return np.stack([read_clip(folder / row["clip"], frames) for row in rows]), [row["caption"] for row in rows]

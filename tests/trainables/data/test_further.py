@@ -1,18 +1,30 @@
 """Further texts of clips are found beside the annotations; what is wrong with them is said all together."""
 
 import csv
-import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainables.data.annotations import AnnotationError, Entry, read_bridge, read_captions, read_epic, read_ucf101
+from trainables.data import ClipsData
+from trainables.data.annotations import (
+    CAPTIONS,
+    AnnotationError,
+    Entry,
+    read_bridge,
+    read_captions,
+    read_epic,
+    read_ucf101,
+)
 from trainables.data.further import with_further_texts
+from trainables.data.layout import Size
 
 ENTRIES = [Entry(Path(f"{name}.webm"), "moves", key=name) for name in ("11", "12")]
+OTHER = [Entry(Path("13.webm"), "moves", key="13")]
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8).filter(lambda name: name != "clip")
 TEXTS = st.text(st.characters(categories=("L", "N", "P", "Zs")), min_size=1).map(str.strip).filter(bool)
 
@@ -23,50 +35,113 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
+def write(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    if file.suffix == ".jsonl":
+        put(file, "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+        return
+    with file.open("w", encoding="utf-8", newline="") as content:
+        writer = csv.DictWriter(content, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def with_texts(root: Path, entries: Sequence[Entry] = ENTRIES, other: Sequence[Entry] = OTHER) -> list[dict[str, str]]:
+    return [dict(entry.further) for entry in with_further_texts(entries, root, lambda: other)]
+
+
+def problems(root: Path, entries: Sequence[Entry] = ENTRIES) -> list[str]:
+    with pytest.raises(AnnotationError) as caught:
+        with_texts(root, entries)
+    return [line.removeprefix(f"{root}/") for line in str(caught.value).splitlines()]
+
+
 def test_without_a_file_clips_are_as_they_are(tmp_path: Path) -> None:
-    assert with_further_texts(ENTRIES, tmp_path) == ENTRIES
+    assert with_further_texts(ENTRIES, tmp_path, lambda: pytest.fail("nothing is asked of the other side")) == ENTRIES
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(columns=st.lists(NAMES, min_size=1, max_size=3, unique=True), texts=st.lists(TEXTS, min_size=6, max_size=6))
+@given(columns=st.lists(NAMES, min_size=1, max_size=3, unique=True), texts=st.lists(TEXTS, min_size=9, max_size=9))
 def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts: list[str], tmp_path: Path) -> None:
-    further = [dict(zip(columns, texts[3 * k :], strict=False)) for k in range(2)]
-    rows = [{"clip": entry.key, **row} for entry, row in zip(ENTRIES, further, strict=True)]
-    if ending == "csv":
-        content = io.StringIO()
-        writer = csv.DictWriter(content, ["clip", *columns])
-        writer.writeheader()
-        writer.writerows(rows)
-        put(tmp_path / "texts.csv", content.getvalue())
-    else:
-        put(tmp_path / "texts.jsonl", "\n".join(map(json.dumps, rows)))
-    assert [dict(entry.further) for entry in with_further_texts(ENTRIES, tmp_path)] == further
-    for file in tmp_path.glob("texts.*"):
-        file.unlink()
+    further = [dict(zip(columns, texts[3 * k :], strict=False)) for k in range(3)]
+    rows = [{"clip": entry.key, **row} for entry, row in zip([*ENTRIES, *OTHER], further, strict=True)]
+    write(tmp_path / f"texts.{ending}", rows)
+    assert with_texts(tmp_path) == further[:2], "the file holds both sides of the split"
+    assert with_texts(tmp_path, ENTRIES[::-1]) == further[1::-1], "by name, not by place"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("", ["texts.csv:1: no column clip -> clip"]),
         ("id,state\n11,up\n", ["texts.csv:1: no column clip -> clip"]),
         ("clip\n11\n12\n", ["texts.csv:1: no column beside clip -> one for each further text"]),
-        ("clip,state\n11,up\n", ["texts.csv: no line for clip 12"]),
-        ("clip,state\n11,up\n11,up\n12,down\n", ["texts.csv:3: 11 is there twice -> once"]),
-        ("clip,state\n11,\n12, \n", ["texts.csv:2: 11 has no state", "texts.csv:3: 12 has no state"]),
+        (",clip\n0,11\n1,12\n", ["texts.csv:1: no column beside clip -> one for each further text"]),
+        ("clip,state\n11,up\n", ["texts.csv: no line for 12 -> one for each annotated clip"]),
+        (
+            "clip,state\n11,up\n11,up\n12,down\n",
+            ["texts.csv:3: clip 11 is in line 2 already -> once"],
+        ),
+        (
+            "clip,state,goal\n11,,\n12, ,x\n13,a\n",
+            [
+                "texts.csv:2: no state, goal -> a text in every line, or no such column",
+                "texts.csv:3: no state -> a text in every line, or no such column",
+                "texts.csv:4: no goal -> a text in every line, or no such column",
+            ],
+        ),
+        (
+            "clip,state\n11,up\n12,up\n14,up\n",
+            ["texts.csv:4: clip 14 is not in the annotations -> one of theirs"],
+        ),
+        (
+            "clip,state\n14,up\n,up\n11,\n11,up\n",
+            [
+                "texts.csv:3: no clip",
+                "texts.csv:4: no state -> a text in every line, or no such column",
+                "texts.csv:2: clip 14 is not in the annotations -> one of theirs",
+                "texts.csv:5: clip 11 is in line 4 already -> once",
+                "texts.csv: no line for 12 -> one for each annotated clip",
+            ],
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(content: str, said: list[str], tmp_path: Path) -> None:
     put(tmp_path / "texts.csv", content)
-    with pytest.raises(AnnotationError) as caught:
-        with_further_texts(ENTRIES, tmp_path)
-    assert [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()] == said
+    assert problems(tmp_path) == said
+
+
+def test_what_is_wrong_with_lines_of_json(tmp_path: Path) -> None:
+    lines = ['{"clip": "11", "state": "up"}', "{", '{"state": "x"}', '{"clip": "12", "state": "up", "goal": "on"}']
+    put(tmp_path / "texts.jsonl", "\n".join(lines))
+    assert [line.split(":")[1] for line in problems(tmp_path)] == ["2", "3", "1"], "line 1 has no goal"
+    put(tmp_path / "texts.jsonl", '{"clip": "11", "state": "up", "frames": 8}\n{"clip": "12", "state": "up"}')
+    assert with_texts(tmp_path) == [{"state": "up"}] * 2, "a number is no text"
 
 
 def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_bytes(b"clip,state\n11,\xff\n")
-    with pytest.raises(AnnotationError, match="not UTF-8 at byte 14"):
-        with_further_texts(ENTRIES, tmp_path)
+    assert problems(tmp_path) == ["texts.csv: not UTF-8 at byte 14 -> save it as UTF-8"]
+
+
+def test_clips_without_a_line_are_named_up_to_twenty(tmp_path: Path) -> None:
+    put(tmp_path / "texts.csv", "clip,state\n11,up\n")
+    (said,) = problems(tmp_path, [Entry(Path(f"{k}.webm"), "moves", key=f"{k}") for k in range(11, 36)])
+    assert (
+        said == f"texts.csv: no line for {', '.join(map(str, range(12, 32)))} and 4 more -> one for each annotated clip"
+    )
+
+
+def test_where_the_other_side_cannot_be_read_its_clips_are_not_told_from_unknown_ones(tmp_path: Path) -> None:
+    put(tmp_path / "labels/validation.json", json.dumps([{"id": k, "label": f"text {k}"} for k in ("1", "2")]))
+    put(tmp_path / "texts.csv", "clip,state\n1,up\n2,down\n3,left\n")
+    data = ClipsData(layout="ssv2", path=str(tmp_path))
+    assert sorted(entry.further["state"] for entry in data.entries()) == ["down", "up"]
+    put(tmp_path / "labels/train.json", json.dumps([{"id": k, "label": f"text {k}"} for k in ("3", "4")]))
+    assert len(ClipsData(layout="ssv2", path=f"{tmp_path}/.").entries()) == 2, "3 is on the other side"
+    put(tmp_path / "labels/train.json", json.dumps([{"id": k, "label": f"text {k}"} for k in ("4", "5")]))
+    with pytest.raises(AnnotationError, match=r"texts\.csv:4: clip 3 is not in the annotations"):
+        ClipsData(layout="ssv2", path=str(tmp_path / "labels" / "..")).entries()
 
 
 def test_each_layout_has_its_name_for_a_clip(tmp_path: Path) -> None:
@@ -83,14 +158,60 @@ def test_each_layout_has_its_name_for_a_clip(tmp_path: Path) -> None:
     assert keys == ["raw/traj0", "v_Archery_g01_c02", "P01_01:8"]
 
 
-@pytest.mark.parametrize("name", ["captions.csv", "captions.jsonl"])
-def test_of_captions_every_other_column_is_a_further_text(name: str, tmp_path: Path) -> None:
-    rows = [{"path": f"{k}.mp4", "text": f"clip {k}", "category": "a", "state": f"up {k}"} for k in range(2)]
-    if name.endswith("csv"):
-        lines = ["path,text,category,state", *(",".join(row.values()) for row in rows)]
-    else:
-        lines = [json.dumps(row) for row in rows]
-    put(tmp_path / name, "\n".join(lines))
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    columns=st.lists(NAMES.filter(lambda name: name not in CAPTIONS), max_size=3, unique=True),
+    texts=st.lists(TEXTS, min_size=12, max_size=12),
+)
+def test_of_captions_every_other_column_is_a_further_text(
+    ending: str, columns: list[str], texts: list[str], tmp_path: Path
+) -> None:
+    further = [dict(zip(columns, texts[4 * k :], strict=False)) for k in range(3)]
+    rows = [{"path": f"{k}.mp4", "text": texts[4 * k + 3], "category": "a", **further[k]} for k in range(3)]
+    write(tmp_path / f"captions.{ending}", rows)
     entries = [entry for side in ("train", "test") for entry in read_captions(tmp_path, side, 0.5)]
+    assert {entry.path.name: entry.text for entry in entries} == {row["path"]: row["text"] for row in rows}
     found = {entry.path.name: dict(entry.further) for entry in entries}
-    assert found == {f"{k}.mp4": {"state": f"up {k}"} for k in range(2)}
+    assert found == {f"{k}.mp4": further[k] for k in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("captions.csv", "path,text,state\na.mp4,a,\nb.mp4,b,up\n,c,up\n", ["4: no path", "2: no state"]),
+        ("captions.jsonl", '{"path": "a.mp4", "text": "a", "state": null}\n{"path": "b.mp4", "text": "b"}', []),
+        (
+            "captions.jsonl",
+            '{"path": "a.mp4", "text": "a"}\n{"path": "b.mp4", "text": "b", "state": "up"}',
+            ["1: no state"],
+        ),
+    ],
+)
+def test_captions_that_lack_a_further_text(name: str, content: str, said: list[str], tmp_path: Path) -> None:
+    put(tmp_path / name, content)
+    try:
+        assert all(not entry.further for entry in read_captions(tmp_path, "train", 0.5))
+        found: list[str] = []
+    except AnnotationError as error:
+        found = [line.removeprefix(f"{tmp_path / name}:").split(" ->")[0] for line in str(error).splitlines()]
+    assert found == said
+
+
+def test_a_set_of_clips_has_its_further_texts_in_the_order_of_its_texts(
+    write_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    lines = ["path,text,before,after"]
+    for k in range(12):
+        write_video(tmp_path / "data" / f"{k}.mp4", 4)
+        lines.append(f"{k}.mp4,text {k},before {k},after {k}")
+    put(tmp_path / "data" / "captions.csv", "\n".join(lines))
+    data = ClipsData(layout="captions", path=str(tmp_path / "data"), held_out=0.5)
+    for clips in (
+        data.reference_clips(Size(2, 16, 24), tmp_path),
+        data.training_clips(Size(2, 16, 24), None, tmp_path),
+    ):
+        for some in (clips, clips.take([1, 0, 1])):
+            assert some.further == {
+                name: [text.replace("text", name) for text in some.texts] for name in ("before", "after")
+            }

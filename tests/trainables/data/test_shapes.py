@@ -109,6 +109,14 @@ def test_a_larger_canvas_shows_the_same(tmp_path: Path) -> None:
     assert np.abs(large.reshape(2, 32, 2, 32, 2, 3).mean(axis=(2, 4)) - small).mean() < 4.0
 
 
+def test_some_clips_of_a_dataset_are_read_by_number(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", 4, "test", frames=3, height=32, width=48)
+    clips, captions = read_dataset(folder, 3)
+    some, texts = read_dataset(folder, 3, [2, 0, 2])
+    assert np.array_equal(some, clips[[2, 0, 2]])
+    assert texts == [captions[k] for k in (2, 0, 2)]
+
+
 def test_a_dataset_is_real_video_with_captions(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", 6, "test", frames=5)
     clips, captions = read_dataset(folder, 5)

@@ -12,6 +12,7 @@ from tests.factories import make_spec
 from trainables.cache import Cache
 from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, keep_only_of, read_clips
 from trainables.data import ShapesData
+from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
 from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result, TrialSpec
@@ -129,18 +130,18 @@ def test_features_of_references_are_shared_and_change_no_score(
     assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5
 
 
-def test_frames_of_any_shape_are_sampled_and_scored(tmp_path: Path, bench: Workbench) -> None:
-    protocol = PROTOCOL.model_copy(update={"height": 32, "width": 48, "clips": 2})
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+def test_frames_of_any_shape_are_sampled_and_scored(tmp_path: Path, bench: Workbench, height: int, width: int) -> None:
+    protocol = PROTOCOL.model_copy(update={"height": height, "width": width, "clips": 2})
     families = ("clip_score", "temporal_consistency", "motion_magnitude", "temporal_flickering", "fid")
-    spec = make_spec(tmp_path, metrics=families).model_copy(
-        update={"base": "shapes", "data": ShapesData(references=2), "protocol": protocol}
-    )
+    spec = make_spec(metrics=families, data=ShapesData(references=2), protocol=protocol)
     result = run_cell(spec, tmp_path / "cell", bench)
     assert result.error == ""
     assert len(result.scores) == len(families)
     clips = read_clips(tmp_path / "cell")
     assert clips is not None
-    assert clips.clips.shape == (2, 8, 32, 48, 3)
+    assert clips.clips.shape == (2, 8, height, width, 3)
+    assert read_clip(tmp_path / "cell" / "clip_0.mp4", 8).shape == (8, 8 * height, 8 * width, 3)
 
 
 def test_a_cell_that_is_told_to_stop_leaves_what_is_there(

@@ -30,6 +30,17 @@ def test_scale_repeats_pixels(tmp_path: Path) -> None:
     assert np.abs(large[:, 2::4, 2::4].astype(int) - clip).mean() < 5.0
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_clips_of_any_shape_come_back_upright(tmp_path: Path, height: int, width: int, scale: int) -> None:
+    clip = np.zeros((3, height, width, 3), np.uint8)
+    clip[..., 0] = np.linspace(0, 250, height)[:, None]
+    clip[..., 1] = np.linspace(0, 250, width)
+    write_clip(tmp_path / "a.mp4", clip, pixel_format="yuv444p", scale=scale)
+    large = clip.repeat(scale, axis=1).repeat(scale, axis=2)
+    assert np.abs(read_clip(tmp_path / "a.mp4", 3).astype(int) - large).mean() < 4.0
+
+
 def test_reading_starts_where_asked(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", _moving_square(20))
     assert np.array_equal(read_clip(tmp_path / "a.mp4", 4, start=13), read_clip(tmp_path / "a.mp4", 20)[13:17])

@@ -52,6 +52,24 @@ def test_fit_keeps_the_middle_and_the_aspect(h: int, w: int) -> None:
     assert np.abs(cut[0, :, 16, 0] - expected)[2:-2].max() < 8
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32), (16, 48)])
+@pytest.mark.parametrize(("h", "w"), [(48, 64), (64, 48), (20, 20), (96, 144), (12, 50)])
+def test_fit_to_any_shape_scales_both_sides_alike_and_keeps_the_middle(h: int, w: int, height: int, width: int) -> None:
+    rows, columns = np.mgrid[0:h, 0:w]
+    scale = max(height / h, width / w)
+    frames = np.zeros((2, h, w, 3), np.uint8)
+    # Distance from the middle, in pixels of the result.
+    frames[..., 0] = np.clip(127.5 + 3 * scale * (rows - (h - 1) / 2), 0, 255)
+    frames[..., 1] = np.clip(127.5 + 3 * scale * (columns - (w - 1) / 2), 0, 255)
+    cut = fit(frames, height, width)
+    assert cut.shape == (2, height, width, 3)
+    down = np.clip(127.5 + 3 * (np.arange(height) - (height - 1) / 2), 0, 255)
+    across = np.clip(127.5 + 3 * (np.arange(width) - (width - 1) / 2), 0, 255)
+    # A pixel of the result, by which rounding may shift the cut, is 3 levels; those at the rim are not interpolated.
+    assert np.abs(cut[0, :, width // 2, 0] - down)[3:-3].max() < 8
+    assert np.abs(cut[0, height // 2, :, 1] - across)[3:-3].max() < 8
+
+
 def test_shrinking_averages_rather_than_picks() -> None:
     stripes = np.zeros((1, 64, 64, 3), np.uint8)
     stripes[:, :, ::2] = 200

@@ -56,6 +56,22 @@ def test_a_stretch_of_a_long_video(write_video: WriteVideo, tmp_path: Path) -> N
     assert brightness(clips[1]) == pytest.approx([grey(20), grey(21), grey(22), grey(23)], abs=3)
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+@pytest.mark.parametrize(("h", "w"), [(48, 64), (64, 48)])
+def test_videos_pictures_and_stretches_in_any_shape(
+    write_video: WriteVideo, write_pictures: WriteVideo, tmp_path: Path, h: int, w: int, height: int, width: int
+) -> None:
+    video = write_video(tmp_path / "a.mp4", height=h, width=w)
+    pictures = write_pictures(tmp_path / "images0", height=h, width=w)
+    entries = [Entry(video, ""), Entry(pictures, ""), Entry(video, "", start=4, stop=8)]
+    size = (4, height, width)
+    assert ingest(entries, Whole(), size, tmp_path / "out").good == tuple(entries)
+    clips = read_all(entries, Whole(), size)
+    assert clips.shape == (3, *size, 3)
+    for clip, first, last in zip(clips, (0, 0, 4), (15, 15, 7), strict=True):
+        assert brightness(clip)[::3] == pytest.approx([grey(first), grey(last)], abs=5)
+
+
 def test_what_decord_cannot_read_pyav_may(
     write_video: WriteVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,26 @@ def test_i3d_sees_clips_as_a_whole(i3d_file: str, clips: Pixels) -> None:
     assert network.sha256 == hashlib.sha256(Path(i3d_file).read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+@pytest.mark.parametrize("kind", ["clip", "inception", "i3d", "classifier"])
+def test_every_network_takes_frames_of_any_shape(
+    clip_folder: Path, inception_file: str, i3d_file: str, base_folder: Path, kind: str, height: int, width: int
+) -> None:
+    sources = {"clip": str(clip_folder), "inception": inception_file, "i3d": i3d_file, "classifier": str(base_folder)}
+    network = load_extractor(key(kind, sources[kind], "classifier" if kind == "classifier" else None), "cpu")
+    by_frame = isinstance(network, FrameExtractor)
+    embed = network.embed_frames if isinstance(network, FrameExtractor) else network.embed_clips
+    # Colours that change from the top to the bottom, but not from left to right.
+    rows = np.random.default_rng(0).integers(0, 256, (2, 9, height, 1, 3)).astype(np.uint8)
+    clips = rows.repeat(width, axis=3)
+    features = embed(clips)
+    assert features.shape == (2, *((9,) if by_frame else ()), network.num_features)
+    assert np.isfinite(features).all()
+    rounding = 1e-4 * np.abs(features).max()
+    np.testing.assert_allclose(embed(clips[:, :, :, ::-1]), features, rtol=0, atol=rounding)
+    assert np.abs(embed(clips[:, :, ::-1]) - features).max() > 10 * rounding, "rows are not columns"
+
+
 def test_i3d_is_asked_to_resize_and_rescale(i3d_file: str, clips: Pixels) -> None:
     features = load_extractor(key("i3d", i3d_file), "cpu").embed_clips(clips)  # type: ignore[union-attr]
     assert np.abs(features[:, 3:]).max() < 10  # on unscaled pixels they are in the tens and hundreds

@@ -70,6 +70,19 @@ def test_motion_does_not_depend_on_its_direction() -> None:
         np.testing.assert_allclose(motion_magnitude(other), motion_magnitude(forward), rtol=0.03)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "step", "grain"), [(32, 48, 1, 1), (48, 32, 1, 1), (2 * LARGEST_SIDE, 3 * LARGEST_SIDE, 6, 6)]
+)
+def test_motion_in_frames_of_any_shape(height: int, width: int, step: int, grain: float) -> None:
+    picture = texture(max(height, width) + 30, grain=grain)
+    moving = np.stack([picture[:height, step * index : step * index + width] for index in range(3)])[None]
+    np.testing.assert_allclose(motion_magnitude(moving), [step / np.hypot(height, width)], rtol=0.1)
+    np.testing.assert_allclose(motion_magnitude(moving.swapaxes(2, 3)), motion_magnitude(moving), rtol=0.03)
+    np.testing.assert_allclose(
+        temporal_flickering(moving.swapaxes(2, 3)), temporal_flickering(moving), rtol=0, atol=ROUNDING
+    )
+
+
 def test_motion_is_a_mean_over_pairs_of_frames() -> None:
     moving = pan(2, frames=3)
     stops = np.concatenate([moving, moving[:, -1:], moving[:, -1:]], axis=1)  # two pairs move, two do not

@@ -69,7 +69,9 @@ class ShapesData(ClipLayout):
         """
         from trainables.data.shapes import WORLD, read_dataset, write_dataset
 
-        name = f"shapes{WORLD}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
+        # b: frames that are not square were stretched scenes before, and may lie there under the name without it.
+        world = f"{WORLD}" if size.height == size.width else f"{WORLD}b"
+        name = f"shapes{world}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
             rendered = write_dataset(folder / name, self.references, self.split, **size._asdict())

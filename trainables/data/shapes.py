@@ -27,6 +27,9 @@ WORLD = 2
 def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CANVAS) -> Clip:
     """Pixels of a scene, anti-aliased.
 
+    The canvas fills the shorter side and stands in the middle of the longer one, along which the background goes on:
+    a circle is round in frames of any shape.
+
     Args:
         scene: What is shown.
         frames: Number of frames, 1 and up; the motion always fills the clip.
@@ -36,8 +39,9 @@ def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CAN
     Shape:
         (f h w 3) uint8.
     """
-    y = (np.arange(height) + 0.5) * CANVAS / height
-    x = (np.arange(width) + 0.5) * CANVAS / width
+    side = min(height, width)
+    y = (np.arange(height) + 0.5) * CANVAS / side - (height - side) * CANVAS / side / 2
+    x = (np.arange(width) + 0.5) * CANVAS / side - (width - side) * CANVAS / side / 2
     xs, ys = np.meshgrid(x, y)
     ground = _ground(scene.background, xs, ys)
     cx, cy, radius, angle = path(scene, frames).T[:, :, None, None]
@@ -45,7 +49,7 @@ def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CAN
     u = dx * np.cos(angle) + dy * np.sin(angle)
     v = dy * np.cos(angle) - dx * np.sin(angle)
     outside = _distance(scene.shape, u, v)
-    pixel = max(CANVAS / height, CANVAS / width)
+    pixel = CANVAS / side
     cover = np.clip(0.5 - outside * radius / pixel, 0.0, 1.0)[..., None]
     dark = _fill(scene.fill, u, v, outside)[..., None]
     colour = np.asarray(scene.rgb) * (1.0 - dark * (1.0 - scene.shade))

@@ -109,6 +109,19 @@ def test_a_larger_canvas_shows_the_same(tmp_path: Path) -> None:
     assert np.abs(large.reshape(2, 32, 2, 32, 2, 3).mean(axis=(2, 4)) - small).mean() < 4.0
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32), (64, 96)])
+def test_frames_that_are_not_square_hold_the_square_ones_in_their_middle(height: int, width: int) -> None:
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    for index in range(20):
+        scene = draw_scene("test", index)
+        whole = render(scene, 3, height, width)
+        assert whole.shape == (3, height, width, 3)
+        middle = whole[:, top : top + side, left : left + side].astype(int)
+        # Coordinates are shifted by whole pixels, which may round a level up or down.
+        assert np.abs(middle - render(scene, 3, side, side)).max() <= 1
+
+
 def test_some_clips_of_a_dataset_are_read_by_number(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", 4, "test", frames=3, height=32, width=48)
     clips, captions = read_dataset(folder, 3)

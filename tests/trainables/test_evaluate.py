@@ -132,7 +132,7 @@ def test_features_of_references_are_shared_and_change_no_score(
 def test_frames_of_any_shape_are_sampled_and_scored(tmp_path: Path, bench: Workbench) -> None:
     protocol = PROTOCOL.model_copy(update={"height": 32, "width": 48, "clips": 2})
     families = ("clip_score", "temporal_consistency", "motion_magnitude", "temporal_flickering", "fid")
-    spec = make_spec(tmp_path, metrics=families).model_copy(
+    spec = cell(tmp_path, metrics=families).model_copy(
         update={"base": "shapes", "data": ShapesData(references=2), "protocol": protocol}
     )
     result = run_cell(spec, tmp_path / "cell", bench)

@@ -52,7 +52,7 @@ def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(
     assert again == found | {"calibration_seconds": 0.0}
     printed = sweeps_here("plan", study, "--storage", storage, "--calibrate").stdout
     assert "worker-hours, 0 GPU-hours" in printed
-    assert "by the short cells of an earlier calibration" in printed
+    assert "estimated from an earlier calibration" in printed
 
     study.write_text(text + "budget: {wall_clock: 1.0e-6}\n")
     for command in (["run"], ["plan", "--calibrate"]):

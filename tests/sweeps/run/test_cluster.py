@@ -76,7 +76,13 @@ def test_quickstart_through_job_submit(head: tuple[str, dict[str, str]], tmp_pat
     refused = subprocess.run(command, cwd=ROOT, env=stranger, capture_output=True, text=True, timeout=60)
     assert refused.returncode != 0
     assert not storage.exists()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540)
+    began = time.monotonic()
+    while True:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540)
+        # A head that has just started answers before its agent is there.
+        if "No available agent" not in done.stdout + done.stderr or time.monotonic() - began > 60:
+            break
+        time.sleep(2)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "temporal_consistency/shapes_clip" in done.stdout
     results = [json.loads(path.read_bytes()) for path in storage.glob("*/cells/*/result.json")]

@@ -326,10 +326,10 @@ def test_what_a_dead_run_left_behind_is_put_in_order_and_said(
     index.write_text(index.read_text()[:-100])
     again, _ = goes_on(study, storage)
     assert again.exit_code == 0, again.stderr
-    assert "removed 1 unfinished files" in again.stderr
+    assert "removed 1 temporary files of an interrupted run" in again.stderr
     assert f"{half} cannot be read" in again.stderr
-    assert "ledger.jsonl was" in again.stderr
+    assert "ledger.jsonl had 1 unreadable lines" in again.stderr
     assert_same(table(study, storage), undisturbed.table)
     assert_one_run_per_cell(storage)
     quiet, _ = goes_on(study, storage)
-    assert "unfinished" not in quiet.stderr
+    assert "temporary files" not in quiet.stderr

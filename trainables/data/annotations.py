@@ -5,6 +5,7 @@ Nothing here opens a clip; that a file is there and can be decoded is for ``trai
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -266,7 +267,7 @@ Rows = Iterator[tuple[int, dict[str, str]]]
 
 def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
     """Lines of a CSV file that hold all these columns, each with its number."""
-    reader = csv.DictReader(_text(file, problems).splitlines())
+    reader = csv.DictReader(io.StringIO(_text(file, problems)))  # line breaks within quotes are kept
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing and not problems:
         problems.append(f"{file}:1: no column {', '.join(missing)} -> {', '.join(columns)}")
@@ -281,7 +282,7 @@ def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
 
 def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
     """The same of a file with one JSON map per line."""
-    for number, line in enumerate(_text(file, problems).splitlines(), 1):
+    for number, line in enumerate(_text(file, problems).split("\n"), 1):  # other separators may stand in a string
         if not line.strip():
             continue
         try:

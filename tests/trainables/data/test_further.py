@@ -26,7 +26,7 @@ from trainables.data.layout import Size
 ENTRIES = [Entry(Path(f"{name}.webm"), "moves", key=name) for name in ("11", "12")]
 OTHER = [Entry(Path("13.webm"), "moves", key="13")]
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8).filter(lambda name: name != "clip")
-TEXTS = st.text(st.characters(categories=("L", "N", "P", "Zs")), min_size=1).map(str.strip).filter(bool)
+TEXTS = st.text(st.characters(categories=("L", "N", "P", "Z")) | st.just("\n"), min_size=1).map(str.strip).filter(bool)
 
 
 def put(path: Path, text: str) -> Path:

@@ -173,7 +173,7 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
 def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, perhaps category.
 
-    All other columns that have a name, or keys with strings, are further texts; every clip has each of them.
+    All other columns that have a name, or keys with strings, are further texts; empty where a line has none.
 
     Args:
         root: The folder, or the captions file itself.
@@ -181,7 +181,7 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         held_out: Share of the test side.
 
     Raises:
-        AnnotationError: No such file, a missing column, not UTF-8, lines that lack a text or the path, or twice.
+        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or twice.
     """
     files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
     listing = next((file for file in files if file.is_file()), None)
@@ -192,7 +192,7 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
     numbered = list(rows(listing, ("path", "text"), problems))
     entries = [
         Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"], further=further)
-        for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS, listing, problems), strict=True)
+        for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS), strict=True)
     ]
     _demand_sound(entries, problems, listing)
     return of_split(entries, split, held_out)
@@ -297,18 +297,10 @@ def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
             yield number, {key: str(value) for key, value in kept.items() if value is not None}
 
 
-def further_texts(
-    rows: Iterable[tuple[int, Mapping[str, str]]], others: Sequence[str], file: Path, problems: list[str]
-) -> list[dict[str, str]]:
-    """The further texts of each line: those in every named column that is not one of ``others``.
-
-    A line that lacks one of them is added to ``problems``.
-    """
+def further_texts(rows: Iterable[tuple[int, Mapping[str, str]]], others: Sequence[str]) -> list[dict[str, str]]:
+    """The further texts of each line: those in every named column that is not one of ``others``; empty for a gap."""
     rows = list(rows)
     names = [name for name in dict.fromkeys(key for _, row in rows for key in row) if name and name not in others]
-    for line, row in rows:
-        if lacking := [name for name in names if not row.get(name, "").strip()]:
-            problems.append(f"{file}:{line}: no {', '.join(lacking)} -> a text in every line, or no such column")
     return [{name: row.get(name, "") for name in names} for _, row in rows]
 
 

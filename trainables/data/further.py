@@ -37,7 +37,10 @@ def with_further_texts(
     rows = list((json_rows if file.suffix == ".jsonl" else csv_rows)(file, (CLIP,), problems))
     if problems and not rows:
         raise AnnotationError(problems)
-    texts = further_texts(rows, (CLIP,), file, problems)
+    texts = further_texts(rows, (CLIP,))
+    for (line, _), further in zip(rows, texts, strict=True):
+        if gaps := [name for name, text in further.items() if not text.strip()]:
+            problems.append(f"{file}:{line}: no {', '.join(gaps)} -> a text in every line, or no such column")
     if not any(texts):
         raise AnnotationError([*problems, f"{file}:1: no column beside {CLIP} -> one for each further text"])
     clips = [row[CLIP] for _, row in rows]

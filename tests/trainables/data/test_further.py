@@ -181,7 +181,7 @@ def test_of_captions_every_other_column_is_a_further_text(
     [
         ("captions.csv", "path,text,state\na.mp4,a,\nb.mp4,b,up\n"),
         ("captions.jsonl", '{"path": "a.mp4", "text": "a"}\n{"path": "b.mp4", "text": "b", "state": "up"}'),
-        ("captions.jsonl", '{"path": "a.mp4", "text": "a", "state": null}\n{"path": "b.mp4", "text": "b", "state": "up"}'),  # noqa: E501
+        (
             "captions.jsonl",
             '{"path": "a.mp4", "text": "a", "state": null}\n{"path": "b.mp4", "text": "b", "state": "up"}',
         ),

@@ -20,7 +20,7 @@ from benchmarks.trivial import open_recorder, write_study
 from benchmarks.trivial_trials import RawTrial, TrivialCell, TrivialCellWithClips
 from sweeps.plan import Plan, load
 from sweeps.run.cluster import connect
-from sweeps.run.progress import say
+from sweeps.run.progress import notify
 from sweeps.run.queue import Queue
 from sweeps.run.tune import run_trials
 from trainables.trial_spec import RESULT
@@ -102,7 +102,7 @@ def cell_path(plan: Plan, storage: Path, trainable: type[TrivialCell]) -> Cells:
     with open_recorder(plan, storage) as recorder:
         run_trials(Queue(plan, {}), recorder, storage, trainable=trainable)
         waiting, worked = recorder.tracker.pending(), time.time()
-        recorder.tracker.finish([], False, lambda left: say(f"{left} runs left"))
+        recorder.tracker.finish([], False, lambda left: notify(f"{left} runs left"))
         ended = time.time()
     ends = [(recorder.ledger.cell_folder(cell.id) / RESULT).stat().st_mtime for cell in plan.cells]
     if recorder.tracker.uploaded != len(plan.cells):

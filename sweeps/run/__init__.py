@@ -1,1 +1,1 @@
-"""A plan under Ray: the driver, its queue of cells, and what is recorded of them."""
+"""Running a plan with Ray: driver, queue of cells, recorder."""

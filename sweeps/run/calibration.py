@@ -1,4 +1,4 @@
-"""Short cells of every shape of a plan, run by the engine that runs studies, and the prices that come of them."""
+"""Calibration: times short cells of every shape of a plan with Ray Tune, and computes prices from them."""
 
 import shutil
 import time
@@ -12,30 +12,31 @@ from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced
 from sweeps.plan import Cell, Plan
 from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
-from sweeps.run.progress import say
+from sweeps.run.progress import notify
 from sweeps.run.queue import Queue
+from sweeps.study.words import counted
 from trainables.spool import Spool
 from trainables.trial_spec import Result, TrialSpec
 
 SCRATCH = ".calibration"
 OFTEN = {"report_every": 2, "checkpoint_every": UPDATES // 2}
-"""How often a short training reports and is checkpointed."""
+"""Report and checkpoint intervals of a short training, in updates."""
 
 
 class CalibrationError(RuntimeError):
-    """A short cell failed; the message says why."""
+    """A calibration failed; the message gives the reason."""
 
 
 def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
-    """The calibration of a plan, from its folder, or taken now under Ray.
+    """Return the calibration of a plan: from the study's folder, else measured now with Ray.
 
     Args:
-        plan: What is to be priced.
-        storage: Folder of all studies; what short cells compute for all cells, such as reference features, stays there.
-        folder: Of the study.
+        plan: The plan.
+        storage: Folder of all studies; shared results of short cells, such as reference features, are kept there.
+        folder: The study's folder.
 
     Raises:
-        CalibrationError: A short cell failed, or Ray does not start, or has no room for a cell.
+        CalibrationError: A short cell failed, Ray did not start, or the cluster is too small for a cell.
     """
     if (kept := read_calibration(plan, folder)) is not None:
         return kept
@@ -49,16 +50,16 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     try:
         if message := too_large(plan):
             raise CalibrationError(message)
-        taken = _taken(plan, storage, folder, began)
+        calibration = _measure(plan, storage, folder, began)
     finally:
         if started:
             disconnect()
-    keep_calibration(taken, plan.study.system, folder)
-    return taken
+    keep_calibration(calibration, plan.study.system, folder)
+    return calibration
 
 
 def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
-    """The short cells of one shape: the worker's first where cells share one, then few and more denoising steps."""
+    """Return the short cells of one shape: a warm-up cell if cells share workers, then two denoising lengths."""
     clips = min(spec.protocol.clips, MOST_CLIPS)
 
     def short(steps: int) -> TrialSpec:
@@ -72,7 +73,7 @@ def short_cells(spec: TrialSpec, name: str) -> list[TrialSpec]:
     return [short(steps) for steps in ((SHORT, LONG) if spec.training is not None else (1, SHORT, LONG))]
 
 
-def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration:
+def _measure(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration:
     from sweeps.run.cluster import num_slots, worker_resources
     from sweeps.run.tune import run_trials
 
@@ -80,10 +81,10 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
     of_shape = {shapes[cell.arm]: cell.spec for cell in reversed(plan.one_of_each)}
     name = f"{plan.study.name}/{SCRATCH}"
     specs = {shape: short_cells(spec, name) for shape, spec in of_shape.items()}
-    # Each shape's first, then each one's second: by then every worker is warm.
+    # The first cells of all shapes, then the second cells: by then every worker is warm.
     rounds = [[Cell.of(cells[k]) for cells in specs.values()] for k in range(len(next(iter(specs.values()))))]
     cells = tuple(cell for cells_of_round in rounds for cell in cells_of_round)
-    say(f"{plan.study.name}: timing {len(cells)} short cells of {len(specs)} shapes")
+    notify(f"{plan.study.name}: timing {counted(len(cells), 'short cell')} of {counted(len(specs), 'shape')}")
     scratch = folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     often = plan.study.resources.model_copy(update=OFTEN)
@@ -114,10 +115,10 @@ def _taken(plan: Plan, storage: Path, folder: Path, began: float) -> Calibration
 
 
 class Stopwatch:
-    """Stands where a study's recorder does, and times the cells instead of writing them down.
+    """Times cells; takes the place of a study's recorder.
 
     Args:
-        ledger: Where the short cells leave their results.
+        ledger: Results of the short cells.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -128,18 +129,18 @@ class Stopwatch:
         self._took: dict[str, float] = {}
 
     def handed_out(self, cell: Cell) -> None:
-        """Nothing yet."""
+        """Do nothing."""
 
     def started(self, cell_id: str) -> None:
-        """A cell is at work."""
+        """Note the start time of a cell."""
         self.first_start = self.first_start or time.monotonic()
         self._began.setdefault(cell_id, time.monotonic())
 
     def reported(self, cell_id: str) -> None:
-        """What it reports is read at its end."""
+        """Do nothing: reports are read when the cell has ended."""
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
-        """A cell ended; how it ended is looked at when all have."""
+        """Note the duration of a cell, and return its record; failures are raised by ``timed``."""
         self._took[cell.id] = time.monotonic() - self._began[cell.id]
         result = None if died else self.ledger.result(cell.id)
         if result is None:
@@ -148,15 +149,15 @@ class Stopwatch:
         return Record.of(result)
 
     def timed(self, cell: Cell) -> Timed:
-        """What a short cell took.
+        """Return the times of a short cell.
 
         Raises:
-            CalibrationError: It failed.
+            CalibrationError: The cell failed.
         """
         result = self.results.get(cell.id)
         if result is None or result.status != "done":
-            why = result.error if result else "its worker died"
-            raise CalibrationError(f"a short cell of {cell.arm} failed: {why}")
+            reason = result.error if result else "its worker died"
+            raise CalibrationError(f"a short cell of {cell.arm} failed: {reason}")
         points = _windows(
             [dict(point.metrics) | {"step": point.step} for point in Spool(self.ledger.cell_folder(cell.id)).points()]
         )
@@ -165,7 +166,7 @@ class Stopwatch:
 
 
 def _windows(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Reports with the number of updates since the one before."""
+    """Add to each report the number of updates since the previous report."""
     windows, before = [], 0.0
     for point in points:
         if "seconds_per_step" in point:

@@ -1,4 +1,4 @@
-"""Early stopping of a search's trials; the cells of a plan are never stopped."""
+"""Early stopping of search trials; cells of the plan are never stopped."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -8,56 +8,56 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from sweeps.study.types import Asha
-from sweeps.study.types import TrialScheduler as Asked
+from sweeps.study.types import TrialScheduler as Settings
 from trainables.trial_spec import OBJECTIVE, UPDATE
 
-_NO_END = 10**9  # a trial that is not stopped runs as long as every other cell
+_NO_END = 10**9  # no limit: a trial that is not stopped runs as long as every other cell
 
 
 class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no types
-    """Shows the trials of a search to a trial_scheduler, one for each arm, and runs all else to its end.
+    """Applies a trial_scheduler to the search trials of each arm separately; all other trials run to their end.
 
-    One for each arm, because effort must be equal: beside a good arm, a poor one would have all its trials stopped.
+    The arms must have equal effort. A scheduler shared by all arms would stop every trial of a poor arm.
 
     Args:
-        asked: What the study asks for.
+        settings: The study's settings of the trial_scheduler.
         mode: Whether a larger or a smaller objective is better.
         report_every: Updates between two reports.
     """
 
-    def __init__(self, asked: Asked, mode: Literal["max", "min"], report_every: int) -> None:
+    def __init__(self, settings: Settings, mode: Literal["max", "min"], report_every: int) -> None:
         super().__init__()
-        self._make: Callable[[], TrialScheduler] = lambda: _trial_scheduler(asked, mode, report_every)
+        self._make: Callable[[], TrialScheduler] = lambda: _trial_scheduler(settings, mode, report_every)
         self._of_arm: dict[str, TrialScheduler] = {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Tell the arm's trial_scheduler of a new trial."""
+        """Pass a new trial to the arm's trial_scheduler."""
         if inner := self._inner(trial):
             inner.on_trial_add(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Tell it of a lost one."""
+        """Pass a lost trial to the arm's trial_scheduler."""
         if inner := self._inner(trial):
             inner.on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> str:
-        """Ask it whether a trial goes on."""
+        """Return the decision of the arm's trial_scheduler: continue or stop."""
         inner = self._inner(trial)
         decision = inner.on_trial_result(tune_controller, trial, result) if inner and OBJECTIVE in result else None
         return str(decision or TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> None:
-        """Tell it how a trial ended."""
+        """Pass a finished trial to the arm's trial_scheduler."""
         if (inner := self._inner(trial)) and OBJECTIVE in result:
             inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Tell it of one taken away before its end."""
+        """Pass a trial that was removed before its end to the arm's trial_scheduler."""
         if inner := self._inner(trial):
             inner.on_trial_remove(tune_controller, trial)
 
     def debug_string(self) -> str:
-        """The arms that are followed."""
+        """Name the arms with search trials."""
         return f"trial_scheduler for the searches of {', '.join(self._of_arm) or 'no arm yet'}"
 
     def _inner(self, trial: Trial) -> TrialScheduler | None:
@@ -67,10 +67,10 @@ class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no typ
         return self._of_arm.setdefault(spec["arm"], self._make())
 
 
-def _trial_scheduler(asked: Asked, mode: Literal["max", "min"], report_every: int) -> TrialScheduler:
-    # By updates, not by reports to Tune: those are counted anew where a trial's actor was lost.
-    settings = {"metric": OBJECTIVE, "mode": mode, "time_attr": UPDATE, "grace_period": asked.grace * report_every}
-    if isinstance(asked, Asha):
-        rungs = {"reduction_factor": asked.factor, "max_t": _NO_END, "stop_last_trials": False}
-        return AsyncHyperBandScheduler(**settings, **rungs)
-    return MedianStoppingRule(**settings)
+def _trial_scheduler(settings: Settings, mode: Literal["max", "min"], report_every: int) -> TrialScheduler:
+    # Time is counted in updates, not in reports to Tune: their count restarts when a trial's actor is lost.
+    common = {"metric": OBJECTIVE, "mode": mode, "time_attr": UPDATE, "grace_period": settings.grace * report_every}
+    if isinstance(settings, Asha):
+        rungs = {"reduction_factor": settings.factor, "max_t": _NO_END, "stop_last_trials": False}
+        return AsyncHyperBandScheduler(**common, **rungs)
+    return MedianStoppingRule(**common)

@@ -1,7 +1,7 @@
-"""One driver per study: who holds it, and how far it is.
+"""Lock of a study, which allows one driver at a time, and the driver's progress file.
 
-The lock is the kernel's, on ``.lock`` in the study's folder, so that a dead driver's lock is no lock. ``driver.json``
-beside it is for people: it names the driver and how far it is, and goes when the driver ends.
+The lock is a kernel lock (``flock``) on ``.lock`` in the study's folder: it ends with its process. ``driver.json``
+beside it names the driver and its progress, for ``status``; it is removed when the driver ends.
 """
 
 import fcntl
@@ -24,14 +24,14 @@ EVERY_S = 1.0
 
 
 class Locked(RuntimeError):
-    """Another driver has this study; the message names it."""
+    """Another driver is running this study; the message names it."""
 
 
 class StudyLock:
-    """The right to write into a study's folder, held while the ``with`` block lasts.
+    """Context manager for the exclusive right to write into a study's folder.
 
     Raises:
-        Locked: On entering, where another living driver holds it.
+        Locked: On entering, if another driver holds the lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,9 +41,9 @@ class StudyLock:
         self._last_update = -EVERY_S
 
     def __enter__(self) -> Self:
-        """Take the lock, or refuse at once."""
+        """Take the lock without waiting."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Not truncated and never removed: removing it would let two drivers hold locks on two files of one name.
+        # Never removed: otherwise two drivers could lock two files of the same name.
         self._file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,19 +51,19 @@ class StudyLock:
             os.close(self._file)
             holder = read_driver(self.folder)
             who = f" by {holder} ({holder.command})" if holder else ""
-            raise Locked(f"{self.folder} is being run{who} -> wait for it, or end that process") from None
+            raise Locked(f"{self.folder}: already running{who} -> wait for it, or end that process") from None
         self._write()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give it back."""
+        """Release the lock."""
         (self.folder / DRIVER).unlink(missing_ok=True)
         os.close(self._file)
 
     def update(self, *, force: bool = False, **progress: Any) -> None:
-        """Say how far the study is, for ``status``: the fields of ``Driver`` that changed, at most once a second."""
+        """Update fields of ``Driver`` for ``status``; written at most once a second, unless forced."""
         self.driver = replace(self.driver, **progress)
         now = time.monotonic()
         if force or now - self._last_update >= EVERY_S:

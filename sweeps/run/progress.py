@@ -1,4 +1,4 @@
-"""One line that says how far a study is: cells done, running, failed, and the time left."""
+"""Progress line of a study: cells done, running, failed, and the time left."""
 
 import sys
 import time
@@ -8,14 +8,14 @@ from typing import Self
 
 from sweeps.study.words import duration
 
-EVERY_S = 5.0  # off a terminal a line is printed at most this often
+EVERY_S = 5.0  # shortest interval between lines if the output is not a terminal
 
 
 class Progress:
-    """Progress of a study's cells: a live line on a terminal, now and then a plain line elsewhere.
+    """Shows the progress of a study's cells: a live line on a terminal, else a plain line at intervals.
 
     Args:
-        total: Cells to do in this run.
+        total: Number of cells to run.
         clock: Seconds, monotonic.
     """
 
@@ -38,7 +38,7 @@ class Progress:
         self._task = self._bar.add_task("starting workers", total=total)
 
     def __enter__(self) -> Self:
-        """Show the line."""
+        """Show the progress line."""
         self._bar.start()
         self._show(force=True)
         return self
@@ -46,19 +46,19 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the line off and leave the last count."""
+        """Remove the live line, and print the final counts."""
         self._bar.stop()
         self._show(force=True)
 
     def start(self) -> None:
-        """A cell began."""
+        """Count a cell as running."""
         if self._first_start is None:
             self._first_start = self._clock()
         self.running += 1
         self._show()
 
     def end(self, failed: bool) -> None:
-        """A cell ended."""
+        """Count a cell as done or failed."""
         self.running -= 1
         self.done += not failed
         self.failed += failed
@@ -66,30 +66,30 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds left at the pace so far; None before the first cell has ended."""
+        """Estimated seconds left at the average pace; None before the first cell has ended."""
         ended = self.done + self.failed
         if not ended or self._first_start is None:
             return None
         return (self._clock() - self._first_start) / ended * (self.total - ended)
 
     def line(self) -> str:
-        """The counts and the time left, in words."""
+        """Word the counts and the time left."""
         parts = [f"{self.done} done", f"{self.running} running", f"{self.failed} failed"]
         left = self.left
         if self.done + self.failed < self.total:
-            parts.append(f"about {duration(left)} left" if left is not None else "time left not known yet")
+            parts.append(f"about {duration(left)} left" if left is not None else "time left unknown")
         return ", ".join(parts)
 
     def _show(self, force: bool = False) -> None:
-        ended, words = self.done + self.failed, self.line()
-        self._bar.update(self._task, completed=ended, description=words)
-        now, line = self._clock(), f"cells {ended}/{self.total}: {words}"
+        ended, counts = self.done + self.failed, self.line()
+        self._bar.update(self._task, completed=ended, description=counts)
+        now, line = self._clock(), f"cells {ended}/{self.total}: {counts}"
         due = line != self._last_line and (force or now - self._last_print >= EVERY_S)
         if due and not self._console.is_terminal:
             self._last_print, self._last_line = now, line
             print(line, file=sys.stderr, flush=True)
 
 
-def say(message: str) -> None:
-    """A line for the person who waits, apart from the results on standard output."""
+def notify(message: str) -> None:
+    """Print a message to standard error; standard output is for results."""
     print(message, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""What a search tries next: one Optuna study for each arm, rebuilt from the ledger, asked and told.
+"""Proposer of search trials: one Optuna study per arm, rebuilt from the ledger.
 
-Optuna's own optimisation loop is not used: cells run elsewhere, several at a time, and may fail.
+Optuna's ask-and-tell interface replaces its optimisation loop: cells run elsewhere, in parallel, and may fail.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from sweeps.results.record import Record
 from sweeps.results.winners import objective_values, trials_of
 
 MAX_REPEATS = 50
-"""Proposals in a row that were tried before, after which a space counts as exhausted."""
+"""Number of consecutive repeated proposals after which a search space counts as exhausted."""
 
 
 class ArmSearch:
-    """The search inside one arm.
+    """Search within one arm.
 
-    A proposal depends on the arm's history alone: before each, Optuna's sampler is made anew from the search's seed,
-    the arm and the trial's number. A sample that was tried before is told the value it had and does not count, but
-    takes a number; the next proposal is then drawn at random, since the sampler would insist.
+    A proposal depends on the arm's history alone: before each proposal, Optuna's sampler is created anew from the
+    search's seed, the arm and the trial's number. A repeated sample gets the earlier value and does not count as a
+    trial, but uses a number; the next proposal is then drawn at random, since the sampler would repeat itself.
 
     Args:
         plan: The search.
-        space: What is searched in this arm.
-        records: Results by cell id; this arm's trials are replayed by number, and numbers without a result, such as
-            those of interrupted trials, are proposed once more.
-        retry_failed: Hand failed trials out once more.
+        space: The arm's search space.
+        records: Results by cell id. The arm's trials are replayed by number; numbers without a result, such as those
+            of interrupted trials, are proposed again.
+        retry_failed: Run failed trials again.
     """
 
     def __init__(
@@ -54,18 +54,18 @@ class ArmSearch:
         self._num_proposed = 0
         self._num_repeats = 0
         self._known: dict[str, Record] = {}
-        # Cell id -> the trials that wait for its result: the one that it was handed out for, then its repeats.
+        # Cell id -> Optuna trials waiting for its result: the first proposal, then its repeats.
         self._open: dict[str, list[optuna.Trial]] = {}
         self._waiting: deque[Cell] = deque()
         self._replay(records, retry_failed)
 
     @property
     def done(self) -> bool:
-        """Whether every trial was handed out and has ended."""
+        """Whether all trials were handed out and have ended."""
         return (self.exhausted or self.asked >= self._num_trials) and self.asked == self.finished
 
     def ask(self) -> Cell | None:
-        """The next trial to run; None when all were handed out, or when nothing new is proposed any more."""
+        """Return the next trial to run; None if all were handed out, or the search space is exhausted."""
         if self.exhausted or self.asked >= self._num_trials:
             return None
         while not self._waiting and self._num_repeats < MAX_REPEATS:
@@ -77,17 +77,17 @@ class ArmSearch:
         return self._waiting.popleft()
 
     def tell(self, cell: Cell, record: Record | None) -> None:
-        """Take note of how a trial ended.
+        """Report the end of a trial to Optuna.
 
         Args:
-            cell: What ``ask`` gave.
-            record: Its result; None where its worker died, which counts as a failure.
+            cell: A cell from ``ask``.
+            record: Its result; None if its worker died, which counts as a failure.
         """
         self._close(cell.id, record)
         self.finished += 1
 
     def _replay(self, records: Mapping[str, Record], retry_failed: bool) -> None:
-        """Tell the Optuna study everything that the ledger knows, in the order in which it was proposed."""
+        """Replay the trials of the ledger in the Optuna study, in the order of their proposal."""
         own = {record.trial: record for record in trials_of(self._plan, self._space.arm.id, records)}
         ahead = {record.cell_id for record in own.values()}
         for number in range(max((number for number in own if number is not None), default=-1) + 1):
@@ -106,10 +106,10 @@ class ArmSearch:
                 self.finished += 1
 
     def _propose_next(self, ahead: Collection[str] = ()) -> None:
-        """Let Optuna propose a trial; it waits to be handed out unless it is a repeat.
+        """Let Optuna propose a trial, and add it to the waiting cells unless it is a repeat.
 
         Args:
-            ahead: Cells that a replay comes to later, and that are therefore not handed out.
+            ahead: Cells that are replayed later, and therefore not handed out.
         """
         trial, cell = self._propose()
         if cell.id in self._known:
@@ -125,23 +125,23 @@ class ArmSearch:
         self._num_repeats += 1
 
     def _propose(self, fixed: Mapping[str, Value] | None = None) -> tuple[optuna.Trial, Cell]:
-        """One trial of the Optuna study, with some or all of its values given."""
+        """Create a trial of the Optuna study, with some or all values fixed."""
         number = self._num_proposed
         self._num_proposed += 1
         if fixed is None:
-            fixed = self._given(number)
+            fixed = self._fixed(number)
         if fixed:
             self._study.enqueue_trial(dict(fixed))
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
         if self._plan.search_sampler == "nsga2":
-            # This gives a trial its generation; Optuna leaves it out where all values are given.
+            # Sets the trial's generation, which Optuna omits if all values are fixed.
             _ = trial.relative_params
         sample = self._space.draw(asking(trial))
         return trial, self._plan.trial(self._space.arm.id, number, sample)
 
-    def _given(self, number: int) -> Mapping[str, Value]:
-        """What is given of a new trial: a point's values, after a repeat all values, else nothing."""
+    def _fixed(self, number: int) -> Mapping[str, Value]:
+        """Return the fixed values of a new trial: those of a given point; all, at random, after a repeat; else none."""
         if number < len(self._plan.points):
             return self._space.within(self._plan.points[number])
         if not self._num_repeats:
@@ -160,7 +160,7 @@ class ArmSearch:
         if self._plan.search_sampler == "nsga2":
             return NSGAIISampler(population_size=NUM_RANDOM, seed=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # group: values inside searched slots, learnt jointly
+            warnings.simplefilter("ignore", ExperimentalWarning)  # group: joint model of the values in searched slots
             return TPESampler(n_startup_trials=NUM_RANDOM, group=len(self._plan.objectives) == 1, seed=seed)
 
     def _close(self, cell_id: str, record: Record | None) -> None:
@@ -170,7 +170,7 @@ class ArmSearch:
             self._finish(trial, record)
 
     def _finish(self, trial: optuna.Trial, record: Record | None) -> None:
-        """Tell Optuna how a trial ended; no trial is left running in its study."""
+        """Tell Optuna the result of a trial, so that no trial stays running in its study."""
         if record is not None and record.status == "pruned":
             self._study.tell(trial, state=TrialState.PRUNED)
         elif record is not None and (values := self._values(record)):

@@ -1,4 +1,4 @@
-"""What to do next: the plan's cells, then each arm's search in turn, then the confirmation of its winners."""
+"""Queue of cells: the plan's cells, then the arms' searches in turn, then confirmations of the winners."""
 
 import itertools
 from collections import Counter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sweeps.run.proposer import ArmSearch
 
 MAX_LOST = 2
-"""How often a cell is handed out again in one run when the machine, not the arm, has failed."""
+"""Number of reruns of a cell within one run after failures of the machine, not of the arm."""
 
 
 class Exhausted(Exception):  # noqa: N818  # an end, not an error
@@ -26,15 +26,15 @@ class Exhausted(Exception):  # noqa: N818  # an end, not an error
 
 
 class Queue:
-    """Hands out every cell that is not done, once, in an order that leaves a balanced table wherever it is cut short.
+    """Hands out every unfinished cell once, in an order that keeps the table balanced if the run is interrupted.
 
     Args:
-        plan: What is to be done.
-        records: What is done, by cell id.
-        retry_failed: Hand failed cells out once more; otherwise they stay as they are.
-        only: Arms to work on; all when empty.
-        slots: How many of a search's trials may be open at a time; more would be proposed blindly.
-        meter: Of the study's budget, where it has one: no block is begun that it does not hold.
+        plan: The plan.
+        records: Existing results by cell id.
+        retry_failed: Hand out failed cells again.
+        only: Arms to run; empty for all.
+        slots: Search trials that may be open at a time; more would be proposed without knowledge of their results.
+        meter: Budget meter, if the study has a budget; no block starts that exceeds the budget.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Queue:
         self._ahead: list[Cell | None] = []
 
     def __bool__(self) -> bool:
-        """Whether anything is to be done."""
+        """Whether any cell is left."""
         if not self._ahead:
             try:
                 self._ahead.append(next(self._steps))
@@ -69,7 +69,7 @@ class Queue:
         return True
 
     def next(self) -> Cell | None:
-        """The next cell; None while it depends on cells that have not ended.
+        """Return the next cell; None while it depends on running cells.
 
         Raises:
             Exhausted: No cell is left.
@@ -84,7 +84,7 @@ class Queue:
         return cell
 
     def ended(self, cell: Cell, record: Record | None) -> None:
-        """Take note of a cell that ended; without a record its worker died."""
+        """Note the end of a cell; ``record`` is None if its worker died."""
         self._under_way.pop(cell.id, None)
         if self.meter is not None:
             self.meter.keep()
@@ -95,31 +95,31 @@ class Queue:
 
     @property
     def total(self) -> int:
-        """Cells to hand out, as far as they can be counted before a search has proposed them."""
+        """Number of cells to hand out, including search cells that are not proposed yet."""
         cells = [cell for cell in listed(self.plan, self.records) if cell["arm"] in self._only]
         return sum(cell["state"] == "proposed" or cell["state"] in self._states for cell in cells)
 
     def _order(self) -> Iterator[Cell | None]:
-        yield from self._of_the_plan()
+        yield from self._plan_cells()
         if self.plan.search is not None and not self.stopped:
             yield from self._search(self.plan.search)
         if not self.stopped:
-            yield from self._lost_once_more()
+            yield from self._lost_cells()
 
-    def _of_the_plan(self) -> Iterator[Cell | None]:
-        """The plan's own cells; where seeds are taken until the arms are decided, up to one look after the other."""
+    def _plan_cells(self) -> Iterator[Cell | None]:
+        """Yield the plan's cells; with sequential seeds, one interim look after the other."""
         while True:
             seeds = set(stage_of(self.plan, self.records).seeds)
             due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
-            if not due:  # all seeds, or a look that lacks cells which are not to be done now
+            if not due:  # all seeds are done, or the look lacks cells that this run does not repeat
                 return
             yield from self._in_blocks(due)
             if self.stopped or len(seeds) == len(self.plan.study.all_seeds):
                 return
-            yield from self._all_ended()
+            yield from self._wait_for_all()
 
     def _in_blocks(self, cells: Iterable[Cell]) -> Iterator[Cell]:
-        """Cells seed by seed, as long as the budget holds a whole seed of all arms."""
+        """Yield cells seed by seed, while the budget allows a whole seed of all arms."""
         for _, block in itertools.groupby(cells, key=lambda cell: cell.seed):
             seed = list(block)
             if not self._affords(Counter(cell.arm for cell in seed)):
@@ -131,25 +131,25 @@ class Queue:
 
     @property
     def stopped(self) -> str:
-        """Why the budget holds no more; empty where it does."""
+        """Reason why the budget ended the run; empty if it did not."""
         return self.meter.over if self.meter is not None else ""
 
-    def _lost_once_more(self) -> Iterator[Cell | None]:
-        """What the machine has failed meanwhile."""
+    def _lost_cells(self) -> Iterator[Cell | None]:
+        """Yield the cells that were lost in this run by failures of the machine."""
         while True:
-            yield from self._all_ended()
+            yield from self._wait_for_all()
             lost = [cell for cell in self.plan.cells if (record := self.records.get(cell.id)) and record.lost]
             if not (due := [cell for cell in self._due(lost) if self._may(cell)]):
                 return
             yield from due
 
     def _may(self, cell: Cell) -> bool:
-        """Whether a cell was not handed out yet in this run, or is to be once more since the machine failed it."""
+        """Whether a cell may be handed out: not handed out yet in this run, or lost by a failure of the machine."""
         record = self.records.get(cell.id)
         return self._handed[cell.id] <= (MAX_LOST if record is not None and record.lost else 0)
 
-    def _all_ended(self) -> Iterator[None]:
-        """Wait for all that was handed out."""
+    def _wait_for_all(self) -> Iterator[None]:
+        """Yield None until all cells that were handed out have ended."""
         while self._under_way:
             yield None
 
@@ -157,32 +157,32 @@ class Queue:
         from sweeps.run.proposer import ArmSearch
 
         spaces = [space for space in search.arms if space.arm.id in self._only]
-        yield from self._once_more(search)
+        yield from self._repeated_trials(search)
         self._searches = {space.arm.id: ArmSearch(search, space, self.records) for space in spaces}
         while not all(arm.done for arm in self._searches.values()):
-            asked = False
+            has_proposed = False
             if not self._affords({arm_id: 1 for arm_id, arm in self._searches.items() if not arm.done}):
                 return
-            for arm in self._searches.values():  # in turn, so that a search cut short spent the same on every arm
+            for arm in self._searches.values():  # in turn: equal effort for every arm, also in an interrupted search
                 if len(self._open) < self.slots and (cell := arm.ask()) is not None:
                     self._open[cell.id] = arm
-                    asked = True
+                    has_proposed = True
                     yield cell
-            if not asked:
+            if not has_proposed:
                 yield None
         if search.confirm is not None:
             best = {space.arm.id: winners(search, space, self.records, search.confirm.top) for space in spaces}
             yield from self._in_blocks(self._due(search.confirmation(best)))
 
-    def _once_more(self, search: SearchPlan) -> Iterator[Cell | None]:
-        """Trials that lack a metric, or are to be tried again; the search waits for them, since it learns from them."""
-        there = [
+    def _repeated_trials(self, search: SearchPlan) -> Iterator[Cell | None]:
+        """Yield trials that lack a metric or are retried, and wait for them: the search learns from their results."""
+        trials = [
             search.trial(record.arm, record.trial, record.sampled)
             for space in search.arms
             for record in trials_of(search, space.arm.id, self.records)
             if record.trial is not None
         ]
-        due = list(self._due(there))
+        due = list(self._due(trials))
         yield from due
         while any(cell.id in self._under_way for cell in due):
             yield None

@@ -1,4 +1,4 @@
-"""What is written down of each cell while a study runs: ledger, tracker, progress."""
+"""Recorder of cells while a study runs: writes ledger, tracker and progress."""
 
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,31 +14,31 @@ from trainables.trial_spec import OBJECTIVE, UPDATE
 
 
 class Follower(Protocol):
-    """What is told of every cell on its way."""
+    """Interface for the events of a cell."""
 
     ledger: Ledger
 
     def handed_out(self, cell: Cell) -> None:
-        """A cell is on its way to a worker."""
+        """Handle a cell that was handed to Ray Tune."""
 
     def started(self, cell_id: str) -> None:
-        """A cell is at work."""
+        """Handle a cell that started on a worker."""
 
     def reported(self, cell_id: str) -> None:
-        """A cell has left figures of its way."""
+        """Handle new metric points of a running cell."""
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
-        """A cell ended; its record, or None where its worker died each time."""
+        """Handle a cell that ended; return its record, or None if its worker died in every attempt."""
 
 
 class Recorder:
-    """Writes down what comes of each cell: ledger, tracker, progress.
+    """Records each cell in ledger, tracker, progress line and lock.
 
     Args:
         ledger: The study's results.
-        tracker: Where they are uploaded.
-        progress: The line for the person who waits.
-        lock: The study's lock, through which ``status`` sees what runs.
+        tracker: Uploads results to MLflow.
+        progress: The progress line.
+        lock: The study's lock; its progress file is read by ``status``.
     """
 
     def __init__(self, ledger: Ledger, tracker: Tracker, progress: Progress, lock: StudyLock) -> None:
@@ -50,28 +50,28 @@ class Recorder:
         self._running: dict[str, dict[str, Any]] = {}
 
     def handed_out(self, cell: Cell) -> None:
-        """A cell is on its way to a worker."""
+        """Note a cell that was handed to Ray Tune."""
         self._cells[cell.id] = cell
 
     def started(self, cell_id: str) -> None:
-        """A cell is at work (said once, also where its worker dies and it starts again)."""
+        """Count a cell as running, once, even if its worker dies and it restarts."""
         if cell_id not in self._running:
             cell = self._cells[cell_id]
             since = datetime.now(UTC).isoformat(timespec="seconds")
             self._running[cell.id] = {"cell_id": cell.id, "arm": cell.arm, "seed": cell.seed, "since": since}
             self.progress.start()
-            self._speak()
+            self._update_lock()
 
     def reported(self, cell_id: str) -> None:
-        """A cell has left figures of its way in its spool: they are uploaded beside the work."""
+        """Upload the new metric points of a running cell, in the background."""
         self.tracker.report(self._cells[cell_id].spec, self.ledger.cell_folder(cell_id))
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
-        """A cell ended; its record, or None where its worker died each time.
+        """Record the end of a cell; return its record, or None if its worker died in every attempt.
 
         Args:
-            cell: Which.
-            last: What its trainable reported last.
+            cell: The cell.
+            last: Last report of its trainable.
             died: Whether its worker was lost.
         """
         if not died and not (last or {}).get("status"):
@@ -83,20 +83,20 @@ class Recorder:
         self._running.pop(cell.id, None)
         self._cells.pop(cell.id, None)
         self.progress.end(failed=result is None or result.status == "failed")
-        self._speak()
+        self._update_lock()
         return None if result is None else Record.of(result)
 
     def _prune(self, cell: Cell, last: dict[str, Any]) -> None:
-        """Leave the result of a trial that the trial_scheduler stopped, with what it had reported."""
+        """Write the result of a trial that the trial_scheduler stopped, with its last report."""
         reason = f"stopped early, after update {last.get(UPDATE, 0):g}"
         statistics = {key: float(last[key]) for key in (OBJECTIVE, UPDATE) if key in last}
         result = result_without_clips(cell.spec, "pruned", reason, statistics=statistics)
         folder = self.ledger.cell_folder(cell.id)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STOP).touch()  # Tune tells the trial's actor nothing: its worker group reads this at its next update
+        (folder / STOP).touch()  # Tune does not notify the actor; the worker group reads this at its next update
         leave_result(folder, result)
 
-    def _speak(self) -> None:
+    def _update_lock(self) -> None:
         progress = self.progress
         ended = progress.done + progress.failed
         running = tuple(self._running.values())

@@ -1,4 +1,4 @@
-"""Cells as Ray Tune trials: one Tuner, one searcher that hands out the queue, one recorder of what came of it."""
+"""Cells as Ray Tune trials: one Tuner, one searcher that hands out the queue, one recorder of the results."""
 
 import shutil
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from sweeps.plan import Cell, Plan
 from sweeps.run.cluster import is_trained, num_slots, scaling_of, trial_resources
 from sweeps.run.early_stopping import SearchTrialsOnly
-from sweeps.run.progress import say
+from sweeps.run.progress import notify
 from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
 from trainables.trial import CellTrial
@@ -28,14 +28,14 @@ def run_trials(
     warm: bool = True,
     trainable: type[tune.Trainable] = CellTrial,
 ) -> None:
-    """Run all cells of the queue under one Tuner.
+    """Run all cells of the queue with one Tuner.
 
     Args:
-        queue: What to hand out.
-        recorder: Where it is written down.
+        queue: The queue of cells.
+        recorder: Receives the events of all cells.
         storage: Folder of all studies.
-        warm: Load each base once per worker; off, everything is loaded anew for each cell.
-        trainable: What runs one cell.
+        warm: Load each base once per worker, instead of once per cell.
+        trainable: Class that runs one cell.
     """
     plan = queue.plan
     search = plan.search
@@ -77,7 +77,7 @@ def run_trials(
 
 
 def _scheduler(plan: Plan) -> SearchTrialsOnly | None:
-    """What stops a search's hopeless trials: by a training's validation loss, or by the objective."""
+    """Make the scheduler for early stopping, by validation loss for trained systems, else by the first objective."""
     search = plan.search
     if search is None or search.trial_scheduler is None:
         return None
@@ -90,7 +90,7 @@ def _trial_name(trial: Trial) -> str:
 
 
 class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
-    """Hands the queue's cells to Tune and takes note of how each ended."""
+    """Hands the queue's cells to Tune, and passes their results to queue and recorder."""
 
     def __init__(self, queue: Queue, recorder: Follower, config: Callable[[Cell], dict[str, Any]]) -> None:
         super().__init__()
@@ -100,11 +100,11 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         self._of_trial: dict[str, Cell] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its searcher for a restore that never happens here."""
+        """Return an empty state: Tune pickles its searcher for a restore that is never used here."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next cell; None while it depends on others, or the sign that none is left."""
+        """Return the next cell's configuration; None while it depends on running cells, FINISHED if no cell is left."""
         try:
             cell = self._queue.next()
         except Exhausted:
@@ -116,25 +116,25 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         return self._config(cell)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Write the cell's end down, and let the search learn from it."""
+        """Record the end of a cell, and report it to the queue."""
         cell = self._of_trial.pop(trial_id)
         self._queue.ended(cell, self._recorder.ended(cell, result, died=error))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the ledger knows what is done."""
+        """Do nothing: the ledger holds the results."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: Tune's folder is scratch."""
+        """Do nothing: Tune's folder is temporary."""
 
 
 class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
-    """Follows the trials on their way: what starts, what reports, what is lost."""
+    """Passes starts, reports and losses of trials to the recorder."""
 
     def __init__(self, recorder: Follower) -> None:
         self._recorder = recorder
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restore that never happens here."""
+        """Return an empty state: Tune pickles its callbacks for a restore that is never used here."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -144,12 +144,12 @@ class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Have the figures uploaded that a cell left on its way."""
+        """Upload the new metric points of a running cell."""
         if not result.get("status"):
             self._recorder.reported(trial.config["cell_id"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The worker died each time: the cell has no result and is started again by the next run."""
+        """Print a message on a cell that is lost since its worker died in every attempt; the next run restarts it."""
         spec = trial.config["spec"]
         lost = f"its worker died {MAX_WORKER_DEATHS + 1} times"
-        say(f"{spec['arm']} seed {spec['seed']}: {lost}; the next run starts it again")
+        notify(f"{spec['arm']} seed {spec['seed']}: {lost} -> the next run starts it again")

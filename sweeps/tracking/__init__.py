@@ -1,1 +1,1 @@
-"""MLflow: what is recorded of a study and its cells, and where."""
+"""MLflow records of studies and cells."""

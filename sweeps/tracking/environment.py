@@ -1,4 +1,4 @@
-"""What a study ran in: packages, commit and what was not committed, hardware."""
+"""Environment of a study: packages, commit, uncommitted changes, hardware."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from typing import Any
 from trainables import provenance
 
 DIFF_LIMIT = 1_000_000
-"""Longest diff that is kept, in bytes."""
+"""Maximum size of the stored diff in bytes."""
 
 SECONDS = 20
-"""Longest that a tool of the system may take."""
+"""Timeout of external commands in seconds."""
 
 NEW_FILES = ("*.py", "*.yaml")
-"""Files without a commit that are part of the diff; others may be anything, secrets included."""
+"""Untracked files that the diff includes; others are left out, since they may hold secrets."""
 
 
 def environment_files() -> dict[str, bytes]:
-    """What the study's own run carries: ``environment.json`` and, where files differ from the commit, a diff."""
+    """Return the artifacts of the study's run: ``environment.json``, and a diff if files differ from the commit."""
     files = {"environment.json": json.dumps(environment_record(), indent=1).encode()}
     if diff := uncommitted_diff():
         files["uncommitted.diff"] = diff
@@ -33,7 +33,7 @@ def environment_files() -> dict[str, bytes]:
 
 
 def environment_record() -> dict[str, Any]:
-    """Packages with their versions, commit, Python, platform and hardware of this process's machine."""
+    """Return packages with versions, commit, Python, platform and hardware of this machine."""
     return {
         "commit": provenance.commit(),
         "python": platform.python_version(),
@@ -44,23 +44,23 @@ def environment_record() -> dict[str, Any]:
 
 
 def packages() -> dict[str, str]:
-    """Every installed distribution with its version, by name."""
-    found = {str(entry.metadata["Name"]): entry.version for entry in distributions()}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    """Return the versions of all installed distributions, sorted by name."""
+    versions = {str(entry.metadata["Name"]): entry.version for entry in distributions()}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory in GiB, and GPUs; what cannot be found out is left out."""
+    """Return processor, cores, memory in GiB, and GPUs; unknown values are left out."""
     import psutil
 
-    found = {
+    values = {
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False),
         "threads": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
 def _processor() -> str:
@@ -73,7 +73,7 @@ def _processor() -> str:
 
 
 def _gpus() -> list[str]:
-    """Name, memory and driver of each GPU: from nvidia-smi, else from torch where the process has it loaded."""
+    """Return name, memory and driver of each GPU from nvidia-smi, else names from torch if it is loaded already."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=SECONDS, check=True)
@@ -83,20 +83,20 @@ def _gpus() -> list[str]:
     torch = sys.modules.get("torch")
     try:
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch else []
-    except Exception:  # whatever a broken driver makes of it
+    except Exception:  # any error of a broken driver
         return []
 
 
 def uncommitted_diff(limit: int = DIFF_LIMIT) -> bytes:
-    """What differs from the commit, as one patch: changed files, and new code and studies.
+    """Return the uncommitted changes as one patch: changed files, and untracked code and studies.
 
-    The checkout is only read: new files are entered in a copy of git's index.
+    The checkout is not modified: untracked files are added to a copy of git's index.
 
     Args:
-        limit: Longest patch in bytes; a longer one is cut, and ends in a line that says so.
+        limit: Maximum size in bytes; a larger patch is cut, and ends with a line that states this.
 
     Returns:
-        The patch; empty where nothing differs, or outside a checkout.
+        The patch; empty without changes, or outside a checkout.
     """
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +104,7 @@ def uncommitted_diff(limit: int = DIFF_LIMIT) -> bytes:
             where = _git("rev-parse", "--path-format=absolute", "--git-path", "index")
             shutil.copyfile(os.fsdecode(where).rstrip("\n"), index)
             environment = {**os.environ, "GIT_INDEX_FILE": str(index)}
-            for pattern in NEW_FILES:  # one by one: git takes none where one of them fits nothing
+            for pattern in NEW_FILES:  # one call each: git adds nothing if any pattern matches no file
                 _git("add", "--intent-to-add", "--", pattern, environment=environment, check=False)
             return _read_bounded(["git", "diff", "--no-color", "--no-ext-diff", "HEAD", "--", "."], environment, limit)
     except (OSError, subprocess.SubprocessError):
@@ -119,14 +119,14 @@ def _git(*arguments: str, environment: dict[str, str] | None = None, check: bool
 
 
 def _read_bounded(command: list[str], environment: dict[str, str], limit: int) -> bytes:
-    """The start of a command's output; the command is ended when it has said enough, or takes too long."""
+    """Read a command's output up to a limit, then end the command; it is also ended at the timeout."""
     with subprocess.Popen(
         command, cwd=provenance.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout is not None
         timer = threading.Timer(SECONDS, process.kill)
         timer.start()
-        said = process.stdout.read(limit + 1)
+        output = process.stdout.read(limit + 1)
         timer.cancel()
         process.kill()
-    return said if len(said) <= limit else said[:limit] + f"\n[cut after {limit:,} bytes]\n".encode()
+    return output if len(output) <= limit else output[:limit] + f"\n[cut after {limit:,} bytes]\n".encode()

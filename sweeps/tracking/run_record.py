@@ -1,4 +1,4 @@
-"""What MLflow is told of a cell: names, tags, parameters and tables, from its result alone."""
+"""MLflow record of a cell: name, tags, metrics, parameters and table, computed from its result alone."""
 
 import json
 from datetime import datetime
@@ -6,13 +6,13 @@ from datetime import datetime
 from trainables.trial_spec import Result, TrialSpec, leaves
 
 TABLE = "per_clip.json"
-"""Name of the table of scores clip by clip."""
+"""Name of the table of scores per clip."""
 
 MAX_TAG = 5000  # characters
 
 
 def name(spec: TrialSpec) -> str:
-    """A run's name: ``arm/s0``, a search's trial ``arm/t007``, a winner's confirmation ``arm #1/s100``."""
+    """Return a run's name: ``arm/s0``, for a search trial ``arm/t007``, for a confirmation ``arm #1/s100``."""
     if spec.stage == "search":
         return f"{spec.arm}/t{spec.trial or 0:03d}"
     rank = "" if spec.trial is None else f" #{spec.trial + 1}"
@@ -20,7 +20,7 @@ def name(spec: TrialSpec) -> str:
 
 
 def outcome(result: Result) -> dict[str, str]:
-    """Tags that say how a cell ended and by which code."""
+    """Return the tags of a finished cell: status, attempts, failure, and hashes of code and base."""
     return {
         **{key: result.provenance.get(key, "") for key in ("commit", "code_hash", "base_hash")},
         "status": result.status,
@@ -33,12 +33,12 @@ def outcome(result: Result) -> dict[str, str]:
 
 
 def end_of(result: Result) -> int:
-    """When a cell ended, in milliseconds since 1970."""
+    """Return a cell's end time in milliseconds since 1970."""
     return int(datetime.fromisoformat(result.finished).timestamp() * 1000)
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """Scores with the bounds of those between sets, the method's own statistics, and times."""
+    """Return scores, bounds of the scores with uncertainty, statistics of the method, and times in seconds."""
     known = {key: score.uncertainty for key, score in result.scores.items() if score.uncertainty is not None}
     return {
         **{key: score.value for key, score in result.scores.items()},
@@ -53,7 +53,7 @@ def metrics(result: Result) -> dict[str, float]:
 
 
 def parameters(spec: TrialSpec) -> dict[str, str]:
-    """Everything that decides what is sampled, one flat name each; arm and seed are columns of MLflow's table."""
+    """Return all settings that decide the samples, flattened to dotted names; includes arm and seed."""
     tree = {"arm": spec.arm, "seed": spec.seed, "system": spec.system, "base": spec.base, **spec.tree}
     settings = {"data": spec.data.model_dump(mode="json"), "protocol": spec.protocol.model_dump(exclude_none=True)}
     sampled = {f"sampled.{path}": value for path, value in spec.sampled.items()}
@@ -63,7 +63,7 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
 
 
 def table(result: Result) -> dict[str, bytes]:
-    """Scores clip by clip, in the form of MLflow's tables; nothing where no metric has any."""
+    """Return the scores per clip in the format of MLflow tables; empty if no metric has scores per clip."""
     columns = {key: score.per_clip for key, score in result.scores.items() if score.per_clip}
     if not columns:
         return {}

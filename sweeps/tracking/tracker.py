@@ -1,8 +1,8 @@
-"""MLflow records of a study: one parent run, one run per cell, whatever the number of attempts.
+"""MLflow records of a study: one parent run, and one run per cell, whatever the number of attempts.
 
-One writer: the driver of ``run``. What is on disk is the truth: each cell's result, and its metric points in the
-spool. One thread copies it to MLflow beside the work; a tracker that is slow, answers with errors or is down costs the
-study nothing, and gets what it missed when it answers again, or from the next ``run``.
+The driver of ``run`` is the only writer. The files on disk are authoritative: each cell's result, and its metric points
+in the spool. A background thread copies them to MLflow. If MLflow is slow, down or returns errors, no cell waits;
+missing data is uploaded when it answers again, or by the next ``run``.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-# Read by mlflow. A request is not repeated below us: after a create that timed out in a server which then made the
-# run, the repeat would make a second one. And no line and no bar per run on the terminal.
+# Settings of mlflow. No retries inside mlflow: a create that timed out may have created its run, and a retry would
+# create a second one. No messages and no progress bars per run on the terminal.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -36,15 +36,15 @@ from trainables.cell_files import PLAYABLE, STRIP  # noqa: E402
 from trainables.spool import Spool, Uploads  # noqa: E402
 from trainables.trial_spec import RESULT, Result, TrialSpec  # noqa: E402
 
-PARENT = "study"  # where a cell's run has its cell id
+PARENT = "study"  # identity of the parent run, as the cell id of a cell's run
 ENDS = {"done": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}
 LOGGED, TABLES = (
     "mlflow.loggedArtifacts",
     json.dumps([{"path": run_record.TABLE, "type": "table"}]),
-)  # what the UI shows as tables
-PAGE = 250  # runs of one answer, so that it comes in time
-MAX_METRICS = 1000  # of one log_batch
-MAX_PARAM = 6000  # MLflow cuts longer values without a word
+)  # artifacts that the UI shows as tables
+PAGE = 250  # runs per response, to stay within the timeout
+MAX_METRICS = 1000  # per log_batch
+MAX_PARAM = 6000  # characters; MLflow truncates longer values silently
 SQLITE = "sqlite:///"
 
 Strings = Mapping[str, str]
@@ -52,14 +52,14 @@ NOTHING: Strings = MappingProxyType({})
 
 
 def tracking_uri(storage: Path, uri: str | None) -> str:
-    """Where runs go: the study's own ``tracking.uri``, else MLFLOW_TRACKING_URI, else a database in the storage."""
+    """Return the tracking URI: the study's ``tracking.uri``, else MLFLOW_TRACKING_URI, else a database in the storage."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
 
 
 def _create_database(uri: str) -> None:
-    """Make a SQLite database that is not there yet, whole or not at all.
+    """Create a missing SQLite database atomically.
 
-    MlflowClient makes its tables one by one, and a file in which a killed driver left some of them opens never again.
+    MlflowClient creates tables one by one; a file with only some of them, left by a killed driver, cannot be opened.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or path.exists():
@@ -67,31 +67,31 @@ def _create_database(uri: str) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         fresh = Path(folder) / path.name
         MlflowClient(f"{SQLITE}{fresh}").search_experiments(max_results=1)
-        with contextlib.suppress(FileExistsError):  # another study's driver was quicker
+        with contextlib.suppress(FileExistsError):  # created by the driver of another study in the meantime
             os.link(fresh, path)
 
 
 class Tracker(Uploads):
-    """The study's runs in MLflow.
+    """Uploads the study's runs to MLflow.
 
     Args:
         uri: Tracking server or database.
-        study: Name of the study, which is the name of its MLflow experiment.
-        question: Shown as the parent run's description.
-        artifacts: Where artifacts go if a database is written directly; a server decides for itself.
-        tags: Strings of the parent run.
+        study: Name of the study and of its MLflow experiment.
+        question: Description of the parent run.
+        artifacts: Folder of artifacts if a database is written directly; a server uses its own.
+        tags: Tags of the parent run.
     """
 
     def __init__(self, uri: str, study: str, question: str, artifacts: Path, tags: Mapping[str, str]) -> None:
         for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # a fresh database announces every migration
+            logging.getLogger(name).setLevel(logging.WARNING)  # a new database logs every migration
         about = {**tags, "role": PARENT, "study": study, "mlflow.note.content": question}
         super().__init__(_StudyRuns(uri, study, artifacts, about), f"MLflow at {uri}")
 
 
 @dataclass
 class _Run:
-    """What is known of a run in MLflow: ``files`` are surely there, points are sent up to ``line`` and ``step``."""
+    """Known state of a run in MLflow: ``files`` are uploaded for certain, points up to ``line`` and ``step``."""
 
     id: str
     artifacts: str
@@ -106,22 +106,22 @@ class _Run:
     @classmethod
     def of(cls, run: Run) -> "_Run":
         info, tags = run.info, dict(run.data.tags)
-        # The tag is set before the upload, and the run ended after it.
+        # The tag is set before the upload and the run ends after it, so the tag is reliable for ended runs only.
         files = json.loads(tags.get("files") or "{}") if info.status in ENDS.values() else {}
         return cls(info.run_id, info.artifact_uri, info.status, info.start_time, tags, set(run.data.params), files)
 
     @property
     def emptiness(self) -> tuple[bool, bool, int]:
-        """Smallest for a complete run, then for one with files, then for the oldest."""
+        """Sort key: complete runs first, then runs with files, then the oldest."""
         return self.status not in ENDS.values(), "files" not in self.tags, self.started
 
     def has_result(self, digest: str) -> bool:
-        """Whether it holds all of this result: a run is ended last of all, whenever a driver is killed."""
+        """Whether the run holds this result completely: ending the run is the last step of an upload."""
         return self.status in ENDS.values() and self.tags.get("result") == digest
 
 
 class _StudyRuns:
-    """The study's experiment and its runs, as MLflow holds them; used by the upload thread alone."""
+    """The study's experiment and runs in MLflow; used by the upload thread alone."""
 
     def __init__(self, uri: str, study: str, artifacts: Path, about: Mapping[str, str]) -> None:
         self.progress = time.monotonic()
@@ -138,7 +138,7 @@ class _StudyRuns:
         self._environment: dict[str, bytes] = {}
 
     def open(self) -> None:
-        """Reach MLflow and find the runs of earlier drivers; after a failure, see that it answers."""
+        """Connect to MLflow and find the runs of earlier drivers; after a failure, check that it answers."""
         if self._sure:
             return
         if self._client is None:
@@ -152,13 +152,13 @@ class _StudyRuns:
         self.progress = time.monotonic()
 
     def doubt(self, cell_id: str) -> None:
-        """An upload failed: what is known of the cell's run may be wrong, and MLflow may not answer."""
+        """Forget the known state of a cell's run after a failed upload, and check the connection before the next one."""
         self._runs.pop(cell_id, None)
         self._doubtful.add(cell_id)
         self._sure = False
 
     def hold(self, cell_id: str, folder: Path) -> bool:
-        """Whether MLflow has all of the result that lies in a folder."""
+        """Whether MLflow holds a cell's result completely."""
         run = self._runs.get(cell_id)
         try:
             return run is not None and run.has_result(_digest((folder / RESULT).read_bytes()))
@@ -166,13 +166,13 @@ class _StudyRuns:
             return False
 
     def record(self, cell_id: str, folder: Path) -> bool:
-        """Bring a cell's run to the state of its result; False where it was there already."""
+        """Upload a cell's result; return False if it was uploaded already."""
         content = (folder / RESULT).read_bytes()
         result, digest = Result.model_validate_json(content), _digest(content)
         start = run_record.end_of(result) - int(1000 * sum(result.seconds.values()))
         table = run_record.table(result)
         tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result), **({LOGGED: TABLES} if table else {})}
-        run = self._take_up(cell_id, run_record.name(result.spec), tags, start)
+        run = self._get_or_create(cell_id, run_record.name(result.spec), tags, start)
         if run.has_result(digest):
             return False
         self._reopen(run)
@@ -185,32 +185,32 @@ class _StudyRuns:
         return True
 
     def report(self, spec: TrialSpec, folder: Path) -> None:
-        """Send the points that the run of a cell lacks."""
+        """Upload the missing metric points of a running cell."""
         tags = {**self._tags(spec.cell_id, spec), "status": "running"}
-        run = self._take_up(spec.cell_id, run_record.name(spec), tags, None)
+        run = self._get_or_create(spec.cell_id, run_record.name(spec), tags, None)
         self._reopen(run)
         self._send(run, folder, spec, tags)
         self.progress = time.monotonic()
 
     def refuses(self, error: Exception) -> bool:
-        """Whether the files are wrong, or MLflow says that what they hold is."""
+        """Whether the error is permanent: unusable files, or content that MLflow rejects."""
         wrong = isinstance(error, ValueError | FileNotFoundError)
         return wrong or getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
     def close(self, files: Sequence[Path], failed: bool) -> None:
-        """Complete the parent run, if there is anything under it."""
+        """Complete the parent run, if it has any child runs."""
         if self._create_failed:
-            self._find()  # a create that failed may have made its run since
+            self._find()  # a create that failed may have created its run since
         if not self._runs:
             return
         run = self._runs.get(PARENT) or self._open_parent()
         named = {path.name if path.suffix == ".yaml" else f"report/{path.name}": path.read_bytes() for path in files}
-        news = _Files(run, {**self._environment, **named})
+        contents = _Files(run, {**self._environment, **named})
         status = "FAILED" if failed else "FINISHED"
-        if news.changed or run.status != status:
+        if contents.changed or run.status != status:
             self._reopen(run)
-            self._log(run, tags=news.tag)
-            self._upload(run, news)
+            self._log(run, tags=contents.tag)
+            self._upload(run, contents)
             self._end(run, status)
 
     def _open_experiment(self) -> str:
@@ -225,19 +225,20 @@ class _StudyRuns:
         return str(experiment.experiment_id)
 
     def _find(self, filter_string: str = "") -> None:
-        """Take up the runs that MLflow holds, one for each cell, and delete others.
+        """Find the runs in MLflow, one for each cell, and delete duplicates.
 
-        Of several, which a server makes that answers late, the one in use stays, else the fullest, else the oldest.
+        A server that answers late may create duplicates. Of these, the run in use is kept, else the most complete, else
+        the oldest.
         """
-        found: dict[str, list[_Run]] = {}
+        of_cells: dict[str, list[_Run]] = {}
         token: str | None = None
         while token != "":
             page = self._client.search_runs([self._experiment], filter_string, max_results=PAGE, page_token=token)
             for run in map(_Run.of, page):
-                found.setdefault(self._identity(run), []).append(run)
+                of_cells.setdefault(self._identity(run), []).append(run)
             token = page.token or ""
-        found.pop("", None)
-        for identity, runs in found.items():
+        of_cells.pop("", None)
+        for identity, runs in of_cells.items():
             known = self._runs.get(identity)
             first, *others = sorted(runs, key=lambda run: (known is None or run.id != known.id, *run.emptiness))
             self._runs[identity] = first
@@ -245,22 +246,22 @@ class _StudyRuns:
                 self._client.delete_run(other.id)
 
     def _identity(self, run: _Run) -> str:
-        """The run's cell, the mark of the parent, or nothing for a run that is not ours."""
+        """Return the run's cell id, ``PARENT`` for the parent run, or an empty string for a run of another study."""
         if run.tags.get("study") != self._study:
             return ""
         return PARENT if run.tags.get("role") == PARENT else run.tags.get("cell_id", "")
 
-    def _take_up(self, identity: str, name: str, tags: Strings, started: int | None) -> _Run:
-        """The run of a cell, created if there is none."""
+    def _get_or_create(self, identity: str, name: str, tags: Strings, started: int | None) -> _Run:
+        """Return the run of a cell, created if it is missing."""
         if identity in self._doubtful:
             self._find(f"tags.role = '{PARENT}'" if identity == PARENT else f"tags.cell_id = '{identity}'")
             self._doubtful.remove(identity)
         if identity not in self._runs:
-            said = {key: value for key, value in tags.items() if value}
+            filled = {key: value for key, value in tags.items() if value}
             try:
-                created = self._client.create_run(self._experiment, start_time=started, tags=said, run_name=name)
+                created = self._client.create_run(self._experiment, start_time=started, tags=filled, run_name=name)
             except Exception:
-                # The server may have made the run, or be about to, and only its answer be lost.
+                # The server may have created the run, or create it later, although its response is lost.
                 self._doubtful.add(identity)
                 self._create_failed = True
                 raise
@@ -268,8 +269,8 @@ class _StudyRuns:
         return self._runs[identity]
 
     def _open_parent(self) -> _Run:
-        """The parent run, opened (again) when there is something to put under it."""
-        run = self._take_up(PARENT, self._study, self._about, None)
+        """Return the parent run, created or reopened, with the environment files."""
+        run = self._get_or_create(PARENT, self._study, self._about, None)
         self._reopen(run)
         if not self._environment:
             self._environment = environment_files()
@@ -303,7 +304,7 @@ class _StudyRuns:
         }
 
     def _send(self, run: _Run, folder: Path, spec: TrialSpec, tags: Strings, result: Result | None = None) -> None:
-        """Send what a run lacks of its points, then its result, in as few requests as MLflow allows."""
+        """Upload a run's missing points, then its result, in as few requests as MLflow allows."""
         batch: list[Any] = []
         for point in Spool(folder).points(run.line):
             if len(batch) + len(point.metrics) > MAX_METRICS:
@@ -322,17 +323,17 @@ class _StudyRuns:
     def _log(
         self, run: _Run, metrics: Sequence[Any] = (), parameters: Strings = NOTHING, tags: Strings = NOTHING
     ) -> None:
-        """One batch; of parameters (which MLflow lets nobody change) and tags only what is new."""
+        """Log one batch; only new parameters (MLflow refuses to change one) and changed tags are sent."""
         params = {key: value for key, value in parameters.items() if key not in run.params}
-        news = {key: value for key, value in tags.items() if run.tags.get(key, "") != value}
+        changed = {key: value for key, value in tags.items() if run.tags.get(key, "") != value}
         self._client.log_batch(
             run.id,
             metrics=metrics,
             params=[Param(key, value[:MAX_PARAM]) for key, value in params.items()],
-            tags=[RunTag(key, value) for key, value in news.items()],
+            tags=[RunTag(key, value) for key, value in changed.items()],
         )
         run.params |= params.keys()
-        run.tags |= news
+        run.tags |= changed
 
     def _upload(self, run: _Run, files: "_Files") -> None:
         if files.changed:
@@ -341,13 +342,13 @@ class _StudyRuns:
                     path = Path(staging) / name
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(content)
-                # What MlflowClient.log_artifacts does, without asking for the run first.
+                # As MlflowClient.log_artifacts, without the request for the run.
                 get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifacts(staging)
         run.files |= files.digests
 
 
 class _Files:
-    """Files for a run: those that changed, and the tag that remembers what is there."""
+    """Files of a run: ``changed`` since the last upload, and ``tag`` with the digests of all uploaded files."""
 
     def __init__(self, run: _Run, contents: Mapping[str, bytes]) -> None:
         self.digests = {name: _digest(content)[:8] for name, content in contents.items()}

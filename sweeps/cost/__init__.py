@@ -1,1 +1,1 @@
-"""Time, money and memory of a plan, before it runs and on its way."""
+"""Time, money and memory of a plan, before and during its run."""

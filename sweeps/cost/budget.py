@@ -1,4 +1,4 @@
-"""What a study may cost in all: spent so far, what the next balanced block would add, and whether that fits."""
+"""Budget of a study: spending so far, expected cost of the next balanced block, and whether it fits."""
 
 import json
 import time
@@ -14,22 +14,22 @@ from sweeps.results.record import Record
 from trainables.files import write_atomically
 
 SPENT = "spent.json"
-"""How long a study has run, over all its drivers, and how many of its cells at a time."""
+"""File in the study's folder with the hours over all drivers, the cells in parallel, and the GPUs per worker."""
 
 
 class BudgetMeter:
-    """Says whether a study's budget holds another block: one cell of every arm.
+    """Checks whether a study's budget allows another block: one cell of every arm.
 
-    GPU-hours and money are counted from the results, which outlive every driver; hours on the clock from what drivers
-    wrote down. What is under way counts as what it is expected to take.
+    GPU-hours and money are computed from the results, wall-clock hours from the file of earlier drivers. Running cells
+    count with their expected duration.
 
     Args:
-        plan: The study, with a budget.
-        folder: Its folder.
-        calibration: Prices, where they were taken; else a block is expected to take what cells took so far.
+        plan: Plan of a study with a budget.
+        folder: The study's folder.
+        calibration: Prices; without them, the durations of finished cells are used.
         clock: Seconds, monotonic.
 
-    ``slots`` (cells at a time) and ``gpus`` (of a worker) are set by whoever knows the cluster.
+    ``slots`` (cells in parallel) and ``gpus`` (per worker) are set once the cluster is known.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class BudgetMeter:
         self._before = kept.get("hours", 0.0)
         self._inside = calibration.inside(plan) if calibration else {}
         self._around = calibration.around(plan) if calibration else {}
-        asked = plan.study.resources.gpus_per_worker or 0.0
-        self.gpus = calibration.gpus_per_worker if calibration else kept.get("gpus", asked)
+        gpus = plan.study.resources.gpus_per_worker or 0.0
+        self.gpus = calibration.gpus_per_worker if calibration else kept.get("gpus", gpus)
         self.slots = calibration.slots if calibration else int(kept.get("slots", 1))
         self.over = ""
 
     def affords(self, records: Mapping[str, Record], under_way: Mapping[str, int], block: Mapping[str, int]) -> bool:
-        """Whether the budget holds a block beside what is spent and what is under way; ``over`` says why not.
+        """Whether the budget allows a block on top of spent and running cells; if not, ``over`` is the reason.
 
         Args:
-            records: By cell id, all of the study's.
-            under_way: Arm -> its cells that have not ended.
-            block: Arm -> how many of its cells come next.
+            records: All results of the study by cell id.
+            under_way: Arm -> number of its running cells.
+            block: Arm -> number of its cells in the block.
         """
         spent = sum(record.seconds * record.gpus for record in records.values()) / 3600
         ahead = Counter(under_way) + Counter(block)
@@ -65,23 +65,23 @@ class BudgetMeter:
         return not self.over
 
     def shortfall(self) -> str:
-        """Why the budget would not hold even one seed of all arms; empty where it would, or no price was taken."""
+        """Explain why the budget is too small for one seed of all arms; empty if it is not, or without prices."""
         over = self._over(0.0, 0.0, dict.fromkeys(self._inside, 1), self._inside)
         return f"{self.plan.study.name}: {over} -> a larger budget, or fewer arms" if over else ""
 
     @property
     def hours(self) -> float:
-        """On the clock, over all drivers."""
+        """Wall-clock hours over all drivers."""
         return self._before + (self._clock() - self._began) / 3600
 
     def keep(self) -> None:
-        """Write down how long the study has run, and on what."""
+        """Save hours, slots and GPUs for later drivers."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         spent = {"hours": self.hours, "slots": self.slots, "gpus": self.gpus}
         write_atomically(self._path, json.dumps(spent).encode())
 
     def _expected(self, records: Mapping[str, Record]) -> dict[str, float]:
-        """Seconds of a cell by arm: what its cells took, else its price, else what other arms' cells took."""
+        """Return expected seconds per cell by arm: mean of its finished cells, else price, else mean of all arms."""
         took: dict[str, list[float]] = {}
         for record in records.values():
             if record.status == "done":
@@ -91,13 +91,13 @@ class BudgetMeter:
         return {arm: fmean(took[arm]) if arm in took else self._inside.get(arm, usual) for arm in arms}
 
     def _over(self, gpus_spent: float, hours_spent: float, ahead: Mapping[str, int], each: Mapping[str, float]) -> str:
-        """Why cells do not fit the budget beside what is spent, with the arithmetic; empty where they do.
+        """Explain which budget the cells would exceed; empty if they fit.
 
         Args:
-            gpus_spent: GPU-hours.
-            hours_spent: On the clock.
-            ahead: Arm -> how many of its cells.
-            each: Arm -> seconds of one of them, within its stages.
+            gpus_spent: Spent GPU-hours.
+            hours_spent: Spent wall-clock hours.
+            ahead: Arm -> number of its cells.
+            each: Arm -> seconds of a cell's stages.
         """
         seconds = sum(each.get(arm, 0.0) * count for arm, count in ahead.items())
         gpus = seconds * self.plan.study.resources.workers * self.gpus / 3600
@@ -109,13 +109,13 @@ class BudgetMeter:
             ("money", budget.money, gpus_spent * price, gpus * price),
         ):
             if most is not None and spent + more > most:
-                block = f"{more:.3g} for one more seed of all arms"
-                return f"budget: {name} {most:g} does not hold {block} beside {spent:.3g} spent"
+                block = f"{more:.3g} needed for one more seed of all arms"
+                return f"budget: {name} {most:g} is too small: {block}, {spent:.3g} spent"
         return ""
 
 
 def _read(path: Path) -> dict[str, float]:
-    """What earlier drivers wrote down; nothing where they did not, or it cannot be read."""
+    """Read the file of earlier drivers; empty if it is missing or unreadable."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {key: float(kept[key]) for key in ("hours", "slots", "gpus")}

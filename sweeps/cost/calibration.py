@@ -1,4 +1,4 @@
-"""The prices of a study's shapes on one cluster, as they lie in its folder."""
+"""Calibration of a study: prices of its shapes on one cluster, stored in the study's folder."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ CALIBRATION = "calibration.json"
 
 @dataclass(frozen=True)
 class Calibration:
-    """Prices of a study's shapes on the cluster where they were taken.
+    """Prices of a study's shapes on the cluster where they were measured.
 
     Args:
-        prices: By shape.
+        prices: Shape -> its price.
         shapes: Arm -> its shape.
-        slots: Cells at a time.
-        gpus_per_worker: Of each.
-        start: Seconds before the first cell begins.
-        peak_gib: The most memory that a cell took on a GPU; None where there is none.
-        taken: Seconds that the calibration took; 0 where it was there already.
+        slots: Cells in parallel.
+        gpus_per_worker: GPUs per worker.
+        start: Seconds before the first cell starts.
+        peak_gib: Peak memory of a cell on its GPU, in GiB; None without GPUs.
+        taken: Duration of the calibration in seconds; 0 for an earlier calibration.
     """
 
     prices: dict[str, Price]
@@ -35,11 +35,11 @@ class Calibration:
     taken: float = 0.0
 
     def inside(self, plan: Plan) -> dict[str, float]:
-        """Seconds of a cell of each arm, within its stages."""
+        """Return the seconds of the stages of a cell, by arm."""
         return {cell.arm: self._price(cell).inside(cell.spec) for cell in plan.one_of_each}
 
     def around(self, plan: Plan) -> dict[str, float]:
-        """Seconds of a cell of each arm, outside its stages."""
+        """Return the seconds outside the stages of a cell, by arm."""
         return {cell.arm: self._price(cell).around for cell in plan.one_of_each}
 
     def _price(self, cell: Cell) -> Price:
@@ -47,11 +47,11 @@ class Calibration:
 
 
 def read_calibration(plan: Plan, folder: Path) -> Calibration | None:
-    """The calibration in a study's folder; None where there is none for all of its arms and this code.
+    """Read the calibration in a study's folder; None if it is missing, of other code, or lacks an arm.
 
     Args:
-        plan: The study, as it is now.
-        folder: Its folder.
+        plan: Current plan of the study.
+        folder: The study's folder.
     """
     try:
         kept = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
@@ -66,12 +66,12 @@ def read_calibration(plan: Plan, folder: Path) -> Calibration | None:
 
 
 def shapes_of(plan: Plan) -> dict[str, str]:
-    """The shape of each arm's cells."""
+    """Return the shape of each arm's cells."""
     return {cell.arm: shape_of(cell.spec) for cell in plan.one_of_each}
 
 
 def keep_calibration(calibration: Calibration, system: str, folder: Path) -> None:
-    """Leave a calibration in a study's folder."""
+    """Save a calibration in a study's folder."""
     kept = {
         "code_hash": code_hash(system),
         "prices": {shape: asdict(price) for shape, price in calibration.prices.items()},

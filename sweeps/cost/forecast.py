@@ -1,4 +1,4 @@
-"""The cells of a plan on the slots of a cluster, one after the other: how long, and at what cost."""
+"""Forecast of a plan's remaining work: duration, worker-hours, money."""
 
 import heapq
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from sweeps.results.stopping import stage_of
 
 @dataclass(frozen=True)
 class ArmCost:
-    """What is left of an arm.
+    """Remaining work of an arm.
 
     Args:
-        arm: Which.
-        cells: To do, a search's trials and confirmations among them.
-        seconds: Of one of its cells, from its start to its end.
-        hours: Of workers at work, for all of them.
+        arm: Id of the arm.
+        cells: Number of cells to run, including trials and confirmations of a search.
+        seconds: Duration of a cell.
+        hours: Worker-hours of all its cells.
     """
 
     arm: str
@@ -30,18 +30,18 @@ class ArmCost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is left of a study.
+    """Remaining work of a study.
 
     Args:
-        arms: By arm.
-        worker_hours: Of all workers.
-        gpu_hours: Of all GPUs.
-        seconds: From the start to the end.
-        least: The same if all goes well.
-        most: The same if it does not.
-        slots: Cells at a time.
-        peak_gib: The most memory a short cell took on its GPU; None where there is none.
-        money: None where no price is given.
+        arms: Remaining work of each arm.
+        worker_hours: Worker-hours in total.
+        gpu_hours: GPU-hours in total.
+        seconds: Expected duration.
+        least: Lower bound of the duration, in seconds.
+        most: Upper bound of the duration, in seconds.
+        slots: Cells in parallel.
+        peak_gib: Peak memory of a short cell on its GPU, in GiB; None without GPUs.
+        money: Total price; None without a price per GPU-hour.
     """
 
     arms: tuple[ArmCost, ...]
@@ -56,14 +56,14 @@ class Forecast:
 
 
 def forecast(plan: Plan, records: Mapping[str, Record], calibration: Calibration) -> Forecast:
-    """Price what is left of a plan, and play it through.
+    """Forecast the remaining work of a plan, by a simulated schedule of its cells.
 
-    A study that ends where its arms are decided is priced to its last seed, which is the most it can come to.
+    A study with early decisions is priced to its last seed: the forecast is an upper bound.
 
     Args:
-        plan: What is to run.
-        records: What is done.
-        calibration: The prices.
+        plan: The plan.
+        records: Existing results by cell id.
+        calibration: Prices of the cells.
     """
     inside, around = calibration.inside(plan), calibration.around(plan)
     costs = {arm: inside[arm] + around[arm] for arm in inside}
@@ -94,12 +94,12 @@ def forecast(plan: Plan, records: Mapping[str, Record], calibration: Calibration
 
 
 def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
-    """Seconds until all cells have ended, each being taken by the slot that is free first, in their order.
+    """Return the seconds until all cells have ended; each cell, in order, goes to the slot that is free first.
 
     Args:
-        costs: Of the cells.
-        slots: How many run at a time.
-        first: More of a slot's first cell.
+        costs: Seconds of each cell.
+        slots: Number of cells in parallel.
+        first: Additional seconds of the first cell of a slot.
     """
     queue = [(0.0, slot) for slot in range(slots)]
     used: set[int] = set()
@@ -114,14 +114,14 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
 
 
 def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
-    """The arms of the cells that are to do, in their order."""
+    """Return the arms of the remaining cells, in the order of their execution."""
     if stage_of(plan, records).decided:
         return []
     left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in WAITING]
     if plan.search is None:
         return left
     for stage, arm, count in plan.search.proposed():
-        asked = (plan.search.identity, arm, stage)
-        there = sum((record.search, record.arm, record.stage) == asked for record in records.values())
-        left += [arm] * max(0, count - there)
+        key = (plan.search.identity, arm, stage)
+        existing = sum((record.search, record.arm, record.stage) == key for record in records.values())
+        left += [arm] * max(0, count - existing)
     return left

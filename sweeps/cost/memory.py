@@ -1,4 +1,4 @@
-"""What the trainings of a plan take on each worker, and whether that can fit."""
+"""Memory of a plan's trainings: model state per worker, and memory of its device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,14 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class ArmMemory:
-    """The model state of an arm on one worker."""
+    """Model state of an arm on one worker.
+
+    Args:
+        arm: Id of the arm.
+        parameters: Parameters of the network.
+        trained: Trained parameters.
+        state: Model state on one worker.
+    """
 
     arm: str
     parameters: int
@@ -25,10 +32,10 @@ class ArmMemory:
 
 
 def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
-    """The model state of every arm, from configuration files alone.
+    """Compute the model state of every arm, from configuration files alone.
 
     Args:
-        plan: Of a system that is trained.
+        plan: Plan of a trained system.
         gpu: Whether workers have a GPU.
 
     Raises:
@@ -51,13 +58,13 @@ def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], othe
 
 @dataclass(frozen=True)
 class Device:
-    """What a worker's state has to fit.
+    """Device that holds a worker's model state.
 
     Args:
-        name: In words.
+        name: Name of the device.
         gpu: Whether it is a GPU.
-        size: Its memory in bytes; None where it is not known.
-        workers: How many workers share it.
+        size: Memory in bytes; None if unknown.
+        workers: Number of workers that share it.
     """
 
     name: str
@@ -67,17 +74,17 @@ class Device:
 
     @classmethod
     def of(cls, plan: Plan, gpu_gib: float | None) -> Self:
-        """The device that a plan's workers have: a GPU of a given size, this machine's, or no GPU at all."""
+        """Return the device of a plan's workers: a GPU of a given size, this machine's GPU, or its main memory."""
         import psutil
         import torch
 
-        asked = plan.study.resources
-        share = 1 / min(asked.gpus_per_worker or 1, 1)
+        resources = plan.study.resources
+        sharing = 1 / min(resources.gpus_per_worker or 1, 1)
         if gpu_gib is not None:
-            return cls(f"a GPU of {gpu_gib:g} GiB", True, int(gpu_gib * GIB), share)
-        if torch.cuda.is_available() and asked.gpus_per_worker != 0:
-            about = torch.cuda.get_device_properties(0)
-            return cls(str(about.name), True, int(about.total_memory), share)
-        if asked.gpus_per_worker:
-            return cls("a GPU", True, None, share)
-        return cls("this machine", False, int(psutil.virtual_memory().total), asked.workers)
+            return cls(f"a GPU of {gpu_gib:g} GiB", True, int(gpu_gib * GIB), sharing)
+        if torch.cuda.is_available() and resources.gpus_per_worker != 0:
+            properties = torch.cuda.get_device_properties(0)
+            return cls(str(properties.name), True, int(properties.total_memory), sharing)
+        if resources.gpus_per_worker:
+            return cls("a GPU", True, None, sharing)
+        return cls("this machine", False, int(psutil.virtual_memory().total), resources.workers)

@@ -1,4 +1,4 @@
-"""What the stages of a cell take, measured on short cells, and what a cell of any length then costs."""
+"""Prices: seconds of each stage of a cell, measured on short cells, from which cells of any length are priced."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from trainables.files import json_hash
 from trainables.trial_spec import TrialSpec
 
 MOST_CLIPS = 64
-"""Clips of a short cell at most; drawing and scoring grow with their number."""
+"""Maximum number of clips of a short cell; sampling and scoring times grow with it."""
 SHORT, LONG = 2, 6
-"""Denoising steps of the two cells whose difference is the price of a step."""
+"""Denoising steps of the two cells whose difference gives the price of a step."""
 UPDATES = 8
-"""Updates of a short training, with a report every 2 and one checkpoint."""
+"""Number of updates of a short training."""
 LEAST_SPREAD = 0.1
 
 
 def shape_of(spec: TrialSpec) -> str:
-    """What decides a cell's price, but for how many updates, clips and denoising steps it has.
+    """Return the shape of a cell: a hash of all that decides its price, except numbers of updates, clips and steps.
 
-    Two arms are of one shape where they differ in numbers that are not whole: a momentum or a learning rate costs the
-    same whatever it is, a kind of part or a number of layers does not.
+    Arms that differ only in fractional values, such as a momentum or a learning rate, have the same shape; arms that
+    differ in a kind or a number of layers do not.
     """
     tree = {**spec.tree}
     if isinstance(tree.get("training"), dict):
@@ -43,14 +43,14 @@ def _without_fractions(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Timed:
-    """One short cell as it was timed.
+    """Measured times of a short cell.
 
     Args:
-        steps: Denoising steps.
-        clips: Drawn and scored.
-        wall: Seconds from its start to its end, as the driver saw it.
-        seconds: Of its stages, by its result.
-        points: What its training reported on its way, in order.
+        steps: Number of denoising steps.
+        clips: Number of clips.
+        wall: Seconds from start to end, measured by the driver.
+        seconds: Stage -> its seconds, from the result.
+        points: Reports of its training, in order.
     """
 
     steps: int
@@ -62,21 +62,21 @@ class Timed:
 
 @dataclass(frozen=True)
 class Price:
-    """What a cell of one shape takes, in seconds.
+    """Prices of the stages of one shape, in seconds.
 
     Args:
-        first: More of the first cell of a warm worker: libraries, base, extractors.
-        around: Outside its stages: the trial, and for a training the start of its worker group.
-        load: Base and extractors, where each cell loads them.
-        prepare: Of a training, all but its updates, reports and checkpoints.
+        first: Additional time of a worker's first cell: libraries, base, extractors.
+        around: Time outside the stages: the trial, and for a training the start of its worker group.
+        load: Loading base and extractors, if each cell loads them.
+        prepare: Training without updates, reports and checkpoints.
         update: One update of the weights.
-        report: One validation on the way.
-        checkpoint: One of them.
-        draw: A clip, whatever the number of steps: text, decoding.
-        step: One denoising step of a clip.
-        save: A clip.
-        score: A clip.
-        spread: How much of a price is uncertain, as a share of it.
+        report: One validation.
+        checkpoint: One checkpoint.
+        draw: Sampling one clip, without its denoising steps: text encoding, decoding.
+        step: One denoising step of one clip.
+        save: Saving one clip.
+        score: Scoring one clip.
+        spread: Relative uncertainty of the price, dimensionless.
     """
 
     first: float
@@ -93,7 +93,7 @@ class Price:
     spread: float
 
     def of(self, spec: TrialSpec) -> float:
-        """Seconds of a cell that is not the first of its worker.
+        """Return the seconds of a cell that is not the first of its worker.
 
         around + load + prepare + U update + (U // r) report + (U // c) checkpoint
         + clips (draw + S step + save + score)
@@ -101,13 +101,13 @@ class Price:
         return self.around + self.inside(spec)
 
     def inside(self, spec: TrialSpec) -> float:
-        """The same without what is around its stages, in which its worker waits or does not yet stand."""
+        """Return the seconds of a cell's stages, without the time around them, in which its workers do not run."""
         clips, steps = spec.protocol.clips, spec.protocol.steps
         drawn = clips * (self.draw + steps * self.step + self.save + self.score)
         return self.load + self.training(spec) + drawn
 
     def training(self, spec: TrialSpec) -> float:
-        """Seconds of its training."""
+        """Return the seconds of a cell's training; 0 without training."""
         if spec.training is None:
             return 0.0
         updates, scaling = spec.training.steps, spec.scaling
@@ -116,11 +116,11 @@ class Price:
 
 
 def priced(cells: Sequence[Timed], *, trained: bool) -> Price:
-    """Work prices out from short cells of one shape.
+    """Compute prices from short cells of one shape.
 
     Args:
-        cells: Two with different numbers of steps; before them, where cells share a worker, the worker's first.
-        trained: Whether each cell has a worker group of its own, which loads and trains.
+        cells: Two cells with different numbers of steps; before them, if cells share a worker, its first cell.
+        trained: Whether each cell has its own worker group, which loads and trains.
     """
     first, short, long = cells[0], cells[-2], cells[-1]
     step = max(0.0, (long.seconds["sample"] - short.seconds["sample"]) / (long.steps - short.steps)) / long.clips
@@ -147,7 +147,10 @@ def priced(cells: Sequence[Timed], *, trained: bool) -> Price:
 
 
 def _training(points: Sequence[Mapping[str, float]]) -> tuple[float, float, float, float]:
-    """Seconds of an update, of a report and of a checkpoint, and how far the updates scatter; the first are slow."""
+    """Return the seconds of an update, a report and a checkpoint, and the relative spread of updates.
+
+    The first report is left out where possible, since first updates are slow.
+    """
     if not points:
         return 0.0, 0.0, 0.0, 0.0
     settled = [point["seconds_per_step"] for point in points[1:]] or [points[0]["seconds_per_step"]]

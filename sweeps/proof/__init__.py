@@ -1,7 +1,7 @@
-"""Proof of ablation: before a cell runs, what each arm changes of the control, seen and not believed.
+"""Ablation proof: checks, before any cell runs, that every arm changes the model as declared.
 
-Control and arms are built twice: on the meta device, at the base's own size, to count parameters and operations; and on
-a tiny random base, to run them: which code runs, whether outputs differ on a fixed batch, whether gradients arrive.
+Control and arms are built twice: on the meta device at the size of the base, to count parameters and FLOPs; and on a
+small random base, to check which code runs, whether outputs differ on a fixed batch, and where gradients arrive.
 """
 
 from sweeps.proof.files import PROOF, proof_key, proved, read_proof

@@ -1,4 +1,4 @@
-"""Which functions of ``models`` run, and whether they are those of the parts that are there."""
+"""Functions of ``models`` that run, compared with the parts that an arm has."""
 
 import sys
 from collections.abc import Iterator, Set
@@ -14,7 +14,7 @@ _ROOT = Path(models.__file__).resolve().parent
 
 @contextmanager
 def traced() -> Iterator[set[str]]:
-    """Note every function of ``models`` that is called, as ``seer.temporal.WindowAttention.forward``."""
+    """Record every function of ``models`` that is called, such as ``seer.temporal.WindowAttention.forward``."""
     codes: set[CodeType] = set()
     names: set[str] = set()
     before = sys.getprofile()
@@ -32,7 +32,7 @@ def traced() -> Iterator[set[str]]:
 
 
 def _name(code: CodeType) -> str:
-    """The function's name below ``models``; empty for all other code, and for what has no name of its own."""
+    """Return the function's qualified name below ``models``; empty for other code and for unnamed functions."""
     file = Path(code.co_filename)
     if not file.is_relative_to(_ROOT) or code.co_name.startswith("<"):
         return ""
@@ -41,19 +41,19 @@ def _name(code: CodeType) -> str:
 
 
 def wrong_calls(control: System, tree: System, called: Set[str], *, denoises: bool) -> list[str]:
-    """What runs though it was taken away, and, if anything is denoised, what is there and does not run."""
+    """Word a problem for each removed part that still runs and, if ``denoises``, for each part that never runs."""
     problems = []
     others = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
     for slot in control.slots():
         before, after = getattr(control, slot), getattr(tree, slot)
         if left := (set(before.calls) - others) & called:
-            problems.append(f"{slot}={before.kind} was taken away and still runs: {shown(sorted(left))}")
+            problems.append(f"{slot}={before.kind} was removed but still runs: {shown(sorted(left))}")
         if denoises and (idle := set(after.calls) - called):
-            problems.append(f"{slot}={after.kind} is there and never runs: {shown(sorted(idle))}")
+            problems.append(f"{slot}={after.kind} never runs: {shown(sorted(idle))}")
     return problems
 
 
 def shown(names: list[str]) -> str:
-    """The first of many names."""
+    """Join the first three names, with the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more}"

@@ -1,4 +1,4 @@
-"""The proof of a plan in its study's folder, made where it does not lie there yet."""
+"""Proof file of a study: read, or made if missing or outdated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,28 +9,28 @@ from trainables.files import json_hash, write_atomically
 from trainables.provenance import code_hash
 
 PROOF = "proof.json"
-"""Name of the proof in a study's folder."""
+"""File name of the proof in a study's folder."""
 
 
 def proof_key(plan: Plan) -> str:
-    """What a proof of a plan holds for: as long as it is the same, so is the proof."""
+    """Return the hash of everything that a plan's proof depends on."""
     protocol = plan.cells[0].spec.protocol
-    holds_for = {
+    inputs = {
         "code": code_hash(plan.study.system),
         "arms": {arm.id: arm.system.model_dump(mode="json") for arm in plan.arms},
         "base": plan.study.base,
         "size": [protocol.frames, protocol.height, protocol.width],
     }
-    return json_hash(holds_for, 32)
+    return json_hash(inputs, 32)
 
 
 def proved(plan: Plan, folder: Path, before: Callable[[], None] = lambda: None) -> Proof:
-    """The proof of a plan, as it lies in the study's folder or made now and left there.
+    """Return the proof of a plan: from the study's folder, else made now and saved there.
 
     Args:
-        plan: Whose arms.
-        folder: The study's.
-        before: Called where it has to be made, which takes a while.
+        plan: The plan.
+        folder: The study's folder.
+        before: Called before a proof is made, which takes a while.
 
     Raises:
         OSError: The base's configuration files cannot be read.
@@ -48,7 +48,7 @@ def proved(plan: Plan, folder: Path, before: Callable[[], None] = lambda: None) 
 
 
 def read_proof(folder: Path) -> Proof | None:
-    """The proof that lies in a study's folder; None where there is none that can be read."""
+    """Read the proof in a study's folder; None if it is missing or unreadable."""
     try:
         return Proof.model_validate_json((folder / PROOF).read_bytes())
     except (OSError, ValueError):

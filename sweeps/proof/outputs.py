@@ -1,4 +1,4 @@
-"""What a tree does at tiny width: the clips it draws from fixed streams, its loss, and which tensors learn."""
+"""Behaviour of a system on a small base: clips sampled from fixed streams, loss, and tensors that get gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +19,19 @@ _PROMPTS = ("a red circle moves right, then drops", "a blue cross")
 _SEED = 0
 _AWAY_FROM_ZERO = 0.05
 _TRAINED_ON = (2, TINY.frames, 3, 128, 128)
-"""Clips that are 2 x 2 at the deepest level: over one token, attention gives its queries and keys no gradient."""
+"""Shape of clips that are 2 x 2 at the deepest level: with a single token, queries and keys get no gradient."""
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a tree did at tiny width.
+    """Behaviour of a system on a small base.
 
     Args:
-        video: Clips drawn for fixed prompts from fixed streams.
-        loss: Of a fixed batch, for a system that is trained.
+        video: Clips sampled for fixed prompts from fixed streams.
+        loss: Loss on a fixed batch; None for systems without training.
         called: Functions of ``models`` that ran.
         trained: Names of trained tensors.
-        without_gradient: Of these, those that no gradient reached.
+        without_gradient: Names of trained tensors that no gradient reached.
     """
 
     video: torch.Tensor
@@ -42,10 +42,10 @@ class Behaviour:
 
 
 def behaviour_of(tree: System, base: Base) -> tuple[Behaviour | None, str]:
-    """What a tree does on a tiny base; or why it cannot be built there.
+    """Run a system on a small base; return its behaviour, or None and the reason why it cannot be built.
 
-    What starts at zero so as to change nothing before it is trained is moved away from it, by the same draws in every
-    arm: else parts that are wholly there would look as if they were not.
+    Zero-initialised weights, with which a new part changes nothing before training, are set to small random values, the
+    same in every arm: otherwise such parts would seem to have no effect.
     """
     try:
         with _one_thread(), traced() as called:
@@ -63,7 +63,7 @@ def behaviour_of(tree: System, base: Base) -> tuple[Behaviour | None, str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums in one order, so that what is the same comes out the same to the last bit."""
+    """Use one thread, so that sums have a fixed order and equal models give bitwise equal outputs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -89,7 +89,7 @@ def _move_away_from_zero(network: torch.nn.Module) -> None:
 
 
 def _gradients(model: TrainedModel) -> tuple[float | None, tuple[str, ...]]:
-    """The loss of a fixed batch, and the trained tensors that its gradient does not reach."""
+    """Return the loss on a fixed batch, and the names of trained tensors without gradient."""
     network = model.network
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     if not any(True for _ in network.parameters()):
@@ -105,6 +105,6 @@ def _gradients(model: TrainedModel) -> tuple[float | None, tuple[str, ...]]:
     )
 
 
-def difference_of(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Largest difference of two outputs."""
-    return float((one - other).abs().max())
+def difference_of(output: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the largest absolute difference of two outputs."""
+    return float((output - other).abs().max())

@@ -1,4 +1,4 @@
-"""What a tree is made of at its base's size: parameters and operations, counted on the meta device."""
+"""Parameters and FLOPs of a system at the size of its base, counted on the meta device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ from models.system import System
 
 @dataclass(frozen=True)
 class Size:
-    """What a tree denoises with, at the base's size: parameters by name, and operations of one pass."""
+    """Size of a denoiser: parameter counts by name, and FLOPs of one pass."""
 
     parameters: dict[str, int] = field(default_factory=dict)
     flops: int = 0
 
     @property
     def num_parameters(self) -> int:
-        """All of them."""
+        """Total number of parameters."""
         return sum(self.parameters.values())
 
 
 def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tuple[Size, str]:
-    """Parameters and operations on the meta device; or why it cannot be built on the base.
+    """Count parameters and FLOPs on the meta device; return the size, and the reason if it cannot be built.
 
     Args:
-        tree: Built on the networks.
-        networks: The base's, on the meta device.
+        tree: The system.
+        networks: Networks of the base, on the meta device.
         protocol: Frames and size of a clip.
     """
     try:
@@ -52,7 +52,7 @@ def _counted(denoiser: MetaDenoiser) -> Size:
 
 
 def grouped(parameters: Mapping[str, int], depth: int = 4) -> dict[str, int]:
-    """Parameters by the path of what they are in, no deeper than some steps."""
+    """Sum parameter counts by module path, cut at a depth."""
     groups: dict[str, int] = {}
     for name, count in parameters.items():
         path = ".".join(name.split(".")[:-1][:depth])
@@ -60,6 +60,6 @@ def grouped(parameters: Mapping[str, int], depth: int = 4) -> dict[str, int]:
     return groups
 
 
-def missing(there: Mapping[str, int], here: Mapping[str, int]) -> dict[str, int]:
-    """What is there and not here, a tensor of another size included."""
-    return {name: count for name, count in there.items() if here.get(name) != count}
+def missing(parameters: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """Return the parameters that others lack or have in another size."""
+    return {name: count for name, count in parameters.items() if others.get(name) != count}

@@ -1,4 +1,4 @@
-"""Build control and arms, small and without weights, and look at what they are and do."""
+"""Builds control and arms, on the meta device and on a small base, and compares them."""
 
 from dataclasses import dataclass
 
@@ -14,42 +14,52 @@ from sweeps.proof.types import ArmProof
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A tree, what it is and what it did; and why not, where it could not be built on the base, or at tiny width."""
+class Examined:
+    """A system with its size and behaviour, and the reasons if it cannot be built on the base or on the small base.
+
+    Args:
+        tree: The system.
+        size: Size on the base.
+        build_error: Reason why it cannot be built on the base; empty if it can.
+        behaviour: Behaviour on the small base; None if it did not run.
+        run_error: Reason why it did not run; empty if it did.
+    """
 
     tree: System
     size: Size
-    unbuilt: str
-    did: Behaviour | None
-    not_run: str
+    build_error: str
+    behaviour: Behaviour | None
+    run_error: str
 
 
 def prove(plan: Plan) -> tuple[ArmProof, ...]:
-    """What each arm of a plan changes, the control first."""
+    """Make the proofs of a plan's arms, the control first."""
     family = SYSTEMS[plan.study.system].family
     networks, base = networks_on_meta(find_base(plan.study.base, family)), family.implementation().tiny()
     protocol = plan.cells[0].spec.protocol
-    seen = [
-        Seen(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base)) for arm in plan.arms
+    examined = [
+        Examined(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base))
+        for arm in plan.arms
     ]
-    return tuple(_proof(arm.id, seen[0], tree_seen) for arm, tree_seen in zip(plan.arms, seen, strict=True))
+    return tuple(_proof(arm.id, examined[0], variant) for arm, variant in zip(plan.arms, examined, strict=True))
 
 
-def _proof(arm: str, control: Seen, seen: Seen) -> ArmProof:
-    """One arm's proof, from what it and the control are and do."""
-    size, own, before, after = control.size, seen.size, control.did, seen.did
-    problems = [f"it cannot be built on the base: {seen.unbuilt}"] if seen.unbuilt else []
+def _proof(arm: str, control: Examined, variant: Examined) -> ArmProof:
+    """Compare an arm with the control."""
+    size, own, before, after = control.size, variant.size, control.behaviour, variant.behaviour
+    problems = [f"cannot be built on the base: {variant.build_error}"] if variant.build_error else []
     remarks: list[str] = []
     difference = None
     if before is None or after is None:
-        remarks += [] if seen.unbuilt else [f"not run at tiny width: {control.not_run or seen.not_run}"]
+        error = control.run_error or variant.run_error
+        remarks += [] if variant.build_error else [f"not run on the small base: {error}"]
     else:
         difference = difference_of(before.video, after.video)
-        other = seen.tree != control.tree
-        problems += _nothing_changes(control.tree, seen.tree, before, after, difference, remarks) if other else []
-        problems += wrong_calls(control.tree, seen.tree, after.called, denoises=bool(own.parameters))
-        new = set(after.without_gradient) - set(before.without_gradient) if other else after.without_gradient
-        problems += [f"no gradient reaches {shown(sorted(new))}, which are trained"] if new else []
+        differs = variant.tree != control.tree
+        problems += _no_change(control.tree, variant.tree, before, after, difference, remarks) if differs else []
+        problems += wrong_calls(control.tree, variant.tree, after.called, denoises=bool(own.parameters))
+        new = set(after.without_gradient) - set(before.without_gradient) if differs else after.without_gradient
+        problems += [f"no gradient reaches trained tensors: {shown(sorted(new))}"] if new else []
     return ArmProof(
         arm=arm,
         parameters=own.num_parameters,
@@ -68,24 +78,24 @@ def _proof(arm: str, control: Seen, seen: Seen) -> ArmProof:
     )
 
 
-def _nothing_changes(
+def _no_change(
     control: System, tree: System, before: Behaviour, after: Behaviour, difference: float, remarks: list[str]
 ) -> list[str]:
-    """That an arm does what the control does, where it is not only trained in another way."""
+    """Word the problem of an arm without effect; a change of the training alone gives a remark instead."""
     if difference > 0 or before.trained != after.trained:
         return []
     if all(path.startswith("training.") or _acts_in_training(tree, path) for path in _changed(control, tree)):
-        remarks.append("it changes how the model is trained, and nothing of the model")
+        remarks.append("changes the training only, not the model")
         return []
-    return ["it changes nothing: the same outputs as the control on a fixed batch, and the same tensors trained"]
+    return ["changes nothing: same outputs on a fixed batch and same trained tensors as the control"]
 
 
 def _changed(control: System, tree: System) -> list[str]:
-    """The paths in which two trees differ; a slot with another kind is one."""
-    here, there = control.model_dump(mode="json"), tree.model_dump(mode="json")
+    """Return the dotted paths in which two systems differ; a slot with another kind counts as one path."""
+    values, others = control.model_dump(mode="json"), tree.model_dump(mode="json")
     paths = []
-    for name, value in here.items():
-        other = there[name]
+    for name, value in values.items():
+        other = others[name]
         if value == other:
             continue
         same_kind = isinstance(value, dict) and value.get("kind") == other.get("kind")

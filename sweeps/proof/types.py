@@ -1,27 +1,27 @@
-"""What an arm changes of the control, as it was seen."""
+"""Types of the ablation proof."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class ArmProof(BaseModel):
-    """What an arm changes of the control.
+    """Measured changes of an arm relative to the control.
 
     Args:
-        arm: Its id.
-        parameters: Of what it denoises with, at the base's size.
-        flops: Of one denoising pass of one clip, multiplications and additions counted apart.
-        delta_parameters: Parameters less the control's.
-        delta_flops: Operations less the control's.
-        gone: Parameters of the control that it lacks, by the path of what they are in.
-        added: Parameters that the control lacks, likewise.
-        no_more_called: Functions of ``models`` that run for the control and not for it.
-        newly_called: Functions that run for it and not for the control.
-        difference: Largest difference of its outputs from the control's on a fixed batch; None where it could not be
-            run at tiny width.
-        num_trained: Tensors that are trained.
-        without_gradient: Of these, those that no gradient reaches.
-        problems: Why it does not do what it says; the study does not run then.
-        remarks: What else a reader should know.
+        arm: Id of the arm.
+        parameters: Number of parameters of the denoiser, at the size of the base.
+        flops: FLOPs of one denoising pass of one clip; a multiply-add counts as two.
+        delta_parameters: Parameters minus those of the control.
+        delta_flops: FLOPs minus those of the control.
+        gone: Parameter counts that only the control has, by module path.
+        added: Parameter counts that only the arm has, by module path.
+        no_more_called: Functions of ``models`` that run in the control only.
+        newly_called: Functions of ``models`` that run in the arm only.
+        difference: Largest absolute difference from the control's outputs on a fixed batch; None if the arm cannot run
+            on the small base.
+        num_trained: Number of trained tensors.
+        without_gradient: Names of trained tensors that no gradient reaches.
+        problems: Violations; with any, the study is refused.
+        remarks: Further notes for the reader.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,11 +43,11 @@ class ArmProof(BaseModel):
 
 
 class Proof(BaseModel):
-    """The proofs of a study's arms, the control first.
+    """Ablation proof of a study.
 
     Args:
-        key: What they hold for: code, arms, base and size of clips.
-        arms: One each.
+        key: Hash of code, arms, base and size of clips.
+        arms: Proofs of the arms, the control first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,9 +57,9 @@ class Proof(BaseModel):
 
     @property
     def problems(self) -> list[str]:
-        """Everything that keeps the study from running."""
+        """Problems of all arms, for which the study is refused."""
         return [f"{arm_proof.arm}: {problem}" for arm_proof in self.arms for problem in arm_proof.problems]
 
     def of(self, arm: str) -> ArmProof | None:
-        """One arm's."""
+        """Return the proof of an arm; None if it has none."""
         return next((arm_proof for arm_proof in self.arms if arm_proof.arm == arm), None)

@@ -52,7 +52,7 @@ NOTHING: Strings = MappingProxyType({})
 
 
 def tracking_uri(storage: Path, uri: str | None) -> str:
-    """Return the tracking URI: the study's ``tracking.uri``, else MLFLOW_TRACKING_URI, else a database in the storage."""
+    """Return the URI of MLflow: the study's ``tracking.uri``, else MLFLOW_TRACKING_URI, else a file in the storage."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
 
 
@@ -152,7 +152,7 @@ class _StudyRuns:
         self.progress = time.monotonic()
 
     def doubt(self, cell_id: str) -> None:
-        """Forget the known state of a cell's run after a failed upload, and check the connection before the next one."""
+        """Forget the known state of a cell's run after a failed upload; the connection is checked before the next."""
         self._runs.pop(cell_id, None)
         self._doubtful.add(cell_id)
         self._sure = False

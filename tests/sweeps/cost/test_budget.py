@@ -132,7 +132,7 @@ def test_hours_on_the_clock_hold_over_restarts(planned: Callable[..., Plan], tmp
             queue.ended(cell, records[cell.id])
         clock.now += 7200  # nobody runs it
     assert len(records) == 8
-    assert "wall_clock 8.5 does not hold" in queue.stopped
+    assert "wall_clock 8.5 is too small" in queue.stopped
 
 
 def test_a_search_ends_with_as_many_trials_in_every_arm(planned: Callable[..., Plan], tmp_path: Path) -> None:
@@ -152,12 +152,12 @@ def test_a_budget_below_one_seed_of_all_arms_is_refused_with_the_arithmetic(
 
     plan = planned("{gpu_hours: 1.5}")
     assert shortfall(plan, calibration(plan, 3600)) == (
-        "budgeted: budget: gpu_hours 1.5 does not hold 2 for one more seed of all arms beside 0 spent "
+        "budgeted: budget: gpu_hours 1.5 is too small: 2 needed for one more seed of all arms, 0 spent "
         "-> a larger budget, or fewer arms"
     )
     assert shortfall(plan, calibration(plan, 1800)) == ""
     hours = planned("{wall_clock: 1}")
-    assert "wall_clock 1 does not hold 2" in shortfall(hours, calibration(hours, 3600))
+    assert "wall_clock 1 is too small: 2 needed" in shortfall(hours, calibration(hours, 3600))
     assert shortfall(hours, calibration(hours, 3600, slots=2)) == "", "both arms at a time"
     free = replace(calibration(plan, 3600), gpus_per_worker=0.0)
     assert shortfall(plan, free) == "", "without a GPU no GPU-hour is spent"

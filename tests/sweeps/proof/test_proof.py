@@ -127,7 +127,7 @@ def test_how_a_model_is_trained_is_no_part_of_the_model(planned: Callable[[str],
     more = "  - {part: text_decomposer.identity_steps, action: VALUES, values: [0]}\n"
     for one in list(proofs(planned(SEER_STUDY + values + more)).values())[1:]:
         assert one.problems == ()
-        assert one.remarks == ("it changes how the model is trained, and nothing of the model",)
+        assert one.remarks == ("changes the training only, not the model",)
 
 
 def test_what_cannot_be_run_at_tiny_width_is_said(planned: Callable[[str], Plan]) -> None:
@@ -135,8 +135,8 @@ def test_what_cannot_be_run_at_tiny_width_is_said(planned: Callable[[str], Plan]
     found = proofs(plan)
     one, other = found["text_decomposer.num_heads=3"], found["text_decomposer.num_heads=64"]
     assert (one.difference, one.problems) == (None, ())
-    assert one.remarks == ("not run at tiny width: 3 heads do not divide 16 channels of text",)
-    assert other.problems == ("it cannot be built on the base: 64 heads do not divide 96 channels of text",)
+    assert one.remarks == ("not run on the small base: 3 heads do not divide 16 channels of text",)
+    assert other.problems == ("cannot be built on the base: 64 heads do not divide 96 channels of text",)
 
 
 # ---------------------------------------------------------------------------------------------------- what is not sound
@@ -150,15 +150,15 @@ def test_an_arm_that_changes_nothing_is_found(planned: Callable[[str], Plan], mo
     monkeypatch.setattr(NoTemporalAttention, "build", lambda self: ScaledWindow().build())
     plan = planned(SEER_STUDY + "  - {part: temporal_attention, action: REMOVE}\n")
     problems = unsound(plan, "temporal_attention=removed")
-    assert "it changes nothing" in problems
-    assert "temporal_attention=scaled_window was taken away and still runs: seer.temporal.WindowAttention" in problems
+    assert "changes nothing: same outputs" in problems
+    assert "temporal_attention=scaled_window was removed but still runs: seer.temporal.WindowAttention" in problems
 
 
 def test_one_kind_under_another_name_changes_nothing(planned: Callable[[str], Plan]) -> None:
     plan = planned(
         SEER_STUDY + "  - {part: text_decomposer, action: REPLACE, with: {again: {kind: grouped, every: 1}}}\n"
     )
-    assert "it changes nothing" in unsound(plan, "again")
+    assert "changes nothing: same outputs" in unsound(plan, "again")
 
 
 def test_a_removed_part_that_still_runs_is_found(
@@ -167,7 +167,7 @@ def test_a_removed_part_that_still_runs_is_found(
     monkeypatch.setattr(SelfAttention, "build", lambda self: functools.partial(moving_average, mu=0.5))
     plan = planned(ZS2_STUDY + "  - {part: attention, action: REMOVE}\n")
     assert unsound(plan, "attention=removed") == (
-        "attention=momentum was taken away and still runs: attention.moving_average"
+        "attention=momentum was removed but still runs: attention.moving_average"
     )
 
 
@@ -176,9 +176,7 @@ def test_a_replacement_that_never_runs_is_found(
 ) -> None:
     monkeypatch.setattr(CrossFrameAttention, "build", lambda self: None)
     plan = planned(ZS2_STUDY + "  - {part: attention, action: REPLACE, with: [cross_frame]}\n")
-    assert unsound(plan, "attention=cross_frame") == (
-        "attention=cross_frame is there and never runs: attention.first_frame"
-    )
+    assert unsound(plan, "attention=cross_frame") == "attention=cross_frame never runs: attention.first_frame"
 
 
 def test_a_replacement_that_no_gradient_reaches_is_found(
@@ -215,17 +213,17 @@ def test_nothing_runs_where_a_proof_has_a_problem(
     planned: Callable[[str], Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned(ZS2_STUDY + "  - {part: attention, action: REMOVE}\n")
-    wrong = ArmProof(arm="attention=removed", parameters=1, flops=1, problems=("it changes nothing",))
+    wrong = ArmProof(arm="attention=removed", parameters=1, flops=1, problems=("changes nothing",))
     monkeypatch.setattr("sweeps.proof.proving.prove", lambda plan: (wrong,))
     runner = CliRunner()
     done = runner.invoke(app, ["run", str(tmp_path / "study.yaml"), "--storage", str(tmp_path / "runs")])
     assert done.exit_code == 2, done.output
-    assert "attention=removed: it changes nothing" in done.stderr
+    assert "attention=removed: changes nothing" in done.stderr
     assert not (tmp_path / "runs" / plan.study.name / "cells").exists()
     shown = runner.invoke(app, ["plan", str(tmp_path / "study.yaml"), "--storage", str(tmp_path / "runs"), "--proof"])
     assert shown.exit_code == 2
-    assert "PROBLEM: it changes nothing" in shown.stdout
+    assert "PROBLEM: changes nothing" in shown.stdout
     plain = runner.invoke(
         app, ["plan", str(tmp_path / "study.yaml"), "--storage", str(tmp_path / "runs"), "--proof", "--json"]
     )
-    assert Proof.model_validate(json.loads(plain.stdout)).problems == ["attention=removed: it changes nothing"]
+    assert Proof.model_validate(json.loads(plain.stdout)).problems == ["attention=removed: changes nothing"]

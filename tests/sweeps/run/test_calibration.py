@@ -58,7 +58,7 @@ def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(
     for command in (["run"], ["plan", "--calibrate"]):
         refused = sweeps_here(command[0], study, "--storage", storage, *command[1:])
         assert refused.exit_code == 2, refused.stdout
-        assert "budget: wall_clock 1e-06 does not hold" in refused.stderr
+        assert "budget: wall_clock 1e-06 is too small" in refused.stderr
         assert "-> a larger budget, or fewer arms" in refused.stderr
 
     seconds = sum(arm["seconds"] for arm in found["arms"])
@@ -69,7 +69,7 @@ def test_prices_once_taken_stay_and_a_budget_ends_a_study_balanced(
     done = cells(study, storage)
     assert len(set(done.values())) == 1, "as many of every arm"
     if done["control"] < 4:
-        assert "a larger budget goes on from here" in ended.stderr
+        assert "-> a larger budget to resume" in ended.stderr
     study.write_text(text + "budget: {wall_clock: 1}\n")
     assert sweeps_here("run", study, "--storage", storage).exit_code == 0
     assert set(cells(study, storage).values()) == {4}

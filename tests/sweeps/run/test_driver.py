@@ -130,7 +130,7 @@ def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> N
     before = snapshot(storage)
     again = sweeps_here("run", study, "--storage", storage)
     assert again.exit_code == 0
-    assert "6 there already, 0 to do" in again.stderr
+    assert "6 done, 0 to run" in again.stderr
     assert {path for path, time in snapshot(storage).items() if before.get(path) != time} == set()
 
 
@@ -165,8 +165,8 @@ def test_a_nan_fails_its_cells_and_no_others(cluster: None, tiny_base_folder: Pa
     assert sweeps_here("report", study, "--storage", storage).exit_code == 1
     again = sweeps_here("run", study, "--storage", storage)
     assert again.exit_code == 1
-    assert " 0 to do" in again.stderr
-    assert f"{3 * len(fails)} to do" in sweeps_here("run", study, "--storage", storage, "--retry-failed").stderr
+    assert " 0 to run" in again.stderr
+    assert f"{3 * len(fails)} to run" in sweeps_here("run", study, "--storage", storage, "--retry-failed").stderr
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_a_study_grows_and_a_metric_added_later_scores_the_kept_clips(grown: Gro
     assert grown.first.exit_code == 0, grown.first.stderr
     assert grown.between == (["done", "pending", "pending"], ["rescore"] + ["pending"] * 5)
     assert grown.second.exit_code == 0, grown.second.stderr
-    assert "6 cells, 1 there already, 6 to do" in grown.second.stderr
+    assert "6 cells: 1 done, 6 to run" in grown.second.stderr
     assert states(grown.study, grown.storage) == ["done"] * 6
     now = drawn(grown.storage)
     assert {path: now[path] for path in grown.drawn} == grown.drawn, "a finished cell was drawn again"
@@ -231,7 +231,7 @@ def test_a_dead_tracker_costs_no_cell_and_is_caught_up(
     assert "does not answer" in done.stderr
     shutil.copytree(untracked, storage)
     later = sweeps_here("run", grown.study, "--storage", storage)
-    assert "6 there already, 0 to do" in later.stderr
+    assert "6 done, 0 to run" in later.stderr
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 7
 
@@ -249,7 +249,7 @@ def test_results_of_other_code_are_refused_or_marked(grown: Grown, tmp_path: Pat
     one.write_text(json.dumps(result))
     refused = sweeps_here("run", grown.study, "--storage", storage)
     assert refused.exit_code == 2
-    assert "1 results come from other code (0ld0ld0ld0ld0ld0" in refused.stderr
+    assert "1 result from other code (0ld0ld0ld0ld0ld0" in refused.stderr
     assert "--accept-code-change" in refused.stderr
     accepted = sweeps_here("run", grown.study, "--storage", storage, "--accept-code-change")
     assert accepted.exit_code == 0, accepted.stderr
@@ -280,7 +280,7 @@ def test_other_weights_are_refused_and_a_changed_study_renews_its_report(grown: 
     finally:
         weights.write_bytes(kept)
     assert refused.exit_code == 2
-    assert f"6 results come from other weights of base {grown.base}" in refused.stderr
+    assert f"6 results from other weights of base {grown.base}" in refused.stderr
 
 
 def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_storage_that_cannot_be_written_is_refused(tiny_base_folder: Path, tmp_p
     blocked.write_text("not a folder")
     refused = sweeps_here("run", study, "--storage", blocked / "runs")
     assert refused.exit_code == 2
-    assert "storage cannot be written" in refused.stderr
+    assert f"--storage {blocked / 'runs'}: cannot be written" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

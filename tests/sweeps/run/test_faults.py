@@ -1,4 +1,4 @@
-"""Processes are killed at random moments; the same command goes on, and ends where the undisturbed run ends.
+"""Processes are killed at random moments; the same command resumes, and ends where the undisturbed run ends.
 
 What is killed is a process of its own, with a Ray of its own. The run that goes on has the Ray of this process: it is
 the same command, and starts sooner.
@@ -305,7 +305,7 @@ def test_two_drivers_and_a_look_from_outside(tiny_base_folder: Path, tmp_path: P
         if first.is_running():
             first.kill()
             first.wait(30)
-    assert "the same command goes on" in (tmp_path / "runs.log").read_text()
+    assert "run the same command to resume" in (tmp_path / "runs.log").read_text()
     assert not driver.exists()
 
 

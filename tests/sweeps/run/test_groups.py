@@ -52,9 +52,9 @@ def test_a_group_spans_nodes_and_one_that_never_fits_is_refused_with_the_arithme
         cluster.shutdown()
     assert [one.returncode for one in refused] == [2, 2]
     assert "4 workers with 1 CPU each" in refused[0].stderr
-    assert "hold 2 -> fewer workers" in refused[0].stderr
-    assert "a cell asks for 4 workers with 500 CPU each, and the cluster's nodes" in refused[1].stderr
-    assert "hold 0 -> fewer workers, or a larger cluster" in refused[1].stderr
+    assert "but only 2 fit on the cluster's nodes" in refused[0].stderr
+    assert "a cell needs 4 workers with 500 CPU each, but only 0 fit on the cluster's nodes" in refused[1].stderr
+    assert "-> fewer workers, or a larger cluster" in refused[1].stderr
     assert not (other / "tiny" / "cells").exists()
     (result,) = results(storage)
     assert (result.status, result.spec.scaling.workers) == ("done", 2)

@@ -7,7 +7,7 @@ from sweeps.study.words import duration
 def test_counts_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     with Progress(4, clock=lambda: now[0]) as progress:
-        assert "not known yet" in progress.line()
+        assert "time left unknown" in progress.line()
         progress.start()
         progress.start()
         assert progress.left is None

@@ -59,10 +59,10 @@ def read_calibration(plan: Plan, folder: Path) -> Calibration | None:
         shapes = shapes_of(plan)
         if kept["code_hash"] != code_hash(plan.study.system) or not prices.keys() >= set(shapes.values()):
             return None
-        about = {key: kept[key] for key in ("slots", "gpus_per_worker", "start", "peak_gib")}
+        cluster = {key: kept[key] for key in ("slots", "gpus_per_worker", "start", "peak_gib")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Calibration(prices, shapes, **about)
+    return Calibration(prices, shapes, **cluster)
 
 
 def shapes_of(plan: Plan) -> dict[str, str]:

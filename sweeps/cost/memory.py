@@ -43,16 +43,16 @@ def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
     """
     family = SYSTEMS[plan.study.system].family
     networks = networks_on_meta(find_base(plan.study.base, family))
-    others = sum(num_parameters(networks[name]) for name in family.networks[1:])
-    return [_of_arm(plan, arm.id, arm.system, networks, others, gpu) for arm in plan.arms]
+    frozen = sum(num_parameters(networks[name]) for name in family.networks[1:])
+    return [_of_arm(plan, arm.id, arm.system, networks, frozen, gpu) for arm in plan.arms]
 
 
-def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], others: int, gpu: bool) -> ArmMemory:
+def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], frozen: int, gpu: bool) -> ArmMemory:
     assert isinstance(system, TrainedSystem), f"{plan.study.system} is not trained"
     weights = list(system.network_on_meta(networks).parameters())
     total, trained = (sum(w.numel() for w in weights if w.requires_grad or not only) for only in (False, True))
     resources = plan.study.resources
-    state = model_state(total, trained, others, resources.scaling, resources.precision, gpu=gpu)
+    state = model_state(total, trained, frozen, resources.scaling, resources.precision, gpu=gpu)
     return ArmMemory(arm, total, trained, state)
 
 

@@ -26,13 +26,13 @@ def shape_of(spec: TrialSpec) -> str:
     tree = {**spec.tree}
     if isinstance(tree.get("training"), dict):
         tree["training"] = {"batch": tree["training"]["global_batch_size"]}
-    about = {
+    settings = {
         "tree": _without_fractions(tree),
         "scaling": spec.scaling.model_dump(mode="json", exclude={"report_every", "checkpoint_every"}),
         **spec.model_dump(mode="json", include={"system", "base", "data", "precision", "metrics", "extractors"}),
         "size": (spec.protocol.frames, spec.protocol.height, spec.protocol.width, spec.protocol.guidance > 1),
     }
-    return json_hash(about)
+    return json_hash(settings)
 
 
 def _without_fractions(value: Any) -> Any:
@@ -125,17 +125,17 @@ def priced(cells: Sequence[Timed], *, trained: bool) -> Price:
     first, short, long = cells[0], cells[-2], cells[-1]
     step = max(0.0, (long.seconds["sample"] - short.seconds["sample"]) / (long.steps - short.steps)) / long.clips
     draw = max(0.0, long.seconds["sample"] / long.clips - long.steps * step)
-    updates, report, checkpoint, spread = _training(long.points)
+    update, report, checkpoint, spread = _training(long.points)
     train = long.seconds.get("train", 0.0)
-    made = sum(point["updates"] for point in long.points)
-    prepare = max(0.0, train - made * updates - len(long.points) * report - checkpoint) if trained else 0.0
+    num_updates = sum(point["updates"] for point in long.points)
+    prepare = max(0.0, train - num_updates * update - len(long.points) * report - checkpoint) if trained else 0.0
     around = fmean(cell.wall - sum(cell.seconds.values()) for cell in (short, long))
     return Price(
         first=0.0 if trained else max(0.0, first.wall - (long.wall + short.wall) / 2),
         around=max(0.0, around),
         load=(short.seconds["load"] + long.seconds["load"]) / 2,
         prepare=prepare,
-        update=updates,
+        update=update,
         report=report,
         checkpoint=checkpoint,
         draw=draw,

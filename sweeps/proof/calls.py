@@ -43,10 +43,10 @@ def _name(code: CodeType) -> str:
 def wrong_calls(control: System, tree: System, called: Set[str], *, denoises: bool) -> list[str]:
     """Word a problem for each removed part that still runs and, if ``denoises``, for each part that never runs."""
     problems = []
-    others = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
+    arm_calls = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
     for slot in control.slots():
         before, after = getattr(control, slot), getattr(tree, slot)
-        if left := (set(before.calls) - others) & called:
+        if left := (set(before.calls) - arm_calls) & called:
             problems.append(f"{slot}={before.kind} was removed but still runs: {shown(sorted(left))}")
         if denoises and (idle := set(after.calls) - called):
             problems.append(f"{slot}={after.kind} never runs: {shown(sorted(idle))}")

@@ -126,12 +126,13 @@ class _Run:
 
     def _results_of_other_code(self, records: Mapping[str, Record]) -> str:
         """Word the message on results of other code; empty without such results."""
-        here = code_hash(self.plan.study.system)
-        others = [record for record in self._used(records) if record.code_hash != here]
+        current = code_hash(self.plan.study.system)
+        others = [record for record in self._used(records) if record.code_hash != current]
         if not others:
             return ""
         hashes = ", ".join(sorted({record.code_hash for record in others}))
-        count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other code ({hashes}; this is {here})"
+        results = counted(len(others), "result")
+        count = f"{self.plan.study.name}: {results} from other code ({hashes}; this is {current})"
         if self.options.accept_code_change:
             return f"{count}: kept, and marked in the table"
         return f"{count} -> --accept-code-change to keep them, marked, or another --storage to start anew"
@@ -142,10 +143,10 @@ class _Run:
         known = [record for record in self._used(records) if record.base_hash]
         try:
             ref = find_base(base, SYSTEMS[self.plan.study.system].family)
-            here = base_hash(ref) if known else ""  # reads all weights
+            current = base_hash(ref) if known else ""  # reads all weights
         except ValueError:  # a hub id that is not on this machine yet
             return ""
-        others = [record for record in known if record.base_hash != here]
+        others = [record for record in known if record.base_hash != current]
         if not others:
             return ""
         count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other weights of base {base}"

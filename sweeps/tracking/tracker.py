@@ -85,8 +85,8 @@ class Tracker(Uploads):
     def __init__(self, uri: str, study: str, question: str, artifacts: Path, tags: Mapping[str, str]) -> None:
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)  # a new database logs every migration
-        about = {**tags, "role": PARENT, "study": study, "mlflow.note.content": question}
-        super().__init__(_StudyRuns(uri, study, artifacts, about), f"MLflow at {uri}")
+        parent_tags = {**tags, "role": PARENT, "study": study, "mlflow.note.content": question}
+        super().__init__(_StudyRuns(uri, study, artifacts, parent_tags), f"MLflow at {uri}")
 
 
 @dataclass
@@ -123,12 +123,12 @@ class _Run:
 class _StudyRuns:
     """The study's experiment and runs in MLflow; used by the upload thread alone."""
 
-    def __init__(self, uri: str, study: str, artifacts: Path, about: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, study: str, artifacts: Path, parent_tags: Mapping[str, str]) -> None:
         self.progress = time.monotonic()
         self._uri = uri
         self._study = study
         self._location = artifacts.resolve().as_uri() if uri.startswith("sqlite:") else None
-        self._about = about
+        self._parent_tags = parent_tags
         self._client: Any = None
         self._experiment = ""
         self._runs: dict[str, _Run] = {}
@@ -270,12 +270,12 @@ class _StudyRuns:
 
     def _open_parent(self) -> _Run:
         """Return the parent run, created or reopened, with the environment files."""
-        run = self._get_or_create(PARENT, self._study, self._about, None)
+        run = self._get_or_create(PARENT, self._study, self._parent_tags, None)
         self._reopen(run)
         if not self._environment:
             self._environment = environment_files()
             files = _Files(run, self._environment)
-            self._log(run, tags={**self._about, **files.tag})
+            self._log(run, tags={**self._parent_tags, **files.tag})
             self._upload(run, files)
         return run
 

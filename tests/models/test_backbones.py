@@ -106,7 +106,9 @@ def test_missing_and_unexpected_weights_are_errors(file: str, copied: Path) -> N
     original = (copied / file).read_bytes()
     missing = change_weights(copied / file)
     part = file.split("/")[0]
-    with pytest.raises(ValueError, match=rf"weights in {part}/ do not fit its config.json \(missing keys: {missing}\)"):
+    with pytest.raises(
+        ValueError, match=rf"weights in {part}/ do not match its config.json \(missing keys: {missing}\)"
+    ):
         load_base(find_base(str(copied)), device="cpu")
     (copied / file).write_bytes(original)
     change_weights(copied / file, extra=torch.zeros(2))
@@ -156,7 +158,7 @@ def test_an_absent_hub_base_says_how_to_get_it() -> None:
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set and it is not in the local cache") as caught:
         load_base(find_base("org/other@v2"), device="cpu")
     assert "`hf download org/other --revision v2`" in str(caught.value)
-    assert "the path of a folder in Stable Diffusion layout" in str(caught.value)
+    assert "or set base to a folder in Stable Diffusion layout" in str(caught.value)
 
 
 def test_the_hub_is_asked_for_what_is_used_alone(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +177,7 @@ def test_the_hub_is_asked_for_what_is_used_alone(tiny_base_folder: Path, monkeyp
     assert asked[0][1]["revision"] == "v2"
     assert asked[0][1]["local_files_only"] is False
     assert "safety_checker" in asked[0][1]
-    with pytest.raises(ValueError, match="the hub says: 401 Unauthorized. Get it with `hf download org/private`"):
+    with pytest.raises(ValueError, match="error from the hub: 401 Unauthorized -> run `hf download org/private`"):
         load_base(find_base("org/private"), device="cpu")
 
 
@@ -251,5 +253,5 @@ def test_latents_are_decoded_frame_by_frame(float64_base: StableDiffusion) -> No
     torch.testing.assert_close(video[1, 2], frame, rtol=0, atol=rounding)
     torch.testing.assert_close(base.decode_latents(latents, micro_batch=1), video, rtol=0, atol=rounding)
     latents[1, 0, 0, 0, 0] = float("inf")
-    with pytest.raises(NonFiniteError, match="while decoding of clip 1"):
+    with pytest.raises(NonFiniteError, match=r"while decoding \(clip 1\)"):
         base.decode_latents(latents)

@@ -103,7 +103,7 @@ def test_conditions_are_the_image_in_two_forms_and_its_numbers(base: StableVideo
 
 
 def test_without_a_frame_there_is_nothing_to_continue(base: StableVideoDiffusion) -> None:
-    with pytest.raises(ValueError, match="continues an image, and none is given"):
+    with pytest.raises(ValueError, match="continues an image, but no frame is given"):
         base.sample(["a"], Streams(0), Protocol(clips=1, frames=4, steps=1, height=32, width=32))
 
 

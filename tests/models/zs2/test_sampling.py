@@ -173,7 +173,7 @@ def test_a_value_that_is_not_finite_names_step_and_clip(tiny_base: Base, monkeyp
         return (prediction,)
 
     monkeypatch.setattr(tiny_base.unet, "forward", broken)
-    with pytest.raises(NonFiniteError, match="at step 3 of 4 of clip 1"):
+    with pytest.raises(NonFiniteError, match=r"at step 3 of 4 \(clip 1\)"):
         draw(tiny_base, {}, guidance=1.0)
     assert len(calls) == 3
 
@@ -181,7 +181,7 @@ def test_a_value_that_is_not_finite_names_step_and_clip(tiny_base: Base, monkeyp
 def test_pixels_that_are_not_finite_are_noticed(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     decode = tiny_base.vae.decode
     monkeypatch.setattr(tiny_base.vae, "decode", lambda *a, **k: (decode(*a, **k)[0] * float("inf"),))
-    with pytest.raises(NonFiniteError, match="while decoding of clip 0, 1"):
+    with pytest.raises(NonFiniteError, match=r"while decoding \(clip 0, 1\)"):
         draw(tiny_base, {})
 
 

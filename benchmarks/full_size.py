@@ -60,19 +60,19 @@ MEASURED: dict[str, tuple[list[dict[str, Any]], str, dict[str, str]]] = {
 def main() -> int:
     """Measure every case and save the results with the date and the machine; with --case, run one case."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=MEASURED)
+    parser.add_argument("workload", choices=MEASURED)
     parser.add_argument("--case", help="run only this case, and print its measurements as JSON", metavar="JSON")
     arguments = parser.parse_args()
     if arguments.case:
         warnings.filterwarnings("ignore")
-        print(json.dumps({"training": training, "drawing": drawing}[arguments.what](json.loads(arguments.case))))
+        print(json.dumps({"training": training, "drawing": drawing}[arguments.workload](json.loads(arguments.case))))
         return 0
-    cases, about, columns = MEASURED[arguments.what]
-    measurements = [(case, measured(arguments.what, case)) for case in cases]
+    cases, description, columns = MEASURED[arguments.workload]
+    measurements = [(case, measured(arguments.workload, case)) for case in cases]
     card = next(values["card"] for _, values in measurements if "card" in values)
-    setting = f"{about} Random weights in the shape of Stable Diffusion v1.5, on one {card}."
+    setting = f"{description} Random weights in the shape of Stable Diffusion v1.5, on one {card}."
     rows = [_row(case, values, tuple(columns)) for case, values in measurements]
-    return conclude(f"full_size_{arguments.what}", setting, table(("case", *columns.values()), rows), [])
+    return conclude(f"full_size_{arguments.workload}", setting, table(("case", *columns.values()), rows), [])
 
 
 def _row(case: dict[str, Any], values: dict[str, Any], keys: tuple[str, ...]) -> tuple[object, ...]:
@@ -81,11 +81,11 @@ def _row(case: dict[str, Any], values: dict[str, Any], keys: tuple[str, ...]) ->
     return (words, *(values.get(key, values.get("failed", "")) for key in keys))
 
 
-def measured(what: str, case: dict[str, Any]) -> dict[str, Any]:
+def measured(workload: str, case: dict[str, Any]) -> dict[str, Any]:
     """Run one case in a separate process; return its measurements, or the failure."""
     rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     rendezvous |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
-    command = [sys.executable, "-m", "benchmarks.full_size", what, "--case", json.dumps(case)]
+    command = [sys.executable, "-m", "benchmarks.full_size", workload, "--case", json.dumps(case)]
     environment = {**os.environ, **rendezvous}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     if done.returncode:
@@ -93,7 +93,7 @@ def measured(what: str, case: dict[str, Any]) -> dict[str, Any]:
         print(done.stderr[-1500:], file=sys.stderr)
     else:
         values = dict(json.loads(done.stdout.strip().splitlines()[-1]))
-    print(what, json.dumps(case), json.dumps(values), file=sys.stderr, flush=True)
+    print(workload, json.dumps(case), json.dumps(values), file=sys.stderr, flush=True)
     return values
 
 

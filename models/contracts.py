@@ -144,6 +144,6 @@ class TrainedModel(VideoModel, typing.Protocol):
         """Save the whole model in diffusers' layout, one folder per network, for ``from_pretrained``.
 
         Raises:
-            ValueError: There is no model.
+            ValueError: The system has no model to save.
         """
         ...

@@ -22,7 +22,7 @@ def problems(changes: dict[str, object], tree: System | None = None) -> list[str
     return [str(problem) for problem in caught.value.problems]
 
 
-# ------------------------------------------------------------------------------------------------------ what is there
+# -------------------------------------------------------------------------------------------------------------- slots
 
 
 def test_slots_are_read_from_the_types() -> None:
@@ -44,7 +44,7 @@ def test_every_kind_says_what_it_means_and_stands_for_itself(system: type[System
     assert type(tree).model_validate_json(tree.model_dump_json()) == tree
 
 
-ALWAYS_THERE = ("training", "group_norm")  # to be without one of these has no meaning
+ALWAYS_THERE = ("training", "group_norm")  # these cannot be removed
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
@@ -99,7 +99,7 @@ def test_an_edit_that_changes_nothing_is_the_control() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"atention": "removed"}, ['atention: "atention" -> a slot or value of zs2', "(did you mean attention?)"]),
         ({"noise": "remvoed"}, ['"remvoed" -> a kind of noise: two_stage', "(did you mean removed?)"]),
@@ -126,14 +126,16 @@ def test_an_edit_that_changes_nothing_is_the_control() -> None:
         ({"noise": {"threshold": 0.1}, "noise.threshold": 0.2}, ["set twice in one edit: 0.1 and 0.2"]),
     ],
 )
-def test_a_wrong_change_says_what_was_written_and_what_is_allowed(changes: dict[str, object], said: list[str]) -> None:
+def test_a_wrong_change_says_what_was_written_and_what_is_allowed(
+    changes: dict[str, object], message: list[str]
+) -> None:
     [problem] = problems(changes)
-    assert [words for words in said if words not in problem] == []
+    assert [words for words in message if words not in problem] == []
 
 
 def test_all_problems_are_reported_together_in_the_order_written() -> None:
-    found = problems({"noise.threshold": 2.0, "atention": "removed", "attention.mu": 3, "noise.candidates": 1})
-    assert [problem.split(":")[0] for problem in found] == ["noise.threshold", "atention", "attention.mu"]
+    actual = problems({"noise.threshold": 2.0, "atention": "removed", "attention.mu": 3, "noise.candidates": 1})
+    assert [problem.split(":")[0] for problem in actual] == ["noise.threshold", "atention", "attention.mu"]
 
 
 class Toy(ZS2):
@@ -180,8 +182,8 @@ def test_a_part_is_as_strict_when_it_is_made_directly() -> None:
     ],
 )
 def test_an_arm_that_equals_another_in_effect_has_a_note(changes: dict[str, object], note: str) -> None:
-    [found] = ZS2().edit(changes).notes()
-    assert found.startswith(note)
+    [actual] = ZS2().edit(changes).notes()
+    assert actual.startswith(note)
     assert ZS2().notes() == ()
 
 

@@ -25,7 +25,7 @@ def test_a_domain_is_read_as_a_study_writes_it(written: dict[str, list[object]],
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "message"),
     [
         ({"unifrom": [0, 1]}, "did you mean uniform?"),
         ({"uniform": [1, 0]}, "low must be below high, got 1 and 0"),
@@ -47,10 +47,10 @@ def test_a_domain_is_read_as_a_study_writes_it(written: dict[str, list[object]],
         ({"uniform": [0, 1], "choice": [1, 2]}, "a domain with its arguments"),
     ],
 )
-def test_a_wrong_domain_says_what_is_allowed(written: object, said: str) -> None:
+def test_a_wrong_domain_says_what_is_allowed(written: object, message: str) -> None:
     with pytest.raises(ValueError, match=".") as caught:
         domain(written)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The built system: its loss, what it is given, what it draws, and what it saves."""
+"""The built system: loss, given frames, samples and saved files."""
 
 from pathlib import Path
 

@@ -43,7 +43,7 @@ class VideoGroupNorm(Part):
 
 
 class Pooled(VideoGroupNorm):
-    """All frames of a clip together; this couples them weakly, in both time directions, without temporal attention.
+    """All frames of a clip; this couples frames weakly in both time directions, even without temporal attention.
 
     Source: Seer, its released code.
     """

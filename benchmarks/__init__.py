@@ -1,4 +1,4 @@
-"""Measurements behind the figures that are asked of the engine: ``python -m benchmarks.NAME``, or ``make bench``.
+"""Benchmarks of the engine against its performance targets: ``python -m benchmarks.NAME``, or ``make bench``.
 
-Nothing is imported here: ``benchmarks.peers`` must find Ray as it comes, without what ``sweeps`` sets for it.
+Nothing is imported here: ``benchmarks.peers`` must use Ray with its defaults, without the settings of ``sweeps``.
 """

@@ -1,7 +1,7 @@
-"""What does the engine cost per cell: 300 cells that compute nothing, beside raw Ray Tune in the same run?
+"""Overhead of the engine per cell: 300 cells that compute nothing, compared with raw Ray Tune in the same run.
 
-The path of a cell is Ray Tune, ledger and spool, with the tracker uploading beside it into a database. Both sides are
-timed from the end of the first trial to the end of the last, so that starting workers is in neither.
+The path of a cell is Ray Tune, ledger and spool, while the tracker uploads to a database in parallel. Both sides are
+timed from the end of the first trial to the end of the last, so that neither includes the start of workers.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import sweeps  # sets what ray reads when it is imported, so it comes first  # isort: skip  # noqa: F401
+import sweeps  # sets variables that ray reads on import, so it comes first  # isort: skip  # noqa: F401
 import ray
 from ray import tune
 
@@ -32,10 +32,10 @@ class Cells:
 
     Args:
         path: Milliseconds per cell.
-        upload: Milliseconds per run in the tracker, from the end of the first cell to the end of the last upload; no
-            less than the path, since uploads that keep pace wait for cells.
-        waiting: Runs that were not uploaded yet when the last cell ended.
-        rest: Seconds that their upload took then.
+        upload: Milliseconds per run in the tracker, from the end of the first cell to the end of the last upload; at
+            least the path, since fast uploads wait for cells.
+        waiting: Runs not yet uploaded when the last cell ended.
+        rest: Seconds for their upload.
     """
 
     path: float
@@ -45,10 +45,10 @@ class Cells:
 
 
 def main() -> int:
-    """Measure both sides, and keep the figures with the date and the machine."""
+    """Measure both sides and save the results with the date and the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=300, help="cells of a run, a multiple of ten")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds, all sides in turn")
+    parser.add_argument("--cells", type=int, default=300, help="cells per run, a multiple of ten")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds; each measures all sides in turn")
     arguments = parser.parse_args()
     rows, trivial, raw = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,8 +61,8 @@ def main() -> int:
                 trivial.append(cell_path(plan, folder / "trivial", TrivialCell))
                 with_clips = cell_path(plan, folder / "clips", TrivialCellWithClips)
                 rows.append((f"{number}: raw Ray Tune", raw[-1], "", "", ""))
-                rows.append((f"{number}: a cell that is its result", *vars(trivial[-1]).values()))
-                rows.append((f"{number}: with strip and films", *vars(with_clips).values()))
+                rows.append((f"{number}: cells with a result only", *vars(trivial[-1]).values()))
+                rows.append((f"{number}: cells with strip and films", *vars(with_clips).values()))
         finally:
             ray.shutdown()
     path = sum(cells.path for cells in trivial) / len(trivial)
@@ -70,14 +70,14 @@ def main() -> int:
         Figure("path of a cell (Tune, ledger, spool), ms", path, "at most", 50),
         Figure("upload of a run, ms", sum(cells.upload for cells in trivial) / len(trivial), "at most", 150),
     ]
-    head = ("round", "path, ms a cell", "upload, ms a run", "runs waiting at the end", "their rest, s")
-    beside = f"Path of a cell over raw Ray Tune: {path * len(raw) / sum(raw):.2f}."
+    head = ("round", "path, ms per cell", "upload, ms per run", "runs waiting at the end", "their upload, s")
+    ratio = f"Path of a cell divided by raw Ray Tune: {path * len(raw) / sum(raw):.2f}."
     setting = f"{len(plan.cells)} cells that compute nothing, Ray Tune on all processors, MLflow in a database."
-    return conclude("cell_path", setting, [*table(head, rows), "", beside], figures)
+    return conclude("cell_path", setting, [*table(head, rows), "", ratio], figures)
 
 
 def raw_tune(number: int, storage: Path) -> float:
-    """Milliseconds per trial of Ray Tune alone, with warm workers."""
+    """Measure milliseconds per trial of Ray Tune alone, with warm workers."""
     results = tune.Tuner(
         tune.with_resources(RawTrial, {"CPU": 1}),
         tune_config=tune.TuneConfig(num_samples=number, reuse_actors=True),
@@ -97,7 +97,7 @@ def cell_path(plan: Plan, storage: Path, trainable: type[TrivialCell]) -> Cells:
     """Run the plan's cells through the engine.
 
     Raises:
-        RuntimeError: Some cell was not done, or its run was not uploaded.
+        RuntimeError: A cell is not done, or its run is not uploaded.
     """
     with open_recorder(plan, storage) as recorder:
         run_trials(Queue(plan, {}), recorder, storage, trainable=trainable)
@@ -114,7 +114,7 @@ def cell_path(plan: Plan, storage: Path, trainable: type[TrivialCell]) -> Cells:
 
 
 def per_trial(ends: list[float]) -> float:
-    """Milliseconds between the ends of consecutive trials."""
+    """Return the mean milliseconds between the ends of consecutive trials."""
     return 1000 * (max(ends) - min(ends)) / (len(ends) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, and how long they take."""
+"""Timed commands in separate processes."""
 
 import os
 import socket
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from benchmarks.figures import ROOT
 
-ELSEWHERE = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")  # a measurement starts its own and reaches for nobody else's
+ELSEWHERE = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")  # benchmarks start their own servers and use no others
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended well: seconds from its start to its end, and its standard output."""
+    """A successful command: seconds from start to end, and standard output."""
 
     seconds: float
     output: str
@@ -26,8 +26,8 @@ def python(module: str, *arguments: object, timeout: float = 600, **environment:
     """Run ``python -m MODULE`` in the repository.
 
     Raises:
-        RuntimeError: It ended badly.
-        subprocess.TimeoutExpired: It did not end in time.
+        RuntimeError: The command failed.
+        subprocess.TimeoutExpired: The command did not end in time.
     """
     inherited = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -42,17 +42,17 @@ def python(module: str, *arguments: object, timeout: float = 600, **environment:
     )
     seconds = time.monotonic() - started
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-3000:]}")
     return Done(seconds, done.stdout)
 
 
 def free_port() -> str:
-    """A port that nobody listens on, on loopback, for processes to meet at."""
+    """Return a free port on loopback, for the rendezvous of processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
 
 
 def sweeps(command: str, study: Path, storage: Path, *options: object) -> Done:
-    """Run one of the engine's own commands."""
+    """Run a command of the engine."""
     return python("sweeps", command, study, "--storage", storage, *options)

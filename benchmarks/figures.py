@@ -1,4 +1,4 @@
-"""Figures as they were asked for beside what was measured, kept with date and machine in ``benchmarks/results``."""
+"""Measurements and their targets, saved with date and machine in ``benchmarks/results``."""
 
 import os
 import platform
@@ -16,28 +16,28 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that something is asked of.
+    """One measurement with a target.
 
     Args:
-        what: What was measured, with its unit.
-        measured: The number.
-        side: Which side of the mark is asked for.
-        asked: The mark.
+        name: Measured quantity, with its unit.
+        measured: Measured value.
+        side: Side of the target that is required.
+        target: Target value.
     """
 
-    what: str
+    name: str
     measured: float
     side: Literal["at most", "at least"]
-    asked: float
+    target: float
 
     @property
     def met(self) -> bool:
-        """Whether the number lies on the side that was asked for."""
-        return self.measured <= self.asked if self.side == "at most" else self.measured >= self.asked
+        """Whether the measured value meets the target."""
+        return self.measured <= self.target if self.side == "at most" else self.measured >= self.target
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of a Markdown table; the first column is words, the others are numbers (floats to four digits)."""
+    """Make the lines of a Markdown table: text in the first column, numbers in the others (floats to four digits)."""
     lines = [_line(head), "|---|" + "---:|" * (len(head) - 1)]
     return lines + [_line(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
 
@@ -47,21 +47,21 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def conclude(name: str, setting: str, details: Sequence[str], figures: Sequence[Figure]) -> int:
-    """Print a measurement, keep it as ``results/<date>-<name>.md``, and give the exit code: 1 where a mark is missed.
+    """Print a benchmark, save it as ``results/<date>-<name>.md``, and return the exit code: 1 if a target is missed.
 
     Args:
-        name: Of the benchmark; names the file.
-        setting: What was measured and under what conditions, in a sentence or two.
-        details: Lines of tables that the figures come from.
-        figures: What was asked, each beside what was measured.
+        name: Name of the benchmark and of the file.
+        setting: Measurement and its conditions, in one or two sentences.
+        details: Lines of tables with the details.
+        figures: Measurements with their targets.
     """
     now = datetime.now(UTC)
     rows = [
-        (figure.what, f"{figure.side} {figure.asked:g}", figure.measured, "met" if figure.met else "**missed**")
+        (figure.name, f"{figure.side} {figure.target:g}", figure.measured, "met" if figure.met else "**missed**")
         for figure in figures
     ]
     lines = [f"# {name.replace('_', ' ').capitalize()}, {now:%Y-%m-%d %H:%M} UTC", "", setting]
-    lines += [f"Machine: {machine()}. Commit: {commit()}.", "", *table(("figure", "asked", "measured", ""), rows)]
+    lines += [f"Machine: {machine()}. Commit: {commit()}.", "", *table(("figure", "target", "measured", ""), rows)]
     lines += ["", *details]
     print("\n".join(lines))
     RESULTS.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def conclude(name: str, setting: str, details: Sequence[str], figures: Sequence[
 
 
 def machine() -> str:
-    """Cores, processor, system, and how busy the machine is with everything that runs on it."""
+    """Describe the machine: cores, processor, system and load."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     processor = names[0].partition(":")[2].strip() if names else platform.processor() or "unknown processor"

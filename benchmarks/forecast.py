@@ -1,4 +1,4 @@
-"""Does a study take what ``plan --calibrate`` said of it? The smoke studies, calibrated and then run."""
+"""Accuracy of ``plan --calibrate``: the smoke studies are calibrated and then run."""
 
 import argparse
 import json
@@ -12,28 +12,28 @@ from benchmarks.figures import ROOT, Figure, conclude, table
 from sweeps.plan import load
 
 STUDIES = ("sweeps/seer/smoke.yaml", "sweeps/zs2/components.yaml")
-MARK = 0.3
+TARGET = 0.3
 
 
 def main() -> int:
-    """Forecast and run each study in a storage of its own, and keep both figures with the date and the machine."""
+    """Forecast and run each study in a separate storage, and save the results with the date and the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="*", default=STUDIES)
-    found = {study: measured(study) for study in parser.parse_args().studies}
-    head = ("study", "forecast, s", "between", "and", "took, s", "worker-hours, forecast", "took", "calibration, s")
+    by_study = {study: measured(study) for study in parser.parse_args().studies}
+    head = ("study", "forecast, s", "from", "to", "actual, s", "worker-hours, forecast", "actual", "calibration, s")
     keys = ("seconds", "least", "most", "took", "worker_hours", "took_hours", "calibration_seconds")
-    rows = [(study, *(float(one[key]) for key in keys)) for study, one in found.items()]
+    rows = [(study, *(float(values[key]) for key in keys)) for study, values in by_study.items()]
     figures = [
-        Figure(f"{study}: forecast over actual, less 1, of {what}", abs(one[forecast] / one[took] - 1), "at most", MARK)
-        for study, one in found.items()
-        for what, forecast, took in (("duration", "seconds", "took"), ("worker-hours", "worker_hours", "took_hours"))
+        Figure(f"{study}: relative error of the {name}", abs(values[forecast] / values[actual] - 1), "at most", TARGET)
+        for study, values in by_study.items()
+        for name, forecast, actual in (("duration", "seconds", "took"), ("worker-hours", "worker_hours", "took_hours"))
     ]
     setting = "Each study is calibrated and then run in the same storage; the duration is that of the whole command."
     return conclude("forecast", setting, table(head, rows), figures)
 
 
 def measured(study: str) -> dict[str, Any]:
-    """The forecast of a study, and what it took."""
+    """Measure a study: its forecast, and its actual time."""
     with tempfile.TemporaryDirectory() as storage:
         forecast = json.loads(sweeps("plan", Path(study), Path(storage), "--calibrate", "--json").output)
         took = sweeps("run", Path(study), Path(storage)).seconds

@@ -1,7 +1,7 @@
-"""What do the systems take at Stable Diffusion v1.5's full size on a GPU: memory, time, share of what the card can do?
+"""Memory, time and GPU utilisation of the systems at the full size of Stable Diffusion v1.5.
 
-Weights are random, since only their sizes matter here. Every case has a process of its own. FLOPs are those of the
-model, counted once without activation checkpointing; the peak is this card's own rate for large matrix products.
+Weights are random, since only their sizes matter. Every case runs in a separate process. FLOPs are those of the model,
+counted once without activation checkpointing; the peak is the card's measured rate for large matrix products.
 """
 
 import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from models.bases.stable_diffusion import StableDiffusion
 
 FRAMES, TRAINED_SIZE, DRAWN_FRAMES, DRAWN_SIZE = 16, 256, 8, 512
-"""Seer's clips as its ``full`` profiles have them, and ZS²'s as its base has them."""
+"""Sizes of Seer's clips in its ``full`` profiles, and of ZS²'s clips on its base."""
 WARM, TIMED = 3, 8
 TRAININGS: list[dict[str, Any]] = [
     {"precision": "bf16", "micro": 1, "stage": 0},
@@ -45,60 +45,60 @@ SPEED = {"tflops": "TFLOP/s", "share": "share of peak", "peak": "peak GiB"}
 MEASURED: dict[str, tuple[list[dict[str, Any]], str, dict[str, str]]] = {
     "training": (
         TRAININGS,
-        f"Seer learns from clips of {FRAMES} x {TRAINED_SIZE} x {TRAINED_SIZE}, in a worker group of one over nccl.",
+        f"Training of Seer on clips of {FRAMES} x {TRAINED_SIZE} x {TRAINED_SIZE}, with one worker over nccl.",
         {"seconds": "s per step", "clips_per_second": "clips per s", **SPEED}
-        | {"state": "state GiB", "expected": "by arithmetic"},
+        | {"state": "state GiB", "expected": "predicted state GiB"},
     ),
     "drawing": (
         DRAWINGS,
-        f"ZS² draws clips of {DRAWN_FRAMES} x {DRAWN_SIZE} x {DRAWN_SIZE}, 50 steps with guidance, and decodes them.",
+        f"Sampling with ZS², clips of {DRAWN_FRAMES} x {DRAWN_SIZE} x {DRAWN_SIZE}, 50 guided steps, and decoding.",
         {"seconds": "s per clip", **SPEED},
     ),
 }
 
 
 def main() -> int:
-    """Measure every case, and keep the figures with the date and the machine; with --case, be one."""
+    """Measure every case and save the results with the date and the machine; with --case, run one case."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=MEASURED)
-    parser.add_argument("--case", help="of this process", metavar="JSON")
+    parser.add_argument("workload", choices=MEASURED)
+    parser.add_argument("--case", help="run only this case, and print its measurements as JSON", metavar="JSON")
     arguments = parser.parse_args()
     if arguments.case:
         warnings.filterwarnings("ignore")
-        print(json.dumps({"training": training, "drawing": drawing}[arguments.what](json.loads(arguments.case))))
+        print(json.dumps({"training": training, "drawing": drawing}[arguments.workload](json.loads(arguments.case))))
         return 0
-    cases, about, columns = MEASURED[arguments.what]
-    found = [(case, measured(arguments.what, case)) for case in cases]
-    card = next(one["card"] for _, one in found if "card" in one)
-    setting = f"{about} Random weights in the shape of Stable Diffusion v1.5, on one {card}."
-    rows = [_row(case, one, tuple(columns)) for case, one in found]
-    return conclude(f"full_size_{arguments.what}", setting, table(("what", *columns.values()), rows), [])
+    cases, description, columns = MEASURED[arguments.workload]
+    measurements = [(case, measured(arguments.workload, case)) for case in cases]
+    card = next(values["card"] for _, values in measurements if "card" in values)
+    setting = f"{description} Random weights in the shape of Stable Diffusion v1.5, on one {card}."
+    rows = [_row(case, values, tuple(columns)) for case, values in measurements]
+    return conclude(f"full_size_{arguments.workload}", setting, table(("case", *columns.values()), rows), [])
 
 
-def _row(case: dict[str, Any], one: dict[str, Any], keys: tuple[str, ...]) -> tuple[object, ...]:
+def _row(case: dict[str, Any], values: dict[str, Any], keys: tuple[str, ...]) -> tuple[object, ...]:
     words = ", ".join(f"{key} {value}" for key, value in case.items() if value is not True)
     words += ", checkpointing" * case.get("checkpointing", False)
-    return (words, *(one.get(key, one.get("failed", "")) for key in keys))
+    return (words, *(values.get(key, values.get("failed", "")) for key in keys))
 
 
-def measured(what: str, case: dict[str, Any]) -> dict[str, Any]:
-    """Run one case in a process of its own; what it measured, or how it failed."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    meeting |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
-    command = [sys.executable, "-m", "benchmarks.full_size", what, "--case", json.dumps(case)]
-    environment = {**os.environ, **meeting}
+def measured(workload: str, case: dict[str, Any]) -> dict[str, Any]:
+    """Run one case in a separate process; return its measurements, or the failure."""
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    rendezvous |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+    command = [sys.executable, "-m", "benchmarks.full_size", workload, "--case", json.dumps(case)]
+    environment = {**os.environ, **rendezvous}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     if done.returncode:
-        found = {"failed": "out of memory" if "OutOfMemory" in done.stderr else "failed"}
+        values = {"failed": "out of memory" if "OutOfMemory" in done.stderr else "failed"}
         print(done.stderr[-1500:], file=sys.stderr)
     else:
-        found = dict(json.loads(done.stdout.strip().splitlines()[-1]))
-    print(what, json.dumps(case), json.dumps(found), file=sys.stderr, flush=True)
-    return found
+        values = dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    print(workload, json.dumps(case), json.dumps(values), file=sys.stderr, flush=True)
+    return values
 
 
 def training(case: dict[str, Any]) -> dict[str, Any]:
-    """Steps of one training of Seer."""
+    """Measure training steps of Seer."""
     import torch
     import torch.distributed as dist
 
@@ -153,7 +153,7 @@ def training(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def drawing(case: dict[str, Any]) -> dict[str, Any]:
-    """Clips of ZS²."""
+    """Measure sampling with ZS²."""
     import torch
 
     from models.bases import Protocol
@@ -192,7 +192,7 @@ def _about(flops_per_second: float, precision: str) -> dict[str, Any]:
 
 
 def matrix_rate(precision: str) -> float:
-    """FLOP/s of this card for matrix products of 8,192 by 8,192, as torch computes them unless told otherwise."""
+    """Measure the FLOP/s of this card for matrix products of 8,192 by 8,192, with torch's default settings."""
     import torch
 
     from models.backbones import DTYPES
@@ -227,10 +227,10 @@ def _batch(clips: int) -> list[Any]:
 
 
 def random_base(precision: "Precision", needed: tuple[str, ...]) -> "StableDiffusion":
-    """A base in the shape of Stable Diffusion v1.5 with random weights, on the GPU.
+    """Build a base of the size of Stable Diffusion v1.5 with random weights, on the GPU.
 
     Args:
-        precision: Of its networks.
+        precision: Precision of the networks.
         needed: Names of the networks that get weights; the others stay on the meta device.
     """
     import torch

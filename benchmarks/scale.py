@@ -1,7 +1,7 @@
-"""Does the engine stay quick at 10,000 cells: check, plan, the decision what to resume, statistics and report?
+"""Speed of the engine at 10,000 cells: check, plan, resume, statistics and report.
 
-Commands are timed from start to end, as a user waits for them. The decision is timed in one process, from the study
-file to the first cell that is to be run (none: all are done), as ``run`` takes it before it starts Ray.
+Commands are timed from start to end. The resume decision is timed in one process, from the study file to the first
+cell to run (none: all are done), as in ``run`` before it starts Ray.
 """
 
 import argparse
@@ -28,45 +28,50 @@ CHECK = "check"
 PLAN = "plan --json, nothing done"
 PLAN_DONE = "plan --json, all done"
 TABLE = "plan as a table, all done"
-LOST_INDEX = "decision what to resume, index lost"
-RESUME = "decision what to resume"
-BUILD = "statistics alone"
-REPORT = "report --save, all forms, no clips"
+LOST_INDEX = "resume decision, index lost"
+RESUME = "resume decision"
+BUILD = "statistics only"
+REPORT = "report --save, all formats, no clips"
 
 
-class Took(NamedTuple):
-    """Seconds that something took: by the clock, and of the processors, its own commands included."""
+class Duration(NamedTuple):
+    """Seconds of an action: wall time, and processor time including child processes."""
 
     wall: float
     processor: float
 
 
 def main() -> int:
-    """Measure everything, and keep the figures with the date and the machine."""
+    """Measure everything and save the results with the date and the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=10_000, help="cells, a multiple of ten")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each thing is done")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of each measurement")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         measured = measure(Path(scratch), arguments.cells, arguments.rounds)
-    seconds = {what: median(took.wall for took in times) for what, times in measured.items()}
+    seconds = {name: median(duration.wall for duration in times) for name, times in measured.items()}
     figures = [
         Figure("check and plan, nothing done, s", seconds[CHECK] + seconds[PLAN], "at most", 3),
         Figure("check and plan, all done, s", seconds[CHECK] + seconds[PLAN_DONE], "at most", 3),
-        Figure("decision what to resume, s", seconds[RESUME], "at most", 5),
-        Figure("the same with the index lost, s", seconds[LOST_INDEX], "at most", 5),
+        Figure("resume decision, s", seconds[RESUME], "at most", 5),
+        Figure("resume decision with the index lost, s", seconds[LOST_INDEX], "at most", 5),
         Figure("statistics and report, s", seconds[REPORT], "at most", 10),
     ]
     rows = [
-        (what, min(took.wall for took in times), seconds[what], median(took.processor for took in times))
-        for what, times in measured.items()
+        (
+            name,
+            min(duration.wall for duration in times),
+            seconds[name],
+            median(duration.processor for duration in times),
+        )
+        for name, times in measured.items()
     ]
-    setting = f"A study with {arguments.cells} cells, {arguments.rounds} times each; figures are medians."
-    return conclude("scale", setting, table(("what", "least, s", "median, s", "processor, s"), rows), figures)
+    setting = f"A study with {arguments.cells} cells, {arguments.rounds} repetitions; figures are medians."
+    return conclude("scale", setting, table(("measurement", "minimum, s", "median, s", "processor, s"), rows), figures)
 
 
-def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Took]]:
-    """What each thing took, each time it was done."""
+def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Duration]]:
+    """Time all commands and steps."""
     storage, study = scratch / "runs", write_study(scratch, cells)
     plan = load(study)
     ledger = Ledger(study_folder(storage, plan.study.name))
@@ -78,9 +83,9 @@ def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Took]]:
     measured[PLAN] = timed(rounds, command("plan", "--json"))
     write_results(plan, ledger)
     measured[LOST_INDEX] = timed(
-        rounds, lambda: demand_done(study, ledger), lambda: ledger.index.unlink(missing_ok=True)
+        rounds, lambda: check_done(study, ledger), lambda: ledger.index.unlink(missing_ok=True)
     )
-    measured[RESUME] = timed(rounds, lambda: demand_done(study, ledger))
+    measured[RESUME] = timed(rounds, lambda: check_done(study, ledger))
     measured[PLAN_DONE] = timed(rounds, command("plan", "--json"))
     measured[TABLE] = timed(rounds, command("plan"))
     measured[BUILD] = timed(rounds, lambda: build(plan, ledger.records()))
@@ -88,33 +93,33 @@ def measure(scratch: Path, cells: int, rounds: int) -> dict[str, list[Took]]:
     return measured
 
 
-def timed(rounds: int, action: Callable[[], object], before: Callable[[], object] = lambda: None) -> list[Took]:
-    """What an action takes, each time; what comes before it is not counted."""
+def timed(rounds: int, action: Callable[[], object], before: Callable[[], object] = lambda: None) -> list[Duration]:
+    """Time an action repeatedly; ``before`` is not included."""
     times = []
     for _ in range(rounds):
         before()
         started, used = time.perf_counter(), sum(os.times()[:4])
         action()
-        times.append(Took(time.perf_counter() - started, sum(os.times()[:4]) - used))
+        times.append(Duration(time.perf_counter() - started, sum(os.times()[:4]) - used))
     return times
 
 
 def write_results(plan: Plan, ledger: Ledger) -> None:
-    """Leave a result for every cell, unforced: the disk is not what is measured."""
+    """Write a result for every cell, without fsync: the disk is not measured."""
     for cell in plan.cells:
         folder = ledger.cell_folder(cell.id)
         folder.mkdir(parents=True)
         (folder / RESULT).write_text(trivial_result(cell.spec, plan.metrics).model_dump_json(indent=1))
 
 
-def demand_done(study: Path, ledger: Ledger) -> None:
-    """Decide what is to be done, which has to be nothing."""
+def check_done(study: Path, ledger: Ledger) -> None:
+    """Take the resume decision, and check that no cell is left to run."""
     plan = load(study)
     ledger.recover()
     records = ledger.records()
     code_hash("zs2")
     if len(records) != len(plan.cells) or Queue(plan, records):
-        raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells, and something is to be done")
+        raise RuntimeError(f"{len(records)} results for {len(plan.cells)} cells: not all cells are done")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How many metric points are spooled a second while the tracker is dead?
+"""Metric points spooled per second while the tracking server is down.
 
-Every point goes the way of a running study: from a training into the cell's spool, then by the recorder to a tracker
-that tries in vain to reach its server beside it.
+Every point takes the path of a running study: from a training to the cell's spool, then through the recorder to a
+tracker that cannot reach its server.
 """
 
 import argparse
@@ -19,27 +19,27 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing answers
 
 
 def main() -> int:
-    """Measure, and keep the figure with the date and the machine."""
+    """Measure, and save the result with the date and the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=3000, help="points of a round, each a report of one metric")
+    parser.add_argument("--points", type=int, default=3000, help="points per round, each with one metric")
     parser.add_argument("--rounds", type=int, default=3, help="rounds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         plan = load(write_study(Path(scratch), 10))
         rounds = [spool(plan, Path(scratch) / f"round{number}", arguments.points) for number in range(arguments.rounds)]
     whole = arguments.points * len(rounds) / sum(seconds for seconds, _ in rounds)
-    setting = f"{arguments.points} points of {len(plan.cells)} cells in turn, the tracker's server does not exist."
-    head = ("round", "points a second", "points a second of processor time")
+    setting = f"{arguments.points} points of {len(plan.cells)} cells in turn, no tracking server."
+    head = ("round", "points per second", "points per second of processor time")
     rows = [(str(number), *(arguments.points / took for took in seconds)) for number, seconds in enumerate(rounds)]
-    figure = Figure("metric points spooled a second", whole, "at least", 500)
+    figure = Figure("metric points spooled per second", whole, "at least", 500)
     return conclude("spooling", setting, table(head, rows), [figure])
 
 
 def spool(plan: Plan, storage: Path, points: int) -> tuple[float, float]:
-    """Seconds in which a study's recorder takes that many points, cell after cell; and of them on the processor.
+    """Measure wall and processor seconds in which a study's recorder takes the points, cell by cell in turn.
 
     Raises:
-        RuntimeError: Some point is not on disk, or the tracker was not dead.
+        RuntimeError: A point is not on disk, or the tracker reached a server.
     """
     with open_recorder(plan, storage, NOWHERE) as recorder:
         for cell in plan.cells:

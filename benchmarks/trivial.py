@@ -1,4 +1,4 @@
-"""A study whose cells compute nothing: what is left of a cell is what the engine itself costs."""
+"""A study whose cells compute nothing, to measure the overhead of the engine."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -38,18 +38,18 @@ PARAMETERS: dict[str, Any] = {
     "libraries": {"torch": "2", "transformers": "5", "numpy": "2", "opencv": "5"},
     "extractor": {"name": "shapes_clip", "sha256": "0" * 64, "resize": "none", "mean": [0.5] * 3, "std": [0.5] * 3},
 }
-"""As many settings as a real score has."""
+"""Settings of a score, as many as a real one has."""
 
 
 def write_study(folder: Path, cells: int) -> Path:
-    """Write the study with so many cells, a multiple of ten; its file."""
+    """Write the study with a number of cells, a multiple of ten; return its file."""
     path = folder / "study.yaml"
     path.write_text(STUDY.format(seeds=cells // NUM_ARMS))
     return path
 
 
 def trivial_result(spec: TrialSpec, metrics: Sequence[MetricKey]) -> Result:
-    """A result as full as a real one, with values made up from the arm and the seed."""
+    """Make a result of realistic size, with values computed from the arm and the seed."""
     return Result(
         cell_id=spec.cell_id,
         spec=spec,
@@ -76,18 +76,18 @@ def _score(spec: TrialSpec, metric: MetricKey) -> Score:
 
 
 def _uniform(*key: object) -> float:
-    """A number in [0, 1), the same for the same key in every process."""
+    """Return a number in [0, 1) from a key, the same in every process."""
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big") / 2**32
 
 
 @contextmanager
 def open_recorder(plan: Plan, storage: Path, uri: str | None = None) -> "Iterator[Recorder]":
-    """A study's folder, opened as ``run`` opens it: lock, ledger, tracker, progress.
+    """Open a study's folder as ``run`` does: lock, ledger, tracker, progress.
 
     Args:
-        plan: Of the study.
+        plan: Plan of the study.
         storage: Folder of all studies.
-        uri: Where runs go; a database in the storage by default.
+        uri: Tracking URI; a database in the storage by default.
     """
     from sweeps.run.recorder import Recorder
     from sweeps.tracking.tracker import Tracker, tracking_uri

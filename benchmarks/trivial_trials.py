@@ -1,4 +1,4 @@
-"""What Ray Tune calls for cells that compute nothing, and for trials that have nothing to do with the engine at all."""
+"""Trainables of Ray Tune for cells that compute nothing, and for trials without the engine."""
 
 import shutil
 import time
@@ -16,10 +16,10 @@ from trainables.trial_spec import RESULT, TrialSpec
 
 
 class RawTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
-    """The least that Ray Tune can be given to do; reports when it ended."""
+    """Smallest possible trial; reports its end time."""
 
     def step(self) -> dict[str, Any]:
-        """End at once."""
+        """End immediately."""
         return {"ended": time.time(), "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -28,34 +28,34 @@ class RawTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
 
 
 class TrivialCell(RawTrial):
-    """A cell that leaves its result and reports one metric point, both made up."""
+    """A cell that writes its result and reports one metric point, both artificial."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Resolve the metrics once: they are the same for all cells."""
+        """Resolve the metrics once, since they are the same for all cells."""
         spec = TrialSpec.model_validate(config["spec"])
         card = read_card(find_base(spec.base))
         self._metrics = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
 
     def step(self) -> dict[str, Any]:
-        """Leave what a cell leaves."""
+        """Write the files of a cell."""
         spec = TrialSpec.model_validate(self.config["spec"])
         folder = Path(self.config["storage"]) / spec.study / "cells" / spec.cell_id
         begin_attempt(folder)
-        self.leave_clips(folder)
+        self.write_clips(folder)
         result = trivial_result(spec, self._metrics)
         write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
         metrics = {key: score.value for key, score in result.scores.items()}
         return {"cell_id": spec.cell_id, "status": "done", "metrics": metrics, "done": True}
 
-    def leave_clips(self, folder: Path) -> None:
-        """None: a trivial cell is its result."""
+    def write_clips(self, folder: Path) -> None:
+        """Write no clips."""
 
 
 class TrivialCellWithClips(TrivialCell):
-    """A trivial cell that leaves clips too, a strip and films as large as the quickstart's, all of noise."""
+    """A trivial cell that also writes clips, a strip and films of noise, as large as the quickstart's."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Make the files once; every cell gets a copy."""
+        """Make the files once; every cell copies them."""
         import tempfile
 
         import numpy as np
@@ -68,9 +68,9 @@ class TrivialCellWithClips(TrivialCell):
         save_clips(Drawn(noise, {}, "", ("noise",) * len(noise)), self._clips)
 
     def cleanup(self) -> None:
-        """Remove what was copied from."""
+        """Remove the original files."""
         shutil.rmtree(self._clips)
 
-    def leave_clips(self, folder: Path) -> None:
+    def write_clips(self, folder: Path) -> None:
         """Copy the files."""
         shutil.copytree(self._clips, folder, dirs_exist_ok=True)

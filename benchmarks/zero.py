@@ -1,7 +1,7 @@
-"""What does each ZeRO stage leave on a rank, and what does a step cost?
+"""Memory per rank and time per step of each ZeRO stage.
 
-Groups of gloo ranks with one thread each train all of Seer on the shapes base, by the engine that studies use. Bytes
-are counted between a backward pass and its update. DeepSpeed's own estimate is for half precision with its buffers.
+Groups of gloo ranks with one thread each train all weights of Seer on the shapes base, with the same engine as studies.
+Bytes are counted between backward pass and update. DeepSpeed's own estimate is for half precision with its buffers.
 """
 
 import argparse
@@ -19,75 +19,74 @@ from benchmarks.commands import free_port
 from benchmarks.figures import ROOT, Figure, conclude, table
 
 STEPS = {"fp32": 20, "bf16": 6}
-"""Losses are compared in fp32; bf16 without its own units is slow, and there bytes and times are enough."""
+"""Losses are compared in fp32; bf16 is slow on CPUs without bf16 units, so few steps measure bytes and times."""
 BATCH = 4
 KINDS = ("parameters", "gradients", "master", "moments")
 
 
 def main() -> int:
-    """Measure, and keep the figures with the date and the machine; with --rank, be one rank of a group."""
+    """Measure and save the results with the date and the machine; with --rank, run one rank of a group."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="sizes of the groups")
-    parser.add_argument("--rank", help="of this process; stage and precision follow", nargs=3, metavar="WORD")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="sizes of the worker groups")
+    parser.add_argument("--rank", help="run one rank of a group", nargs=3, metavar=("RANK", "STAGE", "PRECISION"))
     arguments = parser.parse_args()
     if arguments.rank:
         rank, stage, precision = arguments.rank
         print(json.dumps(measure(int(stage), precision)) if rank == "0" else measure(int(stage), precision) and "")
         return 0
-    found = {}
+    measured = {}
     for precision, workers, stage in itertools.product(STEPS, arguments.workers, range(4)):
         began = time.perf_counter()
-        found[precision, workers, stage] = group(workers, stage, precision)
-        took = time.perf_counter() - began
-        print(f"{precision}, {workers} workers, stage {stage}: {took:.0f} s", file=sys.stderr, flush=True)
-    head = ("precision, workers, stage", *KINDS, "all but gradients, MiB", "DeepSpeed's estimate, MiB", "s per step")
+        measured[precision, workers, stage] = group(workers, stage, precision)
+        seconds = time.perf_counter() - began
+        print(f"{precision}, {workers} workers, stage {stage}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    head = ("precision, workers, stage", *KINDS, "without gradients, MiB", "DeepSpeed's estimate, MiB", "s per step")
     rows = [
         (
             f"{precision}, {workers}, {stage}",
-            *(one["bytes"][kind] for kind in KINDS),
-            held(one) / 2**20,
-            estimate(one["trained"], workers, stage) / 2**20,
-            one["seconds"],
+            *(values["bytes"][kind] for kind in KINDS),
+            held(values) / 2**20,
+            estimate(values["trained"], workers, stage) / 2**20,
+            values["seconds"],
         )
-        for (precision, workers, stage), one in found.items()
+        for (precision, workers, stage), values in measured.items()
     ]
-    setting = (
-        f"Seer on base shapes, everything trained: {next(iter(found.values()))['trained']:,} parameters, batch {BATCH}."
-    )
-    return conclude("zero", setting, table(head, rows), list(figures(found)))
+    trained = next(iter(measured.values()))["trained"]
+    setting = f"Seer on base shapes, all weights trained: {trained:,} parameters, batch {BATCH}."
+    return conclude("zero", setting, table(head, rows), list(figures(measured)))
 
 
-def figures(found: dict[tuple[str, int, int], dict[str, Any]]) -> list[Figure]:
-    """What is asked of the measurement."""
+def figures(measured: dict[tuple[str, int, int], dict[str, Any]]) -> list[Figure]:
+    """Compare the measurements with their targets."""
     ratios = [("bf16", 0.55), ("fp32", 0.70)]
-    asked = [
+    targets = [
         Figure(
-            f"{precision}, 2 workers: parameters, master and moments of stage 3 over stage 0",
-            held(found[precision, 2, 3]) / held(found[precision, 2, 0]),
+            f"{precision}, 2 workers: parameters, master and moments of stage 3, relative to stage 0",
+            held(measured[precision, 2, 3]) / held(measured[precision, 2, 0]),
             "at most",
-            mark,
+            ratio,
         )
-        for precision, mark in ratios
-        if (precision, 2, 3) in found
+        for precision, ratio in ratios
+        if (precision, 2, 3) in measured
     ]
-    for workers in sorted({workers for _, workers, _ in found}):
-        stages = [found["fp32", workers, stage]["losses"] for stage in range(4)]
+    for workers in sorted({workers for _, workers, _ in measured}):
+        stages = [measured["fp32", workers, stage]["losses"] for stage in range(4)]
         largest = max(abs(a - b) for losses in stages for a, b in zip(losses, stages[0], strict=True))
-        asked.append(
+        targets.append(
             Figure(
                 f"fp32, {workers} workers: difference of losses over {STEPS['fp32']} steps", largest, "at most", 1e-4
             )
         )
-    return asked
+    return targets
 
 
-def held(one: dict[str, Any]) -> int:
-    """Bytes of parameters, master copy and moments on a rank."""
-    return sum(one["bytes"][kind] for kind in KINDS if kind != "gradients")
+def held(values: dict[str, Any]) -> int:
+    """Return the bytes of parameters, master copy and moments on a rank."""
+    return sum(values["bytes"][kind] for kind in KINDS if kind != "gradients")
 
 
 def estimate(parameters: int, workers: int, stage: int) -> int:
-    """DeepSpeed's own estimate of bytes per GPU in half precision; stages 0 and 1 have none, and get stage 2's."""
+    """Return DeepSpeed's estimate of bytes per GPU in half precision; stages 0 and 1 use that of stage 2."""
     from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
     from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 
@@ -101,17 +100,17 @@ def estimate(parameters: int, workers: int, stage: int) -> int:
 
 
 def group(workers: int, stage: int, precision: str) -> dict[str, Any]:
-    """Run a group and give what its first rank measured.
+    """Run a worker group and return the measurements of its first rank.
 
     Raises:
         RuntimeError: A rank failed.
     """
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    meeting |= {"WORLD_SIZE": str(workers), "OMP_NUM_THREADS": "1"}
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    rendezvous |= {"WORLD_SIZE": str(workers), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.zero", "--rank", str(rank), str(stage), precision],
-            env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +131,7 @@ def group(workers: int, stage: int, precision: str) -> dict[str, Any]:
 
 
 def measure(stage: int, precision: str) -> dict[str, Any]:
-    """Train on this rank, and count."""
+    """Train on this rank, and count bytes and time."""
     warnings.filterwarnings("ignore")
     import torch
     import torch.distributed as dist

@@ -10,4 +10,4 @@ _REGISTERED = (
 )
 
 SYSTEMS: dict[str, type[System]] = {system.name: system for system in map(resolve_name, _REGISTERED)}
-"""Every system by the word a study file uses for it; a system is registered by one line above."""
+"""Every system by its name in a study file; one line above registers a system."""

@@ -1,7 +1,7 @@
-"""Self-attention across frames without parameters: keys and values of the frames of a clip are mixed by a matrix.
+"""Self-attention across frames without parameters: a matrix mixes the keys and values of the frames of a clip.
 
-Every rule here is one product over frames with a lower-triangular matrix U whose rows sum to 1 (K' = U K, V' = U V).
-One attention processor carries it out in any diffusers ``UNet2DConditionModel``.
+Every rule here is a product over frames with a lower-triangular matrix U whose rows sum to 1 (K' = U K, V' = U V).
+One attention processor applies it in any diffusers ``UNet2DConditionModel``.
 
 Axes: b clips (and guidance branches), f frames, l tokens, n heads, d head width.
 """
@@ -15,19 +15,19 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 
 FrameMix = Callable[[int], torch.Tensor]
-"""A rule by which frames are mixed: number of frames -> U (f f), float32."""
+"""A rule that mixes frames: number of frames -> U (f f), float32."""
 
 
 def moving_average(num_frames: int, mu: float) -> torch.Tensor:
-    """The moving average over the frames up to each one, as a matrix of powers of mu.
+    """Return the matrix of the moving average over the frames up to each frame, in powers of mu.
 
         K'_0 = K_0,   K'_i = mu K'_{i-1} + (1 - mu) K_i = mu^i K_0 + (1 - mu) sum_{j=1..i} mu^(i-j) K_j
 
-    mu = 0 is the identity, mu = 1 takes the first frame everywhere (both exactly).
+    mu = 0 gives the identity, mu = 1 the first frame everywhere (both exactly).
 
     Args:
         num_frames: Frames of a clip.
-        mu: Weight of the past, in [0, 1].
+        mu: Weight of the previous frames, in [0, 1].
 
     Shape:
         (f f), rows sum to 1.
@@ -41,7 +41,7 @@ def moving_average(num_frames: int, mu: float) -> torch.Tensor:
 
 
 def previous_frame(num_frames: int, mu: float) -> torch.Tensor:
-    """Each frame mixed with the one before it alone: K'_0 = K_0, K'_i = mu K_{i-1} + (1 - mu) K_i.
+    """Return the matrix that mixes each frame with the previous frame: K'_0 = K_0, K'_i = mu K_{i-1} + (1 - mu) K_i.
 
     Args:
         num_frames: Frames of a clip.
@@ -58,7 +58,7 @@ def previous_frame(num_frames: int, mu: float) -> torch.Tensor:
 
 
 def first_frame(num_frames: int) -> torch.Tensor:
-    """The first frame in place of every frame: K'_i = K_0.
+    """Return the matrix that replaces every frame by the first: K'_i = K_0.
 
     Shape:
         (f f), rows sum to 1.
@@ -75,10 +75,10 @@ class FrameMixProcessor:
 
         out_i = softmax(Q_i K'_i^T / sqrt(d)) V'_i,   K' = U K,   V' = U V
 
-    Otherwise it does what diffusers' own ``AttnProcessor2_0`` does (group norm, residual, rescaling).
+    Group norm, residual and rescaling are those of diffusers' ``AttnProcessor2_0``.
 
     Args:
-        mix: U (f f), float32, on the U-Net's device. The batch holds the frames of each clip side by side, in order.
+        mix: U (f f), float32, on the U-Net's device. The frames of a clip are adjacent in the batch, in order.
     """
 
     def __init__(self, mix: torch.Tensor) -> None:
@@ -93,7 +93,7 @@ class FrameMixProcessor:
         temb: torch.Tensor | None = None,
         **_: Any,
     ) -> torch.Tensor:
-        """Attend; hidden_states is (b f) l c or, in blocks of bare attention, (b f) c h w."""
+        """Compute the attention; hidden_states is (b f) l c, or (b f) c h w in blocks without a transformer."""
         assert encoder_hidden_states is None, "frames are mixed in self-attention only"
         tokens = hidden_states if hidden_states.ndim == 3 else rearrange(hidden_states, "b c h w -> b (h w) c")
         if attn.group_norm is not None:
@@ -109,7 +109,7 @@ class FrameMixProcessor:
         return rescaled
 
     def _mixed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """U over the frames of each clip; in float32, since rows of U in half precision no longer sum to 1."""
+        """Apply U to the frames of each clip, in float32: in half precision the rows of U do not sum to 1."""
         num_frames = len(self.mix)
         clips = rearrange(tokens, "(b f) l c -> b f (l c)", f=num_frames)
         mixed = self.mix @ clips.float()
@@ -119,7 +119,7 @@ class FrameMixProcessor:
 def attend(
     attn: Attention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Scaled dot-product attention with the heads and norms of a diffusers ``Attention``.
+    """Compute scaled dot-product attention with the heads and norms of a diffusers ``Attention``.
 
     Shape:
         query (b l c), key and value (b m c), mask as diffusers passes it -> (b l c).
@@ -135,7 +135,7 @@ def attend(
 
 
 def self_attention_layers(unet: UNet2DConditionModel) -> Mapping[str, Attention]:
-    """The self-attention layers of a U-Net, by the name that diffusers gives their processor."""
+    """Return the self-attention layers of a U-Net, by the name of their processor in diffusers."""
     return {
         f"{name}.processor": module
         for name, module in unet.named_modules()

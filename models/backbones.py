@@ -1,7 +1,7 @@
-"""What every family of bases offers: networks in their libraries' own classes, loaded strictly and never changed.
+"""Common interface of all families of bases: networks in their libraries' own classes, loaded strictly, never changed.
 
-Video is ``b f c h w`` everywhere else in ``models``; image networks take frames as a batch. The one becomes the other
-here and in the families' modules.
+Video is ``b f c h w`` everywhere else in ``models``; image networks take frames as a batch. Conversions are only here
+and in the families' modules.
 """
 
 import contextlib
@@ -33,26 +33,26 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Denoiser = Callable[..., torch.Tensor]
-"""Predicts what a noise scheduler steps by: latents (b f c h w), time (), conditions by name -> (b f c h w)."""
+"""Makes the prediction for a noise scheduler: latents (b f c h w), time (), conditions by name -> (b f c h w)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base(ABC):
-    """The loaded networks of a base; all cells of a worker share them, so nothing may change them.
+    """Loaded networks of a base; all cells of a worker share them, so they must not be changed.
 
-    A family is a subclass, with a field for each of its networks.
+    Each family is a subclass, with a field for each of its networks.
 
     Args:
-        ref: Where they came from.
+        ref: Source of the networks.
         unet: The denoiser.
-        vae: Between pixels and latents.
-        noise_scheduler: The base's own schedule, in the class that samples with it.
-        device: Where the networks are.
-        dtype: The precision they compute in.
+        vae: Encodes pixels to latents and decodes latents.
+        noise_scheduler: The base's own schedule, in the class used for sampling.
+        device: Device of the networks.
+        dtype: Precision of the computation.
     """
 
     classes: ClassVar[Mapping[str, Any]]
-    """Name of a network, and of its sub-folder -> the class it is loaded in; the denoiser first."""
+    """Name of a network and of its sub-folder -> its class; the denoiser first."""
 
     ref: BaseRef
     unet: Any
@@ -66,12 +66,12 @@ class Base(ABC):
         """Load a base with the libraries' own ``from_pretrained``, component by component.
 
         Args:
-            ref: From ``models.bases.find_base``.
-            device: "auto" is the GPU where there is one, else the CPU; or any torch device.
+            ref: Base from ``models.bases.find_base``.
+            device: "auto" is the GPU if there is one, else the CPU; or any torch device.
             precision: "auto" is fp32 on the CPU and bf16 on a GPU; weights stored in another precision are converted.
 
         Raises:
-            ValueError: The base is not there, is incomplete, or its weights do not fit its configuration exactly.
+            ValueError: The base is missing or incomplete, or its weights do not match its configuration exactly.
         """
         folder = _folder(ref)
         place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
@@ -85,7 +85,7 @@ class Base(ABC):
 
     @classmethod
     def on_meta(cls, ref: BaseRef) -> dict[str, Any]:
-        """The networks by name, from configuration files alone (no weights are read, no memory is taken).
+        """Build the networks by name from configuration files only; no weights are read and no memory is allocated.
 
         Raises:
             OSError: The configuration files cannot be read.
@@ -97,31 +97,31 @@ class Base(ABC):
     @classmethod
     @abstractmethod
     def tiny(cls, seed: int = 0) -> Self:
-        """A random instance small enough to be built and run at once, on the CPU in float32.
+        """Build a small random instance, on the CPU in float32.
 
         Clips of 32 x 32 pixels have latents of 4 x 4.
 
         Args:
-            seed: Of its weights.
+            seed: Seed of the weights.
         """
 
     @classmethod
     @abstractmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
-        """What a folder holds besides networks, by field: noise scheduler, tokenizer and the like."""
+        """Load the other components of a folder by field, such as noise scheduler and tokenizer."""
 
     @classmethod
     def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:
-        """The precision that one network computes in, where the base computes in ``dtype``."""
+        """Return the precision of one network in a base whose precision is ``dtype``."""
         return dtype
 
     @classmethod
     def assemble(cls, networks: Mapping[str, Any], settings: Mapping[str, Any], **where: Any) -> Self:
-        """A base of loaded networks, which are frozen.
+        """Make a base from loaded networks, which are frozen.
 
         Args:
-            networks: By name.
-            settings: By field.
+            networks: Networks by name.
+            settings: Other components by field.
             where: ``ref``, ``device`` and ``dtype``.
         """
         frozen = {name: network.eval().requires_grad_(False) for name, network in networks.items()}
@@ -129,7 +129,7 @@ class Base(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Save all of it in the layout that ``load`` reads."""
+        """Save the whole base in the layout that ``load`` reads."""
 
     @property
     def networks(self) -> dict[str, Any]:
@@ -147,23 +147,23 @@ class Base(ABC):
         return int(self.vae.config.latent_channels)
 
     def latent_shape(self, protocol: Protocol) -> tuple[int, int, int]:
-        """Shape of a frame's latent (c h w).
+        """Return the shape of a frame's latent (c h w).
 
         Raises:
-            ValueError: The size is no whole number of latent cells.
+            ValueError: The size is not a multiple of the latent cell.
         """
         cell = self.pixels_per_latent
         if protocol.height % cell or protocol.width % cell:
             raise ValueError(
-                f"{protocol.height} x {protocol.width} pixels -> both must be multiples of {cell} on {self.ref}"
+                f"{protocol.height} x {protocol.width} pixels -> both must be multiples of {cell} for base {self.ref}"
             )
         return self.latent_channels, protocol.height // cell, protocol.width // cell
 
     def micro_batch(self, protocol: Protocol) -> int:
-        """Frames per call of the denoiser: what the protocol says, else what an eighth of the device's memory takes in.
+        """Return the frames per call of the denoiser: the protocol's, else those that an eighth of the memory holds.
 
-        The rule counts 64 activations as wide as the denoiser's first level per frame and guidance branch, in its
-        precision. It looks at the total memory, never at what is free: two runs on one machine must do the same.
+        The rule counts 64 activations of the width of the denoiser's first level per frame and guidance branch, in its
+        precision. It uses the total memory, not the free memory, so that runs on one machine use the same number.
         """
         if protocol.micro_batch is not None:
             return protocol.micro_batch
@@ -174,12 +174,12 @@ class Base(ABC):
         return max(1, int(total // 8 // per_frame))
 
     def release_denoiser(self) -> None:
-        """Free the denoiser's memory, for good: of a base that serves one training, whose model holds a copy."""
+        """Free the denoiser's memory permanently, for a base that is used for one training whose model holds a copy."""
         self.unet.to("meta")
 
     @torch.no_grad()
     def encode_frames(self, video: torch.Tensor, *, micro_batch: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of the VAE's posterior of every frame, scaled as the denoiser takes them.
+        """Return mean and standard deviation of the VAE's posterior of every frame, scaled for the denoiser.
 
         Args:
             video: Pixels in [-1, 1].
@@ -199,11 +199,11 @@ class Base(ABC):
 
     @abstractmethod
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
-        """Pixels of latents.
+        """Decode latents to pixels.
 
         Args:
-            latents: As the denoiser leaves them, scaled.
-            micro_batch: Frames per call, where frames are decoded one by one.
+            latents: Scaled latents, as the denoiser returns them.
+            micro_batch: Frames per call, if frames are decoded separately.
 
         Shape:
             (b f c h w) -> (b f 3 H W), float32 on the CPU, in [-1, 1].
@@ -214,23 +214,23 @@ class Base(ABC):
 
     @abstractmethod
     def denoiser(self) -> Denoiser:
-        """The base's own denoiser, called with clips."""
+        """Return the base's own denoiser, which takes clips."""
 
     @abstractmethod
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Draw clips with the base as it is: what a system built on it is compared with.
+        """Sample clips with the unchanged base, for comparison with a system built on it.
 
         Args:
-            prompts: One per clip; a family that reads no text takes their number alone.
-            streams: Where all randomness comes from.
+            prompts: One per clip; a family without text input only uses their number.
+            streams: Source of all randomness.
             protocol: Frames, steps, guidance and size.
-            given: First frames of the clips (b r 3 H W), for a family that is given an image.
+            given: First frames of the clips (b r 3 H W), for a family with image input.
         """
 
     def as_image(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames (b c h w) as the VAE's convolutions like them: its device and precision, channels last in memory."""
+        """Convert frames (b c h w) for the VAE: its device and precision, channels last in memory."""
         return frames.to(self.device, self.vae.dtype).contiguous(memory_format=torch.channels_last)
 
 
@@ -240,17 +240,17 @@ def load_base(ref: BaseRef, *, device: str = "auto", precision: Precision = "aut
 
 
 def networks_on_meta(ref: BaseRef) -> dict[str, Any]:
-    """A base's networks by name, without weights; see ``Base.on_meta``."""
+    """Build a base's networks by name, without weights; see ``Base.on_meta``."""
     return ref.family.implementation().on_meta(ref)
 
 
 def num_parameters(network: torch.nn.Module) -> int:
-    """Parameters of a network."""
+    """Count the parameters of a network."""
     return sum(weight.numel() for weight in network.parameters())
 
 
 def start_noise(streams: Streams, clips: int, frames: Sequence[int], shape: tuple[int, ...]) -> torch.Tensor:
-    """Independent start noise of some frames of every clip.
+    """Draw independent start noise for some frames of every clip.
 
     Shape:
         (b f c h w), float32 on the CPU.
@@ -261,45 +261,45 @@ def start_noise(streams: Streams, clips: int, frames: Sequence[int], shape: tupl
 
 @contextlib.contextmanager
 def attached(unet: UNet2DConditionModel, processors: Mapping[str, Any]) -> Iterator[UNet2DConditionModel]:
-    """Put attention processors in at named layers for a while; the untouched ones come back, whatever happens.
+    """Attach attention processors to named layers; the original ones are restored on exit, also after an error.
 
     Args:
         unet: The network.
-        processors: diffusers' name of a processor -> what to put there; other layers keep their own.
+        processors: Name of a processor in diffusers -> new processor; other layers keep their own.
     """
-    untouched = unet.attn_processors
-    unknown = processors.keys() - untouched.keys()
+    original = unet.attn_processors
+    unknown = processors.keys() - original.keys()
     assert not unknown, f"no such attention layers: {sorted(unknown)}"
     if processors:
-        unet.set_attn_processor({**untouched, **processors})
+        unet.set_attn_processor({**original, **processors})
     try:
         yield unet
     finally:
         if processors:
-            unet.set_attn_processor(dict(untouched))
+            unet.set_attn_processor(dict(original))
 
 
 def check_finite(clips: torch.Tensor, where: str) -> None:
-    """Stop where a clip left the finite numbers.
+    """Raise an error if a clip has NaN or infinite values.
 
     Args:
         clips: Any values (b ...).
-        where: What was being done, for the message.
+        where: Current operation, for the message.
 
     Raises:
-        NonFiniteError: It names the clips.
+        NonFiniteError: Some values are not finite; the message names the clips.
     """
     finite = clips.flatten(1).isfinite().all(dim=1)
     if not finite.all():
         broken = ", ".join(str(clip) for clip in (~finite).nonzero().flatten().tolist())
-        raise NonFiniteError(f"NaN or infinite values {where} of clip {broken}")
+        raise NonFiniteError(f"NaN or infinite values {where} (clip {broken})")
 
 
 # -------------------------------------------------------------------------------------------------------------- loading
 
 
 def _folder(ref: BaseRef) -> Path:
-    """The folder of a base with every file that is needed; a hub id is downloaded unless offline."""
+    """Return the folder of a base and check that it is complete; a hub id is downloaded unless offline."""
     folder = ref.path or _download(ref)
     missing = missing_files(BaseRef(ref.name, folder, ref.revision, "folder", ref.family))
     if missing:
@@ -317,16 +317,16 @@ def _download(ref: BaseRef) -> Path:
         return Path(DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=offline, **unused))
     except (OSError, ValueError) as error:
         revision = f" --revision {ref.revision}" if ref.revision else ""
-        why = "HF_HUB_OFFLINE is set and it is not in the local cache" if offline else f"the hub says: {error}"
+        reason = "HF_HUB_OFFLINE is set and it is not in the local cache" if offline else f"error from the hub: {error}"
         raise ValueError(
-            f"base {ref} is not here: {why}. Get it with `hf download {ref.name}{revision}` on a machine "
-            f"with access, or write the path of a folder in {ref.family.title} layout as the base."
+            f"base {ref} is not on this machine: {reason} -> run `hf download {ref.name}{revision}` with network "
+            f"access, or set base to a folder in {ref.family.title} layout"
         ) from error
 
 
 def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
-    """One network in its library's class; missing, unexpected or misshapen weights are errors."""
-    # transformers names misshapen weights only when told to go on; diffusers raises and names them itself.
+    """Load a network in its library's class; missing, unexpected or misshapen weights are errors."""
+    # transformers names misshapen weights only if it is told to ignore them; diffusers raises and names them itself.
     options: dict[str, Any] = (
         {"torch_dtype": dtype} if issubclass(kind, ModelMixin) else {"dtype": dtype, "ignore_mismatched_sizes": True}
     )
@@ -335,29 +335,31 @@ def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> An
         network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"base {folder}: {part}/ cannot be loaded: {error}") from error
-    wrong = {what: sorted(map(str, info[what])) for what in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    wrong = {
+        problem: sorted(map(str, info[problem])) for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")
+    }
     if any(wrong.values()):
-        found = "; ".join(f"{what.replace('_', ' ')}: {', '.join(keys[:5])}" for what, keys in wrong.items() if keys)
-        raise ValueError(f"base {folder}: the weights in {part}/ do not fit its config.json ({found})")
+        details = "; ".join(f"{name.replace('_', ' ')}: {', '.join(keys[:5])}" for name, keys in wrong.items() if keys)
+        raise ValueError(f"base {folder}: the weights in {part}/ do not match its config.json ({details})")
     return network
 
 
 def _on_meta(kind: Any, source: str, **options: Any) -> Any:
-    """One network from its configuration file, in its library's class."""
+    """Build a network from its configuration file, in its library's class."""
     if issubclass(kind, ModelMixin):
         return kind.from_config(kind.load_config(source, **options))
     return kind(kind.config_class.from_pretrained(source, **options))
 
 
 def _variant(folder: Path) -> str | None:
-    """The "fp16" of file names, where a folder holds half-precision files only, as some downloads do."""
+    """Return "fp16" if a folder holds only half-precision files, as some downloads do."""
     stems = {file.name for file in folder.glob("*.safetensors")} | {file.name for file in folder.glob("*.bin")}
     return "fp16" if stems and all(".fp16." in stem for stem in stems) else None
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and load reports: a worker's log is no place for them."""
+    """Silence transformers' progress bars and load reports, for the logs of workers."""
     bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""What a system becomes when it is built: models that draw, models that are trained first, and what goes in and out."""
+"""Interfaces of built systems: models that sample, models that are trained first, and their inputs and outputs."""
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from models.streams import Draws, Streams
 
 Tensors = Mapping[str, "torch.Tensor"]
-"""Tensors by name, one clip along the first axis of each."""
+"""Tensors by name; the first axis of each is the clip."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model drew: one video per prompt, and figures per clip about how they were drawn.
+    """Sampled videos, one per prompt, with sampling statistics per clip.
 
     Shape:
         video (b f c h w), float32 on the CPU, in [-1, 1]; each of statistics (b,).
@@ -31,24 +31,24 @@ class Sample:
 
 
 class VideoModel(typing.Protocol):
-    """A built system: it draws videos."""
+    """A built system, which samples videos."""
 
     def sample(
         self, prompts: Sequence[str], streams: "Streams", protocol: "Protocol", given: "torch.Tensor | None" = None
     ) -> Sample:
-        """Draw one clip per prompt.
+        """Sample one clip per prompt.
 
         Args:
-            prompts: One text per clip; it conditions all frames of its clip.
-            streams: Where all randomness comes from.
+            prompts: One text per clip; it conditions all frames of the clip.
+            streams: Source of all randomness.
             protocol: Frames, steps, guidance and size.
-            given: The first frames of the clips, where the system asks for them (``System.given_frames``).
+            given: First frames of the clips, for a system that needs them (``System.given_frames``).
 
         Shape:
             given (b r c h w), float32 on the CPU, in [-1, 1].
 
         Raises:
-            NonFiniteError: A value became NaN or infinite on the way.
+            NonFiniteError: A value became NaN or infinite.
         """
         ...
 
@@ -58,8 +58,8 @@ class MetaDenoiser:
     """A denoiser without weights.
 
     Args:
-        modules: What it is made of, by name.
-        denoise_clip: One pass of one clip through them, on the meta device.
+        modules: Its modules by name.
+        denoise_clip: Runs one denoising pass of one clip on the meta device.
     """
 
     modules: "Mapping[str, torch.nn.Module]"
@@ -71,8 +71,8 @@ class Clips:
     """Real clips to train on.
 
     Args:
-        video: Their pixels.
-        texts: What is said of each.
+        video: Pixels.
+        texts: One text per clip.
         further: Further texts by name, such as predicted states, one per clip.
 
     Shape:
@@ -85,12 +85,12 @@ class Clips:
 
 
 class TrainedModel(VideoModel, typing.Protocol):
-    """A built system that is trained before it draws. Which tensors it is trained on is its own affair.
+    """A built system that is trained before it samples; it chooses the tensors it is trained on.
 
     Attributes:
-        network: What is trained, in one module: called with the tensors of ``batch`` by name it gives the loss (), and
-            what of it is trained requires a gradient.
-        learnt: Names of its parameters that differ after preparation and training from what a new model has.
+        network: Module that is trained: called with the tensors of ``batch`` by name it returns the loss ().
+            Parameters that are trained require a gradient.
+        learnt: Names of its parameters that preparation and training change.
     """
 
     @property
@@ -100,20 +100,21 @@ class TrainedModel(VideoModel, typing.Protocol):
     def learnt(self) -> "frozenset[str]": ...  # noqa: D102  # described above
 
     def encode(self, clips: Clips) -> Tensors:
-        """What of clips is computed once and kept: it depends on the clips, the base and
-        what ``TrainedSystem.encoded_by`` names, and on no draw.
+        """Encode clips into tensors that are computed once and cached.
+
+        They depend only on the clips, the base, and the slots and values in ``TrainedSystem.encoded_by``.
 
         Returns:
-            Tensors on the CPU, in the precision in which they are kept; (b ...).
+            Tensors on the CPU, in the precision in which they are cached; (b ...).
         """
         ...
 
     def batch(self, encoded: Tensors, draws: "Draws") -> Tensors:
-        """What the network is called with: encoded clips with everything that is drawn for them.
+        """Make the inputs of the network from encoded clips and random draws.
 
         Args:
-            encoded: Of some clips, from ``encode``.
-            draws: Keyed by each clip's position in the training.
+            encoded: Tensors from ``encode``.
+            draws: Random draws, keyed by the position of each clip in the training.
 
         Returns:
             Tensors on the network's device; (b ...).
@@ -124,25 +125,25 @@ class TrainedModel(VideoModel, typing.Protocol):
         """One-off initialisation before optimisation; identical on every rank.
 
         Args:
-            texts: Of some training clips.
+            texts: Texts of some training clips.
 
         Returns:
-            Figures about it, by name.
+            Statistics by name.
         """
         ...
 
     def load(self, trained: Tensors) -> None:
-        """Put in what was learnt, by names in ``network``.
+        """Load learnt parameters, by their names in ``network``.
 
         Raises:
-            ValueError: They are not exactly ``learnt``.
+            ValueError: The names are not exactly ``learnt``.
         """
         ...
 
     def save(self, folder: "Path") -> None:
-        """Save the whole model in diffusers' layout, a folder per network, for its ``from_pretrained``.
+        """Save the whole model in diffusers' layout, one folder per network, for ``from_pretrained``.
 
         Raises:
-            ValueError: There is no model.
+            ValueError: The system has no model to save.
         """
         ...

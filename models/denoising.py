@@ -1,4 +1,4 @@
-"""Denoising: from start noise to latents, by the noise scheduler and the guidance that are given."""
+"""Denoising from start noise to latents, with a given noise scheduler and guidance."""
 
 import copy
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from models.backbones import Denoiser, check_finite
 from models.guidance import Guide
 
 Conditions = Mapping[str, Mapping[str, torch.Tensor]]
-"""Guidance branch -> name -> tensor (b ...): what the denoiser is told besides latents and time."""
+"""Guidance branch -> name -> tensor (b ...): conditions of the denoiser besides latents and time."""
 
 
 @torch.inference_mode()
@@ -26,24 +26,24 @@ def denoise(
     micro_batch: int,
     given: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Draw latents from start noise.
+    """Denoise latents from start noise.
 
         x_T = sigma_T e,   x_{k-1} = step(guide(denoiser(scale(x_k), t_k, conditions)), t_k, x_k)
 
-    What a step, the scaling and the prediction are is the noise scheduler's: DDIM on predicted noise, Euler on a
+    The noise scheduler defines the step, the scaling and the prediction type: DDIM on predicted noise, Euler on a
     v-prediction over continuous sigmas. Its defaults apply, so that DDIM and Euler are deterministic. Frames of a clip
-    may depend on one another in the denoiser, so that they always go through it together, side by side. Latents and
-    schedule are kept in float32 whatever the precision of the networks.
+    may depend on one another in the denoiser, so they are always in one call. Latents and schedule are kept in float32
+    whatever the precision of the networks.
 
     Args:
-        denoiser: What predicts.
-        latents: Start noise of the frames to draw, of unit variance, on the denoiser's device.
-        conditions: Of every branch that the guide asks for.
-        noise_scheduler: A diffusers scheduler; it is copied.
-        guide: Which branches are predicted, and what they make together.
+        denoiser: Predicts noise, or another quantity that the noise scheduler takes.
+        latents: Start noise of the frames to sample, of unit variance, on the denoiser's device.
+        conditions: Conditions of every branch of the guide.
+        noise_scheduler: A diffusers scheduler; used as a copy.
+        guide: Branches that are predicted, and how they are combined.
         steps: Denoising steps, at least 1.
         micro_batch: Frames per call of the denoiser, rounded down to whole clips, at least one.
-        given: Clean latents of frames that stand before those to draw, in every step.
+        given: Clean latents of frames that precede the sampled ones, in every step.
 
     Shape:
         latents (b f c h w), given (b r c h w), conditions (b ...) -> (b f c h w), float32.
@@ -73,7 +73,7 @@ def _of(conditions: Conditions, part: slice) -> Conditions:
 def _guided(
     denoiser: Denoiser, clips: torch.Tensor, conditions: Conditions, timestep: torch.Tensor, guide: Guide
 ) -> torch.Tensor:
-    """The guided prediction for some clips, all guidance branches in one call of the denoiser."""
+    """Return the guided prediction for some clips; all guidance branches are in one call of the denoiser."""
     g = len(guide.branches)
     names = conditions[guide.branches[0]]
     stacked = {name: torch.cat([conditions[branch][name] for branch in guide.branches]) for name in names}

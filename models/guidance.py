@@ -1,6 +1,6 @@
-"""The kinds of guidance, as plain data: how predictions under several conditions become one.
+"""Kinds of guidance, as plain data: how predictions under several conditions are combined.
 
-A kind names the branches that the denoiser is asked for, so that one with another set of conditions is one more kind.
+A kind names the branches that the denoiser predicts, so that another set of conditions is another kind.
 """
 
 from abc import abstractmethod
@@ -21,10 +21,10 @@ UNCONDITIONAL = "unconditional"
 
 @dataclass(frozen=True)
 class Guide:
-    """Guidance at work.
+    """Guidance for one call of the denoiser.
 
     Args:
-        branches: The conditions under which the denoiser predicts, by name, in the order of the stack.
+        branches: Names of the conditions under which the denoiser predicts, in the order of the stack.
         combine: Predictions of the branches, float32 (g b f c h w) -> the guided one (b f c h w).
     """
 
@@ -32,15 +32,15 @@ class Guide:
     combine: "Callable[[torch.Tensor], torch.Tensor]"
 
 
-def _alone(predictions: "torch.Tensor") -> "torch.Tensor":
+def _first(predictions: "torch.Tensor") -> "torch.Tensor":
     return predictions[0]
 
 
-UNGUIDED = Guide((CONDITIONAL,), _alone)
+UNGUIDED = Guide((CONDITIONAL,), _first)
 
 
 class _Guidance(Part):
-    """How far the prediction is pushed away from what the model predicts without its condition."""
+    """How far the prediction is moved away from the unconditional prediction."""
 
     @abstractmethod
     def build(self, scale: float, num_frames: int) -> Guide:
@@ -48,7 +48,7 @@ class _Guidance(Part):
 
         Args:
             scale: The protocol's ``guidance``, at least 1.
-            num_frames: Frames that the denoiser is given, those that are not drawn included.
+            num_frames: Frames in the denoiser's input, including given ones.
         """
 
 
@@ -72,15 +72,15 @@ class ClassifierFree(_Guidance):
             return UNGUIDED
 
         def combine(predictions: "torch.Tensor") -> "torch.Tensor":
-            without, under = predictions
-            guided: torch.Tensor = without + scale * (under - without)
+            unconditional, conditional = predictions
+            guided: torch.Tensor = unconditional + scale * (conditional - unconditional)
             return guided
 
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 
 
 class RisingGuidance(_Guidance):
-    """Classifier-free guidance whose scale rises over the frames, from a first one to the protocol's.
+    """Classifier-free guidance with a scale that rises linearly over the frames, up to the protocol's scale.
 
         w_i = first + (w - first) i / (f - 1),   e_i = e_uncond,i + w_i (e_cond,i - e_uncond,i)
 
@@ -93,7 +93,7 @@ class RisingGuidance(_Guidance):
     aliases: ClassVar[tuple[str, ...]] = ("linearly increasing guidance", "per-frame guidance")
 
     kind: Literal["rising"] = "rising"
-    first: Annotated[float, Field(ge=1, description="the first frame's scale"), Aliases("minimum guidance")] = 1.0
+    first: Annotated[float, Field(ge=1, description="scale of the first frame"), Aliases("minimum guidance")] = 1.0
 
     def build(self, scale: float, num_frames: int) -> Guide:
         """Make the guide."""
@@ -104,15 +104,15 @@ class RisingGuidance(_Guidance):
         scales = torch.linspace(self.first, scale, num_frames).view(-1, 1, 1, 1)
 
         def combine(predictions: torch.Tensor) -> torch.Tensor:
-            without, under = predictions
-            guided: torch.Tensor = without + scales.to(predictions) * (under - without)
+            unconditional, conditional = predictions
+            guided: torch.Tensor = unconditional + scales.to(predictions) * (conditional - unconditional)
             return guided
 
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 
 
 class NoGuidance(_Guidance):
-    """Absence: the prediction under the condition alone, whatever the protocol's scale."""
+    """Removed: the conditional prediction only, whatever the protocol's guidance scale."""
 
     aliases: ClassVar[tuple[str, ...]] = ("without guidance",)
 
@@ -126,4 +126,4 @@ class NoGuidance(_Guidance):
 Guidance = Annotated[
     ClassifierFree | RisingGuidance | NoGuidance, Field(discriminator="kind"), Aliases("guidance", "guidance scale")
 ]
-"""The type of a slot for guidance."""
+"""Type of a guidance slot."""

@@ -1,7 +1,7 @@
-"""Random streams: every draw has a name, so that no draw can shift another.
+"""Named random streams: every draw has a key, so that no draw depends on another.
 
 A draw is keyed by (seed, stream, key...), for instance (7, "noise", clip, frame, candidate). The arm, the number of
-frames, the micro-batch and the device change nothing in it, which is what makes arms comparable pair by pair.
+frames, the micro-batch and the device do not change it, so that arms can be compared in pairs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Streams:
     generator keeps only 32 bits of its seed, so that two of a few thousand draws would coincide.)
 
     Args:
-        seed: The seed of a cell; any whole number.
+        seed: Seed of a cell; any integer.
     """
 
     def __init__(self, seed: int) -> None:
@@ -33,7 +33,7 @@ class Streams:
         return f"Streams({self.seed})"
 
     def generator(self, stream: str, *key: int) -> np.random.Generator:
-        """A fresh generator for one draw; the same key gives the same generator, whatever was drawn before."""
+        """Return a new generator for one draw; the same key always gives the same generator."""
         import numpy as np
 
         name = json.dumps([self.seed, stream, *key])
@@ -41,27 +41,27 @@ class Streams:
         return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
     def normal(self, stream: str, *key: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Standard normal values as a float32 array of the given shape."""
+        """Draw a float32 array of standard normal values."""
         import numpy as np
 
         return self.generator(stream, *key).standard_normal(shape, dtype=np.float32)
 
     def integers(self, stream: str, *key: int, high: int) -> int:
-        """One whole number, uniform on 0 .. high - 1."""
+        """Draw an integer, uniform on 0 .. high - 1."""
         return int(self.generator(stream, *key).integers(high))
 
     def uniform(self, stream: str, *key: int, low: float = 0.0, high: float = 1.0) -> float:
-        """One number, uniform on [low, high)."""
+        """Draw a number, uniform on [low, high)."""
         return float(self.generator(stream, *key).uniform(low, high))
 
 
 class Draws:
-    """Everything that is drawn for a batch of training clips: keyed by the clip's position in the training alone.
+    """Random draws for a batch of training clips, keyed only by the position of each clip in the training.
 
-    Neither arm nor number of workers nor micro-batch shifts a draw.
+    They do not depend on the arm, the number of workers or the micro-batch.
 
     Args:
-        streams: Of the cell's seed.
+        streams: Streams of the cell's seed.
         positions: One per clip of the batch, counted from the first clip of the first update.
     """
 
@@ -72,16 +72,16 @@ class Draws:
         return len(self._positions)
 
     def normal(self, stream: str, num_frames: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """Standard normal values, frame by frame: (b f *shape)."""
+        """Draw standard normal values, frame by frame: (b f *shape)."""
         import numpy as np
 
         frames, normal = range(num_frames), self._streams.normal
         return np.array([[normal(stream, p, frame, shape=shape) for frame in frames] for p in self._positions])
 
     def integers(self, stream: str, high: int) -> list[int]:
-        """One whole number per clip, uniform on 0 .. high - 1."""
+        """Draw one integer per clip, uniform on 0 .. high - 1."""
         return [self._streams.integers(stream, p, high=high) for p in self._positions]
 
     def uniform(self, stream: str, low: float = 0.0, high: float = 1.0) -> list[float]:
-        """One number per clip, uniform on [low, high)."""
+        """Draw one number per clip, uniform on [low, high)."""
         return [self._streams.uniform(stream, p, low=low, high=high) for p in self._positions]

@@ -1,8 +1,8 @@
 """The one ablation mechanism: a system is a typed tree of parts, and an ablation edits the tree before it is built.
 
-A *slot* is a field of a system whose type is a closed union of parts told apart by their ``kind``; the type is the
-registry. Absence is a part like any other (kind ``removed``), which states what the model does without it. So an arm of
-a study is ``system.edit(changes)``, and nothing below asks whether something was ablated.
+A *slot* is a field of a system whose type is a closed union of parts with different ``kind`` tags; the type is the
+registry. Removal is also a part (kind ``removed``), which states how the model works without it. So an arm of
+a study is ``system.edit(changes)``, and no code below tests whether a part was ablated.
 """
 
 import inspect
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _SystemT = TypeVar("_SystemT", bound="System")
 
-# ---------------------------------------------------------------------------------------------- what a user did wrong
+# ------------------------------------------------------------------------------------------------------------- errors
 
 
 @dataclass(frozen=True)
 class EditProblem:
-    """One change that cannot be made: where, and what was written -> what is allowed."""
+    """One invalid change: its path, the written value and the allowed values."""
 
     path: str
     message: str
@@ -40,7 +40,7 @@ class EditProblem:
 
 
 class EditError(ValueError):
-    """An edit with at least one wrong change; ``problems`` holds all of them."""
+    """An edit with at least one invalid change; ``problems`` holds all of them."""
 
     def __init__(self, problems: Sequence[EditProblem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -48,17 +48,16 @@ class EditError(ValueError):
 
 
 class NonFiniteError(ArithmeticError):
-    """Sampling left the finite numbers; the message names the step and the clips."""
+    """A value became NaN or infinite while sampling; the message names the step and the clips."""
 
 
-# --------------------------------------------------------------------------------------------------- what a system is
+# -------------------------------------------------------------------------------------------------- parts and systems
 
 
 class Aliases:
-    """What papers call a slot or a value, beside its own name: an annotation of its field, for plans in prose.
+    """Other names of a slot or a value in papers: an annotation of its field, for importing plans in prose.
 
-    A kind and a system have theirs in ``aliases``. Spelling does not matter: capitals, hyphens, Greek letters and
-    plurals are evened out.
+    Kinds and systems have theirs in ``aliases``. Capitals, hyphens, Greek letters and plurals are normalised.
     """
 
     def __init__(self, *words: str) -> None:
@@ -66,53 +65,53 @@ class Aliases:
 
 
 def aliases_of(info: FieldInfo) -> tuple[str, ...]:
-    """What else a slot or a value is called."""
+    """Return the other names of a slot or a value."""
     return tuple(word for note in info.metadata if isinstance(note, Aliases) for word in note.words)
 
 
 class Part(BaseModel):
-    """One filling of a slot: plain data until it is built.
+    """A part that can fill a slot: plain data until it is built.
 
-    The first sentence of a part's docstring says what it means, and ``Field(description=...)`` why a value has the
-    range it has: both are shown to whoever writes a study.
+    The first sentence of a part's docstring explains the kind, and ``Field(description=...)`` a value and its range;
+    both are shown to the author of a study.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     aliases: ClassVar[tuple[str, ...]] = ()
-    """What papers call this kind."""
+    """Names of this kind in papers."""
     calls: ClassVar[tuple[str, ...]] = ()
-    """What runs of ``models`` when this kind is in place, as ``seer.temporal.WindowAttention.forward``.
+    """Functions in ``models`` that run when this kind fills the slot, as ``seer.temporal.WindowAttention.forward``.
 
-    By it a proof sees that a part is used, and that it is not where it was removed. A kind ``removed`` has none.
+    The ablation proof checks that they run, and that they do not run where the part is removed. ``removed`` has none.
     """
     in_training: ClassVar[tuple[str, ...]] = ()
-    """Values that act while training alone, so that a model that was just built is the same whatever they are."""
+    """Values that only affect training, so that a newly built model does not depend on them."""
 
     kind: str
 
     @classmethod
     def meaning(cls) -> str:
-        """What this kind means, in one sentence."""
+        """Return the first sentence of the docstring, which explains this kind."""
         first_paragraph = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
         return re.split(r"(?<=\.)\s", first_paragraph)[0]
 
     def num_parameters(self, networks: Mapping[str, Any]) -> int:
-        """Parameters that this part adds to a base's networks; a part that builds a module says how many.
+        """Count the parameters that this part adds to a base's networks; 0 unless a part overrides it.
 
         Args:
-            networks: The base's, by name, on the meta device.
+            networks: Networks of the base by name, on the meta device.
         """
         return 0
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the plan should know before this part runs, such as that it equals another kind."""
+        """Return notes for the reader of the plan, such as that this part equals another kind."""
         return ()
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A replaceable place of a system: its default part and the closed set of kinds that may fill it."""
+    """A replaceable place in a system: its default part and the closed set of kinds that can fill it."""
 
     name: str
     default: Part
@@ -126,24 +125,24 @@ class System(BaseModel):
 
     name: ClassVar[str]
     family: ClassVar[Family] = STABLE_DIFFUSION
-    """The family of bases it stands on."""
+    """Family of the bases it is built on."""
     aliases: ClassVar[tuple[str, ...]] = ()
-    """What papers call it, beside its name."""
+    """Other names of the system in papers."""
     components: ClassVar[tuple[str, ...]] = ()
-    """Slots that a paper means by its main components: what it adds to the model it starts from."""
+    """Slots of its main components: the parts that it adds to the base model."""
     is_trained: ClassVar[bool] = False
     """Whether its model is a ``TrainedModel``."""
     continues_clips: ClassVar[bool] = False
-    """Whether it is asked to continue real clips, under their texts, rather than to make clips of its own."""
+    """Whether it continues real clips, with their texts as prompts, instead of sampling clips from prompts alone."""
 
     @property
     def given_frames(self) -> int:
-        """How many first frames of a clip its model is given."""
+        """Number of first frames of a clip that the model is given."""
         return 0
 
     @classmethod
     def slots(cls) -> dict[str, Slot]:
-        """The slots by field name, in the order they are declared."""
+        """Return the slots by field name, in the order of declaration."""
         slots = {}
         for name, info in cls.model_fields.items():
             kinds = _kinds(info)
@@ -154,54 +153,54 @@ class System(BaseModel):
 
     @abstractmethod
     def build(self, base: Any, seed: int = 0) -> VideoModel:
-        """Make the model that this tree describes on a loaded base, which stays as it is.
+        """Build the model that this tree describes on a loaded base, without changing the base.
 
         Args:
-            base: Of the system's family.
-            seed: Of the cell; the weights of new parts are drawn from its streams.
+            base: A base of the system's family.
+            seed: Seed of the cell; the weights of new parts are drawn from its streams.
         """
 
     @abstractmethod
     def denoiser_on_meta(self, networks: Mapping[str, Any], protocol: "Protocol") -> MetaDenoiser | None:
-        """One denoising pass of a clip on the meta device, to count what it is made of and what it takes.
+        """Build a denoising pass of one clip on the meta device, to count modules, parameters and FLOPs.
 
         Args:
-            networks: The base's, by name, on the meta device; they stay as they are.
+            networks: Networks of the base by name, on the meta device; not changed.
             protocol: Frames and size of the clip.
 
         Returns:
-            None where nothing is denoised.
+            None if nothing is denoised.
         """
 
     def notes(self) -> tuple[str, ...]:
-        """What the parts' notes say, each with the slot it is about."""
+        """Return the notes of all parts, each with its slot."""
         parts = {name: getattr(self, name) for name in self.slots()}
         return tuple(f"{name}={part.kind}: {note}" for name, part in parts.items() for note in part.notes())
 
     def edit(self, changes: Mapping[str, object]) -> Self:
-        """This tree with some parts or values changed; the order of the changes does not matter.
+        """Return this tree with some parts or values changed; the order of the changes does not matter.
 
-        A path names a slot or a value in one. At a slot, a word puts that kind in (with its defaults), a map with
-        ``kind`` likewise with the values given, and a map without ``kind`` changes values of the part that is there.
+        A path names a slot or a value in a slot. At a slot, a string sets a kind with its default values, a map with
+        ``kind`` sets a kind with these values, and a map without ``kind`` changes values of the current part.
         Slots are filled before values inside them are set.
 
         Args:
-            changes: Dotted path -> word, map or value, as in ``{"noise": "removed", "attention.mu": 0.6}``.
+            changes: Dotted path -> string, map or value, as in ``{"noise": "removed", "attention.mu": 0.6}``.
 
         Raises:
-            EditError: Some change cannot be made. All such changes are reported together, and none is made.
+            EditError: Some changes are invalid. All of them are reported together, and no change is made.
         """
         edit = _Edit(self, changes)
         for path in sorted(changes, key=lambda path: path.count(".")):
-            edit.lay_on(path, changes[path])
+            edit.apply(path, changes[path])
         return edit.finish(type(self))
 
 
-# ------------------------------------------------------------------------------------------------ how an edit is made
+# -------------------------------------------------------------------------------------------------------------- edits
 
 
 def _kinds(info: FieldInfo) -> dict[str, type[Part]]:
-    """The parts that a field's type allows, by kind; empty for a plain value."""
+    """Return the parts that a field's type allows, by kind; empty for a plain value."""
     members = typing.get_args(info.annotation) or (info.annotation,)
     if not all(isinstance(member, type) and issubclass(member, Part) for member in members):
         return {}
@@ -209,7 +208,7 @@ def _kinds(info: FieldInfo) -> dict[str, type[Part]]:
 
 
 class _Edit:
-    """One edit under way: the tree as plain data with changes laid on, and what is wrong with them so far."""
+    """An edit in progress: the tree as plain data with the changes applied so far, and their problems."""
 
     def __init__(self, system: System, changes: Mapping[str, object]) -> None:
         self.system = system.name
@@ -219,7 +218,7 @@ class _Edit:
         self.problems: list[EditProblem] = []
 
     def finish(self, system: type[_SystemT]) -> _SystemT:
-        """The edited tree, if nothing is wrong with it."""
+        """Validate and return the edited tree."""
         try:
             edited = system.model_validate(self.tree)
         except ValidationError as error:
@@ -229,14 +228,14 @@ class _Edit:
             raise EditError(sorted(dict.fromkeys(self.problems), key=self._position))
         return edited
 
-    def lay_on(self, path: str, value: object) -> None:
-        """Write one change into the tree, or note why it cannot be."""
+    def apply(self, path: str, value: object) -> None:
+        """Apply one change to the tree, or record why it is invalid."""
         name, *inner = path.split(".")
         if name not in self.tree:
             allowed = f"a slot or value of {self.system}: {listed(self.tree)}{did_you_mean(name, self.tree)}"
             self._refuse(path, f"{as_written(name)} -> {allowed}")
         elif inner and (name not in self.slots or len(inner) > 1):
-            self._refuse(path, f"{path.rpartition('.')[0]} is a plain value, nothing lies below it")
+            self._refuse(path, f"{path.rpartition('.')[0]} is a plain value, it has no keys")
         elif inner:
             self._set(self.slots[name], inner[0], value, path)
         elif name in self.slots:
@@ -245,7 +244,7 @@ class _Edit:
             self.tree[name] = value
 
     def _fill(self, slot: Slot, written: object) -> None:
-        """Put a part, or other values of the part that is there, into a slot."""
+        """Fill a slot with a part, or change values of its current part."""
         given = {"kind": written} if isinstance(written, str) else written
         if not isinstance(given, Mapping):
             self._refuse(slot.name, f"{as_written(written)} -> a kind ({listed(slot.kinds)}) or a map of values")
@@ -266,9 +265,9 @@ class _Edit:
         values = [name for name in slot.kinds[kind].model_fields if name != "kind"]
         whole = self.changes.get(slot.name)
         if key == "kind":
-            self._refuse(path, f"a kind is put in at its slot: write {slot.name}: {value}")
+            self._refuse(path, f"a kind is set at its slot -> {slot.name}: {value}")
         elif not values:
-            self._refuse(path, f"{slot.name} is {kind} here, which has no values")
+            self._refuse(path, f"{slot.name}={kind} has no values")
         elif key not in values:
             allowed = f"a value of {slot.name}={kind}: {listed(values)}{did_you_mean(key, values)}"
             self._refuse(path, f"{as_written(key)} -> {allowed}")
@@ -281,15 +280,15 @@ class _Edit:
         self.problems.append(EditProblem(path, message))
 
     def _refuse_value(self, system: type[System], name: str, *inner: str, written: object) -> None:
-        """Note a value that pydantic refused, in the study's own words; inner is the kind and the value's name."""
+        """Record a value that pydantic refused, by its path in the study; inner is the kind and the value's name."""
         info = system.model_fields[name]
         if inner:
-            *kind, value = inner  # of a slot with one kind, pydantic does not say which
+            *kind, value = inner  # for a slot with one kind, pydantic gives no kind
             part = _kinds(info)[kind[0] if kind else self.tree[name]["kind"]]
             info, name = part.model_fields[value], f"{name}.{value}"
         self._refuse(name, f"{as_written(written)} -> {allowed_in_words(info)}")
 
     def _position(self, problem: EditProblem) -> int:
-        """Where the change that a problem is about stands among the changes."""
+        """Return the position among the changes of the change that caused a problem."""
         paths = list(self.changes)
         return paths.index(problem.path if problem.path in paths else problem.path.split(".")[0])

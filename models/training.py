@@ -1,4 +1,4 @@
-"""How a system is trained: one more part of its tree, which a study can move, search and compare like any other."""
+"""Training settings of a system: a part of its tree that a study can vary, search and compare like any other."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Part):
-    """AdamW on a cosine after a warm-up.
+    """AdamW with warm-up and cosine decay.
 
     Args:
-        steps: Updates of the weights.
+        steps: Optimizer updates.
         global_batch_size: Clips per update, over all workers.
         lr: Highest learning rate.
-        warm_up: Share of the steps over which it rises from 0.
-        weight_decay: Decoupled.
-        beta1: Decay of the gradients' moving mean.
-        beta2: Decay of their squares'.
-        eps: Added to the root of the squares.
-        max_grad_norm: Larger gradients are scaled to this norm; 0 is no limit.
-        ema: Decay of the moving average of weights that clips are drawn with; 0 draws with the last weights.
-        clips: Training clips at most; 0 is all there are.
+        warm_up: Fraction of the steps over which the learning rate rises from 0.
+        weight_decay: Decoupled weight decay.
+        beta1: Decay of the moving mean of the gradients.
+        beta2: Decay of the moving mean of the squared gradients.
+        eps: Added to the root of the mean square.
+        max_grad_norm: Gradients are clipped to this norm; 0 turns clipping off.
+        ema: Decay of the moving average of the weights, used for sampling; 0 samples with the last weights.
+        clips: Largest number of training clips; 0 uses all clips.
 
     Source: Seer's defaults (lr 1.28e-5 x 8 clips, warm-up 10,000 of 200,000 steps).
     """
@@ -39,14 +39,14 @@ class AdamW(Part):
     steps: Count = 200_000
     global_batch_size: Count = 8
     lr: Annotated[float, Field(gt=0)] = 1.024e-4
-    warm_up: Annotated[float, Field(ge=0, lt=1, description="a share of the steps")] = 0.05
+    warm_up: Annotated[float, Field(ge=0, lt=1, description="fraction of the steps")] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999
     eps: Annotated[float, Field(gt=0)] = 1e-8
-    max_grad_norm: Annotated[float, Field(ge=0, description="0 is no limit")] = 0.3
-    ema: Annotated[float, Field(ge=0, lt=1, description="0 draws with the last weights")] = 0.0
-    clips: Annotated[int, Field(ge=0, description="0 is all there are")] = 0
+    max_grad_norm: Annotated[float, Field(ge=0, description="0 turns gradient clipping off")] = 0.3
+    ema: Annotated[float, Field(ge=0, lt=1, description="0 samples with the last weights")] = 0.0
+    clips: Annotated[int, Field(ge=0, description="0 uses all training clips")] = 0
 
     @property
     def warm_up_steps(self) -> int:
@@ -55,22 +55,22 @@ class AdamW(Part):
 
 
 class TrainedSystem(System):
-    """A system of which something is trained before it draws; all its arms by the same training unless they say so."""
+    """A system that is trained before it samples; arms share the training settings unless they change them."""
 
     is_trained: ClassVar[bool] = True
     encoded_by: ClassVar[tuple[str, ...]] = ()
-    """Slots and values that ``TrainedModel.encode`` depends on; arms that differ in others share what is encoded."""
+    """Slots and values that ``TrainedModel.encode`` depends on; arms that differ only in others share its output."""
 
     training: AdamW = AdamW()
 
     @abstractmethod
     def network_on_meta(self, networks: Mapping[str, Any]) -> "nn.Module":
-        """What would be trained, on the meta device; what of it is trained requires a gradient.
+        """Build the trained network on the meta device; parameters that are trained require a gradient.
 
         Args:
-            networks: The base's, by name, on the meta device.
+            networks: Networks of the base by name, on the meta device.
         """
 
     @abstractmethod
     def build(self, base: Any, seed: int = 0) -> TrainedModel:
-        """Make the model that this tree describes on a loaded base, which stays as it is."""
+        """Build the model that this tree describes on a loaded base, without changing the base."""

@@ -1,4 +1,4 @@
-"""A small 3-D convolutional classifier of short clips: a feature extractor where no I3D is at hand."""
+"""A small 3-D convolutional classifier of short clips: a feature extractor that replaces I3D."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class ClipPrediction(NamedTuple):
-    """What the classifier says of a batch of clips."""
+    """Features and logits of a batch of clips."""
 
     features: torch.Tensor
     """(b d), d at most 64: the input of Frechet distances."""
@@ -22,14 +22,14 @@ class ClipPrediction(NamedTuple):
 
 
 class VideoClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Shape, colour and motion of a clip, by strided 3-D convolutions.
+    """Classifies shape, colour and motion of a clip with strided 3-D convolutions.
 
-    Each half of the clip is pooled by itself, so that the order of two motions is kept and any number of frames fits;
-    both by mean, for the background, and by maximum, for what fills a small part of the picture. A single frame is
-    classified as a frozen clip.
+    Each half of the clip is pooled separately, so that the order of two motions is kept and any number of frames is
+    allowed; by mean, for the background, and by maximum, for small objects. A single frame is classified as a static
+    clip.
 
     Args:
-        block_out_channels: Width after each convolution; every one halves height and width.
+        block_out_channels: Width after each convolution; each convolution halves height and width.
         num_features: Width of the features, at most 64, so that a few hundred clips give a covariance of full rank.
         num_shapes: Classes of the shape head.
         num_colours: Classes of the colour head.
@@ -69,7 +69,7 @@ class VideoClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.motion = nn.Linear(num_features, 2 * num_motions)
 
     def forward(self, video: torch.Tensor) -> ClipPrediction:
-        """Features and logits of a batch of clips."""
+        """Compute features and logits of a batch of clips."""
         hidden = self.blocks(video.transpose(1, 2))
         mean = nn.functional.adaptive_avg_pool3d(hidden, (2, 1, 1)).flatten(1)
         most = nn.functional.adaptive_max_pool3d(hidden, (2, 1, 1)).flatten(1)

@@ -1,4 +1,4 @@
-"""What may be written, in words: for messages about values and names that cannot be used."""
+"""Text for messages about invalid values and names: allowed values, and the nearest valid name."""
 
 import difflib
 import json
@@ -9,19 +9,19 @@ from pydantic.fields import FieldInfo
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
-    """A hint at the nearest allowed word, ready to be put behind a message; empty where none is near."""
+    """Return a hint at the nearest allowed word, to append to a message; empty if none is near."""
     near = difflib.get_close_matches(str(word).lower(), list(words), n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def allowed_in_words(info: FieldInfo) -> str:
-    """What a plain value may be, in words, with the reason where the field's description gives one."""
-    names = {float: "a number", int: "a whole number", str: "a word", bool: "true or false"}
+    """Describe the allowed values of a field by type and range, with the field's description if it has one."""
+    names = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}
     members = typing.get_args(info.annotation) or (info.annotation,)
     if typing.get_origin(info.annotation) is typing.Literal:
         words = f"one of {listed(map(str, members))}"
     else:
-        words = " or ".join(names.get(member, "nothing") for member in members)
+        words = " or ".join(names.get(member, "null") for member in members)
     bounds = {
         name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
     }
@@ -34,10 +34,10 @@ def allowed_in_words(info: FieldInfo) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words with commas between them."""
+    """Join words with commas."""
     return ", ".join(words)
 
 
 def as_written(value: object) -> str:
-    """A value as it would stand in a study file."""
+    """Format a value as in a study file."""
     return json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, float) else f"{value:g}"

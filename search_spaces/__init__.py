@@ -1,4 +1,4 @@
-"""Values to search over: typed domains, handed to Optuna or Ray Tune, and spaces of them that a study may name."""
+"""Search spaces: typed domains for Optuna or Ray Tune, and named spaces for studies."""
 
 from collections.abc import Mapping
 
@@ -12,4 +12,4 @@ SPACES: Mapping[str, Mapping[str, Domain]] = {
     "zs2_components": zs2.COMPONENTS,
     "seer_training": seer.TRAINING,
 }
-"""Name -> dotted path -> domain: what ``search: {space: ...}`` may name."""
+"""Name -> dotted path -> domain: the names allowed in ``search: {space: ...}``."""

@@ -1,6 +1,6 @@
-"""Typed domains of a searched value; plain data until Optuna or Ray Tune asks.
+"""Typed domains of searched values, as plain data.
 
-A study writes a domain as one word with its arguments: ``{uniform: [0, 1]}``, ``{log_uniform: [0.001, 1.5]}``,
+A study writes a domain as a name with its arguments: ``{uniform: [0, 1]}``, ``{log_uniform: [0.001, 1.5]}``,
 ``{int_uniform: [1, 20]}``, ``{choice: [4, 8]}``, ``{kinds: [momentum, removed]}``.
 """
 
@@ -14,7 +14,7 @@ Value = float | int | str | bool
 
 
 class Domain(BaseModel):
-    """The values that one searched place of a tree may take."""
+    """Allowed values of a searched slot or value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -24,27 +24,27 @@ class Domain(BaseModel):
 
     @abstractmethod
     def written(self) -> dict[str, list[Value]]:
-        """The domain as a study writes it; ``domain`` reads it back."""
+        """Return the domain in the format of a study; ``domain`` reads it back."""
 
     @abstractmethod
     def contains(self, value: object) -> bool:
-        """Whether a value may be drawn."""
+        """Whether a value is in the domain."""
 
     @abstractmethod
     def num_values(self) -> int | None:
-        """How many different values there are; None for a continuum."""
+        """Count the distinct values; None for a continuous domain."""
 
     @abstractmethod
     def suggest(self, trial: Any, name: str) -> Value:
-        """Ask an Optuna trial for a value under a name."""
+        """Suggest a value for an Optuna trial, under a name."""
 
     @abstractmethod
     def to_tune(self) -> Any:
-        """The same domain as a Ray Tune sampler."""
+        """Convert to a Ray Tune sampler."""
 
     @abstractmethod
     def extremes(self) -> tuple[Value, ...]:
-        """The values that must be allowed for all to be: both ends of a range, every member of a choice."""
+        """Return the values whose validity implies that of all: both ends of a range, every value of a choice."""
 
 
 class _Range(Domain):
@@ -56,11 +56,11 @@ class _Range(Domain):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low < self.high:
-            raise ValueError(f"low must be below high, and {self.low:g} is not below {self.high:g}")
+            raise ValueError(f"low must be below high, got {self.low:g} and {self.high:g}")
         return self
 
     def written(self) -> dict[str, list[Value]]:
-        """Kind and both ends."""
+        """Return kind and both ends."""
         return {self.kind: [self.low, self.high]}
 
     def contains(self, value: object) -> bool:
@@ -68,32 +68,32 @@ class _Range(Domain):
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def num_values(self) -> int | None:
-        """None: a continuum."""
+        """Return None: the domain is continuous."""
         return None
 
     def extremes(self) -> tuple[Value, ...]:
-        """Both ends."""
+        """Return both ends."""
         return self.low, self.high
 
 
 class Uniform(_Range):
-    """Any number from low to high, all equally likely."""
+    """Uniform distribution over the numbers from low to high."""
 
     kind: Literal["uniform"] = "uniform"
 
     def suggest(self, trial: Any, name: str) -> float:
-        """Ask an Optuna trial for a value under a name."""
+        """Suggest a value for an Optuna trial, under a name."""
         return float(trial.suggest_float(name, self.low, self.high))
 
     def to_tune(self) -> Any:
-        """The same domain as a Ray Tune sampler."""
+        """Convert to a Ray Tune sampler."""
         from ray import tune
 
         return tune.uniform(self.low, self.high)
 
 
 class LogUniform(_Range):
-    """Any number from low to high, all orders of magnitude equally likely; low is above 0."""
+    """Log-uniform distribution over the numbers from low to high; low is above 0."""
 
     arguments = "[low, high], two numbers above 0"
 
@@ -101,18 +101,18 @@ class LogUniform(_Range):
     low: Annotated[float, Field(gt=0)]
 
     def suggest(self, trial: Any, name: str) -> float:
-        """Ask an Optuna trial for a value under a name."""
+        """Suggest a value for an Optuna trial, under a name."""
         return float(trial.suggest_float(name, self.low, self.high, log=True))
 
     def to_tune(self) -> Any:
-        """The same domain as a Ray Tune sampler."""
+        """Convert to a Ray Tune sampler."""
         from ray import tune
 
         return tune.loguniform(self.low, self.high)
 
 
 class IntUniform(_Range):
-    """Any whole number from low to high, both included, all equally likely."""
+    """Uniform distribution over the whole numbers from low to high, both included."""
 
     arguments = "[low, high], two whole numbers"
 
@@ -125,22 +125,22 @@ class IntUniform(_Range):
         return isinstance(value, int) and super().contains(value)
 
     def num_values(self) -> int | None:
-        """The whole numbers between the ends, both included."""
+        """Count the whole numbers between the ends, both included."""
         return self.high - self.low + 1
 
     def suggest(self, trial: Any, name: str) -> int:
-        """Ask an Optuna trial for a value under a name."""
+        """Suggest a value for an Optuna trial, under a name."""
         return int(trial.suggest_int(name, self.low, self.high))
 
     def to_tune(self) -> Any:
-        """The same domain as a Ray Tune sampler (whose upper end is excluded)."""
+        """Convert to a Ray Tune sampler (whose upper end is excluded)."""
         from ray import tune
 
         return tune.randint(self.low, self.high + 1)
 
 
 class Choice(Domain):
-    """One of some values, all equally likely."""
+    """Uniform distribution over a list of values."""
 
     arguments = "a list of at least two different finite values"
 
@@ -149,40 +149,40 @@ class Choice(Domain):
 
     @model_validator(mode="after")
     def _different(self) -> Self:
-        if len(set(self.values)) < len(self.values):  # 1, 1.0 and true are one value to Optuna
+        if len(set(self.values)) < len(self.values):  # Optuna treats 1, 1.0 and true as the same value
             raise ValueError("a value occurs twice")
         return self
 
     def written(self) -> dict[str, list[Value]]:
-        """Kind and members."""
+        """Return kind and values."""
         return {self.kind: list(self.values)}
 
     def contains(self, value: object) -> bool:
-        """Whether it is one of the members."""
+        """Whether a value is in the list."""
         return any(value == own and isinstance(value, bool) == isinstance(own, bool) for own in self.values)
 
     def num_values(self) -> int | None:
-        """The number of members."""
+        """Return the number of values."""
         return len(self.values)
 
     def suggest(self, trial: Any, name: str) -> Value:
-        """Ask an Optuna trial for a value under a name."""
+        """Suggest a value for an Optuna trial, under a name."""
         value: Value = trial.suggest_categorical(name, self.values)
         return value
 
     def to_tune(self) -> Any:
-        """The same domain as a Ray Tune sampler."""
+        """Convert to a Ray Tune sampler."""
         from ray import tune
 
         return tune.choice(list(self.values))
 
     def extremes(self) -> tuple[Value, ...]:
-        """Every member."""
+        """Return all values."""
         return self.values
 
 
 class Kinds(Choice):
-    """One of some kinds of a slot, all equally likely."""
+    """Uniform distribution over kinds of a slot."""
 
     arguments = "a list of at least two different kinds of the slot"
 
@@ -200,25 +200,25 @@ DOMAINS: dict[str, type[Domain]] = {
 
 
 def domain(written: object) -> Domain:
-    """Read a domain as a study writes it, such as ``{"uniform": [0, 1]}``.
+    """Read a domain in the format of a study, such as ``{"uniform": [0, 1]}``.
 
     Raises:
-        ValueError: Anything else; the message says what is allowed.
+        ValueError: The domain is invalid; the message gives the allowed format.
     """
     if not isinstance(written, dict) or len(written) != 1:
-        raise ValueError("one domain with its arguments, such as {uniform: [0, 1]}")
-    [(word, arguments)] = written.items()
-    if word not in DOMAINS:
-        near = difflib.get_close_matches(str(word), DOMAINS, n=1)
+        raise ValueError("a domain with its arguments, such as {uniform: [0, 1]}")
+    [(name, arguments)] = written.items()
+    if name not in DOMAINS:
+        near = difflib.get_close_matches(str(name), DOMAINS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"a domain: {', '.join(DOMAINS)}{hint}")
-    kind = DOMAINS[word]
-    names = [name for name in kind.model_fields if name in ("low", "high")]
-    if not isinstance(arguments, list) or (names and len(arguments) != len(names)):
-        raise ValueError(f"{word}: {kind.arguments}")
-    values = dict(zip(names, arguments, strict=True)) if names else {"values": tuple(arguments)}
+    kind = DOMAINS[name]
+    ends = [field for field in kind.model_fields if field in ("low", "high")]
+    if not isinstance(arguments, list) or (ends and len(arguments) != len(ends)):
+        raise ValueError(f"{name}: {kind.arguments}")
+    values = dict(zip(ends, arguments, strict=True)) if ends else {"values": tuple(arguments)}
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         reasons = [f": {details['ctx']['error']}" for details in error.errors() if details["type"] == "value_error"]
-        raise ValueError(f"{word}: {kind.arguments}{''.join(reasons)}") from None
+        raise ValueError(f"{name}: {kind.arguments}{''.join(reasons)}") from None

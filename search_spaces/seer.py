@@ -1,6 +1,6 @@
-"""Spaces of Seer: dotted path -> domain, as plain data.
+"""Search spaces of Seer: dotted path -> domain, as plain data.
 
-The learning rate is searched by its order of magnitude, from a tenth of the paper's to what a small model bears.
+The learning rate is searched on a log scale, from a tenth of the paper's to the largest that suits a small model.
 """
 
 from collections.abc import Mapping
@@ -12,4 +12,4 @@ TRAINING: Mapping[str, Domain] = {
     "training.warm_up": Uniform(low=0, high=0.3),
     "temporal_attention.largest": Choice(values=(2, 4, 8)),
 }
-"""How it is trained, and how wide its windows are."""
+"""Training settings, and the size of the attention windows."""

@@ -1,7 +1,7 @@
-"""Spaces of ZS2: dotted path -> domain, as plain data.
+"""Search spaces of ZS2: dotted path -> domain, as plain data.
 
-Symbols: mu ``attention.mu``, lambda ``noise.threshold``. Lambda is searched by its order of magnitude: 0.001 is
-nearly the same noise in every frame, 1.5 nearly independent noise (at sqrt(e) = 1.65 it is independent).
+Symbols: mu ``attention.mu``, lambda ``noise.threshold``. Lambda is searched on a log scale: 0.001 is nearly the
+same noise in every frame, 1.5 nearly independent noise (sqrt(e) = 1.65 is independent noise).
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ MOTION: Mapping[str, Domain] = {
     "attention.mu": Uniform(low=0, high=1),
     "noise.threshold": LogUniform(low=0.001, high=1.5),
 }
-"""How much clips move: the two numbers of the method."""
+"""Amount of motion: the two numbers of the method."""
 
 COMPONENTS: Mapping[str, Domain] = {
     "noise": Kinds(values=("two_stage", "removed")),
     "attention": Kinds(values=("momentum", "previous_frame", "removed")),
     **MOTION,
 }
-"""Which components, and how much of each; a number is drawn where the drawn kind has it."""
+"""Components and their numbers; a number is drawn only if the drawn kind has it."""

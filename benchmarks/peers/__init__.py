@@ -1,1 +1,1 @@
-"""What the engine is measured beside: the same work, done in the ways one would do it without the engine."""
+"""Baselines of the benchmarks: the same work without the engine."""

@@ -1,4 +1,4 @@
-"""A study's cells one after the other in one process on one thread: sampling and scoring, and nothing else.
+"""Run a study's cells sequentially in one process on one thread: sampling and scoring only.
 
 Prints the time at which each cell ended.
 """
@@ -21,7 +21,7 @@ from trainables.metrics.score import Scorer
 
 
 def main(study: Path) -> None:
-    """Do all cells of a study file."""
+    """Run all cells of a study file."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     cells = load(study).cells

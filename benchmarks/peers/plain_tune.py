@@ -1,8 +1,8 @@
-"""The quickstart's question as a plain Ray Tune script, as a careful user writes it without an engine.
+"""The quickstart study as a plain Ray Tune script, as a careful user would write it without the engine.
 
-One function trainable that builds the pipeline, samples and scores; a grid over arms and seeds; MLflow by Ray's own
-callback into a database; all else as Ray Tune has it by default. It leaves out, in its own favour, what the engine does
-besides: clips are not kept, nothing resumes, there is no table of differences. Prints the arms' means as JSON.
+A function trainable that builds the pipeline, samples and scores; a grid over arms and seeds; Ray's own MLflow callback
+with a database; defaults of Ray Tune otherwise. It does less than the engine, which favours it: clips are not saved,
+runs cannot be resumed, and no differences are computed. Prints the means of the arms as JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ METRICS = ["clip_score", "temporal_consistency", "motion_magnitude"]
 
 def sample_and_score(config: dict[str, Any]) -> None:
     """Build the pipeline with the arm's changes, sample the seed's clips, report their scores."""
-    # Imported where they are used: the driver needs none of them.
+    # Imported here, since the driver does not need them.
     from models.backbones import load_base
     from models.bases import find_base, read_card
     from models.streams import Streams

@@ -1,6 +1,6 @@
-"""Bases: the pretrained networks that a system starts from, found by name without reading weights.
+"""Bases: pretrained networks that a system is built on, located by name without reading weights.
 
-A base is an embedded one (a folder here), a folder of the user's, or a hub id, in the layout of one of the families.
+A base is embedded (a folder here), a folder of the user, or a hub id, in the layout of one of the families.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Protocol(BaseModel):
-    """How a cell samples: the same for every arm of a study.
+    """Sampling settings of a cell, the same for every arm of a study.
 
     Args:
         clips: Clips per cell, at least 1.
         frames: Frames per clip, at least 2.
         steps: Denoising steps, at least 1.
         guidance: Classifier-free guidance scale, at least 1 (1 is no guidance).
-        height: Of a frame, in pixels.
-        width: Of a frame, in pixels.
-        micro_batch: Frames per U-Net call, rounded down to whole clips, at least one clip (guidance takes each frame
-            twice). None is the rule of ``models.backbones.Base.micro_batch``.
+        height: Height of a frame, in pixels.
+        width: Width of a frame, in pixels.
+        micro_batch: Frames per U-Net call, rounded down to whole clips, at least one clip (guidance evaluates each
+            frame twice). None uses the rule of ``models.backbones.Base.micro_batch``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -53,15 +53,15 @@ class Protocol(BaseModel):
 
 
 class Card(BaseModel):
-    """What a base says of itself; other keys of its ``card.json`` (training record, quality) are for people.
+    """Description of a base from its ``card.json``; other keys there (training record, quality) are for readers.
 
     Args:
-        name: The base's name.
-        protocol: Defaults of a study on this base.
+        name: Name of the base.
+        protocol: Default sampling settings of a study on this base.
         extractors: Feature extractors that ship with it: role ("clip", "clips") -> sub-folder.
-        surrogate: Whether these extractors stand in for the published ones, so that metrics have other names.
-        data: The data layout that a study on it uses by default.
-        hub: Where its weights are, for a base of which only the published configuration ships; else empty.
+        surrogate: Whether these extractors replace the published ones, so that metrics have other names.
+        data: Default data layout of a study on this base.
+        hub: Location of the weights, if only the published configuration ships; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -76,14 +76,14 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class BaseRef:
-    """Where a base is, before anything of it is read.
+    """Location of a base, before its files are read.
 
     Args:
-        name: As written in a study, without the revision.
-        path: Its folder; None for a hub id.
+        name: Name in the study, without the revision.
+        path: Folder; None for a hub id.
         revision: Branch, tag or commit of a hub id; None is the default branch.
-        where: What kind of place it is.
-        family: Its networks and their layout.
+        where: Type of the location.
+        family: Networks and their layout.
     """
 
     name: str
@@ -97,7 +97,7 @@ class BaseRef:
 
 
 def embedded_bases() -> tuple[str, ...]:
-    """Names of the bases that ship with the code."""
+    """Return the names of the bases that ship with the code."""
     return tuple(sorted(card.parent.name for card in FOLDER.glob("*/card.json")))
 
 
@@ -105,11 +105,11 @@ def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
     """Find a base by an embedded name, a folder (any path), or a hub id (``org/name`` or ``org/name@revision``).
 
     Args:
-        name: As written in a study.
-        family: The family of a base whose ``model_index.json`` is not on this machine, or names none: the system's.
+        name: Name in the study.
+        family: Family of a base without a local ``model_index.json`` that names one; usually the system's.
 
     Raises:
-        ValueError: The name is none of these, or a path that does not exist.
+        ValueError: The name is not valid, or a path that does not exist.
     """
     if name in embedded_bases():
         return _in_its_family(BaseRef(name, FOLDER / name, None, "embedded"), family)
@@ -117,7 +117,7 @@ def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
     if name and path.is_dir():
         return _in_its_family(BaseRef(name, path.resolve(), None, "folder"), family)
     if name.startswith((".", "/", "~")):
-        raise ValueError(f"base {name}: there is no such folder")
+        raise ValueError(f"base {name}: no such folder")
     if _HUB_ID.fullmatch(name):
         repository, _, revision = name.partition("@")
         return _in_its_family(BaseRef(repository, None, revision or None, "hub"), family)
@@ -127,26 +127,26 @@ def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
 
 
 def _in_its_family(ref: BaseRef, otherwise: Family) -> BaseRef:
-    """The base with the family that its ``model_index.json`` names, where one does."""
+    """Return the base with the family in its ``model_index.json``, or with the given family."""
     folder = ref.path or _cached_snapshot(ref)
     index = folder / _INDEX if folder else None
     try:
         pipeline = json.loads(index.read_bytes()).get("_class_name") if index and index.is_file() else None
-    except (ValueError, AttributeError):  # damaged: whoever loads the base says so
+    except (ValueError, AttributeError):  # damaged: loading the base reports it
         pipeline = None
     family = next((family for family in FAMILIES.values() if family.pipeline == pipeline), otherwise)
     return dataclasses.replace(ref, family=family)
 
 
 def bases_of(family: Family) -> tuple[str, ...]:
-    """Names of the embedded bases of a family."""
+    """Return the names of the embedded bases of a family."""
     return tuple(name for name in embedded_bases() if find_base(name, family).family == family)
 
 
 def read_card(ref: BaseRef) -> Card:
-    """The base's own card, or the defaults of its family where it has none.
+    """Read the card of a base, or return the defaults of its family if it has none.
 
-    A hub id always has these defaults, whether it is downloaded or not: a study must mean the same on every machine.
+    A hub id always has these defaults, downloaded or not, so that a study is the same on every machine.
     """
     protocol = Protocol(**ref.family.protocol)
     if ref.path is None:
@@ -161,22 +161,22 @@ def read_card(ref: BaseRef) -> Card:
 
 
 def precision_in_full(precision: str, *, gpu: bool) -> str:
-    """What "auto" means on a device: bf16 on a GPU, fp32 on the CPU; any other precision means itself."""
+    """Resolve the precision "auto": bf16 on a GPU, fp32 on the CPU; other precisions are returned unchanged."""
     return ("bf16" if gpu else "fp32") if precision == "auto" else precision
 
 
 def pixels_per_latent(ref: BaseRef) -> int:
-    """Pixels per latent cell along one side; 8 for a base whose configuration is not on this machine."""
+    """Return the pixels per latent cell along one side; 8 if the configuration is not on this machine."""
     return latent_cell(_config(ref.path / "vae") if ref.path else {})
 
 
 def latent_cell(vae: Mapping[str, Any]) -> int:
-    """Pixels per latent cell along one side, by a VAE's configuration: it halves at every level but the last."""
+    """Return the pixels per latent cell along one side of a VAE: every level but the last halves the size."""
     return int(2 ** (len(vae.get("block_out_channels", range(4))) - 1))
 
 
 def missing_files(ref: BaseRef) -> list[str]:
-    """What a base lacks to be loaded, as paths inside it; of a hub id, what the local cache lacks."""
+    """Return the files that a base lacks, as paths inside it; for a hub id, those missing in the local cache."""
     folder = ref.path or _cached_snapshot(ref)
     needed = [_INDEX, *(f"{part}/{file}" for part, file in ref.family.configurations.items())]
     if folder is None:
@@ -186,14 +186,14 @@ def missing_files(ref: BaseRef) -> list[str]:
 
 
 def base_hash(ref: BaseRef) -> str:
-    """SHA-256 over the contents of the base's weight files, in the order of its family's networks.
+    """Return the SHA-256 of the base's weight files, in the order of its family's networks.
 
     Raises:
         ValueError: A hub id that is not in the local cache.
     """
     folder = ref.path or _cached_snapshot(ref)
     if folder is None:
-        raise ValueError(f"base {ref} is not in the local cache, so its weights have no hash here yet")
+        raise ValueError(f"base {ref} is not in the local cache, so its weights cannot be hashed")
     files = [file for part in ref.family.configurations for file in _weight_files(folder / part)]
     digest = hashlib.sha256()
     for file in files:

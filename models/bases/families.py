@@ -1,4 +1,4 @@
-"""The families of bases: what is known of each without torch. A family's code is in its module."""
+"""Families of bases: their description without torch. The code of a family is in its own module."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """Bases of one layout: the same networks in the same sub-folders.
+    """Bases with one layout: the same networks in the same sub-folders.
 
     Args:
-        name: As ``System.family`` names it.
-        title: What it is called in messages.
-        code: Where its networks are implemented, as ``module:class``.
-        pipeline: The class that ``model_index.json`` of such a base names.
-        networks: Sub-folders that hold weights, the denoiser first.
+        name: Identifier.
+        title: Name in messages.
+        code: Class of its loaded bases, as ``module:class``.
+        pipeline: Class name in ``model_index.json`` of its bases.
+        networks: Sub-folders with weights, the denoiser first.
         settings: Sub-folder without weights -> its configuration file.
-        default_base: The embedded base that a system of this family is shown on by default.
-        protocol: Where sampling differs from ``Protocol``'s own defaults.
+        default_base: Embedded base of its systems by default.
+        protocol: Sampling settings that differ from the defaults of ``Protocol``.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Family:
 
     @property
     def configurations(self) -> dict[str, str]:
-        """Sub-folder -> configuration file, of all networks and settings."""
+        """Sub-folder -> configuration file, for all networks and settings."""
         return {**dict.fromkeys(self.networks, "config.json"), **self.settings}
 
     def implementation(self) -> "type[Base]":
-        """The class of its loaded bases; imports torch."""
-        found: type[Base] = pkgutil.resolve_name(self.code)
-        return found
+        """Return the class of its loaded bases; imports torch."""
+        base_class: type[Base] = pkgutil.resolve_name(self.code)
+        return base_class
 
 
 STABLE_DIFFUSION = Family(
@@ -65,4 +65,4 @@ STABLE_VIDEO_DIFFUSION = Family(
 )
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (STABLE_DIFFUSION, STABLE_VIDEO_DIFFUSION)}
-"""Every family by its name."""
+"""Families by name."""

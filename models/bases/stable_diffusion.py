@@ -1,6 +1,6 @@
-"""Stable Diffusion and its like: a text-to-image U-Net on latents of a 2-D autoencoder, conditioned on CLIP's text.
+"""The Stable Diffusion family: a text-to-image U-Net on latents of a 2-D autoencoder, conditioned on CLIP text states.
 
-Every frame of a clip is an image; what lets frames see each other is attached by systems.
+Every frame of a clip is an image; systems attach attention between frames.
 """
 
 import logging
@@ -26,7 +26,7 @@ from models.streams import Streams
 logger = logging.getLogger(__name__)
 
 TINY_WIDTH = 16
-"""Channels of a tiny base's text states and of its U-Net's deepest levels; every usual number of heads divides it."""
+"""Channels of a tiny base's text states and of its U-Net's deepest levels; usual numbers of heads divide it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class StableDiffusion(Base):
 
     Args:
         unet: Predicts the noise of a latent given text states.
-        vae: Between pixels and latents, frame by frame.
+        vae: Encodes pixels to latents and decodes latents, frame by frame.
         text_encoder: Token ids -> text states.
         tokenizer: Text -> token ids.
         noise_scheduler: DDIM with the base's own schedule.
@@ -55,21 +55,21 @@ class StableDiffusion(Base):
 
     @classmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
-        """Tokenizer, and the base's schedule as DDIM's whatever scheduler it was published with."""
+        """Load the tokenizer and the base's schedule as DDIM, whatever scheduler it was published with."""
         tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
         schedule = DDIMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
         return {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
 
     @classmethod
     def assemble(cls, networks: Mapping[str, Any], settings: Mapping[str, Any], **where: Any) -> Self:
-        """A base whose convolutions are channels-last."""
+        """Make a base whose convolutions are channels-last."""
         for name in ("unet", "vae"):
             networks[name].to(memory_format=torch.channels_last)
         return super().assemble(networks, settings, **where)
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
-        """U-Net of four levels, VAE with f = 8, CLIP text tower, a tokenizer that spells, v1.5's noise schedule."""
+        """Build a U-Net of four levels, VAE with f = 8, CLIP text tower, letter tokenizer and v1.5's noise schedule."""
         schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
         tokenizer = _spelling_tokenizer()
         networks = _tiny_networks(seed, len(tokenizer))
@@ -78,7 +78,7 @@ class StableDiffusion(Base):
         return cls.assemble(networks, settings, ref=ref, device=torch.device("cpu"), dtype=torch.float32)
 
     def save(self, folder: Path) -> None:
-        """Save it as diffusers' pipeline does."""
+        """Save the base in the layout of diffusers' pipeline."""
         with quiet():
             from diffusers import StableDiffusionPipeline
 
@@ -93,7 +93,7 @@ class StableDiffusion(Base):
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Text states of prompts; a prompt that occurs more than once is encoded once.
+        """Encode prompts to text states; repeated prompts are encoded once.
 
         Shape:
             b prompts -> (b l c), in the base's precision, on its device.
@@ -111,7 +111,7 @@ class StableDiffusion(Base):
         return states[torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)]
 
     def conditions(self, text: torch.Tensor) -> Conditions:
-        """What the denoiser is told: the frames' texts, and without a condition the empty prompt's.
+        """Make the denoiser's conditions: the frames' texts, and the empty prompt for the unconditional branch.
 
         Shape:
             text (b f l c).
@@ -121,7 +121,7 @@ class StableDiffusion(Base):
 
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
-        """Pixels of latents, frame by frame; see ``Base.decode_latents``."""
+        """Decode latents to pixels, frame by frame; see ``Base.decode_latents``."""
         frames = rearrange(latents, "b f c h w -> (b f) c h w") / self.vae.config.scaling_factor
         pixels = [
             self.vae.decode(self.as_image(part), return_dict=False)[0].float().cpu()
@@ -132,7 +132,7 @@ class StableDiffusion(Base):
         return video.clamp_(-1, 1)
 
     def denoiser(self) -> Denoiser:
-        """The base's U-Net on clips: every frame is an image, unless something attached to it mixes them.
+        """Return the base's U-Net on clips: every frame is an image, unless an attached processor mixes them.
 
         Shape:
             latents (b f c h w), time (), text (b f l c) -> noise (b f c h w).
@@ -152,15 +152,15 @@ class StableDiffusion(Base):
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Draw every frame as an image of its own, under its clip's prompt."""
+        """Sample every frame as a separate image, with the prompt of its clip."""
         noise = start_noise(streams, len(prompts), range(protocol.frames), self.latent_shape(protocol))
         return Sample(self.draw(noise, self.encode_text(prompts), protocol))
 
     def draw(self, noise: torch.Tensor, text: torch.Tensor, protocol: Protocol) -> torch.Tensor:
-        """Pixels from start noise by DDIM and classifier-free guidance.
+        """Sample pixels from start noise by DDIM with classifier-free guidance.
 
         Args:
-            noise: Of every frame.
+            noise: Start noise of every frame.
             text: Text states of each clip's prompt.
             protocol: Steps, guidance and micro-batch.
 
@@ -184,16 +184,16 @@ class StableDiffusion(Base):
 
 
 def text_shape(networks: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and number of the text states that a base's text tower gives."""
+    """Return width and number of the text states of a base's text tower."""
     config = networks["text_encoder"].config
     return int(config.hidden_size), int(config.max_position_embeddings)
 
 
 def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a denoiser of one clip is called with, on the meta device.
+    """Make the inputs of a denoiser for one clip, on the meta device.
 
     Args:
-        networks: The base's, by name.
+        networks: Networks of the base by name.
         protocol: Frames and size of a clip.
 
     Shape:
@@ -211,7 +211,7 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.
 
 
 def _ddim(schedule: Mapping[str, Any]) -> DDIMScheduler:
-    # Latents are no pixels: Stable Diffusion's pipeline never clips them either, even where the schedule would.
+    # Latents are not pixels: like Stable Diffusion's pipeline, never clip them, even if the schedule says so.
     return DDIMScheduler.from_config(schedule, clip_sample=False)
 
 
@@ -249,7 +249,7 @@ def _tiny_networks(seed: int, num_tokens: int) -> dict[str, Any]:
 
 
 def _spelling_tokenizer() -> CLIPTokenizer:
-    """It knows letters only: a word is spelt out."""
+    """Make a tokenizer of single letters."""
     letters = [*string.ascii_lowercase, *string.digits, *",.-"]
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
     return CLIPTokenizer({word: i for i, word in enumerate(words)}, [], model_max_length=77)

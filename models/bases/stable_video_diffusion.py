@@ -1,7 +1,7 @@
-"""Stable Video Diffusion and its like: a video U-Net that continues an image, on latents of a temporal autoencoder.
+"""The Stable Video Diffusion family: a video U-Net that continues an image, on latents of a temporal autoencoder.
 
-The denoiser predicts v at continuous noise levels; it is told the image by CLIP's embedding and by the image's own
-latent beside every frame's, and frame rate, amount of motion and augmentation noise by their numbers.
+The denoiser predicts v at continuous noise levels. Its conditions are CLIP's image embedding, the image's latent
+concatenated to that of every frame, and the numbers for frame rate, motion and augmentation noise.
 
 Source: Stable Video Diffusion (arXiv 2311.15127) and diffusers' pipeline; departures: none.
 """
@@ -30,13 +30,13 @@ PREPROCESSOR = "feature_extractor/preprocessor_config.json"
 
 
 @dataclass(frozen=True)
-class Micro:
-    """The numbers that a denoiser of this family is told of a clip, as its pipeline writes them.
+class MicroConditions:
+    """Numeric conditions of a clip, as in diffusers' pipeline.
 
     Args:
         fps: Frames per second, at least 1; the network was trained on fps - 1.
-        motion: Motion bucket, in [0, 255]: more is more motion.
-        augmentation: Standard deviation of the noise that is laid on the image, in pixels of [-1, 1].
+        motion: Motion bucket, in [0, 255]; higher values give more motion.
+        augmentation: Standard deviation of the noise added to the image, in pixels of [-1, 1].
     """
 
     fps: int = 7
@@ -45,8 +45,8 @@ class Micro:
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """How CLIP's image encoder takes pixels: mean and standard deviation of each channel, of pixels in [0, 1]."""
+class Normalisation:
+    """Normalisation of CLIP's image encoder: mean and standard deviation of each channel, for pixels in [0, 1]."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -58,9 +58,9 @@ class StableVideoDiffusion(Base):
 
     Args:
         unet: Predicts v of all frames of a clip together.
-        vae: Between pixels and latents; it decodes the frames of a clip together.
+        vae: Encodes pixels to latents; decodes the frames of a clip together.
         image_encoder: Image -> one embedding.
-        pixels: How the image encoder takes them.
+        pixels: Normalisation of the image encoder's input.
         noise_scheduler: Euler on the base's own continuous noise levels.
     """
 
@@ -73,27 +73,27 @@ class StableVideoDiffusion(Base):
     unet: UNetSpatioTemporalConditionModel
     vae: AutoencoderKLTemporalDecoder
     image_encoder: CLIPVisionModelWithProjection
-    pixels: Pixels
+    pixels: Normalisation
     noise_scheduler: EulerDiscreteScheduler
 
     @classmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
-        """The image encoder's normalisation, and the noise scheduler as it was published."""
+        """Load the image encoder's normalisation and the published noise scheduler."""
         written = json.loads((folder / PREPROCESSOR).read_bytes())
         scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
-        pixels = Pixels(tuple(written["image_mean"]), tuple(written["image_std"]))
+        pixels = Normalisation(tuple(written["image_mean"]), tuple(written["image_std"]))
         return {"pixels": pixels, "noise_scheduler": scheduler}
 
     @classmethod
     def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:
-        """The VAE leaves fp16's range and stays in float32 there, as in the published pipeline."""
+        """Return float32 for the VAE in fp16, whose range it exceeds, as in the published pipeline."""
         return torch.float32 if network == "vae" and dtype == torch.float16 else dtype
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
-        """U-Net of two levels, VAE with f = 8, CLIP image tower, SVD-XT's noise levels."""
+        """Build a U-Net of two levels, VAE with f = 8, CLIP image tower and SVD-XT's noise levels."""
         settings = {
-            "pixels": Pixels((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+            "pixels": Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
             "noise_scheduler": EulerDiscreteScheduler(
                 beta_start=0.00085,
                 beta_end=0.012,
@@ -111,7 +111,7 @@ class StableVideoDiffusion(Base):
         return cls.assemble(_tiny_networks(seed), settings, ref=ref, device=torch.device("cpu"), dtype=torch.float32)
 
     def save(self, folder: Path) -> None:
-        """Save it in the layout of diffusers' pipeline."""
+        """Save the base in the layout of diffusers' pipeline."""
         for name, network in self.networks.items():
             network.save_pretrained(folder / name)
         self.noise_scheduler.save_pretrained(folder / "scheduler")
@@ -136,7 +136,7 @@ class StableVideoDiffusion(Base):
 
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """CLIP's embedding of images, resized to its input by bicubic interpolation with antialiasing.
+        """Encode images with CLIP, resized to its input by bicubic interpolation with antialiasing.
 
         Shape:
             (b 3 H W), pixels in [-1, 1] -> (b 1 c), in the base's precision, on its device.
@@ -154,16 +154,16 @@ class StableVideoDiffusion(Base):
         images: torch.Tensor,
         streams: Streams,
         num_frames: int,
-        micro: Micro = Micro(),  # noqa: B008  # frozen
+        micro: MicroConditions = MicroConditions(),  # noqa: B008  # frozen
     ) -> Conditions:
-        """What the denoiser is told of clips that continue images; without a condition both forms of the image are 0.
+        """Make the denoiser's conditions for clips that continue images; in the unconditional branch the image is 0.
 
-        The latent beside each frame's is the mean of the image's posterior, not scaled as latents are.
+        The latent ``beside`` each frame's is the mean of the image's posterior, without the scaling of latents.
 
         Args:
             images: First frames, pixels in [-1, 1].
-            streams: Of the cell's seed, for the augmentation noise.
-            num_frames: Of the clips.
+            streams: Streams of the cell's seed, for the augmentation noise.
+            num_frames: Frames per clip.
             micro: Frame rate, motion and augmentation.
 
         Shape:
@@ -173,19 +173,19 @@ class StableVideoDiffusion(Base):
         noise = np.array([streams.normal("augmentation", clip, shape=shape) for clip in range(clips)])
         noisy = images.float() + micro.augmentation * torch.from_numpy(noise).to(images.device)
         latents = self.vae.encode(self.as_image(noisy)).latent_dist.mode().to(self.dtype)
-        told = {
+        conditional = {
             "image": self.encode_images(images),
             "beside": repeat(latents, "b c h w -> b f c h w", f=num_frames),
             "micro": torch.tensor(
                 [[micro.fps - 1, micro.motion, micro.augmentation]] * clips, dtype=self.dtype, device=self.device
             ),
         }
-        nothing = {name: torch.zeros_like(told[name]) for name in ("image", "beside")}
-        return {UNCONDITIONAL: {**told, **nothing}, CONDITIONAL: told}
+        zeros = {name: torch.zeros_like(conditional[name]) for name in ("image", "beside")}
+        return {UNCONDITIONAL: {**conditional, **zeros}, CONDITIONAL: conditional}
 
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
-        """Pixels of latents, a whole clip at a time whatever the micro-batch, since its frames are decoded together."""
+        """Decode latents to pixels, one whole clip at a time whatever the micro-batch: frames are decoded together."""
         scaled = latents / self.vae.config.scaling_factor
         pixels = [
             self.vae.decode(self.as_image(clip), num_frames=len(clip), return_dict=False)[0].float().cpu()
@@ -196,7 +196,7 @@ class StableVideoDiffusion(Base):
         return video.clamp_(-1, 1)
 
     def denoiser(self) -> Denoiser:
-        """The base's U-Net.
+        """Return the base's U-Net.
 
         Shape:
             latents (b f c h w), time (), image (b 1 c), beside (b f c h w), micro (b 3) -> v (b f c h w).
@@ -214,14 +214,14 @@ class StableVideoDiffusion(Base):
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Draw clips that continue the last given frame, by Euler steps and guidance that rises over the frames.
+        """Sample clips that continue the last given frame, by Euler steps with guidance that rises over the frames.
 
         Raises:
             ValueError: No frame is given.
             NonFiniteError: A latent or pixel became NaN or infinite.
         """
         if given is None or not given.shape[1]:
-            raise ValueError(f"base {self.ref} continues an image, and none is given -> at least one given frame")
+            raise ValueError(f"base {self.ref} continues an image, but no frame is given -> at least one given frame")
         frames, micro_batch = protocol.frames, self.micro_batch(protocol)
         noise = start_noise(streams, len(prompts), range(frames), self.latent_shape(protocol))
         latents = denoise(
@@ -237,18 +237,18 @@ class StableVideoDiffusion(Base):
 
 
 def _resized(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Images as CLIP's square input, by the pipeline's own antialiasing, which no library function equals."""
-    with quiet():  # its module looks for image processors that are not used here
+    """Resize images to CLIP's square input with the pipeline's own antialiasing, which no library function equals."""
+    with quiet():  # importing it warns about image processors that are not used here
         from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as pipeline
     resized: torch.Tensor = pipeline._resize_with_antialiasing(images, (side, side))
     return resized
 
 
 def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> dict[str, torch.Tensor]:
-    """What the denoiser of one clip is called with, by the names of ``UNetSpatioTemporalConditionModel.forward``.
+    """Make the inputs of the denoiser for one clip, by the names of ``UNetSpatioTemporalConditionModel.forward``.
 
     Args:
-        networks: The base's, by name, on the meta device.
+        networks: Networks of the base by name, on the meta device.
         protocol: Frames and size of a clip.
     """
     cell, unet = latent_cell(networks["vae"].config), networks["unet"].config
@@ -265,7 +265,7 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> dict[str, to
 
 
 def _tiny_networks(seed: int) -> dict[str, Any]:
-    """The smallest that the classes allow: their group norms have 32 groups."""
+    """Build the smallest networks that the classes allow: their group norms have 32 groups."""
     width = 32
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Seer: the frames that follow given ones under an instruction, by an inflated text-to-image model.
+"""Seer: prediction of the frames that follow given ones, under an instruction, by an inflated text-to-image model.
 
 Source: Seer (arXiv 2303.14897, ICLR 2024) and its released code.
 """
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 
 class VideoGroupNorm(Part):
-    """What the statistics of the U-Net's group norms span."""
+    """Frames over which the U-Net's group norms compute their statistics."""
 
     @abstractmethod
     def build(self) -> "ImageNorm":
-        """Make the rule that puts a norm in the place of an image network's."""
+        """Make the rule that replaces a norm of the image network."""
 
 
 class Pooled(VideoGroupNorm):
-    """All frames of a clip, so that even without temporal attention frames are weakly coupled, also backwards in time.
+    """All frames of a clip; this couples frames weakly in both time directions, even without temporal attention.
 
     Source: Seer, its released code.
     """
@@ -60,7 +60,7 @@ class Pooled(VideoGroupNorm):
 
 
 class PerFrame(VideoGroupNorm):
-    """Each frame alone, as in the image model."""
+    """Each frame separately, as in the image model."""
 
     calls: ClassVar[tuple[str, ...]] = ("seer.inflation.FrameGroupNorm.forward",)
 
@@ -74,15 +74,15 @@ class PerFrame(VideoGroupNorm):
 
 
 class Trainable(Part):
-    """Which weights are trained."""
+    """Weights that are trained."""
 
     @abstractmethod
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """The parameters to train."""
+        """Return the parameters to train."""
 
 
 class NewParts(Trainable):
-    """The new parts alone: temporal transformers and text decomposer.
+    """Only the new parts: temporal transformers and text decomposer.
 
     Source: Seer.
     """
@@ -90,47 +90,47 @@ class NewParts(Trainable):
     kind: Literal["new_parts"] = "new_parts"
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """The parameters to train."""
+        """Return the parameters to train."""
         return [*network.unet.temporal_parameters(), *network.text.parameters()]
 
 
 class WithCrossAttention(Trainable):
-    """The new parts and the U-Net's attention to the text."""
+    """The new parts and the U-Net's cross-attention to the text."""
 
     aliases: ClassVar[tuple[str, ...]] = ("fine-tune cross-attention", "tune cross-attention")
 
     kind: Literal["with_cross_attention"] = "with_cross_attention"
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """The parameters to train."""
+        """Return the parameters to train."""
         named = network.unet.named_parameters()
         return [*NewParts().build(network), *(parameter for name, parameter in named if ".attn2." in name)]
 
 
 class Everything(Trainable):
-    """All weights of U-Net and text decomposer."""
+    """All weights of the U-Net and the text decomposer."""
 
     aliases: ClassVar[tuple[str, ...]] = ("full fine-tuning", "fine-tune all", "fine-tune 2D layers")
 
     kind: Literal["all"] = "all"
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """The parameters to train."""
+        """Return the parameters to train."""
         return network.parameters()
 
 
 class Untrained(Trainable):
-    """Absence: nothing is trained; the model draws as it was initialised."""
+    """Removed: nothing is trained; the model samples with its initial weights."""
 
     kind: Literal["removed"] = "removed"
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """None."""
+        """Return no parameters."""
         return ()
 
 
 class Prediction(Part):
-    """How the frames behind the given ones come about."""
+    """How the frames after the given ones are predicted."""
 
     @abstractmethod
     def build(self, tree: "Seer", base: "StableDiffusion", streams: "Streams") -> TrainedModel:
@@ -138,7 +138,7 @@ class Prediction(Part):
 
     @abstractmethod
     def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
-        """A denoising pass on the meta device; None where nothing is denoised."""
+        """Build a denoising pass on the meta device; None if nothing is denoised."""
 
 
 class Denoising(Prediction):
@@ -158,7 +158,7 @@ class Denoising(Prediction):
         return SeerModel(tree, base, streams)
 
     def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
-        """U-Net and text decomposer."""
+        """Build a pass of U-Net and text decomposer."""
         from models.bases.stable_diffusion import meta_inputs
 
         network: Any = tree.network_on_meta(networks)
@@ -168,7 +168,7 @@ class Denoising(Prediction):
 
 
 class Repetition(Prediction):
-    """Absence: the last given frame is repeated, or grey where none is given: what a model has to be better than."""
+    """Removed: repeats the last given frame, or grey if none is given; a baseline."""
 
     aliases: ClassVar[tuple[str, ...]] = ("repeated frame", "copy of the last frame")
 
@@ -181,12 +181,12 @@ class Repetition(Prediction):
         return LastFrame(tree.references)
 
     def on_meta(self, tree: "Seer", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
-        """None."""
+        """Return None: nothing is denoised."""
         return None
 
 
 class Seer(TrainedSystem):
-    """Language-instructed video prediction: a text-to-image model inflated along time, with new parts to train."""
+    """Language-instructed video prediction: a text-to-image model inflated over time, with new trained parts."""
 
     name: ClassVar[str] = "seer"
     aliases: ClassVar[tuple[str, ...]] = ("Seer", "Language Instructed Video Prediction")
@@ -219,17 +219,17 @@ class Seer(TrainedSystem):
     prediction: Annotated[Denoising | Repetition, Field(discriminator="kind")] = Denoising()
     references: Annotated[
         int,
-        Field(ge=0, le=3, description="first frames that are given"),
+        Field(ge=0, le=3, description="number of first frames that the model is given"),
         Aliases("reference frames", "conditioning frames"),
     ] = 2
 
     @property
     def given_frames(self) -> int:
-        """The reference frames."""
+        """Number of reference frames."""
         return self.references
 
     def network_on_meta(self, networks: "Mapping[str, Any]") -> "nn.Module":
-        """U-Net and text decomposer, without weights."""
+        """Build U-Net and text decomposer, without weights."""
         import copy
 
         import torch
@@ -242,11 +242,11 @@ class Seer(TrainedSystem):
             return build_network(self, unet, text_shape(networks), alphas)
 
     def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
-        """U-Net and text decomposer, as far as frames are denoised at all."""
+        """Build a pass of U-Net and text decomposer, if frames are denoised."""
         return self.prediction.on_meta(self, networks, protocol)
 
     def build(self, base: "StableDiffusion", seed: int = 0) -> TrainedModel:
-        """Make the model on a loaded base, of which what is changed is copied."""
+        """Build the model on a loaded base; networks that are changed are copied."""
         from models.streams import Streams
 
         return self.prediction.build(self, base, Streams(seed))

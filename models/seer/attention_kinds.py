@@ -1,4 +1,4 @@
-"""The kinds of temporal attention, as plain data: what lets the frames see each other.
+"""Kinds of temporal attention, as plain data.
 
 Source: Seer (arXiv 2303.14897), section 5.5 and its released code.
 """
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
     from models.seer.windows import Mask, Side
 
-Heads = Annotated[int, Field(ge=1, description="it must divide every width that it attends in")]
+Heads = Annotated[int, Field(ge=1, description="must divide the channels of every attention layer")]
 Window = Annotated[
-    int, Field(ge=1, description="side of a window, in cells of the feature map"), Aliases("window size")
+    int, Field(ge=1, description="side of the window, in cells of the feature map"), Aliases("window size")
 ]
 Largest = Annotated[
     int,
-    Field(ge=2, multiple_of=2, description="side of the largest window, even; half of it below"),
+    Field(ge=2, multiple_of=2, description="side of the largest window, even; smaller feature maps use half of it"),
     Aliases("window size", "largest window"),
 ]
 
 
 class TemporalAttention(Part):
-    """What lets the frames see each other, in a temporal transformer behind each spatial one."""
+    """Attention between frames, in a temporal transformer after each spatial one."""
 
     @abstractmethod
     def build(self) -> "Callable[[int], nn.Module] | None":
-        """Make the rule that gives the mixing module for a number of channels; None for no temporal transformers."""
+        """Make a factory of mixing modules for a number of channels; None for no temporal transformers."""
 
     def num_parameters(self, networks: "Mapping[str, Any]") -> int:
-        """Of all temporal transformers behind the U-Net's spatial ones."""
+        """Count the parameters of all temporal transformers."""
         import torch
         from torch import nn
 
@@ -61,7 +61,7 @@ def _attention(heads: int, side: "Callable[[], Side]", mask: "Callable[[], Mask]
 
 
 class ScaledWindow(TemporalAttention):
-    """Scaled autoregressive window: tokens of a window that shrinks with the feature map, each seeing what came before.
+    """Scaled autoregressive window: token-causal attention within windows that shrink with the feature map.
 
         out_i = softmax(R(q_i) R(k_j)^T / sqrt(d)) v_j   over j <= i in i's window over all frames
 
@@ -95,13 +95,13 @@ class ScaledWindow(TemporalAttention):
 
 
 class FrameCausalWindow(TemporalAttention):
-    """The scaled window, each token seeing earlier frames and the whole of its own.
+    """Scaled window with a frame-causal mask: each token attends to earlier frames and to all of its own frame.
 
     Args:
         largest: Side of the largest window.
         num_heads: Attention heads.
 
-    Source: the reading that Seer's figure suggests, where its code is token-causal.
+    Source: the mask in Seer's figure; its code is token-causal.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("frame-causal window", "block-causal")
@@ -123,7 +123,7 @@ class FrameCausalWindow(TemporalAttention):
 
 
 class FullWindow(TemporalAttention):
-    """The scaled window without a mask: tokens of a window see each other forwards and backwards in time.
+    """Scaled window without a mask: the tokens of a window attend to each other in both time directions.
 
     Args:
         largest: Side of the largest window.
@@ -153,10 +153,10 @@ class FullWindow(TemporalAttention):
 
 
 class FixedWindow(TemporalAttention):
-    """A window of one size at every level, each token seeing what came before.
+    """Fixed window: token-causal attention within windows of the same size at every level.
 
     Args:
-        window: Side of the window; the whole map where that is no larger.
+        window: Side of the window; the whole map if the map is not larger.
         num_heads: Attention heads.
 
     Source: Seer, its autoregressive window without scaling.
@@ -177,7 +177,7 @@ class FixedWindow(TemporalAttention):
 
 
 class TemporalOnly(TemporalAttention):
-    """One place of the feature map across the frames, forwards and backwards in time.
+    """Temporal attention only: each position attends to the same position in all frames, in both time directions.
 
     Args:
         num_heads: Attention heads.
@@ -204,7 +204,7 @@ class TemporalOnly(TemporalAttention):
 
 
 class CausalTemporalOnly(TemporalAttention):
-    """One place of the feature map across the frames up to each one.
+    """Causal temporal attention only: each position attends to the same position in the frames up to its own.
 
     Args:
         num_heads: Attention heads.
@@ -226,9 +226,9 @@ class CausalTemporalOnly(TemporalAttention):
 
 
 class Concatenation(TemporalAttention):
-    """Each frame's features beside those of the frame before, projected: no attention between frames.
+    """Concatenation: projects each frame's features together with the previous frame's; no attention between frames.
 
-    Source: the replacement that ablation plan 000 names.
+    Source: the replacement in ablation plan 000.
     """
 
     aliases: ClassVar[tuple[str, ...]] = (
@@ -248,16 +248,16 @@ class Concatenation(TemporalAttention):
 
 
 class NoTemporalAttention(TemporalAttention):
-    """Absence: no temporal transformers, so that frames meet in the group norms' pooled statistics alone."""
+    """Removed: no temporal transformers; frames are coupled only by the pooled group norms."""
 
     aliases: ClassVar[tuple[str, ...]] = ("no attention", "no temporal attention", "without temporal attention")
 
     kind: Literal["removed"] = "removed"
 
     def build(self) -> "Callable[[int], nn.Module] | None":
-        """None."""
+        """Return None: no temporal transformers."""
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """What is left of the frames' connection."""
-        return ("frames meet in pooled group norms alone, so the reference frames have almost no effect",)
+        """Note that frames are almost independent."""
+        return ("frames are coupled only by pooled group norms, so the reference frames have almost no effect",)

@@ -1,7 +1,7 @@
-"""An image U-Net made to denoise clips: its own kernels frame by frame, and parts attached at named points.
+"""Inflation of an image U-Net to clips: its own layers act frame by frame, and temporal parts are attached to it.
 
-Frames are folded into the batch, so that convolutions and spatial attention act on each alone, and every frame reads a
-text of its own.
+Frames are folded into the batch, so that convolutions and spatial attention act on each frame separately, and every
+frame has its own text.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 @dataclass
 class FrameCount:
-    """How the batch that runs through a network is to be read: frames of a clip stand side by side."""
+    """Frames per clip of the current batch; the frames of a clip are adjacent."""
 
     num_frames: int = 1
 
@@ -26,11 +26,11 @@ class FrameCount:
 class PooledGroupNorm(nn.Module):
     """Group norm whose statistics are taken over all frames of a clip, with the weights of an image's group norm.
 
-    Frames are thereby coupled, weakly, and also backwards in time. Seer's released code normalises so.
+    This couples frames weakly, in both time directions. Seer's released code does the same.
 
     Args:
-        norm: Of the image network; its parameters are shared and keep their names.
-        clips: How the batch is read.
+        norm: Norm of the image network; its parameters are shared and keep their names.
+        clips: Frames per clip of the batch.
 
     Shape:
         ((b f) c h w) or (b f c h w) -> the same.
@@ -53,11 +53,11 @@ class PooledGroupNorm(nn.Module):
 
 
 class FrameGroupNorm(nn.Module):
-    """Group norm of each frame alone, with the weights of an image's group norm.
+    """Group norm of each frame separately, with the weights of an image's group norm.
 
     Args:
-        norm: Of the image network; its parameters are shared and keep their names.
-        clips: Not needed: every frame is normalised alone.
+        norm: Norm of the image network; its parameters are shared and keep their names.
+        clips: Not used.
 
     Shape:
         ((b f) c h w) or (b f c h w) -> the same.
@@ -76,16 +76,16 @@ class FrameGroupNorm(nn.Module):
 
 
 ImageNorm = Callable[[nn.GroupNorm, FrameCount], nn.Module]
-"""What stands in the place of an image network's norm."""
+"""A rule that replaces a norm of an image network."""
 
 
 class SpatialThenTemporal(nn.Module):
-    """A spatial transformer of the image network and the temporal one behind it.
+    """A spatial transformer of the image network, followed by a temporal one.
 
     Args:
-        spatial: Of the image network.
+        spatial: Transformer of the image network.
         temporal: (b f c h w) -> the same.
-        clips: How the batch is read.
+        clips: Frames per clip of the batch.
     """
 
     def __init__(self, spatial: Transformer2DModel, temporal: nn.Module, clips: FrameCount) -> None:
@@ -93,19 +93,19 @@ class SpatialThenTemporal(nn.Module):
         self.spatial, self.temporal, self.clips = spatial, temporal, clips
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
-        """As the image network calls its spatial transformer."""
+        """Apply both; the arguments are those of the spatial transformer."""
         images = self.spatial(hidden_states, *args, **{**kwargs, "return_dict": False})[0]
         video = self.temporal(rearrange(images, "(b f) c h w -> b f c h w", f=self.clips.num_frames))
         return (rearrange(video, "b f c h w -> (b f) c h w"),)
 
 
 class InflatedUNet(nn.Module):
-    """A denoiser of clips on the weights of a denoiser of images.
+    """A denoiser of clips with the weights of a denoiser of images.
 
     Args:
         unet: The image network; it becomes part of this one and is changed.
-        temporal: Makes what stands behind each spatial transformer, from its channels; None leaves frames apart.
-        norm: Makes the norm in place of each of the image network's.
+        temporal: Makes the temporal part after each spatial transformer, from its channels; None for none.
+        norm: Makes the replacement of each norm of the image network.
 
     Shape:
         latents (b f c h w), time (b,) or (), text (b f l c) -> (b f c h w).
@@ -121,8 +121,8 @@ class InflatedUNet(nn.Module):
         if temporal is not None:
             for name, spatial in _of_type(unet, Transformer2DModel):
                 _put(unet, name, SpatialThenTemporal(spatial, temporal(channels(spatial)), self.clips))
-        for name, of_images in _of_type(unet, nn.GroupNorm):
-            _put(unet, name, norm(of_images, self.clips))
+        for name, image_norm in _of_type(unet, nn.GroupNorm):
+            _put(unet, name, norm(image_norm, self.clips))
         self.unet = unet
 
     def forward(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
@@ -136,31 +136,31 @@ class InflatedUNet(nn.Module):
         return predicted
 
     def temporal_parts(self) -> dict[str, nn.Module]:
-        """What the inflation has added, by name in this network."""
+        """Return the modules that the inflation has added, by name in this network."""
         named = self.named_modules()
         return {f"{name}.temporal": part.temporal for name, part in named if isinstance(part, SpatialThenTemporal)}
 
     def temporal_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the temporal parts."""
+        """Return the parameters of the temporal parts."""
         return [parameter for part in self.temporal_parts().values() for parameter in part.parameters()]
 
 
 def channels(spatial: Transformer2DModel) -> int:
-    """Channels of the feature maps that a spatial transformer stands in."""
+    """Return the channels of a spatial transformer's feature maps."""
     return int(spatial.config.in_channels)
 
 
 def attended_channels(unet: UNet2DConditionModel) -> list[int]:
-    """The channels of every spatial transformer of an image network."""
+    """Return the channels of every spatial transformer of an image network."""
     return [channels(spatial) for _, spatial in _of_type(unet, Transformer2DModel)]
 
 
 def _of_type(network: nn.Module, kind: type[nn.Module]) -> list[tuple[str, Any]]:
-    """Sub-networks of exactly this type, by name; what is attached meanwhile is not among them."""
+    """List the modules of exactly this type, by name, before any is replaced."""
     return [(name, module) for name, module in network.named_modules() if type(module) is kind]
 
 
 def _put(network: nn.Module, name: str, part: nn.Module) -> None:
-    """Put a part in the place of a sub-network."""
+    """Replace a module of a network."""
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, part)

@@ -1,4 +1,4 @@
-"""The built Seer system: what is trained in one module with its loss, and what draws with it."""
+"""The built Seer system: the trained network with its loss, and the model that samples with it."""
 
 import copy
 import json
@@ -31,14 +31,14 @@ _TEXTS_PER_CALL = 32
 
 
 class SeerNetwork(nn.Module):
-    """The denoiser and the text decomposer, trained together; called, it gives the loss.
+    """Denoiser and text decomposer, trained together; ``forward`` returns the loss.
 
         L = || eps - eps_theta(concat(z_ref, z_t), t, s) ||^2 over the predicted frames,   z_t = a_t z + s_t eps
 
     Args:
-        unet: Of clips.
+        unet: Denoiser of clips.
         text: Instruction -> one text per frame.
-        references: First frames that are given, clean in time.
+        references: Number of given first frames, which stay clean.
         alphas: Cumulative products of the base's schedule.
 
     Shape:
@@ -50,17 +50,17 @@ class SeerNetwork(nn.Module):
     def __init__(self, unet: InflatedUNet, text: nn.Module, references: int, alphas: torch.Tensor) -> None:
         super().__init__()
         self.unet, self.text, self.references = unet, text, references
-        self.alphas = alphas.float()  # no buffer: it would be rounded with the weights
+        self.alphas = alphas.float()  # not a buffer, which would be rounded with the weights
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the passes."""
+        """Precision of the forward pass."""
         return next(self.unet.parameters()).dtype
 
     def forward(
         self, latents: torch.Tensor, text: torch.Tensor, noise: torch.Tensor, time: torch.Tensor
     ) -> torch.Tensor:
-        """The loss of a batch, whose noise is mixed in before anything is rounded to the precision of the passes."""
+        """Compute the loss of a batch; noise is added before rounding to the precision of the forward pass."""
         r = self.references
         alpha = self.alphas.to(time.device)[time].view(-1, 1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -70,12 +70,12 @@ class SeerNetwork(nn.Module):
 
 
 class SeerModel:
-    """Frames that follow given ones under an instruction.
+    """Predicts the frames that follow given ones, under an instruction.
 
     Args:
         tree: The parts.
-        base: Copied where it is changed; itself left as it is.
-        streams: Of the cell's seed; new weights are drawn from it.
+        base: Loaded base; not changed, networks that change are copied.
+        streams: Streams of the cell's seed; new weights are drawn from them.
     """
 
     def __init__(self, tree: "Seer", base: StableDiffusion, streams: Streams) -> None:
@@ -89,13 +89,13 @@ class SeerModel:
         self.network = network.to(base.device, base.dtype)
 
     def encode(self, clips: Clips) -> Tensors:
-        """Posteriors of the frames' latents, rather than draws of them, so that every step draws anew; text states."""
+        """Encode frames to posteriors of their latents, which every step samples again, and texts to text states."""
         mean, std = self.base.encode_frames(clips.video)
         text = self.base.encode_text(clips.texts)
         return {"mean": mean.cpu(), "std": std.cpu(), "text": text.float().cpu()}
 
     def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
-        """Latents, text states, noise and timesteps: what ``SeerNetwork`` is called with."""
+        """Make the inputs of ``SeerNetwork``: latents, text states, noise and timesteps."""
         mean, std, device = encoded["mean"], encoded["std"], self.base.device
         posterior, noise = (
             torch.from_numpy(draws.normal(stream, mean.shape[1], tuple(mean.shape[2:])))
@@ -110,25 +110,25 @@ class SeerModel:
         }
 
     def prepare(self, texts: Sequence[str]) -> dict[str, float]:
-        """Bring the decomposer near the instruction's own text."""
+        """Warm up the text decomposer."""
         parts = [texts[k : k + _TEXTS_PER_CALL] for k in range(0, len(texts), _TEXTS_PER_CALL)]
         states = torch.cat([self.base.encode_text(part).float() for part in parts])
         return self._tree.text_decomposer.warm_up(self.network.text, states, self._streams)
 
     @property
     def learnt(self) -> frozenset[str]:
-        """What training changes, and the decomposer, which is warmed up also where nothing is trained."""
+        """Names of the trained parameters and of the decomposer's, which is warmed up even if nothing is trained."""
         named = self.network.named_parameters()
         return frozenset(name for name, weight in named if weight.requires_grad or name.startswith("text."))
 
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Put trained weights in."""
+        """Load trained weights."""
         if wrong := self.learnt ^ trained.keys():
             raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
         self.network.load_state_dict(trained, strict=False)
 
     def save(self, folder: Path) -> None:
-        """Save the base's other networks in diffusers' layout, and the trained one beside them as ``seer``."""
+        """Save the base's other networks in diffusers' layout, and the trained network as ``seer``."""
         base = self.base
         others = {"vae": base.vae, "text_encoder": base.text_encoder, "tokenizer": base.tokenizer}
         for name, part in {**others, "scheduler": base.noise_scheduler}.items():
@@ -146,13 +146,13 @@ class SeerModel:
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Draw the frames behind the given ones, which stand in the clip as they were given."""
+        """Sample the frames after the given ones, which are returned unchanged."""
         r, f = self._tree.references, protocol.frames
         before = _checked(given, r, f, len(prompts))
         base, micro_batch = self.base, self.base.micro_batch(protocol)
         noise = start_noise(streams, len(prompts), range(r, f), base.latent_shape(protocol))
         self.network.eval()
-        # Whole clips at a time, as in the U-Net: a decomposer at full size widens each by f x l text states per layer.
+        # Whole clips at a time, as in the U-Net: a decomposer at full size holds f x l text states per clip and layer.
         instructions = torch.split(base.encode_text(prompts), max(1, micro_batch // f))
         latents = denoise(
             self._predict,
@@ -172,7 +172,7 @@ class SeerModel:
 
 
 class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types
-    """A trained Seer as diffusers saves and loads its models: ``PretrainedSeer.from_pretrained(folder)``.
+    """A trained Seer in diffusers' format: ``PretrainedSeer.from_pretrained(folder)``.
 
     Args:
         tree: The parts, as plain data.
@@ -195,10 +195,10 @@ class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuser
 
 
 class LastFrame:
-    """The last given frame, repeated, or grey where none is given: what a prediction has to be better than.
+    """Baseline that repeats the last given frame, or grey if none is given.
 
     Args:
-        references: First frames that are given.
+        references: Number of given first frames.
     """
 
     def __init__(self, references: int) -> None:
@@ -207,36 +207,36 @@ class LastFrame:
 
     @property
     def learnt(self) -> frozenset[str]:
-        """Nothing."""
+        """No names: nothing is trained."""
         return frozenset()
 
     def encode(self, clips: Clips) -> Tensors:
-        """Nothing: there is nothing to train."""
+        """Return nothing: nothing is trained."""
         return {}
 
     def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
-        """Nothing."""
+        """Return nothing: nothing is trained."""
         return {}
 
     def prepare(self, texts: Sequence[str]) -> dict[str, float]:
-        """Nothing."""
+        """Return nothing: nothing is trained."""
         return {}
 
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Nothing."""
+        """Do nothing: nothing is trained."""
 
     def save(self, folder: Path) -> None:
-        """Nothing there is.
+        """Raise an error: no model exists.
 
         Raises:
             ValueError: Always.
         """
-        raise ValueError("the last frame is repeated, there is no model to export -> a cell with prediction: denoising")
+        raise ValueError("the last frame is repeated: no model to export -> a cell with prediction: denoising")
 
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Repeat."""
+        """Repeat the last given frame."""
         before = _checked(given, self._references, protocol.frames, len(prompts))
         if self._references == 0:
             return Sample(torch.zeros(len(prompts), protocol.frames, 3, protocol.height, protocol.width))
@@ -244,11 +244,11 @@ class LastFrame:
 
 
 def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int], alphas: torch.Tensor) -> SeerNetwork:
-    """Make what is trained: an image U-Net inflated, new parts as torch initialises them, the rest frozen.
+    """Build the trained network: an inflated image U-Net; new parts have torch's initialisation, the rest is frozen.
 
     Args:
         tree: The parts.
-        unet: It becomes part of the network and is changed.
+        unet: Image U-Net; it becomes part of the network and is changed.
         text: Width and number of the text states.
         alphas: Cumulative products of the noise schedule.
     """
@@ -268,17 +268,17 @@ def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int
 
 
 def _own(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A diffusers configuration without what it says of where it came from."""
+    """Return a diffusers configuration without its private entries, such as its origin."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def _checked(given: torch.Tensor | None, references: int, frames: int, clips: int) -> torch.Tensor:
-    """The given frames, if they are as many as the model takes and leave some to draw."""
+    """Return the given frames; check their number, and that frames remain to be predicted."""
     if references >= frames:
-        raise ValueError(f"{references} references -> fewer than the {frames} frames of a clip")
+        raise ValueError(f"references: {references} -> fewer than the {frames} frames of a clip")
     if given is None and references == 0:
         return torch.zeros(clips, 0, 3, 1, 1)
     if given is None or given.shape[:2] != (clips, references):
-        found = "none" if given is None else " x ".join(map(str, given.shape[:2]))
-        raise ValueError(f"{clips} clips x {references} reference frames are needed, {found} are given")
+        shape = "none" if given is None else " x ".join(map(str, given.shape[:2]))
+        raise ValueError(f"{shape} given -> {clips} clips x {references} reference frames")
     return given

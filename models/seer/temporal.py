@@ -1,4 +1,4 @@
-"""Seer's temporal transformer: what stands behind each spatial transformer and lets the frames see each other.
+"""Seer's temporal transformer: attention between frames after each spatial transformer.
 
 Axes: b clips, f frames, c channels, n heads, d head width.
 """
@@ -17,15 +17,15 @@ ROTARY_DIM = 32
 class WindowAttention(nn.Module):
     """Self-attention of a clip's tokens within windows over all frames.
 
-        out_i = softmax(R(q_i) R(k_j)^T / sqrt(d)) v_j   over the j of i's window that the mask lets i see
+        out_i = softmax(R(q_i) R(k_j)^T / sqrt(d)) v_j   over the j in i's window that the mask allows
 
-    R turns the first min(32, d) features by a token's place in the clip (rotary embedding), so that only distances
-    between places count.
+    R rotates the first min(32, d) features by a token's position in the clip (rotary embedding), so that only relative
+    positions matter.
 
     Args:
         dim: Channels.
-        side: Rule for the windows.
-        mask: Rule for what is seen.
+        side: Rule for the size of the windows.
+        mask: Rule for the attention mask.
         num_heads: n, a divisor of ``dim``.
 
     Shape:
@@ -43,7 +43,7 @@ class WindowAttention(nn.Module):
         self.to_out = nn.Linear(dim, dim)
 
     def forward(self, video: torch.Tensor) -> torch.Tensor:
-        """Attend."""
+        """Compute the attention."""
         b, f, _, h, w = video.shape
         side = self.side(h, w)
         tokens = partition(video, side)
@@ -55,7 +55,7 @@ class WindowAttention(nn.Module):
 
 
 class FrameConcatenation(nn.Module):
-    """Frames see each other by concatenation alone: each one's features beside those of the frame before, projected.
+    """Projects each frame's features concatenated with the previous frame's; no attention between frames.
 
         out_i = W [x_i ; x_{i-1}] + b,   x_{-1} = x_0
 
@@ -65,7 +65,7 @@ class FrameConcatenation(nn.Module):
     Shape:
         video (b f c h w) -> the same.
 
-    Source: the replacement that ablation plan 000 names for Seer's spatial-temporal attention.
+    Source: the replacement of Seer's spatial-temporal attention in ablation plan 000.
     """
 
     def __init__(self, dim: int) -> None:
@@ -81,20 +81,20 @@ class FrameConcatenation(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """A transformer block over a clip's feature maps that is the identity before it is trained.
+    """A transformer block over a clip's feature maps, initialised to the identity.
 
         y = W_in GroupNorm(x),   y <- y + mix(LN(y)),   y <- y + FF(LN(y)),   out = x + W_out y,   W_out = 0 at first
 
     Args:
         dim: Channels.
-        mix: What lets the frames see each other, of the same channels.
+        mix: Module that mixes frames, with the same channels.
         norm: Group norm over the feature maps of a clip.
 
     Shape:
         video (b f c h w) -> the same.
 
-    Source: Seer (arXiv 2303.14897), its released code; departures: reference frames go through the feed-forward layers
-    in training as they do when sampling.
+    Source: Seer (arXiv 2303.14897), its released code; departures: reference frames pass through the feed-forward
+    layers in training as in sampling.
     """
 
     def __init__(self, dim: int, mix: nn.Module, norm: nn.Module) -> None:
@@ -109,7 +109,7 @@ class TemporalTransformer(nn.Module):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, video: torch.Tensor) -> torch.Tensor:
-        """Let the frames see each other."""
+        """Apply the block."""
         y = self.proj_in(rearrange(self.norm(video), "b f c h w -> b f h w c"))
         mixed = self.mix(rearrange(self.norm_mix(y), "b f h w c -> b f c h w"))
         y = y + rearrange(mixed, "b f c h w -> b f h w c")
@@ -119,9 +119,9 @@ class TemporalTransformer(nn.Module):
 
 
 def rotate(features: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of the first min(32, d) features, pair by pair; the rest stay as they are.
+    """Apply rotary embedding to the first min(32, d) features, pair by pair; the others are not changed.
 
-        (x_2k, x_2k+1) turned by the angle place * 10000^(-2k / r),   r = min(32, d)
+        (x_2k, x_2k+1) rotated by the angle place * 10000^(-2k / r),   r = min(32, d)
 
     Shape:
         features (b n l d), place (b 1 l) -> (b n l d).

@@ -14,7 +14,7 @@ from models.streams import Streams
 
 
 class TextAttention(nn.Module):
-    """Multi-head attention over tokens, with an own head width.
+    """Multi-head attention over tokens, with a separate head width.
 
     Shape:
         x (b l c), context (b m c) -> (b l c).
@@ -28,7 +28,7 @@ class TextAttention(nn.Module):
         self.to_out = nn.Linear(num_heads * head_dim, dim)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor, *, sequential: bool = False) -> torch.Tensor:
-        """Attend; ``sequential`` lets a token see itself and those before it, and turns it by its place."""
+        """Compute the attention; ``sequential`` adds a causal mask and rotary positions."""
         q = rearrange(self.to_q(x), "b l (n d) -> b n l d", n=self.num_heads)
         k, v = rearrange(self.to_kv(context), "b l (two n d) -> two b n l d", two=2, n=self.num_heads)
         if sequential:
@@ -40,7 +40,7 @@ class TextAttention(nn.Module):
 
 
 class TextSequentialBlock(nn.Module):
-    """Tokens of a frame see each other, then the instruction.
+    """Self-attention among the tokens of a frame, then cross-attention to the instruction.
 
         x <- x + SelfAttn(LN(x)),   x <- x + CrossAttn(LN(x), c),   x <- x + FF(LN(x))
 
@@ -56,18 +56,18 @@ class TextSequentialBlock(nn.Module):
         self.ff = FeedForward(dim, activation_fn="geglu")
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Read the instruction."""
+        """Apply the block."""
         b, f, _, _ = x.shape
         frames = rearrange(self.norm_self(x), "b f l c -> (b f) l c")
         x = x + rearrange(self.self_attention(frames, frames), "(b f) l c -> b f l c", f=f)
-        asked = rearrange(self.norm_cross(x), "b f l c -> b (f l) c")
-        x = x + rearrange(self.cross_attention(asked, context), "b (f l) c -> b f l c", f=f)
-        read: torch.Tensor = x + self.ff(self.norm_ff(x))
-        return read
+        queries = rearrange(self.norm_cross(x), "b f l c -> b (f l) c")
+        x = x + rearrange(self.cross_attention(queries, context), "b (f l) c -> b f l c", f=f)
+        out: torch.Tensor = x + self.ff(self.norm_ff(x))
+        return out
 
 
 class FrameSequentialBlock(nn.Module):
-    """A token of one frame sees the same token of the frames before it.
+    """Causal attention of each token to the same token of the previous frames.
 
         x <- x + CausalSelfAttn over frames(LN(x)),   x <- x + FF(LN(x))
 
@@ -82,27 +82,27 @@ class FrameSequentialBlock(nn.Module):
         self.ff = FeedForward(dim, activation_fn="geglu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Go on from the frames before."""
+        """Apply the block."""
         b = len(x)
         tokens = rearrange(self.norm_frames(x), "b f l c -> (b l) f c")
         x = x + rearrange(self.attention(tokens, tokens, sequential=True), "(b l) f c -> b f l c", b=b)
-        read: torch.Tensor = x + self.ff(self.norm_ff(x))
-        return read
+        out: torch.Tensor = x + self.ff(self.norm_ff(x))
+        return out
 
 
 class FrameSequentialText(nn.Module):
-    """One text matrix per frame, decomposed from the instruction's.
+    """Decomposes the instruction's text matrix into one matrix per frame.
 
         x_0 = q + pos,   x <- FrameSequential(TextSequential(x, c)) for every layer,   s = LN(x)
 
-    q and pos are learnt and 0 at first; pos is interpolated to the number of frames.
+    q and pos are learnt, initially 0; pos is interpolated to the number of frames.
 
     Args:
         dim: Width of the text states.
         num_tokens: l.
-        num_layers: Layers, each of both kinds.
+        num_layers: Layers, each with both blocks.
         num_heads: n, a divisor of ``dim``; head width d = dim / n.
-        max_frames: Frames that pos is learnt for.
+        max_frames: Frames of the learnt pos.
 
     Shape:
         context (b l c) -> (b f l c).
@@ -147,7 +147,7 @@ class FrameSequentialText(nn.Module):
 
 
 def identity_loss(states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """How far the frames' texts are, on average, from the instruction's: what the decomposer is warmed up with.
+    """Compute the warm-up loss: the distance of the frames' mean text from the instruction's text.
 
         L_init = MSE(mean_f s_f, c)
 
@@ -158,10 +158,10 @@ def identity_loss(states: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
 
 
 class GroupedText(FrameSequentialText):
-    """The decomposer with one text for every so many frames: the mean of theirs; a last group may be shorter.
+    """Decomposer with one text per group of frames, the mean of their texts; the last group may be shorter.
 
     Args:
-        every: Frames that share a text; None is all of the clip.
+        every: Frames per group; None is the whole clip.
 
     Shape:
         context (b l c) -> (b f l c).
@@ -181,34 +181,34 @@ class GroupedText(FrameSequentialText):
         self.every = every
 
     def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
-        """Decompose an instruction, and average."""
+        """Decompose an instruction, and average over groups."""
         groups = torch.split(super().forward(context, num_frames), self.every or num_frames, dim=1)
         return torch.cat([group.mean(dim=1, keepdim=True).expand_as(group) for group in groups], dim=1)
 
 
 class GlobalText(nn.Module):
-    """The instruction itself for every frame.
+    """Repeats the instruction for every frame.
 
     Shape:
         context (b l c) -> (b f l c).
     """
 
     def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
-        """Repeat."""
+        """Repeat the instruction."""
         return repeat(context, "b l c -> b f l c", f=num_frames)
 
 
 def warm_up(
     text: nn.Module, context: torch.Tensor, streams: Streams, *, steps: int, lr: float, batch: int = 8, frames: int = 8
 ) -> float:
-    """Train a decomposer to reproduce the instruction on average, before anything else; gives the loss it ends with.
+    """Train a decomposer to reproduce the instruction on average, before other training; return the final loss.
 
-    It is trained here also where what comes next leaves it as it is.
+    This also trains a decomposer that is frozen afterwards.
 
     Args:
         text: The decomposer.
         context: Text states of instructions.
-        streams: Which instructions a step sees.
+        streams: Draw the instructions of each step.
         steps: Steps of AdamW.
         lr: Learning rate, constant.
         batch: Instructions per step.
@@ -217,7 +217,7 @@ def warm_up(
     Shape:
         context (n l c).
     """
-    stays = [weight for weight in text.parameters() if not weight.requires_grad]
+    frozen = [weight for weight in text.parameters() if not weight.requires_grad]
     text.requires_grad_(True)
     optimizer = torch.optim.AdamW(text.parameters(), lr=lr, weight_decay=0.0, foreach=False)
     for step in range(steps):
@@ -226,8 +226,8 @@ def warm_up(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    optimizer.zero_grad()  # what trains next must not start with these gradients
-    for weight in stays:
+    optimizer.zero_grad()  # later training must not start with these gradients
+    for weight in frozen:
         weight.requires_grad_(False)
     with torch.no_grad():
         return float(identity_loss(text(context[:batch], frames), context[:batch]))

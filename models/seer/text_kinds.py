@@ -1,4 +1,4 @@
-"""The kinds of text decomposer, as plain data: how an instruction becomes one text per frame.
+"""Kinds of text decomposer, as plain data.
 
 Source: Seer (arXiv 2303.14897), FSText, and its released code.
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from models.streams import Streams
 
-Heads = Annotated[int, Field(ge=1, description="it must divide every width that it attends in")]
+Heads = Annotated[int, Field(ge=1, description="must divide the channels of every attention layer")]
 
 
 class TextDecomposer(Part):
-    """How the instruction becomes one text per frame."""
+    """How the instruction is decomposed into one text per frame."""
 
     @abstractmethod
     def build(self, dim: int, num_tokens: int) -> "nn.Module":
@@ -32,7 +32,7 @@ class TextDecomposer(Part):
         return {}
 
     def num_parameters(self, networks: "Mapping[str, Any]") -> int:
-        """Of the module for the base's text."""
+        """Count the parameters of the module for the base's text."""
         import torch
 
         from models.backbones import num_parameters
@@ -43,33 +43,35 @@ class TextDecomposer(Part):
 
 
 class _Decomposed(TextDecomposer):
-    """The frame-sequential decomposer, whatever is then done with its texts."""
+    """Common settings of the kinds that use the frame-sequential decomposer."""
 
     in_training: ClassVar[tuple[str, ...]] = ("identity_steps", "identity_lr")
 
     num_layers: Annotated[int, Field(ge=1)] = 8
     num_heads: Heads = 8
-    identity_steps: Annotated[int, Field(ge=0, description="0 is a random start")] = 1000
+    identity_steps: Annotated[
+        int, Field(ge=0, description="steps of the identity warm-up; 0 starts from random weights")
+    ] = 1000
     identity_lr: Annotated[float, Field(gt=0)] = 1e-3
 
     def warm_up(self, text: "nn.Module", context: "torch.Tensor", streams: "Streams") -> dict[str, float]:
-        """Train it to reproduce the instruction on average: L_init = MSE(mean_f s_f, c)."""
+        """Train the decomposer to reproduce the instruction on average: L_init = MSE(mean_f s_f, c)."""
         from models.seer.text import warm_up
 
         return {"identity_loss": warm_up(text, context, streams, steps=self.identity_steps, lr=self.identity_lr)}
 
 
 class FrameSequential(_Decomposed):
-    """Frame-sequential decomposer: each frame's text is read from the instruction and from those of earlier frames.
+    """Frame-sequential decomposer: computes each frame's text from the instruction and the texts of earlier frames.
 
     Args:
-        num_layers: Layers, each of attention among tokens, to the instruction, and along frames.
+        num_layers: Layers, each with self-attention, cross-attention to the instruction, and attention over frames.
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up, before all other training.
-        identity_lr: Its learning rate.
+        identity_lr: Learning rate of the warm-up.
 
-    Source: Seer, FSText; departures: see ``FrameSequentialText``. Whether the warm-up is a stage of its own is not
-    published: here it is.
+    Source: Seer, FSText; departures: see ``FrameSequentialText``. The paper does not state whether the warm-up is a
+    separate stage; here it is.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("frame sequential text decomposer", "FSText", "FSTextFormer")
@@ -85,13 +87,13 @@ class FrameSequential(_Decomposed):
 
 
 class ConstantText(_Decomposed):
-    """The decomposer's mean text for every frame.
+    """Constant text: the mean of the decomposer's texts, for every frame.
 
     Args:
         num_layers: Layers.
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up.
-        identity_lr: Its learning rate.
+        identity_lr: Learning rate of the warm-up.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("constant text", "one sub-instruction for all frames")
@@ -107,14 +109,14 @@ class ConstantText(_Decomposed):
 
 
 class Grouped(_Decomposed):
-    """One text for every few frames: the mean of theirs.
+    """Grouped text: one text per group of consecutive frames, the mean of their texts.
 
     Args:
-        every: Frames that share a text; 1 is the frame-sequential decomposer itself.
+        every: Frames per group; 1 is the frame-sequential decomposer itself.
         num_layers: Layers.
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up.
-        identity_lr: Its learning rate.
+        identity_lr: Learning rate of the warm-up.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("grouped text", "one text for every few frames")
@@ -130,12 +132,12 @@ class Grouped(_Decomposed):
         return GroupedText(dim, num_tokens, every=self.every, num_layers=self.num_layers, num_heads=self.num_heads)
 
     def notes(self) -> tuple[str, ...]:
-        """Where it is another kind in effect."""
-        return ("one text per frame is frame_sequential",) if self.every == 1 else ()
+        """Note the value of ``every`` that equals another kind."""
+        return ("every = 1 is one text per frame, the same as frame_sequential",) if self.every == 1 else ()
 
 
 class NoDecomposer(TextDecomposer):
-    """Absence: the whole instruction for every frame."""
+    """Removed: the whole instruction for every frame."""
 
     aliases: ClassVar[tuple[str, ...]] = (
         "global instruction",
@@ -147,7 +149,7 @@ class NoDecomposer(TextDecomposer):
     kind: Literal["removed"] = "removed"
 
     def build(self, dim: int, num_tokens: int) -> "nn.Module":
-        """Make the module that repeats."""
+        """Make the module that repeats the instruction."""
         from models.seer.text import GlobalText
 
         return GlobalText()

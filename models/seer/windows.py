@@ -1,6 +1,6 @@
-"""Which tokens of a clip see each other: spatial windows over all frames, and what in them lies in the future.
+"""Windows and masks of Seer's attention: spatial windows over all frames, and causal masks within them.
 
-A window holds the tokens of one square of every frame, in the order of frames and then of rows (``p`` tokens a frame).
+A window holds the tokens of one square of every frame, ordered by frame and then by row (``p`` tokens per frame).
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from einops import rearrange
 Side = Callable[[int, int], int]
 """A rule for windows: height and width of a feature map -> the window's side, a divisor of both; 0 is the whole map."""
 Mask = Callable[[int, int, torch.device], torch.Tensor | None]
-"""A rule for what is seen: frames, tokens a frame, device -> (f p, f p) where True is seen; None is everything."""
+"""A rule for masks: frames, tokens per frame, device -> (f p, f p), True is attended; None for no mask."""
 
 
 def scaled_side(largest: int, ratio: int = 4) -> Side:
-    """Windows that shrink with the feature map, as Seer scales them.
+    """Make Seer's rule of windows that shrink with the feature map.
 
         side >= ratio * largest -> largest;   largest / 2 < side < ratio * largest -> largest / 2;   else the whole map
 
@@ -23,9 +23,9 @@ def scaled_side(largest: int, ratio: int = 4) -> Side:
 
     Args:
         largest: Side of the largest window, even.
-        ratio: How many of them a side holds before the window shrinks.
+        ratio: Number of largest windows along a side below which the window is halved.
 
-    Source: Seer (arXiv 2303.14897), its released code; departure: a window that does not divide the map gives way to
+    Source: Seer (arXiv 2303.14897), its released code; departure: a window that does not divide the map is replaced by
     the largest smaller one that does.
     """
 
@@ -39,7 +39,7 @@ def scaled_side(largest: int, ratio: int = 4) -> Side:
 
 
 def fixed_side(window: int) -> Side:
-    """Windows of one size at every level; the whole map where it is no larger."""
+    """Make the rule of windows of one size at every level; the whole map if it is not larger."""
     return lambda height, width: 0 if min(height, width) <= window else _divisor(window, height, width)
 
 
@@ -59,7 +59,7 @@ def partition(video: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def merge(tokens: torch.Tensor, side: int, num_frames: int, height: int, width: int) -> torch.Tensor:
-    """Put windows together again; undoes ``partition``.
+    """Merge windows; the inverse of ``partition``.
 
     Shape:
         tokens ((b windows) (f p) c) -> (b f c h w).
@@ -71,27 +71,27 @@ def merge(tokens: torch.Tensor, side: int, num_frames: int, height: int, width: 
 
 
 def positions(num_frames: int, height: int, width: int, side: int, device: torch.device) -> torch.Tensor:
-    """Place of every token in the whole clip, frame by frame and row by row, cut into windows like the tokens.
+    """Return the position of every token in the whole clip, by frame and row, partitioned like the tokens.
 
     Shape:
-        (windows, f p), whole numbers.
+        (windows, f p), integers.
     """
     number = torch.arange(num_frames * height * width, device=device)
     return partition(rearrange(number, "(f h w) -> 1 f 1 h w", f=num_frames, h=height), side).squeeze(-1)
 
 
 def everything(num_frames: int, tokens: int, device: torch.device) -> torch.Tensor | None:
-    """All tokens of the window see each other, forwards and backwards in time."""
+    """No mask: all tokens of a window attend to each other, in both time directions."""
     return None
 
 
 def token_causal(num_frames: int, tokens: int, device: torch.device) -> torch.Tensor | None:
-    """A token sees earlier frames, and in its own frame what comes before it row by row (as published)."""
+    """Make a mask for attention to earlier frames and earlier tokens of the same frame, in row order (published)."""
     length = num_frames * tokens
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
 
 
 def frame_causal(num_frames: int, tokens: int, device: torch.device) -> torch.Tensor | None:
-    """A token sees earlier frames and the whole of its own."""
+    """Make a mask for attention to earlier frames and to all tokens of the same frame."""
     frame = torch.arange(num_frames * tokens, device=device) // tokens
     return frame[:, None] >= frame[None, :]

@@ -1,7 +1,7 @@
-"""ZS²: video from a frozen text-to-image model, by correlated start noise and momentum over the frames' attention.
+"""ZS²: video from a frozen text-to-image model, by correlated start noise and momentum attention.
 
 Source: Zero-Shot Video Sampling (arXiv 2407.21475). Symbols: lambda ``threshold``, mu ``mu``, R ``candidates``,
-L ``iterations``, D the divergence of a frame's noise from the one before (``models.zs2.noise.divergence``).
+L ``iterations``, D the divergence of a frame's noise from the previous frame's (``models.zs2.noise.divergence``).
 """
 
 import functools
@@ -29,7 +29,7 @@ Threshold = Annotated[
     Field(
         ge=0,
         le=MAX_THRESHOLD,
-        description="independent noise has a divergence of sqrt(e) = 1.6487 on average, so more is out of reach",
+        description="divergence of each frame's noise from the previous frame's; sqrt(e) = 1.6487 is independent noise",
     ),
     Aliases("lambda", "KL divergence threshold", "KL threshold", "divergence threshold"),
 ]
@@ -37,16 +37,20 @@ Candidates = Annotated[int, Field(ge=1), Aliases("number of candidates", "random
 Iterations = Annotated[int, Field(ge=1), Aliases("number of iterations", "search steps")]
 Momentum01 = Annotated[
     float,
-    Field(ge=0, le=1, description="it is the weight of the past: 0 is plain self-attention, 1 the past alone"),
+    Field(
+        ge=0, le=1, description="weight of the previous frames: 0 is self-attention, 1 attends to previous frames only"
+    ),
     Aliases("mu", "momentum coefficient", "momentum parameter", "momentum weight", "momentum factor"),
 ]
 MixWeight = Annotated[float, Field(ge=0), Aliases("mixing weight")]
 
-_NO_SEARCH = "random draws never come near a threshold this low, so the frames are independent in effect, like removed"
+_NO_SEARCH = (
+    "random candidates do not reach a threshold this low, so the noise is practically independent, like removed"
+)
 
 
 class Noise(Part):
-    """How the frames' start noise is drawn."""
+    """How the start noise of the frames is drawn."""
 
     @abstractmethod
     def build(self) -> "NoiseModel":
@@ -54,19 +58,19 @@ class Noise(Part):
 
 
 class TwoStage(Noise):
-    """Dependency noise: each frame's noise is brought to the threshold from the one before by a two-stage search.
+    """Dependency noise: a two-stage search sets the divergence between consecutive frames' noise to the threshold.
 
         eps_i = rho_i eps_{i-1} + sqrt(1 - rho_i^2) z_i,   with z_i and rho_i such that D(eps_i | eps_{i-1}) = lambda
 
-    Stage 1 draws R candidates for z_i and keeps the nearest at or above lambda; stage 2 bisects rho_i.
+    Stage 1 draws R candidates for z_i and keeps the nearest at or above lambda; stage 2 finds rho_i by bisection.
 
     Args:
         threshold: lambda, without unit, in [0, sqrt(e)]; 0 is the same noise in every frame.
         candidates: R, at least 1.
-        iterations: Halvings of the bisection, at least 1; 30 leave less than 1e-8.
+        iterations: Steps of the bisection, at least 1; the error after 30 is below 1e-8.
 
     Source: ZS2 (arXiv 2407.21475), authors' pseudocode; departure: its second stage does not converge and can leave
-    [0, 1] (see ``PublishedClimb``), so that stage 2 is a bisection here.
+    [0, 1] (see ``PublishedClimb``), so stage 2 is a bisection here.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("two-stage", "dependency noise")
@@ -85,7 +89,7 @@ class TwoStage(Noise):
 
 
 class RandomSearch(Noise):
-    """The random stage alone: each frame's noise is the candidate nearest to the threshold, with no bisection.
+    """Random stage only: each frame's noise is the candidate nearest to the threshold, without bisection.
 
     Args:
         threshold: lambda, in [0, sqrt(e)].
@@ -108,7 +112,7 @@ class RandomSearch(Noise):
         return noise.Chain(noise.random_search(self.threshold), self.candidates)
 
     def notes(self) -> tuple[str, ...]:
-        """That this is independent noise in effect."""
+        """Note that this is practically independent noise."""
         return (_NO_SEARCH,)
 
 
@@ -136,7 +140,7 @@ class Analytic(Noise):
 
 
 class PublishedClimb(Noise):
-    """Dependency noise by the published search: the best random draw, then a climb with shrinking steps.
+    """Dependency noise by the published search: the best random candidate, then a climb with shrinking steps.
 
     Args:
         threshold: lambda, in [0, sqrt(e)].
@@ -144,7 +148,7 @@ class PublishedClimb(Noise):
         iterations: L, steps of the climb, at least 1.
 
     Source: ZS2, authors' pseudocode; departures: alpha is kept in [0, 1] (the listing leaves it, and is NaN at its own
-    default threshold), and each clip has its own alpha. The climb still stops short of lambda or overshoots it.
+    default threshold), and each clip has its own alpha. The climb still undershoots or overshoots lambda.
     """
 
     calls: ClassVar[tuple[str, ...]] = ("zs2.noise.published_climb.<locals>.search",)
@@ -162,12 +166,12 @@ class PublishedClimb(Noise):
 
 
 class Mixed(Noise):
-    """Mixed noise: every frame shares one draw and adds its own, so all pairs of frames are equally correlated.
+    """Mixed noise: shared noise plus each frame's own noise, so that all pairs of frames are equally correlated.
 
         eps_i = a / sqrt(1 + a^2) eps_shared + 1 / sqrt(1 + a^2) z_i
 
     Args:
-        a: Weight of the shared draw, at least 0; the default gives neighbours the correlation of threshold 0.01.
+        a: Weight of the shared noise, at least 0; the default gives adjacent frames the correlation of threshold 0.01.
 
     Source: PYoCo (arXiv 2305.10474); departure: eps_shared is drawn given frame 0, which is the same in all kinds.
     """
@@ -186,12 +190,12 @@ class Mixed(Noise):
 
 
 class Progressive(Noise):
-    """Progressive noise: each frame mixes the noise before it with its own draw at one fixed weight.
+    """Progressive noise: the previous frame's noise plus each frame's own noise, with a fixed weight.
 
         eps_i = a / sqrt(1 + a^2) eps_{i-1} + 1 / sqrt(1 + a^2) z_i
 
     Args:
-        a: Weight of the past, at least 0; the default gives neighbours the correlation of threshold 0.01.
+        a: Weight of the previous noise, at least 0; the default gives adjacent frames the correlation of lambda 0.01.
 
     Source: PYoCo (arXiv 2305.10474); departures: none.
     """
@@ -223,7 +227,7 @@ class SharedNoise(Noise):
 
 
 class IndependentNoise(Noise):
-    """Absence: independent noise in every frame."""
+    """Removed: independent noise in every frame."""
 
     aliases: ClassVar[tuple[str, ...]] = ("independent noise", "iid noise", "i.i.d. noise")
 
@@ -237,11 +241,11 @@ class IndependentNoise(Noise):
 
 
 class Attention(Part):
-    """Where the keys and values of the U-Net's self-attention come from."""
+    """Source of the keys and values in the U-Net's self-attention."""
 
     @abstractmethod
     def build(self) -> "FrameMix | None":
-        """Make the rule by which frames are mixed, or None where they are not."""
+        """Make the rule that mixes frames, or None if they are not mixed."""
 
 
 class MomentumAttention(Attention):
@@ -250,7 +254,7 @@ class MomentumAttention(Attention):
         K'_0 = K_0,   K'_i = mu K'_{i-1} + (1 - mu) K_i   (V' likewise)
 
     Args:
-        mu: Weight of the past, without unit, in [0, 1]; 0 is self-attention, 1 first-frame attention.
+        mu: Weight of the previous frames, without unit, in [0, 1]; 0 is self-attention, 1 first-frame attention.
 
     Source: ZS2 (arXiv 2407.21475), authors' pseudocode, matrix form.
     """
@@ -268,16 +272,16 @@ class MomentumAttention(Attention):
         return functools.partial(moving_average, mu=self.mu)
 
     def notes(self) -> tuple[str, ...]:
-        """Where mu makes this another kind in effect."""
+        """Note the values of mu that equal another kind."""
         same = {
-            0.0: "mu = 0 is plain self-attention, like removed",
-            1.0: "mu = 1 is first-frame attention, cross_frame",
+            0.0: "mu = 0 is self-attention, the same as removed",
+            1.0: "mu = 1 is first-frame attention, the same as cross_frame",
         }
         return (same[self.mu],) if self.mu in same else ()
 
 
 class PreviousFrameAttention(Attention):
-    """Momentum on the previous frame alone: each frame attends to a mix of its own keys and values and those before.
+    """Previous-frame momentum: each frame attends to a mix of its own keys and values and the previous frame's.
 
         K'_0 = K_0,   K'_i = mu K_{i-1} + (1 - mu) K_i   (V' likewise)
 
@@ -320,7 +324,7 @@ class CrossFrameAttention(Attention):
 
 
 class SelfAttention(Attention):
-    """Absence: every frame attends to itself, as the base does."""
+    """Removed: every frame attends to itself, as in the base model."""
 
     aliases: ClassVar[tuple[str, ...]] = ("self-attention",)
 
@@ -350,13 +354,13 @@ class ZS2(System):
     ] = MomentumAttention()
 
     def build(self, base: "StableDiffusion", seed: int = 0) -> VideoModel:
-        """Make the sampler on a loaded base; both parts are policies, so the base stays as it is."""
+        """Build the sampler on a loaded base, without changing the base."""
         from models.zs2.sampling import ZS2Sampler
 
         return ZS2Sampler(base, self.noise.build(), self.attention.build())
 
     def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
-        """The base's U-Net with its self-attention changed; start noise takes no pass."""
+        """Build a pass of the base's U-Net with changed self-attention; start noise needs no pass."""
         from models.zs2.sampling import meta_denoiser
 
         return meta_denoiser(networks, self.attention.build(), protocol)

@@ -1,7 +1,7 @@
-"""Start noise of ZS²: chains of frames whose noise depends on the frame before.
+"""Start noise of ZS²: chains of frames whose noise depends on the previous frame.
 
-Every kind takes frame 0 of clip k from the draw ("noise", k, 0, 0) and candidate r of frame i from ("noise", k, i, r),
-so that all kinds share them and arms differ by the rule alone. Source: ZS2 (arXiv 2407.21475), authors' pseudocode.
+Every kind uses the draw ("noise", k, 0, 0) for frame 0 of clip k and ("noise", k, i, r) for candidate r of frame i,
+so all kinds share them and arms differ only by the rule. Source: ZS2 (arXiv 2407.21475), authors' pseudocode.
 
 Axes: b clips, f frames, r candidates, c h w a latent.
 """
@@ -25,10 +25,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class NoiseSample:
-    """Start noise of a set of clips, and figures per clip about it.
+    """Start noise of a set of clips, with statistics per clip.
 
-    ``noise_divergence`` is the mean D of a frame from the one before, ``noise_correlation`` the mean correlation of the
-    two, ``noise_frames_without_root`` the number of frames whose search found no candidate that reaches the threshold.
+    ``noise_divergence`` is the mean D of a frame from the previous frame, ``noise_correlation`` their mean correlation,
+    ``noise_frames_without_root`` the number of frames for which no candidate reaches the threshold.
 
     Shape:
         latents (b f c h w), float32 on the CPU; each of statistics (b,).
@@ -65,12 +65,12 @@ def divergence(noise: Latents, previous: Latents) -> Array:
 
 @dataclass(frozen=True)
 class Candidates:
-    """D of every mixture of the previous noise p with every candidate z, from two means.
+    """D of every mixture of the previous noise p with every candidate z, computed from two means.
 
         x = rho p + sqrt(1 - rho^2) z   =>   D(x | p) = A (1 - rho) - B sqrt(1 - rho^2),   A = <e^p p>,  B = <e^p z>
 
-    D is linear in x, so that a search over rho needs these means alone and no tensor. For A > 0 (certain but on latents
-    of a few values) D falls from A - B at rho = 0 to at most 0, so a threshold above 0 has one root or none.
+    D is linear in x, so a search over rho needs only these means and no tensor. For A > 0 (certain except for tiny
+    latents) D falls from A - B at rho = 0 to at most 0, so a threshold above 0 has one root or none.
 
     Shape:
         own (b 1), cross (b r).
@@ -81,24 +81,24 @@ class Candidates:
 
     @classmethod
     def of(cls, previous: Latents, draws: Latents) -> "Candidates":
-        """The means for previous noise (b c h w) and draws (b r c h w)."""
+        """Compute the means for previous noise (b c h w) and draws (b r c h w)."""
         p = rearrange(previous.astype(np.float64), "b c h w -> b (c h w)")
         z = rearrange(draws.astype(np.float64), "b r c h w -> b r (c h w)")
         weight = np.exp(p) / p.shape[1]
         return cls(np.einsum("bk,bk->b", weight, p)[:, None], np.einsum("bk,brk->br", weight, z))
 
     def divergence(self, rho: Array | float) -> Array:
-        """D at correlation rho, (b r) or broadcast with it."""
+        """Return D at correlation rho, (b r) or broadcast with it."""
         return np.asarray(self.own * (1 - rho) - self.cross * np.sqrt(1 - np.square(rho)))
 
     def keep(self, candidate: npt.NDArray[np.int64]) -> "Candidates":
-        """One candidate per clip, (b,) -> r = 1."""
+        """Select one candidate per clip, (b,) -> r = 1."""
         return Candidates(self.own, np.take_along_axis(self.cross, candidate[:, None], axis=1))
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a search settles on for one frame of each clip: a candidate, the weight of the past, and whether it failed.
+class SearchResult:
+    """Result of a search for one frame of each clip: candidate, weight of the previous noise, and whether it failed.
 
     Shape:
         each (b,).
@@ -109,60 +109,60 @@ class Choice:
     no_root: npt.NDArray[np.bool_]
 
 
-Search = Callable[[Candidates], Choice]
+Search = Callable[[Candidates], SearchResult]
 
 
 def fixed(rho: float) -> Search:
-    """No search: the first candidate at one correlation, in [0, 1]."""
+    """Make a rule without search: the first candidate at a fixed correlation, in [0, 1]."""
 
-    def search(candidates: Candidates) -> Choice:
+    def search(candidates: Candidates) -> SearchResult:
         b = len(candidates.own)
-        return Choice(np.zeros(b, np.int64), np.full(b, rho), np.zeros(b, np.bool_))
+        return SearchResult(np.zeros(b, np.int64), np.full(b, rho), np.zeros(b, np.bool_))
 
     return search
 
 
 def random_search(threshold: float) -> Search:
-    """Stage 1: the nearest candidate at or above the threshold, else the highest one (counted as without a root)."""
+    """Make stage 1: the nearest candidate at or above the threshold, else the highest (counted as without a root)."""
 
-    def search(candidates: Candidates) -> Choice:
+    def search(candidates: Candidates) -> SearchResult:
         start = candidates.divergence(0.0)
         above = np.where(start >= threshold, start, np.inf)
         no_root = np.isinf(above.min(axis=1))
         candidate = np.where(no_root, start.argmax(axis=1), above.argmin(axis=1))
-        return Choice(candidate, np.zeros(len(start)), no_root)
+        return SearchResult(candidate, np.zeros(len(start)), no_root)
 
     return search
 
 
 def two_stage(threshold: float, iterations: int) -> Search:
-    """Stage 1, then bisection for the correlation at which D equals the threshold (0 where there is no root)."""
+    """Make stage 1 and a bisection for the correlation at which D equals the threshold (0 if there is no root)."""
     stage_1 = random_search(threshold)
 
-    def search(candidates: Candidates) -> Choice:
-        choice = stage_1(candidates)
-        kept = candidates.keep(choice.candidate)
+    def search(candidates: Candidates) -> SearchResult:
+        first = stage_1(candidates)
+        kept = candidates.keep(first.candidate)
         low, high = np.zeros_like(kept.own), np.ones_like(kept.own)
         for _ in range(iterations):
             middle = (low + high) / 2
             enough = kept.divergence(middle) >= threshold
             low, high = np.where(enough, middle, low), np.where(enough, high, middle)
-        # D(1) = 0 whatever the candidate: at threshold 0 the root wanted is that one (the same noise in every frame),
-        # not the one at which a rather different noise happens to have D = 0.
+        # D(1) = 0 for every candidate: at threshold 0 the correct root is rho = 1 (the same noise in every frame), not
+        # another rho at which D happens to be 0.
         root = np.ones_like(low) if threshold == 0 else (low + high) / 2
-        return Choice(choice.candidate, np.where(choice.no_root, 0.0, root[:, 0]), choice.no_root)
+        return SearchResult(first.candidate, np.where(first.no_root, 0.0, root[:, 0]), first.no_root)
 
     return search
 
 
 def published_climb(threshold: float, iterations: int) -> Search:
-    """The published search: the candidate of the least |D - lambda| bounds a climb of alpha = rho^2 with steps.
+    """Make the published search: the least |D - lambda| of the candidates bounds a climb of alpha = rho^2 in steps.
 
-    A step up is kept while the error is at most the bound; else alpha goes back by 0.8 of the step, which shrinks to a
-    fifth. As in the listing, the alpha returned is the one after the last step; unlike there, it stays in [0, 1].
+    A step up is kept while the error is at most the bound; else alpha decreases by 0.8 of the step, which shrinks to a
+    fifth. As in the listing, the result is alpha after the last step; unlike there, it is kept in [0, 1].
     """
 
-    def search(candidates: Candidates) -> Choice:
+    def search(candidates: Candidates) -> SearchResult:
         errors = np.abs(candidates.divergence(0.0) - threshold)
         candidate, bound = errors.argmin(axis=1), errors.min(axis=1, keepdims=True)
         kept = candidates.keep(candidate)
@@ -173,7 +173,7 @@ def published_climb(threshold: float, iterations: int) -> Search:
             bound = np.where(better, error, bound)
             alpha = np.clip(np.where(better, alpha + step, alpha - 0.8 * step), 0, 1)
             step = np.where(better, step, 0.2 * step)
-        return Choice(candidate, np.sqrt(alpha)[:, 0], np.zeros(len(errors), np.bool_))
+        return SearchResult(candidate, np.sqrt(alpha)[:, 0], np.zeros(len(errors), np.bool_))
 
     return search
 
@@ -182,7 +182,7 @@ def published_climb(threshold: float, iterations: int) -> Search:
 
 
 def _draw(streams: Streams, clips: int, frame: int, candidates: range, shape: Shape) -> Latents:
-    """Draws of one frame, (b r c h w)."""
+    """Draw the candidates of one frame, (b r c h w)."""
     return np.stack(
         [[streams.normal("noise", clip, frame, r, shape=shape) for r in candidates] for clip in range(clips)]
     )
@@ -197,7 +197,7 @@ def _compose(past: Latents, draw: Latents, rho: Array) -> Latents:
 
 def _noise_sample(frames: list[Latents], no_root: Array) -> NoiseSample:
     noise = np.stack(frames, axis=1)
-    assert np.isfinite(noise).all(), "a search left the finite numbers"
+    assert np.isfinite(noise).all(), "a search gave NaN or infinite noise"
     later, earlier = noise[:, 1:], noise[:, :-1]
     centred = [part - part.mean(axis=(-3, -2, -1), keepdims=True) for part in (later, earlier)]
     norms = math.prod(np.square(part).sum(axis=(-3, -2, -1)) for part in centred)
@@ -212,7 +212,7 @@ def _noise_sample(frames: list[Latents], no_root: Array) -> NoiseSample:
 
 @dataclass(frozen=True)
 class Chain:
-    """Each frame mixes the noise before it with a fresh draw; a search chooses the draw and the weight.
+    """Noise of each frame mixes the previous frame's noise with a new draw; a search chooses the draw and the weight.
 
         eps_i = rho_i eps_{i-1} + sqrt(1 - rho_i^2) z_i
 
@@ -230,21 +230,21 @@ class Chain:
         no_root = np.zeros(clips)
         for frame in range(1, frames):
             draws = _draw(streams, clips, frame, range(self.num_candidates), shape)
-            choice = self.search(Candidates.of(noise[-1], draws))
-            draw = draws[np.arange(clips), choice.candidate]
-            noise.append(_compose(noise[-1], draw, choice.rho))
-            no_root += choice.no_root
+            selected = self.search(Candidates.of(noise[-1], draws))
+            draw = draws[np.arange(clips), selected.candidate]
+            noise.append(_compose(noise[-1], draw, selected.rho))
+            no_root += selected.no_root
         return _noise_sample(noise, no_root)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Every frame mixes one shared draw with its own: PYoCo's mixed noise.
+    """Noise of each frame mixes a shared draw with its own draw: PYoCo's mixed noise.
 
         eps_i = s eps_shared + sqrt(1 - s^2) z_i,   s = a / sqrt(1 + a^2)
 
-    The law is PYoCo's; the shared draw is taken given frame 0 (eps_shared = s eps_0 + sqrt(1 - s^2) w), so that frame 0
-    is the same draw as in every other kind.
+    The distribution is PYoCo's; the shared draw is conditioned on frame 0 (eps_shared = s eps_0 + sqrt(1 - s^2) w), so
+    that frame 0 is the same draw as in every other kind.
 
     Args:
         a: Weight of the shared draw, at least 0.

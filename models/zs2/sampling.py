@@ -20,12 +20,12 @@ from models.zs2.noise import NoiseModel
 
 @dataclass(frozen=True)
 class ZS2Sampler:
-    """Video from a text-to-image base: start noise, attention across frames, and ordinary DDIM.
+    """Samples video from a text-to-image base: start noise, attention across frames, and standard DDIM.
 
     Args:
-        base: Used, never changed.
+        base: Loaded base; not changed.
         noise: Draws the start noise.
-        mix: How frames are mixed in self-attention; None leaves the base's own attention.
+        mix: Rule that mixes frames in self-attention; None keeps the base's own attention.
     """
 
     base: StableDiffusion
@@ -35,10 +35,10 @@ class ZS2Sampler:
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
-        """Draw one clip per prompt; the statistics are those of its start noise, and no frames are given.
+        """Sample one clip per prompt; the statistics are those of the start noise, and ``given`` is ignored.
 
         Raises:
-            ValueError: The size is no whole number of latent cells, or the U-Net has no self-attention to change.
+            ValueError: The size is not a multiple of the latent cell, or the U-Net has no self-attention to change.
             NonFiniteError: A latent became NaN or infinite.
         """
         base = self.base
@@ -50,7 +50,7 @@ class ZS2Sampler:
     def _processors(self, num_frames: int) -> dict[str, FrameMixProcessor]:
         processors = _processors(self.base.unet, self.mix, num_frames)
         if self.mix is not None and not processors:
-            raise ValueError(f"the U-Net of base {self.base.ref} has no self-attention: attention can only be removed")
+            raise ValueError(f"the U-Net of base {self.base.ref} has no self-attention -> attention: removed")
         return processors
 
 
@@ -61,11 +61,11 @@ def _processors(unet: UNet2DConditionModel, mix: FrameMix | None, num_frames: in
 
 
 def meta_denoiser(networks: Mapping[str, Any], mix: FrameMix | None, protocol: Protocol) -> MetaDenoiser:
-    """A denoising pass on the meta device.
+    """Build a denoising pass on the meta device.
 
     Args:
-        networks: The base's, by name, on the meta device.
-        mix: How frames are mixed in self-attention; None leaves the base's own attention.
+        networks: Networks of the base by name, on the meta device.
+        mix: Rule that mixes frames in self-attention; None keeps the base's own attention.
         protocol: Frames and size of a clip.
     """
     unet = copy.deepcopy(networks["unet"])

@@ -13,7 +13,7 @@ from tests.tolerance import bound, in_float64, network_bound
 FRAMES = 5
 WIDTH = 16
 ROUNDING = bound(torch.float64, 2 * 5 * WIDTH, size=WIDTH)
-"""Of one layer, both ways: four projections and a mix of frames, each a sum of at most WIDTH products."""
+"""Rounding of one layer, computed twice: four projections and a mix of frames, each a sum of at most WIDTH products."""
 
 
 def tokens(*shape: int) -> torch.Tensor:
@@ -34,7 +34,7 @@ def test_rows_sum_to_one_and_look_at_no_later_frame(mu: float, num_frames: int) 
     for mix in (moving_average(num_frames, mu), previous_frame(num_frames, mu), first_frame(num_frames)):
         assert mix.shape == (num_frames, num_frames)
         assert mix.dtype == torch.float32
-        # The weights are rounded to float32 once, and that of the past once before: summed in float64, it is all.
+        # The weights are rounded to float32 once, that of the previous frames twice; sums are in float64.
         total = torch.ones(num_frames, dtype=torch.float64)
         torch.testing.assert_close(mix.double().sum(dim=1), total, rtol=0, atol=bound(torch.float32, 2))
         assert torch.equal(mix, mix.tril())

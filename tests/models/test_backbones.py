@@ -24,7 +24,7 @@ def copied(tiny_base_folder: Path, tmp_path: Path) -> Path:
 
 
 def change_weights(file: Path, **added: torch.Tensor) -> str:
-    """Put other weights in, and take the first one out if none is given; returns the name that is wrong now."""
+    """Add weights, or remove the first one if none is given; return the name that is now wrong."""
     weights = load_file(file)
     wrong = next(iter(added)) if added else sorted(weights)[0]
     weights = weights | added if added else {name: value for name, value in weights.items() if name != wrong}
@@ -38,9 +38,9 @@ def change_weights(file: Path, **added: torch.Tensor) -> str:
 def test_a_base_is_what_diffusers_saved(tiny_base: StableDiffusion, tiny_base_folder: Path) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_base_folder, safety_checker=None)
     for name in STABLE_DIFFUSION.networks:
-        expected, found = getattr(pipeline, name).state_dict(), getattr(tiny_base, name).state_dict()
-        assert expected.keys() == found.keys()
-        assert all(torch.equal(expected[key], found[key]) for key in expected)
+        expected, actual = getattr(pipeline, name).state_dict(), getattr(tiny_base, name).state_dict()
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
         assert not getattr(tiny_base, name).training
         assert not any(weight.requires_grad for weight in getattr(tiny_base, name).parameters())
     assert tiny_base.dtype == torch.float32
@@ -70,10 +70,10 @@ def test_weights_stored_in_half_precision_are_converted(
         save_file({name: value.half() for name, value in load_file(file).items()}, file, {"format": "pt"})
         if variant:
             file.rename(file.with_suffix(f".{variant}.safetensors"))
-    found = load_base(find_base(str(copied)), device="cpu", precision="fp32").unet.state_dict()
+    actual = load_base(find_base(str(copied)), device="cpu", precision="fp32").unet.state_dict()
     for name, expected in tiny_base.unet.state_dict().items():
-        assert found[name].dtype == torch.float32
-        assert torch.equal(found[name], expected.half().float())
+        assert actual[name].dtype == torch.float32
+        assert torch.equal(actual[name], expected.half().float())
 
 
 def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tiny_base: StableDiffusion) -> None:
@@ -96,8 +96,8 @@ def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tin
 
     base = load_base(find_base(str(copied)), device="cpu")
     for name in STABLE_DIFFUSION.networks:
-        found = getattr(base, name).state_dict()
-        assert all(torch.equal(found[key], w) for key, w in getattr(tiny_base, name).state_dict().items())
+        actual = getattr(base, name).state_dict()
+        assert all(torch.equal(actual[key], w) for key, w in getattr(tiny_base, name).state_dict().items())
     assert torch.equal(base.encode_text(["a red circle"]), tiny_base.encode_text(["a red circle"]))
 
 
@@ -106,7 +106,9 @@ def test_missing_and_unexpected_weights_are_errors(file: str, copied: Path) -> N
     original = (copied / file).read_bytes()
     missing = change_weights(copied / file)
     part = file.split("/")[0]
-    with pytest.raises(ValueError, match=rf"weights in {part}/ do not fit its config.json \(missing keys: {missing}\)"):
+    with pytest.raises(
+        ValueError, match=rf"weights in {part}/ do not match its config.json \(missing keys: {missing}\)"
+    ):
         load_base(find_base(str(copied)), device="cpu")
     (copied / file).write_bytes(original)
     change_weights(copied / file, extra=torch.zeros(2))
@@ -147,8 +149,8 @@ def test_a_truncated_file_is_an_error(file: str, copied: Path) -> None:
 
 @pytest.mark.usefixtures("hub_cache")
 def test_a_hub_base_loads_from_the_cache_without_the_hub(tiny_base: StableDiffusion) -> None:
-    found = load_base(find_base("org/tiny"), device="cpu").unet.state_dict()
-    assert all(torch.equal(found[name], expected) for name, expected in tiny_base.unet.state_dict().items())
+    actual = load_base(find_base("org/tiny"), device="cpu").unet.state_dict()
+    assert all(torch.equal(actual[name], expected) for name, expected in tiny_base.unet.state_dict().items())
 
 
 @pytest.mark.usefixtures("hub_cache")
@@ -156,7 +158,7 @@ def test_an_absent_hub_base_says_how_to_get_it() -> None:
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set and it is not in the local cache") as caught:
         load_base(find_base("org/other@v2"), device="cpu")
     assert "`hf download org/other --revision v2`" in str(caught.value)
-    assert "the path of a folder in Stable Diffusion layout" in str(caught.value)
+    assert "or set base to a folder in Stable Diffusion layout" in str(caught.value)
 
 
 def test_the_hub_is_asked_for_what_is_used_alone(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +177,7 @@ def test_the_hub_is_asked_for_what_is_used_alone(tiny_base_folder: Path, monkeyp
     assert asked[0][1]["revision"] == "v2"
     assert asked[0][1]["local_files_only"] is False
     assert "safety_checker" in asked[0][1]
-    with pytest.raises(ValueError, match="the hub says: 401 Unauthorized. Get it with `hf download org/private`"):
+    with pytest.raises(ValueError, match="error from the hub: 401 Unauthorized -> run `hf download org/private`"):
         load_base(find_base("org/private"), device="cpu")
 
 
@@ -193,8 +195,8 @@ def test_the_published_configuration_has_the_published_counts() -> None:
 def test_parameters_are_counted_without_weights(copied: Path, tiny_base: StableDiffusion) -> None:
     for file in copied.glob("*/*.safetensors"):
         file.unlink()
-    found = counts(find_base(str(copied)))
-    assert found == {name: num_parameters(getattr(tiny_base, name)) for name in STABLE_DIFFUSION.networks}
+    actual = counts(find_base(str(copied)))
+    assert actual == {name: num_parameters(getattr(tiny_base, name)) for name in STABLE_DIFFUSION.networks}
 
 
 # ----------------------------------------------------------------------------------------------------- text and pixels
@@ -251,5 +253,5 @@ def test_latents_are_decoded_frame_by_frame(float64_base: StableDiffusion) -> No
     torch.testing.assert_close(video[1, 2], frame, rtol=0, atol=rounding)
     torch.testing.assert_close(base.decode_latents(latents, micro_batch=1), video, rtol=0, atol=rounding)
     latents[1, 0, 0, 0, 0] = float("inf")
-    with pytest.raises(NonFiniteError, match="while decoding of clip 1"):
+    with pytest.raises(NonFiniteError, match=r"while decoding \(clip 1\)"):
         base.decode_latents(latents)

@@ -43,7 +43,7 @@ def test_an_embedded_base_is_found_by_name(copied: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("written", ["./nowhere", "/no/where", "~/nowhere"])
 def test_a_path_that_does_not_exist_is_refused(written: str) -> None:
-    with pytest.raises(ValueError, match="there is no such folder"):
+    with pytest.raises(ValueError, match="no such folder"):
         find_base(written)
 
 
@@ -58,7 +58,7 @@ def test_a_folder_without_a_card_has_the_size_its_networks_say(copied: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("removed", "said"),
+    ("removed", "message"),
     [
         ("model_index.json", "model_index.json"),
         ("unet/config.json", "unet/config.json"),
@@ -68,10 +68,10 @@ def test_a_folder_without_a_card_has_the_size_its_networks_say(copied: Path) -> 
         ("scheduler/scheduler_config.json", "scheduler/scheduler_config.json"),
     ],
 )
-def test_what_a_folder_lacks_is_listed(removed: str, said: str, copied: Path) -> None:
+def test_what_a_folder_lacks_is_listed(removed: str, message: str, copied: Path) -> None:
     assert missing_files(find_base(str(copied))) == []
     (copied / removed).unlink()
-    assert missing_files(find_base(str(copied))) == [said]
+    assert missing_files(find_base(str(copied))) == [message]
 
 
 def test_the_hash_is_of_the_weights_alone(copied: Path, tiny_base_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every part of every system must do, written once and run on all of them."""
+"""Requirements on every part of every system."""
 
 import copy
 import dataclasses
@@ -33,7 +33,7 @@ def draw(tree: System, base: Base, protocol: Protocol = PROTOCOL) -> Sample:
 
 
 def given(tree: System, protocol: Protocol) -> torch.Tensor | None:
-    """First frames, for a system that continues clips; the same for a clip whatever stands beside it."""
+    """First frames, for a system that continues clips; the same for a clip in every batch."""
     if not tree.continues_clips:
         return None
     shape = (PROTOCOL.clips, tree.given_frames, 3, protocol.height, protocol.width)
@@ -122,12 +122,12 @@ def test_a_trained_system_owns_its_tensors(system: type[System], tiny_base: Base
         assert (len(values), values.device.type) == (2, "cpu"), name
     for name, values in whole.items():
         assert len(values) == 2, name
-        # Draws are keyed by position: neither the clip beside it nor the order shifts one.
+        # Draws are keyed by position: they do not depend on other clips or on the order.
         alone = model.batch({key: value[1:] for key, value in encoded.items()}, Draws(Streams(5), (7,)))
         assert torch.equal(alone[name], values[1:]), name
     other = model.batch(encoded, Draws(Streams(6), (4, 7)))
     assert any(not torch.equal(other[name], whole[name]) for name in whole), "the seed draws something"
-    # Encodings are shared by arms: they may depend on no part but those that are named.
+    # Arms share encodings: they may only depend on the parts in encoded_by.
     for name, slot in system.slots().items():
         for kind in (kind for kind in slot.kinds if name not in cast(type[TrainedSystem], system).encoded_by):
             arm = cast(TrainedModel, system().edit({name: kind}).build(tiny_base, 5)).encode(clips())
@@ -186,7 +186,7 @@ def test_a_size_that_latents_cannot_have_is_refused(system: type[System], tiny_b
 
 
 def test_a_built_system_holds_the_base_itself(tiny_base: Base) -> None:
-    # A copy would double the memory of a worker; frozen, so that nothing can be hung onto it.
+    # A copy would double the memory of a worker; frozen, so that no attribute can be added.
     with pytest.raises(dataclasses.FrozenInstanceError):
         tiny_base.unet = None
     for system in SYSTEMS.values():

@@ -30,10 +30,10 @@ def test_classifier_free_guidance_moves_away_from_the_unconditional_prediction(p
 
 def test_rising_guidance_is_classifier_free_frame_by_frame(predictions: torch.Tensor) -> None:
     guide = RisingGuidance(first=1.0).build(4.0, 4)
-    found = guide.combine(predictions)
+    actual = guide.combine(predictions)
     for frame, scale in enumerate((1.0, 2.0, 3.0, 4.0)):
         expected = ClassifierFree().build(scale, 4).combine(predictions if scale > 1 else predictions[1:])
-        torch.testing.assert_close(found[:, frame], expected[:, frame])
+        torch.testing.assert_close(actual[:, frame], expected[:, frame])
     same = RisingGuidance(first=4.0).build(4.0, 4).combine(predictions)
     torch.testing.assert_close(same, ClassifierFree().build(4.0, 4).combine(predictions))
 

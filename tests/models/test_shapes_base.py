@@ -1,4 +1,4 @@
-"""The embedded base: what its card claims, recomputed from the shipped weights."""
+"""The embedded base: figures of its card, recomputed from the shipped weights."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def nets(folder: Path) -> Networks:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The first held-out clips of the card's own."""
+    """The first held-out clips of the card."""
     return load_corpus(tmp_path_factory.mktemp("clips"), 96, "test", CARD["training"]["seed"])
 
 
@@ -116,15 +116,15 @@ def test_the_autoencoder_keeps_what_the_card_says(nets: Networks, few: Corpus) -
     singly = [dataclasses.replace(few, clips=few.clips[k : k + 1]) for k in range(len(few))]
     errors = 10 ** (-0.1 * np.array([quality.vae_psnr(nets, one) for one in singly]))
     decibels = 10 / math.log(10) * scipy.stats.sem(errors) / errors.mean()
-    found = -10 * math.log10(errors.mean())
-    assert abs(found - CARD["quality"]["vae_psnr_db"]) < STANDARD_ERRORS * decibels
+    actual = -10 * math.log10(errors.mean())
+    assert abs(actual - CARD["quality"]["vae_psnr_db"]) < STANDARD_ERRORS * decibels
 
 
 def test_latents_have_standard_deviation_one(nets: Networks, few: Corpus) -> None:
     with torch.inference_mode():
         images = few.frames(torch.arange(96), torch.zeros(96, dtype=torch.long))
         latents = nets.vae.encode(images).latent_dist.mean * nets.vae.config.scaling_factor
-    # The scale was taken from the training clips: another sample, one frame of a clip standing for all of it.
+    # The scale comes from the training clips: another sample, with one frame per clip.
     squares = (latents - latents.mean()).square().mean(dim=(1, 2, 3)).numpy()
     assert abs(squares.mean() - 1) < STANDARD_ERRORS * scipy.stats.sem(squares)
 
@@ -135,9 +135,9 @@ def test_clip_picks_as_the_card_says(nets: Networks, few: Corpus) -> None:
 
 
 def test_the_classifier_is_right_as_the_card_says(nets: Networks, few: Corpus) -> None:
-    for found, head in zip(quality.classifier_accuracy(nets, few), ("shape", "colour", "motion"), strict=True):
+    for actual, head in zip(quality.classifier_accuracy(nets, few), ("shape", "colour", "motion"), strict=True):
         claimed = CARD["quality"][f"classifier_{head}"]
-        assert abs(found - claimed) <= _off(claimed, len(few)), head
+        assert abs(actual - claimed) <= _off(claimed, len(few)), head
 
 
 def test_generated_frames_show_what_was_asked_as_the_card_says(nets: Networks) -> None:
@@ -145,9 +145,9 @@ def test_generated_frames_show_what_was_asked_as_the_card_says(nets: Networks) -
     protocol = read_card(BASE).protocol
     captions = quality.balanced_captions(count)
     images = quality.generate(nets, captions, steps=protocol.steps, guidance=protocol.guidance)
-    for found, head in zip(quality.asked_for(nets, images), ("shape", "colour"), strict=True):
+    for actual, head in zip(quality.asked_for(nets, images), ("shape", "colour"), strict=True):
         claimed = CARD["quality"][f"generated_{head}"]
-        assert abs(found - claimed) <= _off(claimed, count), head
+        assert abs(actual - claimed) <= _off(claimed, count), head
 
 
 @pytest.mark.slow
@@ -155,8 +155,8 @@ def test_all_figures_of_the_card_come_out_again(nets: Networks, tmp_path: Path) 
     training = CARD["training"]
     held_out = load_corpus(tmp_path, training["held_out_clips"], "test", training["seed"])
     protocol = read_card(BASE).protocol
-    found = quality.measure(nets, held_out, steps=protocol.steps, guidance=protocol.guidance)
-    assert found.model_dump() == pytest.approx(CARD["quality"], abs=0.02)
+    actual = quality.measure(nets, held_out, steps=protocol.steps, guidance=protocol.guidance)
+    assert actual.model_dump() == pytest.approx(CARD["quality"], abs=0.02)
 
 
 @pytest.mark.slow

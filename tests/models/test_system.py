@@ -22,7 +22,7 @@ def problems(changes: dict[str, object], tree: System | None = None) -> list[str
     return [str(problem) for problem in caught.value.problems]
 
 
-# ------------------------------------------------------------------------------------------------------ what is there
+# -------------------------------------------------------------------------------------------------------------- slots
 
 
 def test_slots_are_read_from_the_types() -> None:
@@ -44,14 +44,14 @@ def test_every_kind_says_what_it_means_and_stands_for_itself(system: type[System
     assert type(tree).model_validate_json(tree.model_dump_json()) == tree
 
 
-ALWAYS_THERE = ("training", "group_norm")  # to be without one of these has no meaning
+ALWAYS_THERE = ("training", "group_norm")  # these cannot be removed
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
 def test_absence_has_a_part_in_every_slot(system: type[System]) -> None:
     for slot in system.slots().values():
         if slot.name not in ALWAYS_THERE:
-            assert slot.kinds["removed"].meaning().startswith("Absence: ")
+            assert slot.kinds["removed"].meaning().startswith("Removed: ")
 
 
 def test_importing_models_needs_no_torch_and_no_time() -> None:
@@ -99,7 +99,7 @@ def test_an_edit_that_changes_nothing_is_the_control() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"atention": "removed"}, ['atention: "atention" -> a slot or value of zs2', "(did you mean attention?)"]),
         ({"noise": "remvoed"}, ['"remvoed" -> a kind of noise: two_stage', "(did you mean removed?)"]),
@@ -108,9 +108,9 @@ def test_an_edit_that_changes_nothing_is_the_control() -> None:
         ({"noise": None}, ["noise: null -> a kind"]),
         ({"noise.treshold": 1}, ['"treshold" -> a value of noise=two_stage: threshold', "(did you mean threshold?)"]),
         ({"noise": {"mu": 1}}, ['noise.mu: "mu" -> a value of noise=two_stage: threshold, candidates']),
-        ({"noise": "removed", "noise.threshold": 1}, ["noise.threshold: noise is removed here, which has no values"]),
-        ({"noise.kind": "removed"}, ["a kind is put in at its slot: write noise: removed"]),
-        ({"attention.mu.x": 1}, ["attention.mu is a plain value, nothing lies below it"]),
+        ({"noise": "removed", "noise.threshold": 1}, ["noise.threshold: noise=removed has no values"]),
+        ({"noise.kind": "removed"}, ["a kind is set at its slot -> noise: removed"]),
+        ({"attention.mu.x": 1}, ["attention.mu is a plain value, it has no keys"]),
         ({"attention.": 1}, ['"" -> a value of attention=momentum: mu']),
         ({"": 1}, ['"" -> a slot or value of zs2']),
         ({"noise.candidates": 0}, ["0 -> a whole number, at least 1"]),
@@ -120,20 +120,22 @@ def test_an_edit_that_changes_nothing_is_the_control() -> None:
         ({"attention.mu": float("nan")}, ["nan -> a number from 0 to 1"]),
         ({"attention.mu": [0.5]}, ["[0.5] -> a number from 0 to 1"]),
         ({"noise": {"kind": "mixed", "a": float("inf")}}, ["noise.a: inf -> a number"]),
-        ({"attention.mu": 1.2}, ["attention.mu: 1.2 -> a number from 0 to 1: ", "weight of the past"]),
+        ({"attention.mu": 1.2}, ["attention.mu: 1.2 -> a number from 0 to 1: ", "weight of the previous frames"]),
         ({"attention.mu": -0.1}, ["attention.mu: -0.1 -> a number from 0 to 1"]),
         ({"noise.threshold": 1.7}, ["1.7 -> a number from 0 to 1.64872", "independent noise", "sqrt(e)"]),
         ({"noise": {"threshold": 0.1}, "noise.threshold": 0.2}, ["set twice in one edit: 0.1 and 0.2"]),
     ],
 )
-def test_a_wrong_change_says_what_was_written_and_what_is_allowed(changes: dict[str, object], said: list[str]) -> None:
+def test_a_wrong_change_says_what_was_written_and_what_is_allowed(
+    changes: dict[str, object], message: list[str]
+) -> None:
     [problem] = problems(changes)
-    assert [words for words in said if words not in problem] == []
+    assert [words for words in message if words not in problem] == []
 
 
 def test_all_problems_are_reported_together_in_the_order_written() -> None:
-    found = problems({"noise.threshold": 2.0, "atention": "removed", "attention.mu": 3, "noise.candidates": 1})
-    assert [problem.split(":")[0] for problem in found] == ["noise.threshold", "atention", "attention.mu"]
+    actual = problems({"noise.threshold": 2.0, "atention": "removed", "attention.mu": 3, "noise.candidates": 1})
+    assert [problem.split(":")[0] for problem in actual] == ["noise.threshold", "atention", "attention.mu"]
 
 
 class Toy(ZS2):
@@ -152,9 +154,9 @@ def test_plain_values_of_a_system_are_edited_like_those_of_a_part() -> None:
     assert problems(wrong, Toy()) == [
         "width: 64 -> a whole number, above 0, below 64",
         'order: "fra" -> one of near, far',
-        'limit: "x" -> a whole number or nothing',
+        'limit: "x" -> a whole number or null',
         "ready: 1 -> true or false",
-        "order.x: order is a plain value, nothing lies below it",
+        "order.x: order is a plain value, it has no keys",
         'wdth: "wdth" -> a slot or value of toy: noise, attention, width, order, limit, ready (did you mean width?)',
     ]
 
@@ -175,13 +177,13 @@ def test_a_part_is_as_strict_when_it_is_made_directly() -> None:
     ("changes", "note"),
     [
         ({"noise": "random_search"}, "noise=random_search: "),
-        ({"attention.mu": 0}, "attention=momentum: mu = 0 is plain self-attention"),
+        ({"attention.mu": 0}, "attention=momentum: mu = 0 is self-attention"),
         ({"attention.mu": 1}, "attention=momentum: mu = 1 is first-frame attention"),
     ],
 )
 def test_an_arm_that_equals_another_in_effect_has_a_note(changes: dict[str, object], note: str) -> None:
-    [found] = ZS2().edit(changes).notes()
-    assert found.startswith(note)
+    [actual] = ZS2().edit(changes).notes()
+    assert actual.startswith(note)
     assert ZS2().notes() == ()
 
 

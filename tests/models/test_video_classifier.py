@@ -17,9 +17,9 @@ def tiny() -> VideoClassifier:
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 13])
 def test_outputs_fit_any_number_of_frames(tiny: VideoClassifier, frames: int) -> None:
-    said = tiny(torch.rand(3, frames, 3, 32, 32) * 2 - 1)
-    assert said.features.shape == (3, 16)
-    assert (said.shape.shape, said.colour.shape, said.motion.shape) == ((3, 4), (3, 6), (3, 2, 8))
+    prediction = tiny(torch.rand(3, frames, 3, 32, 32) * 2 - 1)
+    assert prediction.features.shape == (3, 16)
+    assert (prediction.shape.shape, prediction.colour.shape, prediction.motion.shape) == ((3, 4), (3, 6), (3, 2, 8))
 
 
 @in_float64()
@@ -36,8 +36,8 @@ def test_the_order_of_frames_matters(tiny: VideoClassifier) -> None:
 
 
 def test_it_learns_and_every_weight_takes_part(tiny: VideoClassifier) -> None:
-    said = tiny(torch.rand(2, 8, 3, 32, 32))
-    (said.shape.sum() + said.colour.sum() + said.motion.square().sum()).backward()
+    prediction = tiny(torch.rand(2, 8, 3, 32, 32))
+    (prediction.shape.sum() + prediction.colour.sum() + prediction.motion.square().sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in tiny.parameters())
 
 

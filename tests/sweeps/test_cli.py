@@ -231,7 +231,7 @@ def test_parts_as_json(tiny_base_folder: Path) -> None:
     assert attention["default"] == "momentum"
     assert list(attention["kinds"]) == ["momentum", "previous_frame", "cross_frame", "removed"]
     assert attention["kinds"]["removed"] == {
-        "meaning": "Absence: every frame attends to itself, as the base does.",
+        "meaning": "Removed: every frame attends to itself, as in the base model.",
         "parameters": 0,
     }
 

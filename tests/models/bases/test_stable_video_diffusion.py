@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil
 
 from models.bases import Protocol
-from models.bases.stable_video_diffusion import Micro, StableVideoDiffusion
+from models.bases.stable_video_diffusion import MicroConditions, StableVideoDiffusion
 from models.denoising import denoise
 from models.guidance import CONDITIONAL, UNCONDITIONAL, RisingGuidance
 from models.streams import Streams
@@ -24,7 +24,7 @@ def tiny() -> StableVideoDiffusion:
 
 @pytest.fixture
 def base(tiny: StableVideoDiffusion) -> Iterator[StableVideoDiffusion]:
-    """In float64, as all that a test runs with it."""
+    """The tiny base in float64."""
     with in_float64():
         wide = widened(tiny)
         assert isinstance(wide, StableVideoDiffusion)
@@ -33,7 +33,7 @@ def base(tiny: StableVideoDiffusion) -> Iterator[StableVideoDiffusion]:
 
 @pytest.fixture(scope="module")
 def image() -> Image.Image:
-    """Of black and full colours, which float32 holds exactly: the pipeline rounds all others to it."""
+    """An image of black and full colours, which are exact in float32: the pipeline rounds other colours."""
     return Image.fromarray(255 * np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH, 3), dtype=np.uint8))
 
 
@@ -72,38 +72,38 @@ def test_it_samples_what_diffusers_pipeline_does(
     latents = denoise(
         base.denoiser(),
         noise,
-        base.conditions(pixels(image), Streams(0), FRAMES, Micro(fps=9, motion=40, augmentation=0.0)),
+        base.conditions(pixels(image), Streams(0), FRAMES, MicroConditions(fps=9, motion=40, augmentation=0.0)),
         noise_scheduler=base.noise_scheduler,
         guide=RisingGuidance().build(guidance, FRAMES),
         steps=STEPS,
         micro_batch=FRAMES,
     )
-    found = (base.decode_latents(latents) + 1) / 2
+    actual = (base.decode_latents(latents) + 1) / 2
     rounding = base_bound(base, steps=STEPS, guidance=guidance)
-    torch.testing.assert_close(found, expected.to(found), rtol=0, atol=rounding)
+    torch.testing.assert_close(actual, expected.to(actual), rtol=0, atol=rounding)
 
 
 def test_conditions_are_the_image_in_two_forms_and_its_numbers(base: StableVideoDiffusion, image: Image.Image) -> None:
-    found = base.conditions(pixels(image), Streams(0), FRAMES, Micro(fps=7, motion=127, augmentation=0.02))
-    told, nothing = found[CONDITIONAL], found[UNCONDITIONAL]
-    assert told["image"].shape == (1, 1, 32)
-    assert told["beside"].shape == (1, FRAMES, 4, HEIGHT // 8, WIDTH // 8)
-    assert told["micro"].tolist() == [[6.0, 127.0, pytest.approx(0.02)]]
-    assert all(torch.equal(told["beside"][:, 0], told["beside"][:, frame]) for frame in range(FRAMES))
-    assert not nothing["image"].any()
-    assert not nothing["beside"].any()
-    assert torch.equal(nothing["micro"], told["micro"])
-    clean = base.conditions(pixels(image), Streams(0), FRAMES, Micro(augmentation=0.0))[CONDITIONAL]
+    actual = base.conditions(pixels(image), Streams(0), FRAMES, MicroConditions(fps=7, motion=127, augmentation=0.02))
+    conditional, unconditional = actual[CONDITIONAL], actual[UNCONDITIONAL]
+    assert conditional["image"].shape == (1, 1, 32)
+    assert conditional["beside"].shape == (1, FRAMES, 4, HEIGHT // 8, WIDTH // 8)
+    assert conditional["micro"].tolist() == [[6.0, 127.0, pytest.approx(0.02)]]
+    assert all(torch.equal(conditional["beside"][:, 0], conditional["beside"][:, frame]) for frame in range(FRAMES))
+    assert not unconditional["image"].any()
+    assert not unconditional["beside"].any()
+    assert torch.equal(unconditional["micro"], conditional["micro"])
+    clean = base.conditions(pixels(image), Streams(0), FRAMES, MicroConditions(augmentation=0.0))[CONDITIONAL]
     other = base.conditions(pixels(image), Streams(1), FRAMES)[CONDITIONAL]
-    assert torch.equal(clean["image"], told["image"]), "noise is laid on what the VAE sees alone"
-    assert not torch.equal(other["beside"], told["beside"])
+    assert torch.equal(clean["image"], conditional["image"]), "noise is only added to the input of the VAE"
+    assert not torch.equal(other["beside"], conditional["beside"])
     mean, _ = base.encode_frames(pixels(image)[:, None])
     unscaled = mean[:, 0] / base.vae.config.scaling_factor
     torch.testing.assert_close(clean["beside"][:, 0], unscaled, rtol=0, atol=network_bound(base.vae))
 
 
 def test_without_a_frame_there_is_nothing_to_continue(base: StableVideoDiffusion) -> None:
-    with pytest.raises(ValueError, match="continues an image, and none is given"):
+    with pytest.raises(ValueError, match="continues an image, but no frame is given"):
         base.sample(["a"], Streams(0), Protocol(clips=1, frames=4, steps=1, height=32, width=32))
 
 

@@ -1,4 +1,4 @@
-"""The built system: its loss, what it is given, what it draws, and what it saves."""
+"""The built system: loss, given frames, samples and saved files."""
 
 from pathlib import Path
 
@@ -85,7 +85,8 @@ def test_without_a_prediction_the_last_given_frame_is_repeated(tiny_base: Stable
 
 
 @pytest.mark.parametrize(
-    ("frames", "message"), [(None, "none are given"), (given(1), "2 x 1 are given"), (given(3), "2 x 3 are given")]
+    ("frames", "message"),
+    [(None, "none given -> 2 clips x 2 reference frames"), (given(1), "2 x 1 given"), (given(3), "2 x 3 given")],
 )
 def test_other_given_frames_than_it_takes_are_refused(
     frames: torch.Tensor | None, message: str, tiny_base: StableDiffusion

@@ -1,4 +1,4 @@
-"""Windows: what is cut comes together again, scales as published, and sees what it may."""
+"""Windows: merging inverts partition, sizes are as published, and masks allow the right tokens."""
 
 import pytest
 import torch

@@ -22,7 +22,7 @@ def draw(
 
 
 def realised(sample: NoiseSample) -> np.ndarray[Any, Any]:
-    """D of every frame from the one before (b, f - 1), by PyTorch's own pointwise KL as in the authors' listing."""
+    """D of every frame from the previous frame (b, f - 1), by PyTorch's own pointwise KL as in the authors' listing."""
     latents = sample.latents.double()
     pointwise = kl_div(latents[:, 1:], latents[:, :-1], log_target=True, reduction="none")
     return pointwise.mean(dim=(-3, -2, -1)).numpy()
@@ -47,7 +47,7 @@ def test_all_kinds_share_frame_0_and_the_draws(kind: str) -> None:
     for clip in range(8):
         first = streams.normal("noise", clip, 0, 0, shape=LATENT)
         np.testing.assert_array_equal(sample.latents[clip, 0].numpy(), first)
-        # Frame 1 is made of frame 0, the shared draw of mixed noise, and the candidates of frame 1: of nothing else.
+        # Frame 1 only depends on frame 0, the shared draw of mixed noise, and the candidates of frame 1.
         keys = [(0, 0), (0, 1), *((1, r) for r in range(10))]
         draws = np.stack([streams.normal("noise", clip, *key, shape=LATENT).ravel() for key in keys], axis=1)
         frame = sample.latents[clip, 1].numpy().ravel()
@@ -225,7 +225,7 @@ def test_mixed_noise_correlates_all_pairs_alike_and_progressive_noise_decays() -
 def test_the_default_weights_give_neighbours_the_correlation_of_the_default_threshold() -> None:
     expected = draw("analytic", shape=(4, 64, 64)).statistics["noise_correlation"]
     for kind in ("mixed", "progressive"):
-        found = draw(kind, shape=(4, 64, 64)).statistics["noise_correlation"]
-        error = math.hypot(found.std(ddof=1), expected.std(ddof=1)) / math.sqrt(len(found))
+        actual = draw(kind, shape=(4, 64, 64)).statistics["noise_correlation"]
+        error = math.hypot(actual.std(ddof=1), expected.std(ddof=1)) / math.sqrt(len(actual))
         digits = 5e-5  # what half a unit of the last digit of mixed noise's weight, 12.8, changes
-        assert abs(found.mean() - expected.mean()) < STANDARD_ERRORS * error + digits
+        assert abs(actual.mean() - expected.mean()) < STANDARD_ERRORS * error + digits

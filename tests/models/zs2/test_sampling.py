@@ -31,7 +31,7 @@ def draw(base: Base, changes: dict[str, Any], **protocol: Any) -> Sample:
 
 
 def pipeline_video(base: Base, changes: dict[str, Any], guidance: float = 5.0) -> torch.Tensor:
-    """What diffusers' own image pipeline makes of each frame's start noise, as (b f c h w) in [-1, 1]."""
+    """Output of diffusers' own image pipeline for each frame's start noise, (b f c h w) in [-1, 1]."""
     pipeline = StableDiffusionPipeline(
         vae=base.vae,
         text_encoder=base.text_encoder,
@@ -61,7 +61,7 @@ def pipeline_video(base: Base, changes: dict[str, Any], guidance: float = 5.0) -
 
 
 def same(video: torch.Tensor, expected: torch.Tensor, base: Base) -> None:
-    """Two ways to one video differ by rounding alone."""
+    """Check that two computations of a video differ only by rounding."""
     atol = base_bound(base, steps=PROTOCOL.steps, guidance=PROTOCOL.guidance)
     torch.testing.assert_close(video, expected, rtol=0, atol=atol)
 
@@ -89,11 +89,11 @@ def test_cross_frame_is_diffusers_own_processor_in_the_whole_unet(float64_base: 
     unet = float64_base.unet
     generator, layers = torch.Generator().manual_seed(0), self_attention_layers(unet)
     latents, text = (torch.randn(*shape, generator=generator) for shape in ((8, 4, 4, 4), (8, 77, 16)))
-    found = []
+    actual = []
     for processor in (CrossFrameAttnProcessor(batch_size=2), FrameMixProcessor(first_frame(4))):
         with torch.inference_mode(), attached(unet, dict.fromkeys(layers, processor)):
-            found.append(unet(latents, 500, text).sample)
-    torch.testing.assert_close(found[1], found[0], rtol=0, atol=network_bound(unet))
+            actual.append(unet(latents, 500, text).sample)
+    torch.testing.assert_close(actual[1], actual[0], rtol=0, atol=network_bound(unet))
 
 
 def test_mu_1_is_cross_frame(tiny_base: Base) -> None:
@@ -173,7 +173,7 @@ def test_a_value_that_is_not_finite_names_step_and_clip(tiny_base: Base, monkeyp
         return (prediction,)
 
     monkeypatch.setattr(tiny_base.unet, "forward", broken)
-    with pytest.raises(NonFiniteError, match="at step 3 of 4 of clip 1"):
+    with pytest.raises(NonFiniteError, match=r"at step 3 of 4 \(clip 1\)"):
         draw(tiny_base, {}, guidance=1.0)
     assert len(calls) == 3
 
@@ -181,7 +181,7 @@ def test_a_value_that_is_not_finite_names_step_and_clip(tiny_base: Base, monkeyp
 def test_pixels_that_are_not_finite_are_noticed(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     decode = tiny_base.vae.decode
     monkeypatch.setattr(tiny_base.vae, "decode", lambda *a, **k: (decode(*a, **k)[0] * float("inf"),))
-    with pytest.raises(NonFiniteError, match="while decoding of clip 0, 1"):
+    with pytest.raises(NonFiniteError, match=r"while decoding \(clip 0, 1\)"):
         draw(tiny_base, {})
 
 
@@ -196,8 +196,8 @@ def test_attention_needs_self_attention_to_change(tiny_base: Base, monkeypatch: 
 def test_half_precision_is_near_full_precision(dtype: torch.dtype, tiny_base: Base) -> None:
     halves = {name: copy.deepcopy(getattr(tiny_base, name)).to(dtype) for name in ("unet", "vae", "text_encoder")}
     half = dataclasses.replace(tiny_base, dtype=dtype, **halves)
-    found = draw(half, {}).video
-    assert found.dtype == torch.float32
+    actual = draw(half, {}).video
+    assert actual.dtype == torch.float32
 
     def rounded(module: torch.nn.Module, args: object, output: object) -> torch.Tensor | None:
         return output.to(dtype).double() if isinstance(output, torch.Tensor) else None
@@ -208,10 +208,10 @@ def test_half_precision_is_near_full_precision(dtype: torch.dtype, tiny_base: Ba
         ideal = dataclasses.replace(wide, **{name: copy.deepcopy(half).double() for name, half in halves.items()})
         with register_module_forward_hook(rounded):
             once = draw(ideal, {}).video
-    # At best the weights and what each layer gives are rounded once, and at worst every sum within a layer term by
-    # term: such errors grow with the root of their number (Higham and Mary, 2019).
+    # At best the weights and the output of each layer are rounded once, at worst every term of each sum in a layer:
+    # such errors grow with the root of their number (Higham and Mary, 2019).
     longest = max(weight[0].numel() for network in halves.values() for weight in network.parameters())
-    assert spread(found - full) < math.sqrt(longest) * spread(once - full)
+    assert spread(actual - full) < math.sqrt(longest) * spread(once - full)
 
 
 def spread(difference: torch.Tensor) -> float:

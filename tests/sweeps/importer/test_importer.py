@@ -83,7 +83,7 @@ def test_every_arm_has_its_source_and_what_was_repaired(imported: Path) -> None:
     assert "o3-mini: Temporal Momentum Attention Ablation: REPLACE" in text
     assert "001_1cbec8c59b6f2b4b.txt, line 23, sha256 6e349491e177df53 (encoded twice: repaired)" in text
     assert "attention.mu=0.98 is the control: not run twice" in text
-    assert "mu = 0 is plain self-attention" in text
+    assert "mu = 0 is self-attention" in text
 
 
 # ------------------------------------------------------------------------------------------------------------- meaning

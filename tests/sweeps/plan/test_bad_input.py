@@ -133,7 +133,7 @@ ONE_MISTAKE = {
         space("attention.mu: {uniform: [1, 0]}"),
         8,
         "search.space.attention.mu",
-        "uniform: [low, high], two numbers: low must be below high, and 1 is not below 0",
+        "uniform: [low, high], two numbers: low must be below high, got 1 and 0",
     ),
     "a log domain from 0": (
         space("noise.threshold: {log_uniform: [0, 1]}"),
@@ -199,13 +199,13 @@ ONE_MISTAKE = {
         space("attention.mu: {uniform: [0, 1.5]}"),
         8,
         "search.space.attention.mu",
-        "1.5 -> a number from 0 to 1: it is the weight of the past",
+        "1.5 -> a number from 0 to 1: weight of the previous frames",
     ),
     "a range beyond sqrt(e), with the reason": (
         space("noise.threshold: {log_uniform: [0.001, 2]}"),
         8,
         "search.space.noise.threshold",
-        "2 -> a number from 0 to 1.64872: independent noise",
+        "2 -> a number from 0 to 1.64872: divergence of each frame's noise",
     ),
     "a choice out of range": (
         space("attention.mu: {choice: [0.5, much]}"),

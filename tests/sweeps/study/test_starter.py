@@ -232,7 +232,7 @@ def test_values_come_with_their_range_and_meaning() -> None:
     assert "{part: core.width, action: VALUES, values: [19, 34, 49]}" in text
     assert "{part: mode, action: VALUES, values: [slow]}" in text
     assert "{part: looped, action: VALUES, values: [true]}" in text
-    assert "## label is any, a word\n\n" in text, "nothing is known to try"
+    assert "## label is any, a string\n\n" in text, "nothing is known to try"
     assert "core.width: {int_uniform: [4, 64]}" in text
 
 

@@ -278,22 +278,22 @@ def test_explicit_arms_stand_beside_a_design(planned: Callable[[str], Plan]) -> 
             "design: factorial\nablations:\n  - {part: temporal_attention, action: REMOVE}\n"
             "  - {part: temporal_attention.largest, action: VALUES, values: [4]}\n",
             "ablations[1].values[0]",
-            "temporal_attention.largest and temporal_attention change one slot, and cannot be combined",
+            "temporal_attention.largest and temporal_attention change the same slot -> one ablation per slot",
         ),
         (
             "design: shapley\nablations:\n  - {part: references, action: VALUES, values: [0, 1]}\n",
             "ablations[0].values[0]",
-            "shapley: references has 2 arms -> one change of each part",
+            "shapley: references has 2 arms -> one change per part",
         ),
         (
             "design: {kind: factorial, pairs: [[noise, text_decomposer]]}\n" + TWO,
             "design.pairs",
-            "noise -> a part that",
+            "noise -> a part of an ablation",
         ),
         (
             "design: {kind: factorial, pairs: [[text_decomposer, text_decomposer]]}\n" + TWO,
             "design.pairs",
-            "text_decomposer twice -> two parts",
+            "text_decomposer twice -> two different parts",
         ),
         ("design: {kind: shapley, orders: 2}\n" + TWO, "design.orders", "2 -> at least 4"),
         ("design: {kind: shapley, orders: 7}\n" + TWO, "design.orders", "7 -> a multiple of 2"),

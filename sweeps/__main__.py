@@ -52,7 +52,7 @@ class Format(StrEnum):
 
 @app.command()
 def check(study: StudyFile, profile: Profile = None) -> None:
-    """Check a study file: report every mistake with its line, else the arms and cells."""
+    """Check a study file, and report every mistake with its line."""
     plan = _plan(study, profile)
     spec = plan.study
     print(f"{spec.name}: {spec.question}" if spec.question else spec.name)
@@ -78,7 +78,7 @@ def plan(
         bool, typer.Option("--calibrate", help="time short test cells, and forecast hours, cost and memory")
     ] = False,
 ) -> None:
-    """Show the arms and cells of a study and their states; with --calibrate also the cost of the remaining cells."""
+    """Show the arms and cells of a study, and forecast its cost."""
     from sweeps.results.ledger import Ledger, study_folder
     from sweeps.results.status import listed
 
@@ -131,7 +131,7 @@ def run(
 
 @app.command()
 def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
-    """Show the progress of a study, also while it runs in another process."""
+    """Show the progress of a study, also while it runs."""
     planned = _plan(study, profile)
     from sweeps.results.status import Status
 
@@ -153,7 +153,7 @@ def report(
     output: Annotated[Format, typer.Option("--format", help="output format")] = Format.TERMINAL,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="also save tables and frame strips there")] = None,
 ) -> None:
-    """Print the results: each arm's difference from the control, with its interval."""
+    """Print the results: differences from the control, with intervals."""
     planned = _plan(study, profile)
     from sweeps import report as reports
 
@@ -188,7 +188,7 @@ def parts(
 
 @app.command()
 def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_json: Json = False) -> None:
-    """Show how two studies differ: keys, arms, and which cells they share."""
+    """Compare two studies: keys, arms and shared cells."""
     from sweeps.plan.diff import differences
 
     difference = differences(_plan(study_a, profile), _plan(study_b, profile))
@@ -261,7 +261,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", metavar="DIR", help="a new folder")],
     storage: Storage = Path("runs"),
 ) -> None:
-    """Write the model of a trained cell in diffusers' layout, for from_pretrained."""
+    """Write the model of a trained cell in diffusers' layout."""
     from sweeps.export import export as write
 
     try:

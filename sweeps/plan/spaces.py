@@ -35,16 +35,16 @@ class ArmSpace:
         kind = sample.get(slot, _kind(self.arm.system, slot))
         return not value or value in _values(self.arm.system.slots()[slot], str(kind))
 
-    def draw(self, ask: Callable[[str, Domain], Value]) -> dict[str, Value]:
+    def draw(self, propose: Callable[[str, Domain], Value]) -> dict[str, Value]:
         """Draw a sample: the kinds first, then the values that the drawn kinds have.
 
         Args:
-            ask: Returns a value for a path and its domain.
+            propose: Returns a value for a path and its domain.
         """
         sample: dict[str, Value] = {}
         for path, domain in self.space.items():
             if self.exists(path, sample):
-                sample[path] = ask(path, domain)
+                sample[path] = propose(path, domain)
         return sample
 
     def holds(self, sample: Mapping[str, Value]) -> bool:

@@ -1,6 +1,6 @@
 """The command line: ``python -m sweeps {check,plan,run,status,report,diff,parts,new,import,export,schema}``.
 
-What a command needs is imported when it runs, so that help and checks answer at once.
+Heavy packages are imported inside the commands, so that help and checks are fast.
 """
 
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 REFUSED = 2
 
 app = typer.Typer(
-    help="Ablation studies of video diffusion models: what is each part worth?",
+    help="Ablation studies of video diffusion models: what does each part contribute?",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -25,22 +25,22 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as sweeps/quickstart.yaml")]
-Profile = Annotated[str | None, typer.Option(help="a profile of the study, laid over it")]
+Profile = Annotated[str | None, typer.Option(help="apply this profile of the study")]
 
 
 def _folder(storage: Path) -> Path:
-    """Refuse a storage that is no folder; one that is not there yet has no results."""
+    """Refuse a storage path that is a file; a missing folder has no results."""
     if storage.exists() and not storage.is_dir():
         _refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
     return storage
 
 
 Storage = Annotated[Path, typer.Option(metavar="DIR", help="folder of all studies", callback=_folder)]
-Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, and nothing else there")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON only")]
 
 
 class Format(StrEnum):
-    """Ways to write a report."""
+    """Formats of a report."""
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
@@ -52,11 +52,11 @@ class Format(StrEnum):
 
 @app.command()
 def check(study: StudyFile, profile: Profile = None) -> None:
-    """Check a study file: every mistake at once, with its line; or what it would run."""
+    """Check a study file, and report every mistake with its line."""
     plan = _plan(study, profile)
-    asked = plan.study
-    print(f"{asked.name}: {asked.question}" if asked.question else asked.name)
-    print(f"  {len(plan.arms)} arms x {len(asked.all_seeds)} seeds = {len(plan.cells)} cells")
+    spec = plan.study
+    print(f"{spec.name}: {spec.question}" if spec.question else spec.name)
+    print(f"  {len(plan.arms)} arms x {len(spec.all_seeds)} seeds = {len(plan.cells)} cells")
     print(f"  arms: {', '.join(arm.id for arm in plan.arms)}")
     for metric in plan.metrics:
         print(f"  {metric.key}: {metric.words}")
@@ -69,14 +69,16 @@ def plan(
     storage: Storage = Path("runs"),
     profile: Profile = None,
     as_json: Json = False,
-    memory: Annotated[bool, typer.Option("--memory", help="model state per worker, and whether it fits")] = False,
-    gpu_gib: Annotated[float | None, typer.Option(help="memory of one GPU; this machine's by default")] = None,
-    proof: Annotated[bool, typer.Option("--proof", help="build control and arms, and show what each changes")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="show the model state per worker, and whether it fits")
+    ] = False,
+    gpu_gib: Annotated[float | None, typer.Option(help="memory of one GPU in GiB; this machine's by default")] = None,
+    proof: Annotated[bool, typer.Option("--proof", help="check that every arm changes the model")] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="time short cells, and forecast hours, cost and memory")
+        bool, typer.Option("--calibrate", help="time short test cells, and forecast hours, cost and memory")
     ] = False,
 ) -> None:
-    """Show the arms and cells of a study, and which cells are done; with --calibrate what the others will cost."""
+    """Show the arms and cells of a study, and forecast its cost."""
     from sweeps.results.ledger import Ledger, study_folder
     from sweeps.results.status import listed
 
@@ -112,14 +114,14 @@ def run(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="work on this arm; may be repeated")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed cells once more")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="run only this arm; may be repeated")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed cells again")] = False,
     accept_code_change: Annotated[
-        bool, typer.Option("--accept-code-change", help="keep results of other code beside new ones, marked")
+        bool, typer.Option("--accept-code-change", help="keep results from other code; they are marked")
     ] = False,
-    cold: Annotated[bool, typer.Option("--cold", help="load base and metrics anew for every cell")] = False,
+    cold: Annotated[bool, typer.Option("--cold", help="reload base and metrics for every cell")] = False,
 ) -> None:
-    """Run the cells of a study that are not done, then print the report."""
+    """Run the unfinished cells of a study, then print the report."""
     planned = _plan(study, profile)
     from sweeps.run import driver as launch
 
@@ -129,7 +131,7 @@ def run(
 
 @app.command()
 def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
-    """Show how far a study is, also while it runs elsewhere."""
+    """Show the progress of a study, also while it runs."""
     planned = _plan(study, profile)
     from sweeps.results.status import Status
 
@@ -148,10 +150,10 @@ def report(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
-    output: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.TERMINAL,
+    output: Annotated[Format, typer.Option("--format", help="output format")] = Format.TERMINAL,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="also save tables and frame strips there")] = None,
 ) -> None:
-    """Print what came of a study: each arm's difference from the control, with its interval."""
+    """Print the results: differences from the control, with intervals."""
     planned = _plan(study, profile)
     from sweeps import report as reports
 
@@ -164,7 +166,7 @@ def parts(
     base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id; the system's own by default")] = "",
     as_json: Json = False,
 ) -> None:
-    """List the slots of a system, the kinds that may fill each, and parameter counts."""
+    """List the slots of a system, their kinds, and parameter counts."""
     from sweeps.parts import describe
 
     try:
@@ -173,7 +175,7 @@ def parts(
         _refuse(str(error))
     if not description["fits"]:
         print(
-            f"base {description['base']} is of another family than {system} stands on: only its networks are counted",
+            f"base {description['base']} is from another family than {system} needs: only its networks are counted",
             file=sys.stderr,
         )
     if as_json:
@@ -186,7 +188,7 @@ def parts(
 
 @app.command()
 def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_json: Json = False) -> None:
-    """Show how two studies differ: keys, arms, and which cells they share."""
+    """Compare two studies: keys, arms and shared cells."""
     from sweeps.plan.diff import differences
 
     difference = differences(_plan(study_a, profile), _plan(study_b, profile))
@@ -200,8 +202,10 @@ def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_jso
 def new(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system, such as zs2")],
     base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id; the system's own by default")] = "",
-    name: Annotated[str | None, typer.Option(help="the study's name; the system's by default")] = None,
-    output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="where to; else standard output")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the study; SYSTEM-parts by default")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE", help="output file; standard output by default")
+    ] = None,
 ) -> None:
     """Write a commented starting study for a system."""
     from sweeps.study.starter import starting_study, write
@@ -218,11 +222,11 @@ def new(
 @app.command("import")
 def import_(
     plans: Annotated[list[Path], typer.Argument(metavar="PLAN...", help="Markdown, JSON lines, or folders of them")],
-    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="where the studies go")],
-    system: Annotated[str, typer.Option(help="the system that all plans are about; else their papers say it")] = "",
+    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="output folder")],
+    system: Annotated[str, typer.Option(help="system of all plans; by default determined from their papers")] = "",
     as_json: Json = False,
 ) -> None:
-    """Turn ablation plans into draft studies, one for each question."""
+    """Convert ablation plans to draft studies, one per question."""
     from models import SYSTEMS
     from sweeps.study import words
 
@@ -248,16 +252,16 @@ def import_(
         for file in files:
             print(f"{file}: python -m sweeps check {file}")
     if not files:
-        _refuse("no study came of it: what was said of each plan is above")
+        _refuse("no study was written -> see the problems of each plan above")
 
 
 @app.command()
 def export(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="a trained cell's id, or its beginning")],
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="id of a trained cell, or its first characters")],
     output: Annotated[Path, typer.Option("-o", metavar="DIR", help="a new folder")],
     storage: Storage = Path("runs"),
 ) -> None:
-    """Write the model of a trained cell in diffusers' layout, for from_pretrained."""
+    """Write the model of a trained cell in diffusers' layout."""
     from sweeps.export import export as write
 
     try:
@@ -275,7 +279,7 @@ def schema() -> None:
 
 
 def _plan(study: Path, profile: str | None) -> "Plan":
-    """The study worked out, or everything that is wrong with it on standard error and exit code 2."""
+    """Return the plan of a study; on problems, print them and exit with code 2."""
     from sweeps.plan import load
     from sweeps.study.document import SpecError
 
@@ -286,11 +290,11 @@ def _plan(study: Path, profile: str | None) -> "Plan":
 
 
 def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
-    """Model state per worker of each arm, and what does not fit."""
+    """Print the model state per worker of each arm, and warnings where it does not fit."""
     from models import SYSTEMS
 
     if not SYSTEMS[plan.study.system].is_trained:
-        _refuse(f"{plan.study.system} is not trained: --memory counts the state of a training")
+        _refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
     from dataclasses import asdict
 
     from sweeps.cost.memory import Device, arm_memories
@@ -306,13 +310,13 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     from sweeps.console import memory_table, memory_warnings, show
 
     show(memory_table(memories, plan.study.resources, device.name))
-    print("  activations, buckets and the libraries' own memory come on top")
+    print("  not included: activations, buckets and the libraries' own memory")
     for sentence in memory_warnings(memories, device):
         print(f"  warning: {sentence}")
 
 
 def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
-    """The largest model state of a worker, of a system that is trained."""
+    """Word the largest model state of a worker; empty for a system that is not trained."""
     from models import SYSTEMS
 
     if not SYSTEMS[plan.study.system].is_trained:
@@ -320,11 +324,11 @@ def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
     from sweeps.cost.memory import GIB, arm_memories
 
     most = max(memory.state.on_device for memory in arm_memories(plan, gpu=gpu)) / GIB
-    return [f"{most:.2g} GiB of model state per worker, activations on top (--memory has it by arm)"]
+    return [f"{most:.2g} GiB of model state per worker, without activations (per arm: --memory)"]
 
 
 def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """What each arm changes, and exit code 2 where one does not do what it says."""
+    """Print the ablation proof; exit with code 2 where it fails."""
     from sweeps.proof import proved
     from sweeps.results.ledger import study_folder
 
@@ -343,7 +347,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
 
 
 def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """What is left of a study will cost, by short cells that are timed first where that was not done yet."""
+    """Print the forecast of the remaining cells; short test cells are timed first if there is no calibration yet."""
     from dataclasses import asdict
 
     from sweeps.cost.budget import BudgetMeter
@@ -359,7 +363,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     folder = study_folder(storage, plan.study.name)
     try:
         with StudyLock(folder):
-            proved(plan, folder)  # so that a run finds it there
+            proved(plan, folder)  # saved for the run
             prices = calibrated(plan, storage, folder)
     except (CalibrationError, Locked, OSError) as error:
         _refuse(f"{plan.study.name}: {error}")

@@ -1,4 +1,4 @@
-"""A trained cell's model as diffusers lays it out: consolidated safetensors that ``from_pretrained`` loads."""
+"""Export of a trained cell's model in diffusers' layout: consolidated safetensors for ``from_pretrained``."""
 
 from pathlib import Path
 from typing import cast
@@ -11,19 +11,19 @@ from trainables.trial_spec import RESULT, Result
 
 
 def export(cell: str, storage: Path, output: Path) -> Path:
-    """Write the model of a cell, base and trained weights together.
+    """Write the model of a cell, with base and trained weights.
 
     Args:
-        cell: Its id, or the beginning of one.
+        cell: Its id, or the first characters of it.
         storage: Folder of all studies.
         output: A new or empty folder.
 
     Raises:
-        ValueError: No such cell, or one without trained weights, or an output that is not empty.
+        ValueError: No such cell, a cell without trained weights, or an output folder that is not empty.
     """
     folder = _find(cell, storage)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{output} is there already -> a new folder with -o")
+        raise ValueError(f"{output} already exists -> a new folder with -o")
     from models.backbones import load_base
     from models.bases import find_base
     from trainables.cell_files import trained_weights
@@ -41,15 +41,16 @@ def export(cell: str, storage: Path, output: Path) -> Path:
 
 
 def _find(cell: str, storage: Path) -> Path:
-    """The folder of the one cell whose id begins so; of a cell that several studies have, one with weights."""
+    """Find the folder of the cell whose id starts like this; of several studies' copies, one with weights."""
     cells = [path.parent for path in sorted(storage.glob(f"*/cells/*/{RESULT}"))]
     cells.sort(key=lambda path: (path / TRAINED).is_file())
-    found = list({path.name: path for path in cells if cell and path.name.startswith(cell)}.values())
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = list({path.name: path for path in cells if cell and path.name.startswith(cell)}.values())
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise ValueError(
-            f"{cell}: {len(found)} cells begin so -> more of the id: {', '.join(p.name for p in found[:4])}"
+            f"{cell}: {len(matches)} cells match -> more characters of the id: "
+            f"{', '.join(path.name for path in matches[:4])}"
         )
-    hint = did_you_mean(cell, (path.name for path in cells)) or f" ({len(cells)} cells are there)"
-    raise ValueError(f"{cell}: no cell of this id under {storage} -> an id of `status --json`{hint}")
+    hint = did_you_mean(cell, (path.name for path in cells)) or f" ({len(cells)} finished cells)"
+    raise ValueError(f"{cell}: no finished cell with this id under {storage} -> an id from `status --json`{hint}")

@@ -1,4 +1,4 @@
-"""What a system is made of: its slots, what may fill them, and how many parameters everything has."""
+"""Description of a system: its slots, their kinds, and parameter counts."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from sweeps.study.words import not_among
 
 
 def describe(system: str, base: str = "") -> dict[str, Any]:
-    """A system on a base, in plain values.
+    """Describe a system on a base, in plain values.
 
     Args:
-        system: Its word.
+        system: Name of the system.
         base: An embedded base, a folder or a hub id; that of the system's family by default. Only configuration files
-            are read. Of a base of another family only the networks are counted.
+            are read. For a base of another family only the networks are counted.
 
     Returns:
         ``{"system", "base", "family", "fits", "parameters": {network or part: count}, "slots": {slot: {"default",
-        "kinds": {kind: {"meaning", "parameters"}}}}}``, a slot standing among the parameters with its default part; the
+        "kinds": {kind: {"meaning", "parameters"}}}}}``; ``parameters`` includes each slot with its default part. The
         counts of parts are None where the base does not fit the system.
 
     Raises:

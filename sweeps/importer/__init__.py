@@ -1,4 +1,4 @@
-"""Ablation plans in prose to draft studies: documents -> suggestions -> what they mean here -> one YAML per study."""
+"""Import of ablation plans in prose: documents -> suggestions -> questions about a system -> one draft study each."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from sweeps.importer.documents import PlanDocument, read_documents
 from sweeps.importer.questions import PARTS, Question, Source, merged, question_of, system_of
 
 PLANS = (".md", ".markdown", ".txt", ".jsonl", ".json")
-"""Endings of the files that are read in a folder of plans."""
+"""Suffixes of the files that are read in a folder of plans."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of a number of plans.
+    """Result of an import.
 
     Args:
-        documents: All that were read, also those in which there is no plan.
-        questions: What they ask, each once.
+        documents: All documents, including those without a plan.
+        questions: Their questions, without duplicates.
     """
 
     documents: Sequence[PlanDocument]
@@ -25,15 +25,15 @@ class Imported:
 
 
 def read_plans(paths: Iterable[Path], system: str = "") -> Imported:
-    """Read plans and say what they ask; nothing in them is an error of this function.
+    """Read plans and extract their questions; problems are collected in the documents, never raised.
 
     Args:
-        paths: Files, and folders of them.
-        system: The system that all of them are about; by default each document's paper says it.
+        paths: Files, and folders of files.
+        system: System of all plans; by default it is determined from each document's paper.
     """
     documents = [document for path in paths for file in _files(path) for document in read_documents(file)]
-    asked = [question for document in documents for question in _questions(document, system)]
-    return Imported(documents, merged(asked))
+    questions = [question for document in documents for question in _questions(document, system)]
+    return Imported(documents, merged(questions))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -44,26 +44,26 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _questions(document: PlanDocument, system: str) -> Iterator[Question]:
-    """What one document asks; of a paper whose system is not here, all in one question, to be settled together."""
+    """Yield the questions of a document; combined into one question if the system is unknown."""
     about = system or system_of(document)
-    asked = [question_of(Source(document, suggestion), about) for suggestion in document.suggestions]
-    _note_contradictions(asked)
-    if about or not asked:
-        yield from asked
+    questions = [question_of(Source(document, suggestion), about) for suggestion in document.suggestions]
+    _note_contradictions(questions)
+    if about or not questions:
+        yield from questions
         return
-    first, *others = asked
+    first, *others = questions
     for other in others:
-        first.measure_too(other)
+        first.add_metrics(other)
         first.todos += other.todos
         first.sources += other.sources
     first.topic = PARTS
     yield first
 
 
-def _note_contradictions(asked: Sequence[Question]) -> None:
-    """Note where one document says two things under one name."""
+def _note_contradictions(questions: Sequence[Question]) -> None:
+    """Note entries of a document with the same name and different content."""
     named: dict[str, Question] = {}
-    for question in asked:
+    for question in questions:
         suggestion = question.sources[0].suggestion
         other = named.setdefault(suggestion.name.casefold(), question)
         earlier = other.sources[0].suggestion
@@ -71,5 +71,5 @@ def _note_contradictions(asked: Sequence[Question]) -> None:
             suggestion.ablated_part, suggestion.action, suggestion.replacement,
         )  # fmt: skip
         if not same:
-            asks = f"{suggestion.name} is there twice and asks something else than at line {earlier.line}"
-            question.sources[0].document.problems.append(f"line {suggestion.line}: {asks} -> both are taken")
+            problem = f"{suggestion.name} is also on line {earlier.line}, with other content -> both are imported"
+            question.sources[0].document.problems.append(f"line {suggestion.line}: {problem}")

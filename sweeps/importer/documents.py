@@ -1,4 +1,4 @@
-"""Plans as they are written, to suggestions as plain data: Markdown documents, and JSON lines in any wrapping."""
+"""Parsing of plan files into suggestions: Markdown documents, and JSON lines with or without a wrapper."""
 
 import ast
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeps.importer.encoding import NotTextError, decode
 
-MOST_BYTES = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 _HEADING = re.compile(r"^#{1,2} +(?:lm-planner/)?(?P<planner>[\w.-]+)/(?P<paper>\S+) *$", re.MULTILINE)
 _PLAN = re.compile(r"^.*Ablation Plan\b.*$", re.MULTILINE)
 _END = re.compile(r"^</div>|^<h2|^#{1,2} ", re.MULTILINE)
@@ -27,15 +27,15 @@ _PREDICTIONS = re.compile(r"<predictions>(.*?)(?:</predictions>|\Z)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One entry of a plan, as it was written.
+    """One entry of a plan, unchanged.
 
     Args:
-        name: What the plan calls it.
+        name: Name in the plan.
         ablated_part: A phrase.
-        action: REMOVE, REPLACE or ADD, in capitals; else whatever was written.
-        replacement: What comes instead: phrases, numbers, maps.
+        action: Action in capitals: REMOVE, REPLACE or ADD, else the plan's own word.
+        replacement: Replacements: phrases, numbers, maps.
         metrics: Phrases.
-        line: Where it stands in its document, from 1.
+        line: Line in the document, from 1.
     """
 
     name: str
@@ -51,14 +51,14 @@ class PlanDocument:
     """One plan of one planner for one paper.
 
     Args:
-        file: Where it was read.
-        digest: SHA-256 of the file as it is.
-        planner: Who wrote it; the file's name where it does not say.
-        paper: Which paper it is about, as the document says it.
-        text: All of it, repaired.
+        file: Its file.
+        digest: SHA-256 of the file's bytes.
+        planner: Author of the plan; by default the file's name.
+        paper: Paper, as named in the document.
+        text: The whole text, repaired.
         suggestions: Its entries.
-        notes: What had to be done to read it.
-        problems: What cannot be read; with the line where there is one.
+        notes: Repairs of the text.
+        problems: Unreadable contents, with their lines where known.
     """
 
     file: Path
@@ -72,7 +72,7 @@ class PlanDocument:
 
 
 def read_documents(file: Path) -> list[PlanDocument]:
-    """The plans of a file, one for most; whatever is wrong with it is among their problems.
+    """Read the plans of a file, usually one; errors are added to their problems.
 
     Args:
         file: A Markdown document with a section "Ablation Plan"; JSON lines with ``name``, ``ablated_part``,
@@ -81,13 +81,13 @@ def read_documents(file: Path) -> list[PlanDocument]:
     document = PlanDocument(file, planner=file.stem)
     try:
         with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         document.problems.append(f"cannot be read ({error.strerror})")
         return [document]
     document.digest = hashlib.sha256(content).hexdigest()
-    if len(content) > MOST_BYTES:
-        document.problems.append(f"larger than {MOST_BYTES // 2**20} MiB -> no plan is")
+    if len(content) > MAX_BYTES:
+        document.problems.append(f"larger than {MAX_BYTES // 2**20} MiB, so not read -> a file with the plan alone")
         return [document]
     try:
         document.text, document.notes = decode(content)
@@ -117,12 +117,12 @@ def _read(document: PlanDocument) -> None:
         _read_markdown(document, plan.end())
     elif _read_card(document):
         document.problems.append(
-            "no ablation plan, but a note on a paper: its experiments and checks are taken as open"
+            "no ablation plan, but a note on a paper: its experiments and checks become open entries"
         )
     else:
         page = re.match(r"\s*(<!doctype html|<html)", text, re.IGNORECASE)
-        what = "an HTML page" if page else "no plan"
-        document.problems.append(f'{what}: neither a section "Ablation Plan" nor JSON lines are in it')
+        content = "an HTML page" if page else "no plan"
+        document.problems.append(f'{content}: it has neither a section "Ablation Plan" nor JSON lines')
         return
     if not document.suggestions and not document.problems:
         document.problems.append("the plan has no entries")
@@ -161,7 +161,7 @@ def _replacements(text: str) -> Iterator[Any]:
 
 
 def _literal(text: str) -> Any:
-    """A number or a map that is written as one; else the phrase."""
+    """Parse a number or a map; other text is returned as it is."""
     if text[:1] in "{[" or text[:1].isdigit() or text[:1] in "-.":
         try:
             value = ast.literal_eval(text)
@@ -172,7 +172,7 @@ def _literal(text: str) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    """Words between commas, none of which stands in parentheses."""
+    """Split at commas outside parentheses."""
     return [part.strip() for part in re.split(r",(?![^()]*\))", text) if part.strip()]
 
 
@@ -181,7 +181,11 @@ def _one_line(text: str) -> str:
 
 
 def _read_card(document: PlanDocument) -> bool:
-    """The numbered experiments and checks of a note on a paper, as suggestions without action; False where none are."""
+    """Read the numbered experiments and checks of a note on a paper as suggestions without action.
+
+    Returns:
+        Whether there are any.
+    """
     for heading in _CARD.finditer(document.text):
         end = _NUMBERED_END.search(document.text, heading.end())
         body = document.text[heading.end() : end.start() if end else len(document.text)]
@@ -196,7 +200,7 @@ def _read_card(document: PlanDocument) -> bool:
 
 
 def _plans_json(document: PlanDocument) -> list[PlanDocument]:
-    """The plans of a file that maps a paper's id to ``{"predictions": JSON lines}``; empty where it is none."""
+    """Read a file that maps a paper's id to ``{"predictions": JSON lines}``; empty for any other file."""
     if not document.text.lstrip().startswith("{"):
         return []
     try:
@@ -207,13 +211,13 @@ def _plans_json(document: PlanDocument) -> list[PlanDocument]:
         return []
     if not all(isinstance(plan, dict) and isinstance(plan.get("predictions"), str) for plan in value.values()):
         return []
-    found = []
+    documents = []
     for paper, plan in value.items():
-        one = PlanDocument(document.file, document.digest, document.planner, str(paper), plan["predictions"])
-        wrapped = _PREDICTIONS.search(one.text)
-        _read_json(one, wrapped[1] if wrapped else one.text, 0)
-        found.append(one)
-    return found
+        of_paper = PlanDocument(document.file, document.digest, document.planner, str(paper), plan["predictions"])
+        wrapped = _PREDICTIONS.search(of_paper.text)
+        _read_json(of_paper, wrapped[1] if wrapped else of_paper.text, 0)
+        documents.append(of_paper)
+    return documents
 
 
 def _read_json(document: PlanDocument, text: str, lines_before: int) -> None:
@@ -243,7 +247,7 @@ def _read_json(document: PlanDocument, text: str, lines_before: int) -> None:
 
 
 def _values(document: PlanDocument, text: str, lines_before: int) -> Iterator[tuple[int, Any]]:
-    """Each JSON value with its line: one per line, or all in one list."""
+    """Yield each JSON value with its line, from one value per line or a single list."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
@@ -258,7 +262,7 @@ def _values(document: PlanDocument, text: str, lines_before: int) -> Iterator[tu
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError) as error:
-            document.problems.append(f"line {number}: no JSON ({error}): {_short(line.strip())}")
+            document.problems.append(f"line {number}: not JSON ({error}): {_short(line.strip())}")
 
 
 def _listed(value: Any) -> Sequence[Any]:

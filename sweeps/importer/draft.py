@@ -1,4 +1,4 @@
-"""A question as a study file: what is settled as the study's own keys, what is open under ``todo``, and who asked."""
+"""Draft study files of questions: the study's keys, open decisions under ``todo``, and the sources as comments."""
 
 import re
 import textwrap
@@ -10,15 +10,15 @@ from models import SYSTEMS
 from sweeps.importer.questions import PARTS, Question, Source
 from sweeps.study.starter import WIDTH, flow, schema_from
 
-_ASKS = {
-    "REMOVE": "What is {} worth?",
-    "REPLACE": "What do other choices for {} give?",
-    "ADD": "What does {} add?",
+_QUESTIONS = {
+    "REMOVE": "What does {} contribute?",
+    "REPLACE": "What is the effect of other choices for {}?",
+    "ADD": "What does adding {} contribute?",
 }
 
 
 def file_names(questions: Iterable[Question]) -> dict[str, Question]:
-    """A name for each question, which is its study's and its file's."""
+    """Give each question a unique name for its study and file."""
     named: dict[str, Question] = {}
     for question in questions:
         name, number = _name(question), 2
@@ -43,12 +43,12 @@ def _slug(text: str, longest: int = 60) -> str:
 
 
 def draft(name: str, question: Question, folder: Path) -> str:
-    """The text of a study file.
+    """Write the text of a draft study.
 
     Args:
-        name: Of the study.
-        question: What it asks.
-        folder: Where the file will stand, so that its first line leads editors to the schema.
+        name: Name of the study.
+        question: Its question.
+        folder: Folder of the file, so that its first line leads editors to the schema.
     """
     lines = [f"# yaml-language-server: $schema={schema_from(folder)}", *_header(question)]
     for key, value in _study(name, question).items():
@@ -57,17 +57,17 @@ def draft(name: str, question: Question, folder: Path) -> str:
 
 
 def write(named: Mapping[str, Question], folder: Path) -> list[Path]:
-    """Write a file for each question; one that is there with the same content is left as it is.
+    """Write a file for each question; existing files with the same content are kept.
 
     Raises:
-        ValueError: Files are there that say something else; then nothing is written.
+        ValueError: Files with other content exist; then nothing is written.
         OSError: The folder cannot be written.
     """
     texts = {folder / f"{name}.yaml": draft(name, question, folder) for name, question in named.items()}
     others = [file for file, text in texts.items() if file.exists() and file.read_text(encoding="utf-8") != text]
     if others:
-        there = "\n".join(f"{file} is there already, and says something else" for file in others)
-        raise ValueError(f"{there}\n-> another folder, or take them away first; nothing was written")
+        existing = "\n".join(f"{file} already exists, with other content" for file in others)
+        raise ValueError(f"{existing}\n-> another folder, or delete them first; nothing was written")
     if texts:
         folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
@@ -76,15 +76,15 @@ def write(named: Mapping[str, Question], folder: Path) -> list[Path]:
 
 
 def _study(name: str, question: Question) -> dict[str, Any]:
-    """The study's keys; those that are open are left out, or say TODO."""
+    """Return the study's keys; open ones are left out, or set to TODO."""
     system = question.system
     trained = bool(system) and SYSTEMS[system].is_trained
     whole = question.topic in ("components", PARTS)
     topic = "each of its parts" if whole else f"{f'{system} ' if system else ''}{question.topic.replace('_', ' ')}"
-    asks = _ASKS.get(question.action, "What of {}?").format(topic)
+    text = _QUESTIONS.get(question.action, "What is the effect of changes to {}?").format(topic)
     study: dict[str, Any] = {
         "name": name,
-        "question": asks,
+        "question": text,
         "system": system or "TODO",
         "base": "shapes",
         "metrics": question.metrics or ["TODO"],
@@ -101,7 +101,7 @@ def _study(name: str, question: Question) -> dict[str, Any]:
 
 
 def _entry(key: str, value: Any) -> list[str]:
-    """A key of the study, lists and maps of maps with one entry to a line."""
+    """Format a key of the study, with one line per entry of a list or map of maps."""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         return [f"{key}:", *(line for item in value for line in _item(item))]
     if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
@@ -110,22 +110,22 @@ def _entry(key: str, value: Any) -> list[str]:
 
 
 def _item(item: Mapping[str, Any]) -> list[str]:
-    """An entry of a list: on one line where it fits, else a key to a line."""
+    """Format an entry of a list: on one line if it fits, else one line per key."""
     flat = f"  - {flow(dict(item))}"
     if len(flat) <= WIDTH:
         return [flat]
     return [f"  {' ' if place else '-'} {key}: {flow(inner)}" for place, (key, inner) in enumerate(item.items())]
 
 
-# -------------------------------------------------------------------------------------------------------- who asked it
+# ------------------------------------------------------------------------------------------------------------- sources
 
 
 def _header(question: Question) -> list[str]:
-    """Where it comes from, and what a reader should know."""
-    votes = f"asked by {question.votes} planner{'s' if question.votes > 1 else ''}"
-    lines = [f"Imported; {votes}:", *(line for source in question.sources for line in _source(source))]
+    """Comment lines with the sources, remarks and unknown metrics of a question."""
+    votes = f"{question.votes} planner{'s' if question.votes > 1 else ''}"
+    lines = [f"Imported from {votes}:", *(line for source in question.sources for line in _source(source))]
     lines += question.remarks
-    lines += [f"not measured: {metric} (no metric here is called so)" for metric in question.unmeasured]
+    lines += [f"not measured: {metric} (no metric with this name)" for metric in question.unmeasured]
     return [line for text in lines for line in _comment(text)]
 
 

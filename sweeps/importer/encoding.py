@@ -1,4 +1,4 @@
-"""Bytes to text: encodings that are not said, and text that was encoded twice."""
+"""Decoding of text with an unknown encoding, or that was encoded twice."""
 
 import codecs
 
@@ -7,21 +7,21 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_ROUNDS = 3  # how often a text is decoded once more, at most
+_ROUNDS = 3  # maximum number of repeated decodings
 
 
 class NotTextError(ValueError):
-    """The bytes are no text."""
+    """Error: the bytes are not text."""
 
 
 def decode(content: bytes) -> tuple[str, list[str]]:
-    """The text that bytes hold, and what had to be done to read it.
+    """Decode bytes to text, and list the repairs.
 
-    UTF-8 unless a mark at the beginning says UTF-16; what is neither is read as Windows-1252. Text whose UTF-8 was once
-    read as Windows-1252 and encoded again ("Âµ" for "µ") is taken back, as often as it happened.
+    The encoding is UTF-16 with a byte order mark, else UTF-8, else Windows-1252. Text whose UTF-8 was read as
+    Windows-1252 and encoded again ("Âµ" for "µ") is repaired, also if this happened several times.
 
     Raises:
-        NotTextError: There are zero bytes in it, as in pictures and archives.
+        NotTextError: The bytes contain zeros, as in images and archives.
     """
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     notes = []
@@ -33,16 +33,16 @@ def decode(content: bytes) -> tuple[str, list[str]]:
         text = content.decode("cp1252", errors="replace")
         notes.append("not UTF-8: read as Windows-1252")
     for _ in range(_ROUNDS):
-        once = _decoded_once_more(text)
-        if once == text:
+        decoded = _decoded_again(text)
+        if decoded == text:
             break
-        text = once
+        text = decoded
         notes.append("encoded twice: repaired")
     return text.replace("\r\n", "\n").replace("\r", "\n"), list(dict.fromkeys(notes))
 
 
-def _decoded_once_more(text: str) -> str:
-    """The text whose UTF-8, read as Windows-1252, this is; the text itself where it is not such a one."""
+def _decoded_again(text: str) -> str:
+    """Undo one reading of UTF-8 as Windows-1252; return the text unchanged where there was none."""
     if text.isascii():
         return text
     try:
@@ -52,7 +52,7 @@ def _decoded_once_more(text: str) -> str:
 
 
 def _byte(letter: str) -> bytes:
-    """A letter as the one byte it came from; five bytes have no letter in Windows-1252 and stand for themselves."""
+    """Return the byte of a letter in Windows-1252; its five undefined bytes map to themselves."""
     try:
         return letter.encode("cp1252")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What a phrase of a plan means in a system: by the aliases that stand beside its slots, kinds and values.
+"""Matching of a plan's phrases with the slots, kinds and values of a system, by their aliases.
 
-A phrase means something where an alias stands in it word for word, spelling evened out. Nothing is guessed: where no
-alias does, or several that mean different things, the nearest are handed back with their scores.
+A phrase matches if it contains an alias word for word, after normalisation of the spelling. Nothing is guessed: where
+no alias matches, or aliases of several targets do, the nearest candidates are returned with their scores.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from sweeps.study.fields import REMOVED
 
 Words = tuple[str, ...]
 
-MOST_CANDIDATES = 3
+MAX_CANDIDATES = 3
 _SPLIT = re.compile(
     r"\(.*?\)|[,;:]| (?:in|of|for|within|inside|from|on|to|used|that|which|with|by|when|where|during|as) ",
     re.IGNORECASE,
@@ -31,13 +31,13 @@ _EMPTY = frozenset({
     "hyperparameter", "setting", "effectiveness", "necessity", "benefit",
 })
 # fmt: on
-"""Words that say nothing of which part is meant."""
+"""Words that do not help to identify a part."""
 _COMPONENTS = ("main component", "key component", "core component", "component", "main module", "key module")
 
 
 @dataclass(frozen=True)
 class Target:
-    """What can be ablated: a slot, a value of a kind in it, or a value of the system itself.
+    """Target of an ablation: a slot, a value of a kind in it, or a value of the system itself.
 
     Args:
         slot: The slot; empty for a value of the system.
@@ -51,18 +51,18 @@ class Target:
 
     @property
     def path(self) -> str:
-        """Dotted, as a study writes it."""
+        """Dotted path, as in a study file."""
         return ".".join(filter(None, (self.slot, self.value)))
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What came of a phrase.
+    """Interpretation of a phrase.
 
     Args:
-        targets: One; several where the phrase names several together; none where it is not known.
-        candidates: The nearest there are, with how near they are, in [0, 1].
-        reason: Why there is no target.
+        targets: One target; several where the phrase names several together; none where it was not understood.
+        candidates: Nearest candidates with their similarity in [0, 1].
+        reason: Why it was not understood.
     """
 
     targets: tuple[Target, ...] = ()
@@ -75,7 +75,7 @@ class Meaning:
 
 @functools.lru_cache(maxsize=20_000)
 def words_of(phrase: str) -> Words:
-    """The words of a phrase: small letters, Greek ones spelt out, no hyphens, no plurals.
+    """Normalise a phrase to words: lower case, Greek letters spelt out, no hyphens, no plurals.
 
     >>> words_of("ZS^2's KL-divergence thresholds λ")
     ('zs2', 'kl', 'divergence', 'threshold', 'lambda')
@@ -99,55 +99,55 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
-def _where(alias: Words, words: Words) -> Iterator[int]:
-    """Where an alias stands in a phrase."""
+def _positions(alias: Words, words: Words) -> Iterator[int]:
+    """Yield the positions of an alias in a phrase."""
     for start in range(len(words) - len(alias) + 1):
         if words[start : start + len(alias)] == alias:
             yield start
 
 
-def stands_in(alias: Words, words: Words) -> bool:
-    """Whether an alias stands in a phrase."""
-    return any(True for _ in _where(alias, words))
+def occurs_in(alias: Words, words: Words) -> bool:
+    """Whether an alias occurs in a phrase."""
+    return any(True for _ in _positions(alias, words))
 
 
-def found_in(words: Words, lexicon: Iterable[tuple[Words, str]]) -> dict[str, Words]:
-    """What the aliases in a phrase mean, with the longest alias of each; one inside a longer one does not count."""
+def matches(words: Words, lexicon: Iterable[tuple[Words, str]]) -> dict[str, Words]:
+    """Map the meanings of the aliases in a phrase to their longest alias; aliases inside longer ones do not count."""
     spans = [
         (start, start + len(alias), meaning, alias)
         for alias, meaning in lexicon
         if alias
-        for start in _where(alias, words)
+        for start in _positions(alias, words)
     ]
     outer = [
         span
         for span in spans
         if not any(o[0] <= span[0] and span[1] <= o[1] and o[1] - o[0] > span[1] - span[0] for o in spans)
     ]
-    found: dict[str, Words] = {}
+    longest: dict[str, Words] = {}
     for _, _, meaning, alias in sorted(outer, key=lambda span: len(span[3])):
-        found[meaning] = alias
-    return found
+        longest[meaning] = alias
+    return longest
 
 
 def nearest(words: Words, lexicon: Iterable[tuple[Words, str]]) -> dict[str, float]:
-    """The meanings whose aliases are most like a phrase, nearest first."""
+    """Return the meanings whose aliases are most similar to a phrase, nearest first."""
     text = " ".join(words)
     scores: dict[str, float] = {}
     for alias, meaning in lexicon:
         score = difflib.SequenceMatcher(None, text, " ".join(alias)).ratio()
         scores[meaning] = max(scores.get(meaning, 0.0), round(score, 2))
-    return dict(sorted(scores.items(), key=lambda item: -item[1])[:MOST_CANDIDATES])
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:MAX_CANDIDATES])
 
 
 # --------------------------------------------------------------------------------------------------- a system's lexicon
 
 
 class Lexicon:
-    """The aliases of one system.
+    """Aliases of a system's slots, kinds and values.
 
     Args:
-        system: Which.
+        system: The system.
     """
 
     def __init__(self, system: type[System]) -> None:
@@ -173,48 +173,46 @@ class Lexicon:
         self._parts += [(words_of(alias), target.path) for alias in aliases]
 
     def _add_values(self, slot: str, kind: str, part: type[Part]) -> None:
-        """The values of a kind; one that another kind has under the same name is that one's, the default's first."""
+        """Add the values of a kind; a name that several kinds share belongs to the first, the default kind first."""
         for name, info in part.model_fields.items():
             if name != "kind" and f"{slot}.{name}" not in self._targets:
                 self._add(Target(slot, name, kind), aliases_of(info))
 
     @property
     def aliases(self) -> Iterable[Words]:
-        """What the system itself is called."""
+        """Names of the system itself."""
         return [words_of(alias) for alias in (self.system.name, *self.system.aliases)]
 
     def part(self, phrase: str) -> Meaning:
-        """What of the system a phrase is about: its first words that mean anything decide."""
+        """Find the slots or values that a phrase names; its first words that match decide."""
         path = phrase.strip().casefold()
         if path in self._targets:
             return Meaning((self._targets[path],))
         for segment in _segments(phrase):
-            found = found_in(segment, self._parts)
+            found = matches(segment, self._parts)
             if found:
-                return self._one_of(found, segment)
+                return self._meaning(found, segment)
             if self._are_components(segment):
                 return Meaning(tuple(Target(slot) for slot in self.system.components))
             if set(segment) - _EMPTY and segment not in self.aliases:
                 near = nearest(segment, self._parts)
-                return Meaning(candidates=near, reason=f"no slot or value of {self.system.name} is called so")
-        return Meaning(
-            candidates=nearest(words_of(phrase), self._parts), reason="none of its words says which part it means"
-        )
+                return Meaning(candidates=near, reason=f"no slot or value of {self.system.name} matches")
+        return Meaning(candidates=nearest(words_of(phrase), self._parts), reason="no part is named")
 
-    def _one_of(self, found: dict[str, Words], segment: Words) -> Meaning:
+    def _meaning(self, found: dict[str, Words], segment: Words) -> Meaning:
         targets = [self._targets[path] for path in found]
         if len(targets) == 1:
             return Meaning((targets[0],))
         values = [target for target in targets if target.value]
         slots = [target for target in targets if not target.value]
-        # "threshold of the noise model" in one breath: the value, if it is that slot's.
+        # "threshold of the noise model": the value, if it belongs to that slot.
         inner = [value for value in values if all(slot.slot == value.slot for slot in slots)]
         if len(inner) == 1:
             return Meaning((inner[0],))
         if not values and "and" in segment:
-            return Meaning(tuple(sorted(slots, key=lambda slot: list(_where(found[slot.path], segment)))))
+            return Meaning(tuple(sorted(slots, key=lambda slot: list(_positions(found[slot.path], segment)))))
         scores = {path: round(len(alias) / len(segment), 2) for path, alias in found.items()}
-        return Meaning(candidates=scores, reason="it names several")
+        return Meaning(candidates=scores, reason="several parts match")
 
     @staticmethod
     def _are_components(segment: Words) -> bool:
@@ -222,15 +220,15 @@ class Lexicon:
         return text in _COMPONENTS
 
     def kinds(self, slot: str, phrase: str) -> dict[str, Words]:
-        """The kinds of a slot that a phrase names, with the aliases by which it does."""
-        return found_in(words_of(phrase), self._kinds[slot])
+        """Map the kinds of a slot that a phrase names to the aliases in it."""
+        return matches(words_of(phrase), self._kinds[slot])
 
     def near_kinds(self, slot: str, phrase: str) -> dict[str, float]:
-        """The nearest kinds."""
+        """Return the most similar kinds of a slot."""
         return nearest(words_of(phrase), self._kinds[slot])
 
     def value_of(self, slot: str, kind: str, name: str) -> str | None:
-        """The value of a kind that a word means, by its alias or its own name; None where there is none such."""
+        """Return the value of a kind with this alias or name; None without one."""
         fields = self.system.slots()[slot].kinds[kind].model_fields
         wanted = words_of(name)
         for field_name, info in fields.items():
@@ -240,7 +238,7 @@ class Lexicon:
 
 
 def _segments(phrase: str) -> Iterator[Words]:
-    """The pieces of a phrase between its prepositions and commas, each as words; parentheses come last."""
+    """Split a phrase at prepositions and commas into words; parentheses come last."""
     inside = re.findall(r"\((.*?)\)", phrase)
     for piece in [*_SPLIT.split(f" {phrase} "), *inside]:
         if words := words_of(piece):
@@ -249,5 +247,5 @@ def _segments(phrase: str) -> Iterator[Words]:
 
 @functools.cache
 def lexicon(system: type[System]) -> Lexicon:
-    """The aliases of a system, read once."""
+    """Return the cached aliases of a system."""
     return Lexicon(system)

@@ -1,4 +1,4 @@
-"""Suggestions of several planners to questions: what each asks of a system, and who asks it."""
+"""Questions about a system, from the suggestions of several planners."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,45 +8,46 @@ from typing import Any
 from models import SYSTEMS
 from sweeps.importer import items
 from sweeps.importer.documents import PlanDocument, Suggestion
-from sweeps.importer.meaning import Lexicon, Target, lexicon, stands_in, words_of
+from sweeps.importer.meaning import Lexicon, Target, lexicon, occurs_in, words_of
 from sweeps.study.fields import REMOVED
 from sweeps.study.types import Todo
 from sweeps.study.words import written
 from trainables.metrics import FAMILIES
 
 PARTS = "its parts"
-"""The topic of a question about a system that is not here."""
+"""Topic of a question about an unknown system."""
 ACTIONS = ("REMOVE", "REPLACE", "ADD")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who asks: an entry of a document."""
+    """Source of a question: an entry of a document."""
 
     document: PlanDocument
     suggestion: Suggestion
 
     @property
     def planner(self) -> str:
-        """Who wrote the plan."""
+        """Author of the plan."""
         return self.document.planner
 
 
 @dataclass
 class Question:
-    """One study to be: what is asked of one part, or of all components.
+    """Question of one future study, about one part or all components.
 
     Args:
-        system: Whose part; empty where the plan is about a system that is not here.
-        topic: The part's path; "components"; else a few words of the plan's.
-        action: What is done to it.
-        ablations: As a study writes them.
+        system: Name of the system; empty where it is unknown.
+        topic: Path of the part; "components"; else a phrase of the plan.
+        action: Action of the plan.
+        ablations: Ablations as in a study file.
         arms: Name -> changes, for arms that change several parts.
-        changes: What each arm lays on the control, by the arm's name, to compare questions by.
-        metrics: Families, and phrases that nothing here measures.
-        sources: Who asks.
-        todos: What is open.
-        remarks: What a reader should know, such as that an arm is the control.
+        changes: Arm name -> changes to the control, to compare questions.
+        metrics: Metric families.
+        unmeasured: Phrases without a matching metric.
+        sources: Entries of the plans.
+        todos: Open decisions.
+        remarks: Remarks for the author, such as that an arm equals the control.
     """
 
     system: str
@@ -63,56 +64,56 @@ class Question:
 
     @property
     def votes(self) -> int:
-        """How many planners ask it."""
+        """Number of planners with this question."""
         return len({source.planner for source in self.sources})
 
     @property
-    def asks(self) -> set[str]:
-        """What its arms change, to be compared with another question's."""
+    def change_keys(self) -> set[str]:
+        """Changes of its arms, to be compared with another question's."""
         return {_key(changes) for changes in self.changes.values()}
 
-    def measure_too(self, other: "Question") -> None:
-        """Take in another question's metrics."""
+    def add_metrics(self, other: "Question") -> None:
+        """Add another question's metrics."""
         self.metrics += [metric for metric in other.metrics if metric not in self.metrics]
         self.unmeasured += [metric for metric in other.unmeasured if metric not in self.unmeasured]
 
     def open(self, asked: str, reason: str, candidates: Mapping[str, float] | None = None) -> None:
-        """Leave something to be settled by a person."""
+        """Add an open decision."""
         self.todos.append(Todo(asked=asked, reason=reason, candidates=dict(candidates or {})))
 
 
 def _key(changes: Mapping[str, Any]) -> str:
-    """Changes as one word: the same for the same ones."""
+    """Return a canonical string for changes."""
     return json.dumps(changes, sort_keys=True)
 
 
-# ---------------------------------------------------------------------------------------------------- whose plan it is
+# -------------------------------------------------------------------------------------------------------------- system
 
 
 def system_of(document: PlanDocument) -> str:
-    """The system that a document is about, by the title of its paper; empty where it is none of those here."""
+    """Determine a document's system from the title of its paper; empty where it is unknown."""
     title = words_of(f"{document.paper} {document.file.stem}".replace("_", " "))
-    found = [
-        name for name, system in SYSTEMS.items() if any(stands_in(alias, title) for alias in lexicon(system).aliases)
+    systems = [
+        name for name, system in SYSTEMS.items() if any(occurs_in(alias, title) for alias in lexicon(system).aliases)
     ]
-    return found[0] if len(found) == 1 else ""
+    return systems[0] if len(systems) == 1 else ""
 
 
-# ------------------------------------------------------------------------------------------------ one suggestion's sake
+# ------------------------------------------------------------------------------------------------------ one suggestion
 
 
 def question_of(source: Source, system: str) -> Question:
-    """What one entry of a plan asks; what is not known is among the question's todos."""
+    """Convert an entry of a plan to a question; anything not understood becomes an open decision."""
     suggestion = source.suggestion
     question = Question(system, suggestion.ablated_part or suggestion.name, suggestion.action, sources=[source])
     _metrics(question, suggestion.metrics)
     if not system:
-        question.open(_whole(suggestion), f"its system is none of {', '.join(SYSTEMS)}")
+        question.open(_whole(suggestion), f"unknown system -> {', '.join(SYSTEMS)}")
         return question
     names = lexicon(SYSTEMS[system])
     if suggestion.action not in ACTIONS:
-        action = suggestion.action or "no action"
-        question.open(_whole(suggestion), f"the action is {action}, not REMOVE, REPLACE or ADD")
+        action = suggestion.action or "missing"
+        question.open(_whole(suggestion), f"action {action} -> REMOVE, REPLACE or ADD")
         return question
     meaning = names.part(suggestion.ablated_part)
     if not meaning.targets:
@@ -123,7 +124,7 @@ def question_of(source: Source, system: str) -> Question:
     if suggestion.action == "REMOVE":
         _remove(question, meaning.targets, names)
     elif several:
-        question.open(_whole(suggestion), "several parts at once -> one entry for each")
+        question.open(_whole(suggestion), "several parts at once -> one entry per part")
     elif not suggestion.replacement:
         question.open(_whole(suggestion), f"{suggestion.action} without a replacement")
     else:
@@ -133,9 +134,9 @@ def question_of(source: Source, system: str) -> Question:
 
 
 def _whole(suggestion: Suggestion) -> str:
-    """An entry in one line."""
-    instead = "; ".join(item if isinstance(item, str) else json.dumps(item) for item in suggestion.replacement)
-    return f"{suggestion.action or '?'} {suggestion.ablated_part or '?'}{f' -> {instead}' if instead else ''}"
+    """Format an entry on one line."""
+    replacement = "; ".join(item if isinstance(item, str) else json.dumps(item) for item in suggestion.replacement)
+    return f"{suggestion.action or '?'} {suggestion.ablated_part or '?'}{f' -> {replacement}' if replacement else ''}"
 
 
 def _metrics(question: Question, phrases: Iterable[str]) -> None:
@@ -146,13 +147,13 @@ def _metrics(question: Question, phrases: Iterable[str]) -> None:
     ]
     for phrase in phrases:
         words = words_of(phrase)
-        found = [family for alias, family in names if stands_in(alias, words)]
-        target = question.metrics if found else question.unmeasured
-        target += [name for name in (found[:1] or [phrase]) if name not in target]
+        families = [family for alias, family in names if occurs_in(alias, words)]
+        target = question.metrics if families else question.unmeasured
+        target += [name for name in (families[:1] or [phrase]) if name not in target]
 
 
 def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> None:
-    """Take each part away; of several, all together too."""
+    """Add arms that remove each part and, for several parts, one that removes all of them."""
     slots = names.system.slots()
     for target in targets:
         if target.value or not target.slot:
@@ -160,7 +161,7 @@ def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> No
             reason = f"{target.path} is a value ({default} by default) -> REPLACE it by another, or REMOVE its slot"
             question.open(_whole(question.sources[0].suggestion), reason, {target.slot or target.path: 0.5})
         elif REMOVED not in slots[target.slot].kinds:
-            reason = f"{target.slot} cannot be absent -> one of {', '.join(slots[target.slot].kinds)}"
+            reason = f"{target.slot} cannot be removed -> one of {', '.join(slots[target.slot].kinds)}"
             question.open(_whole(question.sources[0].suggestion), reason)
         else:
             question.ablations.append({"part": target.slot, "action": "REMOVE"})
@@ -172,7 +173,7 @@ def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> No
 
 
 def _replace(question: Question, target: Target, names: Lexicon, suggestion: Suggestion) -> None:
-    """Put each replacement in."""
+    """Add an arm for each replacement."""
     kinds: list[str] = []
     edits: dict[str, Any] = {}
     values: dict[str, list[Any]] = {}
@@ -182,7 +183,7 @@ def _replace(question: Question, target: Target, names: Lexicon, suggestion: Sug
             text = given if isinstance(given, str) else json.dumps(given, default=str)
             question.open(f"{suggestion.action} {target.path} -> {text}", item.reason, item.candidates)
         for name, edit in item.edits.items():
-            if _sound(question, names, {target.slot: edit}, given):
+            if _is_valid(question, names, {target.slot: edit}, given):
                 kinds += [edit] if isinstance(edit, str) and edit not in kinds else []
                 edits |= {} if isinstance(edit, str) else {_unused(name, edits): edit}
         for number in item.values:
@@ -210,14 +211,14 @@ def _replace(question: Question, target: Target, names: Lexicon, suggestion: Sug
 def _value(
     question: Question, target: Target, number: Any, names: Lexicon, edits: dict[str, Any], values: dict[str, list[Any]]
 ) -> None:
-    """One number for a value: of the default part a VALUES arm, of another kind that kind at the value."""
+    """Add an arm for a number: VALUES for the default part, else an edit with the value's kind."""
     slots = names.system.slots()
     number = items.typed(names, target, number)
     if target.slot and target.kind not in ("", slots[target.slot].default.kind):
         edit = {"kind": target.kind, target.value: number}
-        if _sound(question, names, {target.slot: edit}, number):
+        if _is_valid(question, names, {target.slot: edit}, number):
             edits[_unused(f"{target.value}_{number:g}", edits)] = edit
-    elif _sound(question, names, {target.path: number}, number) and number not in values.setdefault(target.path, []):
+    elif _is_valid(question, names, {target.path: number}, number) and number not in values.setdefault(target.path, []):
         values[target.path].append(number)
 
 
@@ -229,21 +230,21 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
     return unused
 
 
-def _sound(question: Question, names: Lexicon, changes: Mapping[str, Any], given: Any) -> bool:
-    """Whether the system can be edited so; else it is to be settled."""
-    wrong = items.wrong_edit(names, changes)
-    if wrong:
-        question.open(f"{question.topic} -> {written(given)}", wrong)
-    return not wrong
+def _is_valid(question: Question, names: Lexicon, changes: Mapping[str, Any], given: Any) -> bool:
+    """Whether the system accepts the changes; if not, add an open decision."""
+    problems = items.edit_problems(names, changes)
+    if problems:
+        question.open(f"{question.topic} -> {written(given)}", problems)
+    return not problems
 
 
 def _remark(question: Question, names: Lexicon) -> None:
-    """Arms that are the control, and arms of which the system has something to say."""
+    """Add remarks on arms that equal the control, and the system's notes on arms."""
     control = names.system()
     for name, changes in question.changes.items():
         arm = control.edit(changes)
         if arm == control:
-            question.remarks.append(f"{name} is the control: not run twice")
+            question.remarks.append(f"{name} is identical to the control: not run twice")
         notes = [note for note in arm.notes() if note not in control.notes()]
         question.remarks += [note if note.startswith(f"{name}: ") else f"{name}: {note}" for note in notes]
 
@@ -252,49 +253,49 @@ def _remark(question: Question, names: Lexicon) -> None:
 
 
 def merged(questions: Iterable[Question]) -> list[Question]:
-    """One question for all that ask the same: the same part and action, or a part of which they share an arm."""
-    found: list[Question] = []
+    """Merge questions with the same part and action, or with the same slot and a common arm."""
+    distinct: list[Question] = []
     for question in questions:
-        same = [other for other in found if _same(other, question)]
+        same = [other for other in distinct if _same(other, question)]
         for other in same[:1]:
             _join(other, question)
-        for other in same[1:]:  # apart until this one, which asks both
+        for other in same[1:]:  # separate until this question, which matches both
             _join(same[0], other)
-            found.remove(other)
-        found += [] if same else [question]
-    return found
+            distinct.remove(other)
+        distinct += [] if same else [question]
+    return distinct
 
 
-def _same(one: Question, other: Question) -> bool:
-    if one.system != other.system or not one.system:
+def _same(question: Question, other: Question) -> bool:
+    if question.system != other.system or not question.system:
         return False
-    if not one.changes or not other.changes:
-        return one.topic == other.topic and one.action == other.action
-    if one.topic == other.topic and one.action == other.action:
+    if not question.changes or not other.changes:
+        return question.topic == other.topic and question.action == other.action
+    if question.topic == other.topic and question.action == other.action:
         return True
-    same_slot = one.topic.partition(".")[0] == other.topic.partition(".")[0]
-    return same_slot and not one.asks.isdisjoint(other.asks)
+    same_slot = question.topic.partition(".")[0] == other.topic.partition(".")[0]
+    return same_slot and not question.change_keys.isdisjoint(other.change_keys)
 
 
-def _join(one: Question, other: Question) -> None:
-    """Add another planner's arms, metrics and open ends to a question."""
-    shared = one.asks
-    one.topic = min(one.topic, other.topic, key=len)  # a slot, if one of them is about all of it
+def _join(question: Question, other: Question) -> None:
+    """Add another planner's arms, metrics and open decisions to a question."""
+    shared = question.change_keys
+    question.topic = min(question.topic, other.topic, key=len)  # the slot, if one of them is about a whole slot
     for ablation in other.ablations:
-        _join_ablation(one, ablation, shared)
+        _join_ablation(question, ablation, shared)
     new = {name: changes for name, changes in other.changes.items() if _key(changes) not in shared}
-    one.changes |= {name: changes for name, changes in new.items() if name not in one.changes}
-    one.arms |= {name: changes for name, changes in other.arms.items() if name in new}
-    one.measure_too(other)
-    one.todos += [todo for todo in other.todos if todo not in one.todos]
-    one.remarks += [remark for remark in other.remarks if remark not in one.remarks]
-    one.sources += other.sources
+    question.changes |= {name: changes for name, changes in new.items() if name not in question.changes}
+    question.arms |= {name: changes for name, changes in other.arms.items() if name in new}
+    question.add_metrics(other)
+    question.todos += [todo for todo in other.todos if todo not in question.todos]
+    question.remarks += [remark for remark in other.remarks if remark not in question.remarks]
+    question.sources += other.sources
 
 
-def _join_ablation(one: Question, ablation: dict[str, Any], shared: set[str]) -> None:
-    same = next((a for a in one.ablations if _head(a) == _head(ablation)), None)
+def _join_ablation(question: Question, ablation: dict[str, Any], shared: set[str]) -> None:
+    same = next((a for a in question.ablations if _head(a) == _head(ablation)), None)
     if same is None:
-        one.ablations.append(ablation)
+        question.ablations.append(ablation)
     elif "values" in ablation:
         same["values"] += [value for value in ablation["values"] if value not in same["values"]]
     elif isinstance(ablation.get("with"), list):

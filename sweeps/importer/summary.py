@@ -1,4 +1,4 @@
-"""What came of an import: for people as tables, for programs as plain values."""
+"""Summary of an import, as tables or as plain values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,21 @@ from sweeps.importer.questions import Question
 from sweeps.study.words import counted, written
 
 
-def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
-    """What was read in each plan, and which study each question became.
+def tables(imported: Imported, names: Mapping[str, Question]) -> list[Table]:
+    """Make the tables of plans and of studies.
 
     Args:
-        found: Of ``read_plans``.
-        names: The questions by the names of their studies.
+        imported: From ``read_plans``.
+        names: Questions by the names of their studies.
     """
-    plans = Table(title=counted(len(found.documents), "plan"), title_justify="left")
-    for heading in ("plan", "planner", "paper", "entries", "said of it"):
+    plans = Table(title=counted(len(imported.documents), "plan"), title_justify="left")
+    for heading in ("plan", "planner", "paper", "entries", "notes and problems"):
         plans.add_column(heading, overflow="fold")
-    for document in found.documents:
-        said = "; ".join([*document.notes, *document.problems])
-        plans.add_row(document.file.name, document.planner, document.paper, str(len(document.suggestions)), said)
+    for document in imported.documents:
+        notes = "; ".join([*document.notes, *document.problems])
+        plans.add_row(document.file.name, document.planner, document.paper, str(len(document.suggestions)), notes)
     studies = Table(title="1 study" if len(names) == 1 else f"{len(names)} studies", title_justify="left")
-    for heading in ("study", "asked by", "arms", "to settle", "not measured", "remarks"):
+    for heading in ("study", "planners", "arms", "open entries", "not measured", "remarks"):
         studies.add_column(heading, overflow="fold")
     for name, question in names.items():
         planners = ", ".join(dict.fromkeys(source.planner for source in question.sources))
@@ -34,12 +34,12 @@ def tables(found: Imported, names: Mapping[str, Question]) -> list[Table]:
     return [table for table in (plans, studies) if table.row_count]
 
 
-def as_plain(found: Imported, names: Mapping[str, Question]) -> dict[str, Any]:
-    """The same as plain values.
+def as_plain(imported: Imported, names: Mapping[str, Question]) -> dict[str, Any]:
+    """Convert the summary to plain values.
 
     Args:
-        found: Of ``read_plans``.
-        names: The questions by the names of their studies.
+        imported: From ``read_plans``.
+        names: Questions by the names of their studies.
     """
     plans = [
         {
@@ -51,7 +51,7 @@ def as_plain(found: Imported, names: Mapping[str, Question]) -> dict[str, Any]:
             "notes": document.notes,
             "problems": document.problems,
         }
-        for document in found.documents
+        for document in imported.documents
     ]
     studies = {
         name: {

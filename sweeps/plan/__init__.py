@@ -1,4 +1,4 @@
-"""Study -> plan: arms, cells, search. Pure, and quick enough to be asked at every keystroke."""
+"""Study -> plan: arms, cells, search. Pure functions, fast enough for interactive use."""
 
 from sweeps.plan.cells import Cell
 from sweeps.plan.loading import load

@@ -1,4 +1,4 @@
-"""From what a study asks to its arms: each a named set of changes and the system tree they give."""
+"""Arms of a study: each a named set of changes, and the resulting system tree."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from models.system import EditError, Slot, System
 from sweeps.study.designs import (
-    MOST_ARMS,
+    MAX_ARMS,
     NONE,
     AddOneIn,
     Combination,
@@ -32,11 +32,11 @@ CONTROL = "control"
 
 @dataclass(frozen=True)
 class Expected:
-    """What of a hypothesis can be tested.
+    """The testable part of a hypothesis.
 
     Args:
-        metric: The family by which it shows; empty for the study's first.
-        effect: ``worse``, ``better``, ``lower``, ``higher``, ``different`` or ``equivalent``, seen from the control.
+        metric: Metric family that tests it; empty for the study's first.
+        effect: ``worse``, ``better``, ``lower``, ``higher``, ``different`` or ``equivalent``, relative to the control.
     """
 
     metric: str
@@ -44,7 +44,7 @@ class Expected:
 
     @classmethod
     def of(cls, hypothesis: str | Hypothesis, action: str) -> "Expected | None":
-        """Read a hypothesis; words alone say that a part is worth something, or that a value matters."""
+        """Interpret a hypothesis; a string means worse for a removed or replaced part, else different."""
         if isinstance(hypothesis, Hypothesis):
             return cls(hypothesis.metric or "", hypothesis.expect)
         if not hypothesis:
@@ -59,12 +59,12 @@ class Arm:
     Args:
         id: ``control``, ``noise=removed``, ``attention.mu=0.6``, or the name the study gives.
         role: The control is the arm without changes.
-        part: Path of what is changed; several are joined by " + ".
+        part: Changed path; several are joined by " + ".
         action: REMOVE, REPLACE, VALUES, ADD; ``ARMS`` for a combination from ``arms``; empty for the control.
-        changes: What ``System.edit`` was given; empty for the control.
-        system: The tree they give.
-        hypothesis: What the author expects, in words.
-        expected: What of that can be tested; None without a hypothesis.
+        changes: Arguments of ``System.edit``; empty for the control.
+        system: The resulting tree.
+        hypothesis: The author's hypothesis in words.
+        expected: Its testable part; None without a hypothesis.
     """
 
     id: str
@@ -79,9 +79,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class _Draft:
-    """An arm before it is tried on the control, and where it was written.
+    """An arm before its changes are applied, with its place in the study.
 
-    ``places`` says for each changed path where in the study its value stands.
+    ``places`` maps each changed path to the place of its value in the study.
     """
 
     id: str
@@ -95,7 +95,7 @@ class _Draft:
 
 @dataclass
 class Arms:
-    """The arms of a study, control first, with notes on those that fell together and all that is wrong."""
+    """The arms of a study, control first, with notes on merged arms and all problems."""
 
     arms: list[Arm] = field(default_factory=list)
     contrasts: list[Contrast[str]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Arms:
 
 
 def expand_arms(study: Study, system: type[System]) -> Arms:
-    """Lay every change of the study on its control and keep the arms that differ.
+    """Apply every change of the study to its control, and keep the arms that differ.
 
     An arm whose tree equals the control's, or an earlier arm's, is merged into that one with a note.
     """
@@ -122,7 +122,7 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
     for draft in drafts:
         if draft.id in lines:
             other = study.document.problem(lines[draft.id], "").line
-            result.problems.append((draft.place, f"{draft.id} -> another name: the arm of line {other} has this one"))
+            result.problems.append((draft.place, f"{draft.id} is also the arm on line {other} -> another name"))
             continue
         lines[draft.id] = draft.place
         edited = _edited(control, draft.changes, draft.places, result)
@@ -130,19 +130,19 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
             continue
         same = same_as[draft.id] = first.setdefault(edited.model_dump_json(), draft.id)
         if same != draft.id:
-            result.notes.append(f"{draft.id} is the same as {same}: merged into it, not run twice")
+            result.notes.append(f"{draft.id} is identical to {same}: merged, not run twice")
             continue
         hypothesis = draft.hypothesis
         words = hypothesis if isinstance(hypothesis, str) else hypothesis.claim
         expected = Expected.of(hypothesis, draft.action)
         result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, words, expected))
     if not result.problems:
-        result.contrasts = [contrast.over(same_as.__getitem__) for contrast in contrasts]
+        result.contrasts = [contrast.renamed(same_as.__getitem__) for contrast in contrasts]
     return result
 
 
 def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, Key], result: Arms) -> System | None:
-    """The system with changes made, or None and the reasons among the problems."""
+    """Return the system with the changes applied; on failure None, with the reasons added to the problems."""
     try:
         return system.edit(changes)
     except EditError as error:
@@ -152,7 +152,7 @@ def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, 
 
 
 def _place(path: str, places: Mapping[str, Key]) -> Key:
-    """Where the study wrote what an edit's problem is about: the change itself, or a key inside its map."""
+    """Return the place in the study of an edit's problem: the change itself, or a key inside its map."""
     if path in places:
         return places[path]
     above = next(change for change in sorted(places, key=len, reverse=True) if path.startswith(f"{change}."))
@@ -160,22 +160,22 @@ def _place(path: str, places: Mapping[str, Key]) -> Key:
 
 
 def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft], list[Contrast[str]]]:
-    """The arms that the design makes of the ablations, then those written out; and what it computes from them.
+    """List the arms of the design, then the arms under ``arms``; and the design's contrasts.
 
-    An ablation that asks for no arm says why among the problems.
+    The problems of invalid ablations are added to ``result``.
     """
     factors: list[list[_Draft]] = []
     for position, ablation in enumerate(study.ablations):
         place: Key = ("ablations", position)
         wrong = _misfits(ablation, control)
         result.problems += [((*place, *key), message) for key, message in wrong]
-        factors += [] if wrong else [list(_asked(ablation, control, place))]
-    written_out = [_written_out(name, changes) for name, changes in study.arms.items()]
+        factors += [] if wrong else [list(_drafts(ablation, control, place))]
+    named = [_named(name, changes) for name, changes in study.arms.items()]
     parts = [drafts[0].part for drafts in factors]
-    impossible = _impossible(study.design, factors, parts)
-    result.problems += impossible
-    if impossible or isinstance(study.design, OneAtATime):
-        return [*(draft for drafts in factors for draft in drafts), *written_out], []
+    problems = _design_problems(study.design, factors, parts)
+    result.problems += problems
+    if problems or isinstance(study.design, OneAtATime):
+        return [*(draft for drafts in factors for draft in drafts), *named], []
     levels = [[Level(k, draft.id) for draft in drafts] for k, drafts in enumerate(factors)]
     of_level = dict(zip(sum(levels, []), sum(factors, []), strict=True))
     names = {
@@ -183,17 +183,17 @@ def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft]
         for combination in crossed(study.design, levels, parts)
     }
     contrasts = [
-        contrast.over(lambda combination: names.get(combination, CONTROL))
+        contrast.renamed(lambda combination: names.get(combination, CONTROL))
         for contrast in effects(study.design, levels, parts)
     ]
     combined = [
         _together(name, [of_level[level] for level in sorted(combination, key=_order)])
         for combination, name in names.items()
     ]
-    return [*combined, *written_out], contrasts
+    return [*combined, *named], contrasts
 
 
-def _written_out(name: str, changes: Mapping[str, object]) -> _Draft:
+def _named(name: str, changes: Mapping[str, object]) -> _Draft:
     place: Key = ("arms", name)
     places: dict[str, Key] = {path: (*place, path) for path in changes}
     return _Draft(name, " + ".join(changes), "ARMS", changes, place, places)
@@ -204,7 +204,7 @@ def _order(level: Level) -> int:
 
 
 def _name(design: Design, combination: Combination, num_factors: int, parts: Sequence[str]) -> str:
-    """An arm's name: its changes, or what is left where a design starts from nothing."""
+    """Name an arm by its changes, or by its remaining part where a design starts from none of the parts."""
     changed = {level.factor for level in combination}
     if isinstance(design, AddOneIn) and len(changed) == num_factors:
         return NONE
@@ -214,7 +214,7 @@ def _name(design: Design, combination: Combination, num_factors: int, parts: Seq
 
 
 def _together(name: str, drafts: Sequence[_Draft]) -> _Draft:
-    """One arm with the changes of several."""
+    """Combine the changes of several arms into one arm."""
     if len(drafts) == 1:
         return replace(drafts[0], id=name)
     changes = {path: value for draft in drafts for path, value in draft.changes.items()}
@@ -222,54 +222,58 @@ def _together(name: str, drafts: Sequence[_Draft]) -> _Draft:
     return _Draft(name, " + ".join(draft.part for draft in drafts), "DESIGN", changes, drafts[0].place, places)
 
 
-def _impossible(design: Design, factors: Sequence[Sequence[_Draft]], parts: Sequence[str]) -> list[tuple[Key, str]]:
-    """Why a design cannot be made of the ablations; empty if it can."""
+def _design_problems(
+    design: Design, factors: Sequence[Sequence[_Draft]], parts: Sequence[str]
+) -> list[tuple[Key, str]]:
+    """List the reasons why the ablations cannot be combined in this design."""
     if isinstance(design, OneAtATime):
         return []
     problems: list[tuple[Key, str]] = []
     for k, part in enumerate(parts):
         clash = next((other for other in parts[:k] if other.partition(".")[0] == part.partition(".")[0]), None)
         if clash is not None:
-            message = f"{design.kind}: {part} and {clash} change one slot, and cannot be combined -> one ablation of it"
+            message = f"{design.kind}: {part} and {clash} change the same slot -> one ablation per slot"
             problems.append((factors[k][0].place, message))
         if isinstance(design, AddOneIn | Shapley) and len(factors[k]) > 1:
-            message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change of each part"
+            message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change per part"
             problems.append((factors[k][0].place, message))
     if isinstance(design, Factorial):
         unknown = [part for pair in design.pairs for part in pair if part not in parts]
-        allowed = f"a part that an ablation changes: {', '.join(parts)}"
+        allowed = f"a part of an ablation: {', '.join(parts)}"
         problems += [(("design", "pairs"), f"{part} -> {allowed}") for part in unknown]
         problems += [
-            (("design", "pairs"), f"{pair[0]} twice -> two parts") for pair in design.pairs if pair[0] == pair[1]
+            (("design", "pairs"), f"{pair[0]} twice -> two different parts")
+            for pair in design.pairs
+            if pair[0] == pair[1]
         ]
     if not factors:
-        problems.append((("design",), f"{design.kind} without ablations -> at least one"))
+        problems.append((("design",), f"{design.kind} without ablations -> at least one ablation"))
     num_arms = math.prod(len(drafts) + 1 for drafts in factors)
-    if isinstance(design, Factorial) and not design.pairs and num_arms > MOST_ARMS:
-        problems.append((("design",), f"factorial of {num_arms:,} arms -> at most {MOST_ARMS:,}, or named pairs"))
+    if isinstance(design, Factorial) and not design.pairs and num_arms > MAX_ARMS:
+        problems.append((("design",), f"factorial of {num_arms:,} arms -> at most {MAX_ARMS:,}, or named pairs"))
     return problems
 
 
-def _asked(ablation: Ablation, control: System, place: Key) -> Iterator[_Draft]:
-    """The arms of one ablation that fits its part."""
+def _drafts(ablation: Ablation, control: System, place: Key) -> Iterator[_Draft]:
+    """Yield the arms of a valid ablation."""
     part, action = ablation.part, ablation.action
-    asked: list[tuple[str, object, Key]]
+    changes: list[tuple[str, object, Key]]
     if action == "REMOVE":
-        asked = [(f"{part}={REMOVED}", REMOVED, (*place, "part"))]
+        changes = [(f"{part}={REMOVED}", REMOVED, (*place, "part"))]
     elif action == "VALUES":
         values = enumerate(ablation.values or ())
-        asked = [(f"{part}={written(value)}", value, (*place, "values", index)) for index, value in values]
+        changes = [(f"{part}={written(value)}", value, (*place, "values", index)) for index, value in values]
     elif isinstance(ablation.with_, dict):
-        asked = [(name, edit, (*place, "with", name)) for name, edit in ablation.with_.items()]
+        changes = [(name, edit, (*place, "with", name)) for name, edit in ablation.with_.items()]
     else:
         kinds = enumerate(ablation.with_ or _only_kind(control.slots()[part]))
-        asked = [(f"{part}={kind}", kind, (*place, "with", index)) for index, kind in kinds]
-    for name, change, written_at in asked:
+        changes = [(f"{part}={kind}", kind, (*place, "with", index)) for index, kind in kinds]
+    for name, change, written_at in changes:
         yield _Draft(name, part, action, {part: change}, written_at, {part: written_at}, ablation.hypothesis)
 
 
 def _misfits(ablation: Ablation, control: System) -> list[tuple[Key, str]]:
-    """Why an ablation cannot be asked of this system; empty if it can."""
+    """List the reasons why an ablation does not fit this system."""
     slots = control.slots()
     action, part = ablation.action, ablation.part
     wrong = _surplus(ablation)
@@ -277,19 +281,19 @@ def _misfits(ablation: Ablation, control: System) -> list[tuple[Key, str]]:
         if ablation.values is None:
             wrong.append(((), "VALUES without values -> values: [a, b]"))
         if part in slots:
-            wrong.append((("part",), f"{part} is a slot -> a value inside it for VALUES, or REPLACE with: [kinds]"))
+            wrong.append((("part",), f"{part} is a slot -> VALUES of a value inside it, or REPLACE with: [kinds]"))
         elif not _is_value(control, part):
-            wrong += [(("part",), message) for message in refused(control, part)]
+            wrong += [(("part",), message) for message in edit_problems(control, part)]
         return wrong
     if part not in slots:
         return [*wrong, (("part",), _no_slot(part, control))]
     kind = getattr(control, part).kind
     if action == "REMOVE" and REMOVED not in slots[part].kinds:
-        wrong.append((("part",), f"{part} cannot be absent -> REPLACE with: [{', '.join(slots[part].kinds)}]"))
+        wrong.append((("part",), f"{part} cannot be removed -> REPLACE with: [{', '.join(slots[part].kinds)}]"))
     elif action != "ADD" and kind == REMOVED:
-        wrong.append((("action",), f"{action}: the control has {part} removed already -> ADD, or another part"))
+        wrong.append((("action",), f"{action}: {part} is already removed in the control -> ADD, or another part"))
     elif action == "ADD" and kind != REMOVED:
-        wrong.append((("action",), f"ADD: the control has {part}={kind} already -> REPLACE with: [kinds]"))
+        wrong.append((("action",), f"ADD: {part} is {kind} in the control, not removed -> REPLACE with: [kinds]"))
     if action == "REPLACE" and ablation.with_ is None:
         kinds = [name for name in slots[part].kinds if name != kind]
         wrong.append(((), f"REPLACE without with -> with: a list of kinds ({', '.join(kinds)}), or a map of arms"))
@@ -300,12 +304,12 @@ def _misfits(ablation: Ablation, control: System) -> list[tuple[Key, str]]:
 
 
 def _surplus(ablation: Ablation) -> list[tuple[Key, str]]:
-    """Keys that the action has no use for."""
+    """List keys that the action does not accept."""
     wrong: list[tuple[Key, str]] = []
     if ablation.with_ is not None and ablation.action in ("REMOVE", "VALUES"):
-        wrong.append((("with",), f"{ablation.action} takes no with -> leave it out, or REPLACE"))
+        wrong.append((("with",), f"{ablation.action} takes no with -> remove it, or REPLACE"))
     if ablation.values is not None and ablation.action != "VALUES":
-        wrong.append((("values",), f"{ablation.action} takes no values -> leave them out, or VALUES"))
+        wrong.append((("values",), f"{ablation.action} takes no values -> remove them, or VALUES"))
     return wrong
 
 
@@ -319,17 +323,17 @@ def _is_value(system: System, path: str) -> bool:
     return not isinstance(here, BaseModel)
 
 
-def refused(system: System, path: str) -> list[str]:
-    """What the system itself says to a change at a path that leads nowhere."""
+def edit_problems(system: System, path: str) -> list[str]:
+    """Return the system's own messages for a change at a path that does not exist."""
     try:
         system.edit({path: 0})
     except EditError as error:
         return [problem.message for problem in error.problems]
-    raise AssertionError(f"{path} leads to no value, yet the system took one")
+    raise AssertionError(f"{path} does not exist, yet the system accepted a value")
 
 
 def _no_slot(part: str, system: System) -> str:
-    """The message for a part that is no slot."""
+    """Word the message for a part that is not a slot."""
     slots = system.slots()
     slot, _, value = part.partition(".")
     if value and slot in slots:
@@ -338,6 +342,6 @@ def _no_slot(part: str, system: System) -> str:
 
 
 def _only_kind(slot: Slot) -> tuple[str, ...]:
-    """The kind that ADD means without saying: the only one there is besides absence."""
+    """Return the default kind of ADD: the only kind besides removed; empty where there are several."""
     kinds = tuple(kind for kind in slot.kinds if kind != REMOVED)
     return kinds if len(kinds) == 1 else ()

@@ -1,4 +1,4 @@
-"""The unit of work: an arm at a seed, and the complete specification that a worker is given for it."""
+"""Cells: an arm at a seed, with the complete specification for a worker."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from trainables.trial_spec import TrialSpec
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm at a seed: what is done exactly once. Its id is the hash of all that decides what is sampled."""
+    """An arm at a seed, run exactly once. Its id is the hash of everything that determines the samples."""
 
     id: str
     arm: str
@@ -21,13 +21,13 @@ class Cell:
 
     @classmethod
     def of(cls, spec: TrialSpec) -> "Cell":
-        """The cell that a specification describes."""
+        """Make the cell of a specification."""
         return cls(spec.cell_id, spec.arm, spec.seed, spec)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the arms have in common: the base as its card describes it, data, protocol and metrics."""
+    """Settings that all arms share: base with its card, data, protocol and metrics."""
 
     ref: BaseRef
     card: Card
@@ -38,7 +38,7 @@ class Setting:
 
 
 def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
-    """Everything a worker needs for an arm as it stands, at one seed."""
+    """Make the specification of an arm at a seed, without sampled values."""
     return TrialSpec(
         study=study.name,
         arm=arm.id,

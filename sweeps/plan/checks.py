@@ -1,4 +1,4 @@
-"""What a study asks that its types allow and its arms, its metrics or its size do not."""
+"""Checks across keys of a study: margins, budget, hypotheses, number of cells, data."""
 
 from collections.abc import Iterator
 
@@ -19,33 +19,33 @@ Wrong = tuple[Key, str]
 
 
 def unmeasured_margins(study: Study) -> list[Wrong]:
-    """Margins of metrics that the study does not measure."""
+    """Find margins of metrics that the study does not measure."""
     return [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
 
 
 def budget_problems(study: Study) -> list[Wrong]:
-    """A budget in money without a price."""
+    """Find a budget in money without a price."""
     if study.budget and study.budget.money and not study.budget.price_per_gpu_hour:
-        return [(("budget", "money"), "money without a price -> price_per_gpu_hour beside it")]
+        return [(("budget", "money"), "money without a price -> also set price_per_gpu_hour")]
     return []
 
 
 def open_todos(study: Study) -> list[Wrong]:
-    """What an imported plan left to be settled."""
+    """List open decisions of an imported plan."""
     return [(("todo", place), _open(todo)) for place, todo in enumerate(study.todo)]
 
 
 def no_arms(study: Study, arms: Arms) -> list[Wrong]:
-    """That nothing is asked: no arm differs from the control, and there is no search of the control alone."""
-    asks_for_arms = study.ablations or study.arms
-    if arms.problems or len(arms.arms) > 1 or (study.search is not None and not asks_for_arms):
+    """Check that some arm differs from the control, unless the study only searches the control."""
+    lists_arms = study.ablations or study.arms
+    if arms.problems or len(arms.arms) > 1 or (study.search is not None and not lists_arms):
         return []
     place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
     return [(place, "no arm differs from the control -> at least one ablation or arm that changes it")]
 
 
 def untestable_hypotheses(study: Study) -> Iterator[Wrong]:
-    """Hypotheses about what the study does not measure, or that its numbers cannot bear out."""
+    """Find hypotheses about metrics that the study does not measure, or about equivalence without a margin."""
     for place, ablation in enumerate(study.ablations):
         hypothesis = ablation.hypothesis
         if not isinstance(hypothesis, Hypothesis) or not study.metrics:
@@ -54,20 +54,20 @@ def untestable_hypotheses(study: Study) -> Iterator[Wrong]:
         if hypothesis.metric and (message := unmeasured(study, hypothesis.metric)):
             yield ("ablations", place, "hypothesis", "metric"), message
         elif hypothesis.expect == "equivalent" and family not in study.margins:
-            message = f"equivalent -> a margin for {family}, under margins: within what differences it is equivalent"
+            message = f"equivalent without a margin -> add {family} to margins: the smallest relevant difference"
             yield ("ablations", place, "hypothesis", "expect"), message
 
 
 def _open(todo: Todo) -> str:
-    """What an imported plan left to be settled."""
+    """Word the message for an open decision of an imported plan."""
     near = ", ".join(f"{name} ({score:.2f})" for name, score in todo.candidates.items())
     nearest = f"; nearest: {near}" if near else ""
     reason = f": {todo.reason}" if todo.reason else ""
-    return f"{words.written(todo.asked)}{reason} -> ask it under ablations or arms, and delete this entry{nearest}"
+    return f"{words.written(todo.asked)}{reason} -> write it under ablations or arms, and delete this entry{nearest}"
 
 
 def too_many_cells(study: Study, arms: Arms | None, search: SearchPlan | None) -> list[Wrong]:
-    """Where the cells are too many to be worked through."""
+    """Find numbers of seeds, arms or trials that give too many cells."""
     num_arms = len(arms.arms) if arms else 0
     rule = study.seeds
     if isinstance(rule, SeedRule) and rule.max < rule.min:
@@ -80,13 +80,13 @@ def too_many_cells(study: Study, arms: Arms | None, search: SearchPlan | None) -
 
 
 def given_frame_problems(study: Study, setting: Setting, arms: Arms) -> list[Wrong]:
-    """What keeps a system that continues clips from being given their first frames."""
+    """Check that a system that continues clips has clips, and fewer given frames than frames."""
     if not SYSTEMS[study.system].continues_clips:
         return []
     if not isinstance(setting.data, ClipLayout):
-        needs = f"{study.system} continues real clips, which data {setting.data.layout} has none of"
-        return [(("data",), f"{needs} -> data: shapes, or a layout of clips")]
+        reason = f"{study.system} continues real clips, and data {setting.data.layout} has no clips"
+        return [(("data",), f"{reason} -> data: shapes, or a layout with clips")]
     most, frames = max(arm.system.given_frames for arm in arms.arms), setting.protocol.frames
     if most >= frames:
-        return [(("protocol", "frames"), f"{frames} frames, of which {most} are given -> more than {most}")]
+        return [(("protocol", "frames"), f"{frames} frames, {most} of them given -> more than {most}")]
     return []

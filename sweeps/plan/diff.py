@@ -1,4 +1,4 @@
-"""How two studies differ: in what they ask, in their arms, and in the cells that both or one alone have."""
+"""Differences between two studies: keys, arms, seeds, metrics and cells."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +20,9 @@ class Change:
     """A value that differs.
 
     Args:
-        path: Its dotted path.
-        old: In the first study; None where there is nothing.
-        new: In the second study; None where there is nothing.
+        path: Dotted path.
+        old: Value in the first study; None without one.
+        new: Value in the second study; None without one.
     """
 
     path: str
@@ -30,15 +30,15 @@ class Change:
     new: Any
 
     def in_words(self) -> str:
-        """``old -> new`` as they would stand in a study file."""
-        # Long values may be cut before they part.
+        """Format as ``old -> new``, with values as in a study file."""
+        # Long values may be cut before the first difference.
         shown = repr if written(self.old) == written(self.new) else written
         return f"{shown(self.old)} -> {shown(self.new)}"
 
 
 @dataclass(frozen=True)
 class Sides(Generic[T]):
-    """What both studies have and what one alone has, in the order of the study it is from."""
+    """Elements of both studies and of only one of them, in the order of the study."""
 
     both: tuple[T, ...]
     only_a: tuple[T, ...]
@@ -46,29 +46,29 @@ class Sides(Generic[T]):
 
     @classmethod
     def of(cls, a: Iterable[T], b: Iterable[T]) -> "Sides[T]":
-        """Compare two collections of different things."""
+        """Compare two collections."""
         in_a, in_b = dict.fromkeys(a), dict.fromkeys(b)
         return cls(
-            both=tuple(thing for thing in in_a if thing in in_b),
-            only_a=tuple(thing for thing in in_a if thing not in in_b),
-            only_b=tuple(thing for thing in in_b if thing not in in_a),
+            both=tuple(element for element in in_a if element in in_b),
+            only_a=tuple(element for element in in_a if element not in in_b),
+            only_b=tuple(element for element in in_b if element not in in_a),
         )
 
 
 @dataclass(frozen=True)
 class Diff:
-    """How study B differs from study A; it is true where it does.
+    """Differences of study B from study A; true if there are any.
 
     Args:
-        keys: Keys of the studies, with protocol and data as they come out; ``objective`` is the first metric.
-        arms: Ids of their arms.
-        arms_alone: What each arm that one study alone has changes in the control.
-        arms_changed: How each arm that both have, and that is another one in B, differs: in tree or hypothesis.
-        seeds: Their seeds.
-        metrics: Full names of their metrics.
-        cells: Ids of the plans' cells; what is done of a cell that both have stays done.
-        proposed: How many more cells the search of each may propose; 0 without one.
-        same_search: Whether both search alike, so that trials of A count in B, but for arms that changed.
+        keys: Changed keys, with protocol and data after defaults; ``objective`` is the first metric.
+        arms: Ids of the arms.
+        arms_alone: Changes to the control of each arm that only one study has.
+        arms_changed: Differences in tree or hypothesis of each arm that both studies have.
+        seeds: The seeds.
+        metrics: Full names of the metrics.
+        cells: Ids of the cells; finished cells that both plans contain are not run again.
+        proposed: Number of cells that each search may still propose; 0 without a search.
+        same_search: Whether both searches are the same, so that trials of A count in B, except for changed arms.
     """
 
     keys: tuple[Change, ...]
@@ -87,16 +87,16 @@ class Diff:
         return bool(self.keys or self.arms_changed or another_search or any(s.only_a or s.only_b for s in sides))
 
     def as_json(self) -> dict[str, Any]:
-        """The same in plain values under the same names, with numbers of cells for their ids."""
+        """Convert to plain values under the same names, with numbers of cells instead of ids."""
         counts = {side: len(ids) for side, ids in vars(self.cells).items()}
         return {"same": not self, **asdict(self), "cells": counts}
 
     def text(self, a: str = "A", b: str = "B") -> str:
-        """The same for people: ``-`` marks what A alone has, ``+`` what B alone has, ``~`` what is another in B.
+        """Format as text: ``-`` marks elements of A only, ``+`` of B only, ``~`` changes.
 
         Args:
-            a: What to call study A.
-            b: What to call study B.
+            a: Name of study A.
+            b: Name of study B.
         """
         if not self:
             return printable(f"{a} and {b} do not differ: the same {len(self.cells.both)} cells")
@@ -112,24 +112,24 @@ class Diff:
         same, only_a, only_b = (f"{len(ids):,}" for ids in vars(self.cells).values())
         lines += ["  cells", f"    {same} in both, {only_a} only in {a}, {only_b} only in {b}"]
         if any(self.proposed):
-            search = "the same search, so that trials stay" if self.same_search else "another search"
-            lines.append(f"    to be proposed {self.proposed[0]:,} in {a}, {self.proposed[1]:,} in {b}: {search}")
+            search = "same search, trials are kept" if self.same_search else "different search"
+            lines.append(f"    to propose: {self.proposed[0]:,} in {a}, {self.proposed[1]:,} in {b}; {search}")
         return "\n".join(map(printable, lines))
 
     def _arm_rows(self) -> list[Row]:
-        """One row per arm; those that change alike share a row, since a change of the control reaches most arms."""
-        alike: dict[str, list[str]] = {}
+        """One row per arm; arms with the same change share a row, since a change of the control affects most arms."""
+        by_change: dict[str, list[str]] = {}
         for arm, changes in self.arms_changed.items():
-            alike.setdefault("; ".join(f"{change.path}: {change.in_words()}" for change in changes), []).append(arm)
+            by_change.setdefault("; ".join(f"{change.path}: {change.in_words()}" for change in changes), []).append(arm)
         return [
             *(("-", arm, written(self.arms_alone[arm])) for arm in self.arms.only_a),
             *(("+", arm, written(self.arms_alone[arm])) for arm in self.arms.only_b),
-            *(("~", _listed(arms), changes) for changes, arms in alike.items()),
+            *(("~", _listed(arms), changes) for changes, arms in by_change.items()),
         ]
 
 
 def differences(a: Plan, b: Plan) -> Diff:
-    """How study B differs from study A by what they mean: not in comments, order, or other words for the same arms."""
+    """Compare the meaning of two studies; comments, order and notation are ignored."""
     arms_a, arms_b = ({arm.id: arm for arm in plan.arms} for plan in (a, b))
     arms = Sides.of(arms_a, arms_b)
     changed = {arm: changes(_arm(arms_a[arm]), _arm(arms_b[arm])) for arm in arms.both}
@@ -137,7 +137,7 @@ def differences(a: Plan, b: Plan) -> Diff:
         keys=changes(_keys(a), _keys(b)),
         arms=arms,
         arms_alone={arm: (arms_a | arms_b)[arm].changes for arm in (*arms.only_a, *arms.only_b)},
-        arms_changed={arm: found for arm, found in changed.items() if found},
+        arms_changed={arm: of_arm for arm, of_arm in changed.items() if of_arm},
         seeds=Sides.of(a.study.all_seeds, b.study.all_seeds),
         metrics=Sides.of((metric.key for metric in a.metrics), (metric.key for metric in b.metrics)),
         cells=Sides.of((cell.id for cell in a.cells), (cell.id for cell in b.cells)),
@@ -147,9 +147,9 @@ def differences(a: Plan, b: Plan) -> Diff:
 
 
 def changes(old: object, new: object, path: Key = ()) -> tuple[Change, ...]:
-    """Where two plain values differ: maps key by key, all else whole.
+    """List the differences of two plain values: maps key by key, other values as a whole.
 
-    Maps of different ``kind`` or ``layout`` are whole as well, since their other keys mean different things.
+    Maps with a different ``kind`` or ``layout`` differ as a whole as well, since their other keys differ in meaning.
     """
     if old == new:
         return ()
@@ -160,7 +160,7 @@ def changes(old: object, new: object, path: Key = ()) -> tuple[Change, ...]:
 
 
 def _keys(plan: Plan) -> dict[str, Any]:
-    """A study's keys but those compared by what comes of them, defaults of its base filled in."""
+    """Return a study's keys with defaults of its base, without the keys that are compared by their expansion."""
     spec, by_meaning = plan.cells[0].spec, {"control", "ablations", "arms", "seeds", "metrics"}
     keys = plan.study.model_dump(mode="json", by_alias=True, exclude=by_meaning)
     keys["data"] = spec.data.model_dump(mode="json", by_alias=True)
@@ -182,18 +182,18 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 
 def _rows(sides: Sides[Any]) -> list[Row]:
-    """What one study alone has, each study on one line."""
-    alone = (("-", sides.only_a), ("+", sides.only_b))
-    return [(mark, _listed(things), "") for mark, things in alone if things]
+    """Format the elements of only one study, one line per study."""
+    marked = (("-", sides.only_a), ("+", sides.only_b))
+    return [(mark, _listed(elements), "") for mark, elements in marked if elements]
 
 
-def _listed(things: Sequence[object]) -> str:
-    """All of a few things, the first of many."""
-    shown = things if len(things) <= 8 else [*things[:7], f"and {len(things) - 7:,} others"]
+def _listed(elements: Sequence[object]) -> str:
+    """List up to 8 elements, or the first 7 and the number of the others."""
+    shown = elements if len(elements) <= 8 else [*elements[:7], f"and {len(elements) - 7:,} others"]
     return ", ".join(map(str, shown))
 
 
 def _aligned(rows: list[Row]) -> list[str]:
-    """Rows with their last column below each other."""
-    width = min(_WIDTH, max(len(what) for _, what, _ in rows))
-    return [f"    {mark} {what:{width}}  {more}".rstrip() for mark, what, more in rows]
+    """Format rows with their last column aligned."""
+    width = min(_WIDTH, max(len(name) for _, name, _ in rows))
+    return [f"    {mark} {name:{width}}  {change}".rstrip() for mark, name, change in rows]

@@ -1,4 +1,4 @@
-"""From a study to its arms and cells, with everything that is wrong with it."""
+"""Expansion of a study to arms and cells, with all its problems."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from models import SYSTEMS
 from sweeps.plan import checks
 from sweeps.plan.arms import Arms, expand_arms
 from sweeps.plan.cells import Cell, Setting, specify
-from sweeps.plan.looks import looked_at
+from sweeps.plan.looks import notes_on_looks
 from sweeps.plan.plan import Plan
 from sweeps.plan.requirements import lacking
 from sweeps.plan.search import SearchPlan
@@ -20,7 +20,7 @@ from sweeps.study.types import Study
 
 @dataclass(frozen=True)
 class Expansion:
-    """A study's arms, what they share and its search, each None where it cannot be known, and all that is wrong."""
+    """A study's arms, shared setting and search, each None if undetermined, and all problems."""
 
     study: Study
     arms: Arms | None
@@ -29,7 +29,7 @@ class Expansion:
     problems: list[Problem]
 
     def plan(self) -> Plan:
-        """The plan of a study without a problem."""
+        """Make the plan of a study without problems."""
         assert not self.problems, "a study with problems has no plan"
         assert self.arms is not None, "no problem, so the system was found"
         assert self.setting is not None, "no problem, so the base was found"
@@ -48,7 +48,7 @@ class Expansion:
                 *setting.notes,
                 *of_parts,
                 *(self.search.notes if self.search else ()),
-                *looked_at(study.seeds, len(arms) - 1, setting.metrics[0].key),
+                *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
             warnings=tuple(problem.message for problem in lacking(study, setting.ref)),
             search=self.search,
@@ -57,11 +57,11 @@ class Expansion:
 
 
 def expand(study: Study, *, complete: bool = True) -> Expansion:
-    """Work out all that can be known of a study, sound or not.
+    """Expand a study as far as possible, valid or not.
 
     Args:
-        study: A study, or what is sound of one: an empty system, base or list of metrics is passed over.
-        complete: Whether nothing was left out, so that a study without any arm is wrong.
+        study: A study, or its valid keys: an empty system, base or list of metrics is skipped.
+        complete: Whether no entry was removed; only then is a study without arms a problem.
     """
     wrong: list[tuple[Key, str]] = []
     arms, search = None, None

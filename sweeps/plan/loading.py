@@ -1,4 +1,4 @@
-"""A study file to its plan: every problem at once, with its line."""
+"""Study file to plan; all problems are reported at once, with their lines."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from sweeps.study.types import Study
 
 PROFILES = "profiles"
 _INDEPENDENT = ("ablations", "arms", "todo", "metrics", "search", "margins", "extractors", "resources", "tracking")
-"""Maps and lists of which an entry can be taken out and leaves the others as they are."""
+"""Maps and lists whose entries can be removed independently."""
 S = TypeVar("S", bound=Study)
 
 
-class _Sound(Study):
-    """What is left of a study when everything that does not fit its types is taken out."""
+class _PartialStudy(Study):
+    """A study without the entries that do not fit its types."""
 
     name: str = ""
     system: str = ""
@@ -29,14 +29,14 @@ class _Sound(Study):
 
 
 def load(path: Path, profile: str | None = None) -> Plan:
-    """Read a study file, check all that can be known without weights, data or a cluster, and work it out.
+    """Read a study file, check everything that needs no weights, data or cluster, and expand it to a plan.
 
     Args:
         path: The study file.
-        profile: Name of one of its profiles, laid over the study.
+        profile: Name of a profile to apply.
 
     Raises:
-        SpecError: Something is wrong with the file: everything that is, in the order of lines, in all its profiles.
+        SpecError: The file is invalid; lists all problems of all profiles, sorted by line.
     """
     document = read(path)
     profiles, problems = _profiles(document)
@@ -48,7 +48,7 @@ def load(path: Path, profile: str | None = None) -> Plan:
     for name, form in forms.items():
         expansions[name], of_types = _expanded(form)
         problems += [*of_types, *expansions[name].problems]
-    # What the reader refused has no value, so that its types would complain of it once more.
+    # Values that the reader refused are missing, so validation would report them again.
     refused = {(problem.line, problem.path) for problem in document.problems}
     problems = [problem for problem in problems if (problem.line, problem.path) not in refused]
     if problems := [*document.problems, *problems]:
@@ -57,13 +57,13 @@ def load(path: Path, profile: str | None = None) -> Plan:
 
 
 def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
-    """The study with each of its profiles laid over it, and profiles that are no maps."""
+    """Return the study with each of its profiles applied, and problems of the profiles."""
     written = document.value.get(PROFILES)
     if written is None:
         return {}, []
     if not isinstance(written, dict):
         return {}, [document.problem((PROFILES,), f"{words.written(written)} -> a map of profiles")]
-    laid: dict[str, Document] = {}
+    by_profile: dict[str, Document] = {}
     problems = []
     for name, overlay in written.items():
         place: Key = (PROFILES, name)
@@ -71,31 +71,31 @@ def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
             problems.append(document.problem(place, f"{words.written(overlay)} -> a map of keys of the study"))
             continue
         barred = [(*place, key) for key in ("name", PROFILES) if key in overlay]
-        problems += [document.problem(key, f"a profile cannot change {key[-1]} -> leave it out") for key in barred]
-        laid[name] = document.without(barred).with_laid_over(place).without([(PROFILES,)])
-    return laid, problems
+        problems += [document.problem(key, f"a profile cannot change {key[-1]} -> remove it") for key in barred]
+        by_profile[name] = document.without(barred).merged(place).without([(PROFILES,)])
+    return by_profile, problems
 
 
 def _expanded(document: Document) -> tuple[Expansion, list[Problem]]:
-    """One form of a study worked out, as far as its types are sound, and what is wrong with its types."""
+    """Expand the valid entries of a study, and list the entries that do not fit its types."""
     misfits = words.problems(Study, document.value, (PROFILES,))
     if not misfits:
         return expand(_study(Study, document)), []
-    sound, complete = document, True
-    unsound = {_removable(place) for place, _ in misfits if place}
-    while unsound:
-        complete = complete and not any(place[0] in ("ablations", "arms", "control", "search") for place in unsound)
-        sound = sound.without(unsound)
-        unsound = {_removable(place) for place, _ in words.problems(_Sound, sound.value)}
-    return expand(_study(_Sound, sound), complete=complete), [document.problem(*misfit) for misfit in misfits]
+    valid, complete = document, True
+    invalid = {_removable(place) for place, _ in misfits if place}
+    while invalid:
+        complete = complete and not any(place[0] in ("ablations", "arms", "control", "search") for place in invalid)
+        valid = valid.without(invalid)
+        invalid = {_removable(place) for place, _ in words.problems(_PartialStudy, valid.value)}
+    return expand(_study(_PartialStudy, valid), complete=complete), [document.problem(*misfit) for misfit in misfits]
 
 
 def _removable(place: Key) -> Key:
-    """The smallest entry around a wrong place without which the rest of the study still makes sense."""
+    """Return the smallest entry around an invalid place that can be removed independently."""
     if place[0] == "ablations" and len(place) > 3:  # one of several arms or values of an ablation
         return place[:4]
     if place[0] == "ablations" and len(place) == 3 and place[2] not in ("part", "action", "with", "values"):
-        return place  # what the ablation asks does not hang on it
+        return place  # the ablation's arms do not depend on it
     if place[0] == "search" and place[1:2] in (("space",), ("points",), ("objectives",)):
         return place[:3]
     return place[: 2 if place[0] in _INDEPENDENT else 1]

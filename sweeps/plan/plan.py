@@ -1,4 +1,4 @@
-"""A study worked out: arms, cells, metrics, and what its reader should know."""
+"""Plan of a study: arms, cells, metrics and notes."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ from trainables.metrics import MetricKey
 
 @dataclass(frozen=True)
 class Plan:
-    """A study worked out: what runs, how it is scored, and what its reader should know.
+    """Plan of a study: its cells, metrics and notes.
 
     Args:
-        study: What was asked.
+        study: The study file.
         arms: The control first, then the arms in the order of the study.
-        cells: Seed by seed, each over all arms, so that a study cut short is balanced.
+        cells: Seed by seed, each over all arms, so that an interrupted study is balanced.
         metrics: The study's metrics with their extractors fixed, companions included.
-        notes: What was merged or added, and what a part says of itself.
-        warnings: What this machine lacks to run it.
-        search: What is tuned inside the arms, or None; its cells come beside ``cells``.
-        contrasts: What the design computes besides each arm's difference from the control.
+        notes: Merged arms, added metrics, and notes of parts.
+        warnings: Requirements that this machine lacks.
+        search: The hyperparameter search, or None; its cells are not among ``cells``.
+        contrasts: Effects that the design estimates besides each arm's difference from the control.
     """
 
     study: Study
@@ -36,5 +36,5 @@ class Plan:
 
     @property
     def one_of_each(self) -> tuple[Cell, ...]:
-        """One cell of every arm: those of the first seed."""
+        """One cell per arm: the cells of the first seed."""
         return self.cells[: len(self.arms)]

@@ -1,4 +1,4 @@
-"""What a machine needs to run a plan: weights, data, networks of metrics."""
+"""Requirements of a plan on this machine: weights, data, networks of metrics."""
 
 import os
 
@@ -13,10 +13,10 @@ from trainables.metrics import absent
 
 
 def requirements(plan: Plan) -> list[Problem]:
-    """What keeps this machine from running a plan, and how to get it; ``check`` and ``plan`` only warn of it.
+    """List requirements that this machine lacks to run a plan, and how to get them.
 
-    A hub id that is not in the local cache is no obstacle unless HF_HUB_OFFLINE is set: loading it downloads it. The
-    annotations of a dataset are read here, its clips are not.
+    ``check`` and ``plan`` only warn. A hub id that is not in the local cache is no problem unless HF_HUB_OFFLINE is
+    set: loading it downloads it. The annotations of a dataset are read here, its clips are not.
     """
     study = plan.study
     ref = find_base(study.base, SYSTEMS[study.system].family)
@@ -26,12 +26,12 @@ def requirements(plan: Plan) -> list[Problem]:
 
 
 def lacking(study: Study, ref: BaseRef) -> list[Problem]:
-    """What this machine lacks to run a study, which is no obstacle to planning it."""
+    """List requirements that this machine lacks to run a study; planning does not need them."""
     return _lacking(study, ref) + _lacking_data(study) + _lacking_extractors(study)
 
 
 def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
-    """What this machine lacks to run a study, located in it."""
+    """Check that the weights of the base are on this machine."""
     missing = missing_files(ref)
     if not missing:
         return []
@@ -39,28 +39,28 @@ def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
         revision = f" --revision {ref.revision}" if ref.revision else ""
         message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
     elif ref.where == "embedded" and (hub := read_card(ref).hub):
-        message = f"{ref} ships without weights, to plan with -> base: {hub}, or a folder that holds them"
+        message = f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
     else:
         message = incomplete(study, missing, ref.family)
     return [study.document.problem(("base",), message)]
 
 
 def _lacking_data(study: Study) -> list[Problem]:
-    """That a dataset is not on this machine."""
+    """Check that the dataset is on this machine."""
     data = study.data
     if not isinstance(data, ClipsData) or data.folder.exists():
         return []
-    message = f"{data.path} is not on this machine -> the folder of {data.layout} clips"
+    message = f"{data.path} is not on this machine -> a folder with {data.layout} clips"
     return [study.document.problem(("data", "path"), message)]
 
 
 def _lacking_extractors(study: Study) -> list[Problem]:
-    """Networks of one's own for metrics that are not on this machine."""
+    """Check that the study's own networks for metrics are on this machine."""
     return [study.document.problem(("extractors", role), message) for role, message in absent(study.extractors).items()]
 
 
 def _wrong_annotations(study: Study) -> list[Problem]:
-    """What is wrong with the annotations of a dataset that is here."""
+    """Check the annotations of a dataset on this machine."""
     if not isinstance(study.data, ClipsData):
         return []
     try:
@@ -71,5 +71,5 @@ def _wrong_annotations(study: Study) -> list[Problem]:
 
 
 def incomplete(study: Study, missing: list[str], family: Family) -> str:
-    """The message for a base that lacks files."""
-    return f"{study.base} is incomplete, it lacks {', '.join(missing)} -> a whole base in {family.title} layout"
+    """Word the message for a base with missing files."""
+    return f"{study.base} lacks {', '.join(missing)} -> a complete base in {family.title} layout"

@@ -1,4 +1,4 @@
-"""What a study asks of its search, checked and worked out into a plan of it."""
+"""Validation of a study's ``search``, and its expansion to a plan."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from search_spaces import SPACES, Domain
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import Setting, specify
 from sweeps.plan.search import NUM_RANDOM, Objective, SearchPlan
-from sweeps.plan.spaces import ArmSpace, lay
+from sweeps.plan.spaces import ArmSpace, apply_space
 from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
 from sweeps.study.words import not_among, written
@@ -18,7 +18,7 @@ from trainables.files import json_hash
 from trainables.metrics import FAMILIES, with_companions
 
 FIRST_FRESH = 10_000
-"""Where seeds begin that confirm winners: above all that ``seeds: N`` gives."""
+"""First seed of confirmations, larger than every seed of ``seeds: N``."""
 
 Wrong = tuple[Key, str]
 
@@ -26,34 +26,34 @@ Wrong = tuple[Key, str]
 def expand_search(
     study: Study, arms: Sequence[Arm], setting: Setting | None, *, complete: bool
 ) -> tuple[SearchPlan | None, list[Wrong]]:
-    """Work out what a study's search asks.
+    """Expand a study's search to a plan.
 
     Args:
-        study: A study that has one.
+        study: A study with a search.
         arms: Its arms, the control first.
-        setting: What the arms share, where it is known.
-        complete: Whether nothing of the study was left out.
+        setting: Shared setting of the arms, if determined.
+        complete: Whether no entry of the study was removed.
 
     Returns:
-        The search, where it is sound and the setting known, and all that is wrong with it: (place, message).
+        The plan, or None if the search is invalid or the setting undetermined, and problems as (place, message).
     """
     search = study.search
     assert search is not None, "a study without a search"
     space, wrong = _space(search)
-    laid, misfits = lay(space, arms, complete=complete)
+    arm_spaces, misfits = apply_space(space, arms, complete=complete)
     wrong += [_located(search, *misfit) for misfit in misfits]
     wrong += _wrong_objectives(study, search)
     if complete and space:
-        wrong += _wrong_points(search, space, laid[0])
+        wrong += _wrong_points(search, space, arm_spaces[0])
     wrong += _wrong_numbers(study, search)
     if wrong or setting is None:
         return None, wrong
-    return _plan(study, search, space, laid, setting), []
+    return _plan(study, search, space, arm_spaces, setting), []
 
 
 def unmeasured(study: Study, family: str) -> str | None:
-    """The message for a metric that a study does not measure; None for one that it does, companions included."""
-    if not study.metrics:  # they are wrong themselves, and nothing can be said of the others
+    """Word the message for a metric that a study does not measure; None for measured metrics and their companions."""
+    if not study.metrics:  # the metrics are invalid themselves
         return None
     known = [name for name in study.metrics if name in FAMILIES]
     measured = dict.fromkeys([*with_companions(known)[0], *study.metrics])
@@ -64,7 +64,7 @@ def unmeasured(study: Study, family: str) -> str | None:
 
 
 def _space(search: Search) -> tuple[Mapping[str, Domain], list[Wrong]]:
-    """The space as a map, and what is wrong with its name."""
+    """Return the space as a map, and problems with its name."""
     if not isinstance(search.space, str):
         return search.space, []
     if search.space not in SPACES:
@@ -73,25 +73,25 @@ def _space(search: Search) -> tuple[Mapping[str, Domain], list[Wrong]]:
 
 
 def _located(search: Search, path: str, message: str) -> Wrong:
-    """Where a problem with a path of the space stands in the study; a named space is written elsewhere."""
+    """Locate a problem with a path of the space; for a named space, at its name."""
     if isinstance(search.space, str):
         return ("search", "space"), f"{search.space} searches {path}: {message}"
     return ("search", "space", path), message
 
 
 def _wrong_objectives(study: Study, search: Search) -> Iterator[Wrong]:
-    """Objectives that the study does not measure."""
-    asked = search.objectives or ()
-    for position, family in enumerate(asked):
+    """Find objectives that the study does not measure."""
+    objectives = search.objectives or ()
+    for position, family in enumerate(objectives):
         if message := unmeasured(study, family):
-            yield ("search", "objectives", family if isinstance(asked, dict) else position), message
+            yield ("search", "objectives", family if isinstance(objectives, dict) else position), message
 
 
 def _wrong_points(search: Search, space: Mapping[str, Domain], control: ArmSpace) -> Iterator[Wrong]:
-    """Points outside the space, or with a value that the kind they name does not have."""
+    """Find points outside the space, or with a value that their kind does not have."""
     if len(search.points) > search.trials_per_arm:
-        number = f"{len(search.points)} points with {search.trials_per_arm} trials_per_arm"
-        yield ("search", "points"), f"{number} -> at least as many trials as points"
+        numbers = f"{len(search.points)} points with {search.trials_per_arm} trials_per_arm"
+        yield ("search", "points"), f"{numbers} -> at least as many trials as points"
     slots = control.arm.system.slots()
     for position, point in enumerate(search.points):
         for path, value in point.items():
@@ -103,11 +103,11 @@ def _wrong_points(search: Search, space: Mapping[str, Domain], control: ArmSpace
             elif not space[path].contains(value):
                 yield place, f"{written(value)} -> {written(space[path].written())}"
             elif name and slot in slots and kind in slots[slot].kinds and not control.exists(path, point):
-                yield place, f"{slot} is {kind} in this point, which has no {name} -> leave it out"
+                yield place, f"{slot} is {kind} in this point, which has no {name} -> remove {path}"
 
 
 def _wrong_numbers(study: Study, search: Search) -> Iterator[Wrong]:
-    """Numbers that do not fit each other."""
+    """Find numbers that contradict each other."""
     confirm = search.confirm
     if confirm is None:
         return
@@ -120,26 +120,26 @@ def _seed(study: Study, search: Search) -> int:
 
 
 def _fresh_seeds(study: Study, search: Search) -> tuple[int, ...]:
-    """Seeds that neither study nor search uses, and that stay the same when the study is given more."""
+    """Return seeds that neither study nor search uses; more seeds of the study do not change them."""
     used = {*study.all_seeds, _seed(study, search)}
     number = search.confirm.fresh_seeds if search.confirm else 0
     return tuple(itertools.islice((seed for seed in itertools.count(FIRST_FRESH) if seed not in used), number))
 
 
 def _plan(
-    study: Study, search: Search, space: Mapping[str, Domain], laid: Sequence[ArmSpace], setting: Setting
+    study: Study, search: Search, space: Mapping[str, Domain], arm_spaces: Sequence[ArmSpace], setting: Setting
 ) -> SearchPlan | None:
-    """The plan of a sound search; None where an objective has no network, which is a problem of the metrics."""
+    """Make the plan of a valid search; None where an objective lacks its network, which is a problem of the metrics."""
     directions = _directions(study, search)
     keys = {metric.family: metric.key for metric in setting.metrics}
     if not directions.keys() <= keys.keys():
         return None
     objectives = tuple(Objective(keys[family], direction) for family, direction in directions.items())
-    searched = [arm_space for arm_space in laid if arm_space.space]
+    searched = [arm_space for arm_space in arm_spaces if arm_space.space]
     seed = _seed(study, search)
-    specs = {found.arm.id: specify(study, found.arm, seed, setting) for found in laid}
+    specs = {arm_space.arm.id: specify(study, arm_space.arm, seed, setting) for arm_space in arm_spaces}
     identity = [
-        specs[laid[0].arm.id].cell_id,
+        specs[arm_spaces[0].arm.id].cell_id,
         [(path, space[path].written()) for path in sorted(space)],
         search.search_sampler,
         [(objective.key, objective.direction) for objective in objectives],
@@ -157,48 +157,48 @@ def _plan(
         confirm=search.confirm,
         confirm_seeds=_fresh_seeds(study, search),
         specs=specs,
-        notes=(*_notes_on_arms(search, laid), *_notes_on_search(study, search, laid, seed)),
+        notes=(*_notes_on_arms(search, arm_spaces), *_notes_on_search(study, search, arm_spaces, seed)),
     )
 
 
 def _directions(study: Study, search: Search) -> dict[str, Literal["max", "min"]]:
-    """Each objective's family with which way is better."""
-    asked = search.objectives or study.metrics[:1]
-    return asked if isinstance(asked, dict) else {family: FAMILIES[family].direction for family in asked}
+    """Return the direction of each objective's family."""
+    objectives = search.objectives or study.metrics[:1]
+    return objectives if isinstance(objectives, dict) else {family: FAMILIES[family].direction for family in objectives}
 
 
-def _notes_on_arms(search: Search, laid: Sequence[ArmSpace]) -> Iterator[str]:
-    """Where the space is smaller in an arm, and where fewer trials are enough."""
-    for space in laid:
+def _notes_on_arms(search: Search, arm_spaces: Sequence[ArmSpace]) -> Iterator[str]:
+    """List arms with a smaller space, and arms with fewer trials."""
+    for space in arm_spaces:
         arm = space.arm.id
         yield from (f"{arm}: {sentence}" for sentence in space.dropped)
         num_samples = space.num_samples()
         if not space.space:
-            yield f"{arm}: not searched, since nothing of the space is left in it"
+            yield f"{arm}: not searched, since its space is empty"
         elif num_samples is not None and num_samples < search.trials_per_arm:
-            yield f"{arm}: at most {num_samples} trials: there are no more different samples"
+            yield f"{arm}: at most {num_samples} trials, since its space has no more different samples"
 
 
-def _notes_on_search(study: Study, search: Search, laid: Sequence[ArmSpace], seed: int) -> Iterator[str]:
-    """What the reader should know of the search as a whole."""
+def _notes_on_search(study: Study, search: Search, arm_spaces: Sequence[ArmSpace], seed: int) -> Iterator[str]:
+    """List notes on the search as a whole."""
     contexts = {family.companion for family in FAMILIES.values()}
     for family, direction in _directions(study, search).items():
         if direction != FAMILIES[family].direction and family not in contexts:
             better = "larger" if direction == "min" else "smaller"
-            yield f"objective {family}: {direction} is searched, though {better} values are better"
+            yield f"objective {family}: the search takes {direction}, although {better} values are better"
     sampler, number = search.search_sampler, search.trials_per_arm
     if sampler != "random" and number <= NUM_RANDOM:
-        yield f"{sampler} learns from the first {NUM_RANDOM} trials, which are drawn at random: {number} are too few"
+        yield f"{sampler}: the first {NUM_RANDOM} trials are random, so {number} trials are too few to learn from"
     if sampler == "nsga2" and any(
-        path.partition(".")[0] in space.space for space in laid for path in space.space if "." in path
+        path.partition(".")[0] in space.space for space in arm_spaces for path in space.space if "." in path
     ):
-        yield "nsga2 draws values inside a searched slot at random: it learns what all trials have (tpe learns both)"
+        yield "nsga2 draws values inside a searched slot at random, since not all trials have them -> tpe learns both"
     if search.trial_scheduler is not None and SYSTEMS[study.system].is_trained:
-        compared = "trials are stopped by their loss on held-out clips, as it is on the way"
-        yield f"trial_scheduler {search.trial_scheduler.kind}: {compared}, whatever the objective"
+        criterion = "trials are stopped by their intermediate loss on held-out clips"
+        yield f"trial_scheduler {search.trial_scheduler.kind}: {criterion}, whatever the objective"
     elif search.trial_scheduler is not None:
         reports = f"a cell of {study.system} reports once, at its end"
         yield f"trial_scheduler {search.trial_scheduler.kind}: no trial can be stopped early, since {reports}"
     if search.confirm is None:
-        luck = f"the best of {number} trials owes part of its score to luck at seed {seed}"
-        yield f"search without confirm: {luck} -> confirm: {{top: 1, fresh_seeds: 8}}"
+        bias = f"the score of the best of {number} trials is biased by its selection at seed {seed}"
+        yield f"search without confirm: {bias} -> confirm: {{top: 1, fresh_seeds: 8}}"

@@ -1,4 +1,4 @@
-"""What the arms of a study share: its base, data, protocol and metrics."""
+"""Shared setting of a study's arms: base, data, protocol and metrics."""
 
 import json
 
@@ -19,7 +19,7 @@ from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
 
 
 def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
-    """What the arms share; reasons why it cannot be known are added to ``wrong``."""
+    """Determine the arms' shared setting; None with the reasons added to ``wrong`` where it is undetermined."""
     ref, card = _base(study, wrong)
     protocol = _protocol(study, card, wrong)
     if ref is None or card is None:
@@ -35,7 +35,7 @@ def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
 
 
 def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
-    """The base and its card; a path written as a path must lead to a whole base."""
+    """Find the base and its card; a base given as a path must be complete."""
     if not study.base:
         return None, None
     family = SYSTEMS[study.system].family if study.system in SYSTEMS else STABLE_DIFFUSION
@@ -44,10 +44,12 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
         card = read_card(ref)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
-        wrong.append((("base",), f"{study.base}: its card.json does not hold what a card holds, at {places}"))
+        wrong.append((("base",), f"{study.base}: card.json is invalid at {places} -> the fields of a card"))
         return None, None
     except json.JSONDecodeError as error:
-        wrong.append((("base",), f"{study.base} has a configuration file that is not JSON ({error}) -> a whole base"))
+        wrong.append(
+            (("base",), f"{study.base} has a configuration file that is not JSON ({error}) -> a complete base")
+        )
         return None, None
     except (ValueError, OSError) as error:
         wrong.append((("base",), str(error)))
@@ -60,17 +62,17 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
 
 
 def _of_another_family(study: Study, ref: BaseRef) -> str:
-    """The message for a base whose networks the system does not stand on, saying which bases fit."""
+    """Word the message for a base of another family than the system needs."""
     family = SYSTEMS[study.system].family
     fitting = ", ".join(bases_of(family))
     return (
-        f"{study.base} is a {ref.family.title} base, and {study.system} stands on {family.title} -> {fitting}, or a "
+        f"{study.base} is a {ref.family.title} base, and {study.system} needs {family.title} -> {fitting}, or a "
         f"folder or hub id whose model_index.json names {family.pipeline}"
     )
 
 
 def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
-    """The card's protocol with the study's keys laid over it."""
+    """Return the card's protocol, updated with the study's keys."""
     defaults = (card.protocol if card else Protocol()).model_dump()
     misfits = words.problems(Protocol, {**defaults, **study.protocol})
     wrong += [(("protocol", *place), message) for place, message in misfits]
@@ -78,7 +80,7 @@ def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> 
 
 
 def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:
-    """Sizes that are no whole number of the base's latent cells."""
+    """Find sizes that are not a multiple of the base's latent cell."""
     cell = pixels_per_latent(ref)
     sizes = {"height": protocol.height, "width": protocol.width}
     return [
@@ -89,12 +91,14 @@ def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[
 
 
 def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None:
-    """The study's data, or the layout that the base's card names."""
+    """Return the study's data, or the layout from the base's card."""
     if study.data is None:
         try:
             return TypeAdapter(Data).validate_python({"layout": card.data})
         except ValidationError:
-            message = f"base {study.base} brings no data -> data: shapes, or {{layout: prompts, prompts: [...]}}"
+            message = (
+                f"base {study.base} has no data of its own -> data: shapes, or {{layout: prompts, prompts: [...]}}"
+            )
             wrong.append((("data",), message))
             return None
     if isinstance(study.data, PromptsData):
@@ -108,13 +112,13 @@ def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None
 
 
 def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
-    """The metrics that exist, each with its place in the list."""
+    """Map each existing metric to its position in the list."""
     places: dict[str, int] = {}
     for place, family in enumerate(study.metrics):
         if family not in FAMILIES:
             wrong.append((("metrics", place), words.not_among(family, FAMILIES)))
         elif family in places:
-            wrong.append((("metrics", place), f"{family} is there twice -> once"))
+            wrong.append((("metrics", place), f"{family} is listed twice -> only once"))
         else:
             places[family] = place
     return places
@@ -123,22 +127,23 @@ def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
 def _metrics(
     study: Study, card: Card, data: Data | None, protocol: Protocol | None, wrong: list[tuple[Key, str]]
 ) -> tuple[tuple[MetricKey, ...], tuple[str, ...]]:
-    """The study's metrics and their companions on the networks that base and extractors give."""
+    """Resolve the study's metrics and their companions with the networks of base and extractors."""
     places = _families(study, wrong)
     families, notes = with_companions(list(places))
     metrics = []
     for name in families:
         family = FAMILIES[name]
-        given = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
+        is_own = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
         place: Key = ("metrics", places[name]) if name in places else ("metrics",)
         try:
             metric = resolve(name, card, study.extractors, study.base)
         except ValueError as error:
-            wrong.append((("extractors", str(family.extractor)) if given else place, str(error)))
+            wrong.append((("extractors", str(family.extractor)) if is_own else place, str(error)))
             continue
         metrics.append(metric)
         if data is not None and family.needs_references and not isinstance(data, ClipLayout):
-            wrong.append((place, f"{name} compares with reference clips, which data {data.layout} has none of"))
+            message = f"{name} compares with reference clips, and data {data.layout} has none -> data with clips"
+            wrong.append((place, message))
         if protocol is not None and family.least_clips > protocol.clips:
             wrong.append((place, f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"))
         if protocol is not None and metric.least_frames > protocol.frames:

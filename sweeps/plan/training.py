@@ -1,4 +1,4 @@
-"""What a study says of training, checked: whether its system is trained, and whether the batch can be shared out."""
+"""Validation of a study's training: whether its system is trained, and whether workers can share the batch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from sweeps.study.words import written
 
 
 def training_problems(study: Study, arms: Sequence[System]) -> list[tuple[Key, str]]:
-    """All that is wrong with a study's ``training`` and the worker groups of its arms.
+    """List all problems of a study's ``training`` and of its arms' worker groups.
 
     Args:
         study: A study whose system exists.
@@ -24,16 +24,16 @@ def training_problems(study: Study, arms: Sequence[System]) -> list[tuple[Key, s
 
 def _untrained(study: Study) -> Iterator[tuple[Key, str]]:
     if study.training:
-        yield ("training",), f"{study.system} is not trained -> leave it out"
+        yield ("training",), f"{study.system} is not trained -> remove this key"
     for key in GROUP:
         if getattr(study.resources, key) != Resources.model_fields[key].default:
-            yield ("resources", key), f"{study.system} is not trained, one process does a cell -> leave it out"
+            yield ("resources", key), f"{study.system} is not trained, one process runs a cell -> remove this key"
 
 
 def _trained(study: Study) -> Iterator[tuple[Key, str]]:
     if "steps" not in study.training:
         place: Key = ("training",) if study.training else ("system",)
-        yield place, f"{study.system} is trained, and nothing says for how long -> training: {{steps: 400}}"
+        yield place, f"{study.system} is trained, but training.steps is missing -> training: {{steps: 400}}"
     if message := study.resources.zero.problem():
         yield ("resources", "zero"), message
     if study.resources.precision == "fp16" and study.resources.gpus_per_worker == 0:
@@ -41,7 +41,7 @@ def _trained(study: Study) -> Iterator[tuple[Key, str]]:
 
 
 def _batches(resources: Resources, arms: Sequence[System]) -> Iterator[tuple[Key, str]]:
-    """Arms whose batch the worker group cannot share out; the same trouble once."""
+    """Find arms whose batch cannot be divided among the workers; each message once."""
     trainings = [arm.training for arm in arms if isinstance(arm, TrainedSystem)]
     messages = dict.fromkeys(resources.problem(training) for training in trainings)
     key = "workers" if resources.micro_batch_size is None else "micro_batch_size"

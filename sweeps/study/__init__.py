@@ -1,1 +1,1 @@
-"""Study files: what may be written in one, and what was."""
+"""Study files: their schema and their contents."""

@@ -1,4 +1,4 @@
-"""What a file says and where it says it: values, the marks of their places, and problems located by them."""
+"""Parsed files: values with the line and path of each, and problems located by these."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -9,14 +9,14 @@ Key = tuple[str | int, ...]
 
 
 class Mark(NamedTuple):
-    """Where a value was written: its line, counted from 1, and its dotted path there."""
+    """Position of a value in the file: its line, counted from 1, and its dotted path."""
 
     line: int
     path: str
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with one file."""
+    """A problem in a file."""
 
     file: str
     line: int
@@ -28,10 +28,10 @@ class Problem(NamedTuple):
 
 
 class SpecError(ValueError):
-    """A study file that cannot be used, with everything that is wrong with it.
+    """Error: an invalid study file, with all its problems.
 
     Args:
-        problems: At least one, in any order; kept in the order of their lines, each once.
+        problems: At least one, in any order; kept sorted by line, without duplicates.
     """
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -42,10 +42,10 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A file's values, and for each of them the place where it was written.
+    """The values of a file, with the position of each.
 
-    ``marks`` is keyed by the path of keys and list positions; the empty path stands for the file itself. ``problems``
-    are those that leave the rest readable, such as a key written twice.
+    ``marks`` is keyed by the path of keys and list positions; the empty path is the file itself. ``problems`` are those
+    that leave the rest readable, such as a duplicate key.
     """
 
     file: str
@@ -54,7 +54,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
     def without(self, paths: Collection[Key]) -> "Document":
-        """Copy that lacks these entries; later entries of a list move up, and keep the marks of where they stood."""
+        """Copy the document without these entries; later entries of a list move up and keep their marks."""
         marks: dict[Key, Mark] = {(): self.marks[()]}
 
         def kept(value: Value, source: Key, target: Key) -> Value:
@@ -74,10 +74,10 @@ class Document:
         assert isinstance(value, dict), "the top level is a map"
         return replace(self, value=value, marks=marks)
 
-    def with_laid_over(self, source: Key) -> "Document":
-        """Copy with one of its own maps laid over it: maps merge key by key, all else is replaced.
+    def merged(self, source: Key) -> "Document":
+        """Copy the document with one of its own maps merged over it: maps merge key by key, other values are replaced.
 
-        Maps of different ``kind`` or ``layout`` are replaced as well, since their other keys mean different things.
+        Maps with a different ``kind`` or ``layout`` are replaced as well, since their other keys differ in meaning.
         """
         marks: dict[Key, Mark] = {(): self.marks[()]}
 
@@ -89,14 +89,14 @@ class Document:
                 return [copied(inner, (*source, place), (*target, place)) for place, inner in enumerate(value)]
             return value
 
-        def merged(under: Value, over: Value, source: Key, target: Key) -> Value:
+        def combined(under: Value, over: Value, source: Key, target: Key) -> Value:
             if not isinstance(under, dict) or not isinstance(over, dict) or _differ_in_kind(under, over):
                 return copied(over, source, target)
             result = {key: copied(inner, (*target, key), (*target, key)) for key, inner in under.items()}
             for key, inner in over.items():
                 place = (*target, key)
                 result[key] = (
-                    merged(result[key], inner, (*source, key), place)
+                    combined(result[key], inner, (*source, key), place)
                     if key in result
                     else copied(inner, (*source, key), place)
                 )
@@ -106,12 +106,12 @@ class Document:
         for key in source:
             assert isinstance(over, dict), source
             over = over[key]  # type: ignore[index]
-        value = merged(self.value, over, source, ())
+        value = combined(self.value, over, source, ())
         assert isinstance(value, dict), "a profile is a map"
         return replace(self, value=value, marks=marks)
 
     def problem(self, path: Key, message: str) -> Problem:
-        """Locate a message at a path, or at the nearest place above it that was written."""
+        """Locate a message at a path, or at its nearest parent in the file."""
         written = path
         while written not in self.marks:
             written = written[:-1]
@@ -120,12 +120,12 @@ class Document:
 
 
 def printable(text: str) -> str:
-    """A text on one line that a terminal shows and does not obey: other characters are written as escapes."""
+    """Escape line breaks, control and other unprintable characters, so that a terminal does not interpret them."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def dotted(path: Key) -> str:
-    """Write a path the way people do: ``ablations[1].with.mu``."""
+    """Format a path, such as ``ablations[1].with.mu``."""
     text = ""
     for key in path:
         if isinstance(key, int):

@@ -1,4 +1,4 @@
-"""What a value of a study file may be: words, numbers, lists and maps, each with its message and its JSON schema."""
+"""Field types of the study file, each with its error message and its JSON schema."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -25,21 +25,21 @@ MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
 
 REMOVED = "removed"
-"""The kind that stands for absence."""
+"""Kind of a removed part."""
 
 RESERVED = ("cache", "mlartifacts", "mlflow.db", "references")
-"""What lies beside the studies in a storage folder."""
+"""Names in a storage folder that are not studies."""
 
 
-def _word_or_map(value: object) -> object:
+def _string_or_map(value: object) -> object:
     if not isinstance(value, str | dict):
-        raise ValueError("a kind (a word), or a map of values")
+        raise ValueError("a kind (a string), or a map of values")
     return value
 
 
 def _value(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
-        raise ValueError("a number or a word")
+        raise ValueError("a number, a string, true or false")
     return value
 
 
@@ -57,7 +57,7 @@ def _seeds(value: object) -> object:
 
 
 def words_or_map(value: object) -> str | None:
-    """Which of the two a hypothesis is; a discriminator."""
+    """Discriminate a hypothesis in words from one written as a map."""
     if isinstance(value, str):
         return "words"
     return "a map" if isinstance(value, dict | BaseModel) else None
@@ -68,10 +68,10 @@ def _seeds_or_rule(value: object) -> str:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Values of which none is there twice; a validator."""
+    """Validate that no value is listed twice."""
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise ValueError(f"each entry once; {value} is there twice")
+            raise ValueError(f"each entry once; {value} is listed twice")
     return values
 
 
@@ -85,17 +85,17 @@ def _arm_name(name: str) -> str:
 
 def _name(name: str) -> str:
     if name in RESERVED:
-        raise ValueError("another name: the storage folder has a folder or file of this name")
+        raise ValueError("another name: the storage folder uses this name for its own files")
     return name
 
 
 def as_design(value: object) -> object:
-    """A design's word as its map; a validator."""
+    """Convert the short form of a design, its kind, to a map."""
     return {"kind": value} if isinstance(value, str) else value
 
 
 def as_data(value: object) -> object:
-    """A layout's word as its map; a validator."""
+    """Convert the short form of data, the layout's name, to a map."""
     return {"layout": value} if isinstance(value, str) else value
 
 
@@ -119,18 +119,18 @@ def _space(value: object) -> str | None:
 
 Edit = Annotated[
     str | dict[str, Any],
-    BeforeValidator(_word_or_map),
+    BeforeValidator(_string_or_map),
     WithJsonSchema({"type": ["string", "object"], "description": "a kind, or values of the part"}),
 ]
-"""What may be put at a slot's path: a kind's word, or a map of values (with ``kind``: of another part)."""
+"""Change at a slot's path: a kind, or a map of values (of another part if it has the key ``kind``)."""
 
 Change = Annotated[Any, WithJsonSchema({"type": ["string", "number", "boolean", "object"]})]
-"""What may be put at any path: an edit of a part, or a value."""
+"""Change at any path: an edit of a part, or a value."""
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[
     str,
-    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$", description="it names a folder: a-z 0-9 . _ -"),
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$", description="a folder name: a-z 0-9 . _ -"),
     AfterValidator(_name),
 ]
 ArmName = Annotated[str, AfterValidator(_arm_name)]
@@ -185,12 +185,13 @@ class Block(BaseModel):
 
 
 class SeedRule(Block):
-    """As many seeds as it takes: all arms are looked at on the way, and the study ends where every one is decided."""
+    """Adaptive number of seeds: the study stops at the first interim look at which every arm is decided."""
 
-    min: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = Field(4, description="seeds at least")
-    max: Annotated[int, Field(ge=2, le=MAX_SEEDS, description="seeds at most")]
+    min: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = Field(4, description="minimum number of seeds")
+    max: Annotated[int, Field(ge=2, le=MAX_SEEDS, description="maximum number of seeds")]
     stop: Annotated[
-        Literal["decided"], Field(description="decided: where each arm differs, or is equivalent within its margin")
+        Literal["decided"],
+        Field(description="decided: stop when each arm differs, or is equivalent within its margin"),
     ]
 
 

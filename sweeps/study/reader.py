@@ -1,7 +1,7 @@
-"""YAML into plain values that remember where they were written.
+"""YAML to plain values with their positions.
 
-The reader knows maps, lists, words and numbers, and refuses the rest of YAML (tags, merge keys, several documents): a
-study file is read by people. It never expands an alias before it has counted what would come out.
+The reader supports maps, lists, strings, numbers, true, false and null, and refuses the rest of YAML (tags, merge keys,
+several documents), since study files are read by people. It counts the nodes of an alias before it expands it.
 """
 
 import math
@@ -27,16 +27,16 @@ _INTEGER = re.compile(r"[-+]?[0-9]{1,15}")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
 _NOT_FINITE = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
 
-# What PyYAML says, and what that means to someone who writes a study.
-_PLAIN_WORDS = (
+# PyYAML's messages, and the messages for the author of a study.
+_MESSAGES = (
     ("found character '\\t'", "a tab -> indent with spaces"),
-    ("mapping values are not allowed", "a colon where no key can stand -> put text that contains a colon in quotes"),
+    ("mapping values are not allowed", "an unexpected colon -> put text that contains a colon in quotes"),
     ("could not find expected ':'", "a key without its colon -> write `key: value`"),
-    ("expected <block end>", "this does not line up with the lines above -> give one block one indentation"),
+    ("expected <block end>", "the indentation does not match the lines above -> indent all lines of a block equally"),
     ("did not find expected <document start>", "text after the end of the study -> one study per file"),
     ("but found another document", "a second document -> one study per file"),
     ("found undefined alias", "an alias without its anchor -> write `&name` before `*name`"),
-    ("found duplicate anchor", "an anchor that exists already -> give each anchor its own name"),
+    ("found duplicate anchor", "a duplicate anchor -> give each anchor its own name"),
     ("unexpected end of stream", "the file ends inside quotes -> close them"),
     ("found unknown escape", "an unknown escape in double quotes -> use single quotes, or a double backslash"),
     ("expected ',' or", "a list or map in brackets that is not closed or lacks a comma -> [a, b] or {a: 1, b: 2}"),
@@ -47,11 +47,11 @@ def read(path: Path) -> Document:
     """Read one YAML file whose top level is a map.
 
     Args:
-        path: The file; it stands in messages as it is written here.
+        path: The file; messages contain it as given.
 
     Raises:
         SpecError: The file is missing, larger than 1 MB, not UTF-8, not YAML, no map, or has more than 10,000 nodes,
-            each use of an alias counted in full. Smaller troubles are left in ``Document.problems``.
+            with aliases expanded. Smaller problems are collected in ``Document.problems``.
     """
     text = _decode(path, _read_bytes(path))
     try:
@@ -62,7 +62,7 @@ def read(path: Path) -> Document:
     if root is None or (isinstance(root, yaml.ScalarNode) and root.value == ""):
         raise _refusal(path, 1, "the file is empty -> a map of keys such as `name:` and `system:`")
     if not isinstance(root, yaml.MappingNode):
-        written = "a list" if isinstance(root, yaml.SequenceNode) else "a word"
+        written = "a list" if isinstance(root, yaml.SequenceNode) else "a string"
         raise _refusal(path, _line(root), f"{written} -> a map of keys such as `name:` and `system:`")
     converter = _Converter()
     value = converter.map(root, ())
@@ -71,7 +71,7 @@ def read(path: Path) -> Document:
 
 
 class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
-    """PyYAML's composer, which here counts nodes as it goes and knows no types."""
+    """PyYAML's composer without types, with limits on the number and depth of nodes."""
 
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
@@ -82,7 +82,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
         self.problems: list[tuple[int, str, str]] = []
         self._depth = 0
         self._num_nodes = 0
-        self._sizes: dict[str, int] = {}  # of finished anchors, aliases inside them written out
+        self._sizes: dict[str, int] = {}  # of finished anchors, with aliases inside them expanded
         self._heights: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -93,7 +93,7 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
             return super().compose_node(parent, index)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            message = f"the tag {tag} -> plain maps, lists, words and numbers, without tags"
+            message = f"the tag {tag} -> plain maps, lists, strings and numbers, without tags"
             self.problems.append((event.start_mark.line + 1, "", message))
         before = self._num_nodes
         self._grow(event, 1, 0)
@@ -115,13 +115,13 @@ class _Reader(Reader, Scanner, Parser, Composer, BaseResolver):
     def _grow(self, event: yaml.Event, size: int, height: int) -> None:
         self._num_nodes += size
         if self._num_nodes > MAX_NODES:
-            raise _LimitError(event, f"more than {MAX_NODES:,} nodes, aliases written out -> a smaller study")
+            raise _LimitError(event, f"more than {MAX_NODES:,} nodes, with aliases expanded -> a smaller study")
         if self._depth + height > MAX_DEPTH:
             raise _LimitError(event, f"nested deeper than {MAX_DEPTH} levels -> a flatter study")
 
 
 class _LimitError(yaml.YAMLError):
-    """A file beyond what the reader takes in, worded for its writer."""
+    """Error: the file exceeds a limit of the reader."""
 
     def __init__(self, event: yaml.Event, message: str) -> None:
         super().__init__(message)
@@ -137,7 +137,7 @@ def _children(node: yaml.Node | None) -> list[yaml.Node]:
 
 
 class _Converter:
-    """Turns nodes into values and keeps their marks; what cannot be kept becomes a problem."""
+    """Converts nodes to values with their marks; collects problems."""
 
     def __init__(self) -> None:
         self.marks: dict[Key, Mark] = {}
@@ -159,11 +159,11 @@ class _Converter:
             line = _line(key_node)
             key: str = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
             if not key or _is_broken(key):
-                self.wrong(line, path, "a list, a map, nothing or half a character as a key -> a word")
+                self.wrong(line, path, "a list, a map, null or a lone surrogate as a key -> a string")
             elif key == "<<" and key_node.style is None:
                 self.wrong(line, path, "the merge key << -> write the keys out, or use profiles:")
             elif key in first:
-                self.wrong(line, (*path, key), f"the key is written twice, first on line {first[key]} -> once")
+                self.wrong(line, (*path, key), f"duplicate key, first on line {first[key]} -> only one of them")
             else:
                 first[key] = line
                 self.marks[(*path, key)] = Mark(line, dotted((*path, key)))
@@ -173,7 +173,7 @@ class _Converter:
     def scalar(self, node: yaml.ScalarNode, path: Key) -> Value:
         text: str = node.value
         if _is_broken(text):
-            self.wrong(_line(node), path, "half a character (a lone surrogate) -> whole characters")
+            self.wrong(_line(node), path, "a lone surrogate (half of a character) -> whole characters")
             return None
         if node.style is not None:
             return text
@@ -198,7 +198,7 @@ def _read_bytes(path: Path) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _refusal(path, 1, f"cannot be read: {reason} -> the path of a study file") from None
     if len(content) > MAX_BYTES:
-        raise _refusal(path, 1, "the file is larger than 1 MB -> a study is a page or two")
+        raise _refusal(path, 1, "the file is larger than 1 MB -> a shorter study")
     return content
 
 
@@ -212,7 +212,7 @@ def _decode(path: Path, content: bytes) -> str:
 
 
 def _refuse_yaml(path: Path, text: str, error: Exception) -> SpecError:
-    """Words a failure of the YAML parser, which ends the reading: nothing after it can be understood."""
+    """Word a failure of the YAML parser, which ends the reading."""
     line, message = 1, f"not YAML: {error}"
     if isinstance(error, ReaderError):
         line, message = 1 + len(_BREAK.findall(text[: error.position])), "a control character -> plain text"
@@ -221,8 +221,8 @@ def _refuse_yaml(path: Path, text: str, error: Exception) -> SpecError:
     elif isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         line = int(mark.line) + 1 if mark else 1
-        said = f"{error.context or ''} {error.problem or ''}".strip()
-        message = next((words for start, words in _PLAIN_WORDS if start in said), f"not YAML: {said}")
+        original = f"{error.context or ''} {error.problem or ''}".strip()
+        message = next((words for start, words in _MESSAGES if start in original), f"not YAML: {original}")
     lines = _BREAK.split(text)
     last = max(1, len(lines) - (not lines[-1]))
     problems = [Problem(str(path), min(line, last), "", message)]
@@ -240,7 +240,7 @@ def _refusal(path: Path, line: int, message: str) -> SpecError:
 
 
 def _is_broken(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, which escapes can write and no file can hold."""
+    """Whether a text contains half of a surrogate pair, which an escape can produce but UTF-8 cannot encode."""
     return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 

@@ -12,7 +12,7 @@ from trainables.metrics import FAMILIES
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a study file, for editors: what these types say, and what comes from other files."""
+    """Return the JSON schema of a study file: the schema of ``Study``, with systems, metrics and profiles added."""
     whole = Study.model_json_schema(by_alias=True)
     properties = whole["properties"]
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
@@ -27,7 +27,7 @@ def schema() -> dict[str, Any]:
     overlay = {key: value for key, value in properties.items() if key != "name"}
     properties["profiles"] = {
         "type": "object",
-        "description": "name -> parts of a study, laid over it by --profile",
+        "description": "name -> keys of a study that --profile replaces",
         "additionalProperties": {"type": "object", "properties": overlay, "additionalProperties": False},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}

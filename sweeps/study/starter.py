@@ -1,7 +1,7 @@
-"""A study to start from, written out of what a system and a base say of themselves.
+"""Starting study for a system and a base, from their own descriptions.
 
-The layout, and the words about the grammar, are in ``new_study.yaml.j2``; what depends on a system, a base or the types
-of a study is worked out here.
+Layout and fixed text are in ``new_study.yaml.j2``; this module computes what depends on the system, the base and the
+study's types.
 """
 
 import inspect
@@ -56,19 +56,19 @@ _SCHEMA = Path(__file__).parents[1] / "study.schema.json"
 
 
 def starting_study(system: str, base: str = "", name: str | None = None, folder: Path = Path()) -> str:
-    """The text of a study of a system: sound as it stands, with all else that a study may hold in comments.
+    """Write a valid study of a system, with all other keys of a study in comments.
 
-    As it stands it removes each part that can be removed. Lines that begin with ``##`` explain. Of the others, those
-    that begin with ``# `` become part of the study when these two characters are taken off, and it is sound with them.
+    The study removes each part that can be removed. Lines that begin with ``##`` explain. Other lines that begin with
+    ``# `` become part of the study when these two characters are removed, and it stays valid.
 
     Args:
-        system: Its word.
+        system: Name of the system.
         base: An embedded base, a folder or a hub id; that of the system's family by default.
-        name: Of the study; by default after the system.
-        folder: Where the file will stand, so that its first line leads editors to the schema.
+        name: Name of the study; derived from the system by default.
+        folder: Folder of the file, so that its first line leads editors to the schema.
 
     Raises:
-        ValueError: No such system or base, or a name that no study can have.
+        ValueError: No such system or base, or an invalid name.
         OSError: The base's configuration files cannot be read.
     """
     if system not in SYSTEMS:
@@ -87,7 +87,7 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
     text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         head=head,
         schema=schema_from(folder),
-        says={block.__name__: _says(block) for block in _BLOCKS},
+        descriptions={block.__name__: _descriptions(block) for block in _BLOCKS},
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
         domains={word: kind.arguments for word, kind in DOMAINS.items()},
         **_of_system(SYSTEMS[system]),
@@ -97,15 +97,15 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
 
 
 def schema_from(folder: Path) -> str:
-    """The way from a folder to the schema of study files, for a study's first line."""
+    """Return the path from a folder to the schema of study files, for a study's first line."""
     return Path(os.path.relpath(_SCHEMA.resolve(), folder.resolve())).as_posix()
 
 
 def write(text: str, path: Path) -> None:
-    """Write a new file, and the folders above it.
+    """Write a new file, and create its parent folders.
 
     Raises:
-        ValueError: There is a file already.
+        ValueError: The file already exists.
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,19 +113,19 @@ def write(text: str, path: Path) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ValueError(f"{path} is there already -> another name, or take it away first") from None
+        raise ValueError(f"{path} already exists -> another name, or delete it first") from None
 
 
 # ------------------------------------------------------------------------------------------------- base and its metrics
 
 
 def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
-    """Data, metrics and protocol, as far as the base settles them."""
+    """Return the template's values that depend on the base: data, metrics and protocol."""
     layout: TypeAdapter[Data] = TypeAdapter(Data)
     try:
         data = layout.validate_python({"layout": card.data})
         written, by_default = data.model_dump(mode="json"), True
-    except ValidationError:  # the base brings no data
+    except ValidationError:  # the base has no data of its own
         written, by_default = NO_CLIPS if not system.continues_clips else CLIPS, False
         data = layout.validate_python(written)
     scorable = {}
@@ -133,7 +133,7 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
         try:
             metric = resolve(family.name, card, Extractors(), base)
         except ValueError:
-            continue  # it needs a network that the base does not bring along
+            continue  # it needs a network that the base does not include
         if metric.least_frames <= card.protocol.frames and (
             isinstance(data, ClipLayout) or not family.needs_references
         ):
@@ -153,38 +153,38 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Place:
-    """A slot, or a value: of the parts that fill the slots by default, or of the system itself.
+    """A slot, or a value of a slot's default part or of the system.
 
     Args:
-        path: Dotted.
-        default: The kind or the value that is there.
-        ablations: What a study can ask of it, as the study writes it.
-        instead: One other kind or value; None where there is none.
-        may_be: What a value may be and what it is; empty for a slot.
-        kinds: What each kind of a slot means; empty for a value.
-        domain: What a search can draw a value from, as a study writes it; None where that is not known.
+        path: Dotted path.
+        default: Default kind or value.
+        ablations: Possible ablations, as in a study file.
+        alternative: Another kind or value; None without one.
+        allowed: Allowed values and their meaning; empty for a slot.
+        kinds: Meaning of each kind of a slot; empty for a value.
+        domain: Search domain of a value, as in a study file; None where it is unknown.
     """
 
     path: str
     default: Any
     ablations: list[dict[str, Any]]
-    instead: Any
-    may_be: str = ""
+    alternative: Any
+    allowed: str = ""
     kinds: Mapping[str, str] = field(default_factory=dict)
     domain: dict[str, Any] | None = None
 
 
 def _of_system(system: type[System]) -> dict[str, Any]:
-    """What can be asked of a system, and which of it the study asks as it stands."""
+    """Return the template's values that depend on the system: its possible ablations, and the active ones."""
     places = list(_places(system))
     ablations = [ablation for place in places for ablation in place.ablations]
-    movable = [place for place in places if place.instead is not None]
+    changeable = [place for place in places if place.alternative is not None]
     return {
         "about": _first_paragraph(system),
         "places": places,
-        "asked": [ablation for ablation in ablations if ablation["action"] == "REMOVE"] or ablations[:1],
-        "control": next(({place.path: place.instead} for place in movable if place.may_be), None),
-        "together": {place.path: place.instead for place in [place for place in movable if place.kinds][:3]},
+        "active": [ablation for ablation in ablations if ablation["action"] == "REMOVE"] or ablations[:1],
+        "control": next(({place.path: place.alternative} for place in changeable if place.allowed), None),
+        "together": {place.path: place.alternative for place in [place for place in changeable if place.kinds][:3]},
         "training": {"steps": 400} if system.is_trained else {},
         "resources": _resources(system),
         "space": {place.path: place.domain for place in places if place.domain},
@@ -193,14 +193,17 @@ def _of_system(system: type[System]) -> dict[str, Any]:
 
 
 def _resources(system: type[System]) -> dict[str, Any]:
-    """The keys of ``resources`` that a system's cells read, with their defaults and what they are."""
-    read = [key for key in Resources.model_fields if system.is_trained or key not in GROUP]
-    defaults, says = Resources().model_dump(), _says(Resources)
-    return {"defaults": {key: defaults[key] for key in read}, "says": {key: says[key] for key in read}}
+    """Return the keys of ``resources`` that apply to a system, with their defaults and descriptions."""
+    keys = [key for key in Resources.model_fields if system.is_trained or key not in GROUP]
+    defaults, descriptions = Resources().model_dump(), _descriptions(Resources)
+    return {
+        "defaults": {key: defaults[key] for key in keys},
+        "descriptions": {key: descriptions[key] for key in keys},
+    }
 
 
 def _places(system: type[System]) -> Iterator[Place]:
-    """The slots of a system, each followed by the values of its default part, then the system's own values."""
+    """Yield the slots of a system, each followed by the values of its default part, then the system's own values."""
     slots = system.slots()
     for slot in slots.values():
         yield _slot(slot)
@@ -209,7 +212,7 @@ def _places(system: type[System]) -> Iterator[Place]:
 
 
 def _slot(slot: Slot) -> Place:
-    """A slot, with all that may fill it."""
+    """Describe a slot and its kinds."""
     parts = {kind: part(kind=kind) for kind, part in slot.kinds.items()}
     others = [kind for kind in parts if kind not in (slot.default.kind, REMOVED)]
     removable = REMOVED in parts and slot.default.kind != REMOVED
@@ -218,9 +221,9 @@ def _slot(slot: Slot) -> Place:
     for kinds in (others[:MOST_KINDS], next((edit for kind in others for edit in _edits(parts[kind])), None)):
         if kinds:
             ablations.append({"part": slot.name, "action": action, "with": kinds})
-    instead = REMOVED if removable else next(iter(others), None)
+    alternative = REMOVED if removable else next(iter(others), None)
     meanings = {kind: f"{part.meaning()} {_unbroken(_values(part))}".strip() for kind, part in parts.items()}
-    return Place(slot.name, slot.default.kind, ablations, instead, kinds=meanings)
+    return Place(slot.name, slot.default.kind, ablations, alternative, kinds=meanings)
 
 
 def _values(part: Part) -> dict[str, Any]:
@@ -228,21 +231,21 @@ def _values(part: Part) -> dict[str, Any]:
 
 
 def _edits(part: Part) -> Iterator[dict[str, Any]]:
-    """Arms by their names: for each value of a part, the part at another value."""
+    """Yield one arm for each value of a part: its name, and the part with another value."""
     for name in _values(part):
         for value in _nearby(part, name)[:1]:
             yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str) -> Place:
-    """A plain value of a part or of the system."""
+    """Describe a value of a part or of the system."""
     nearby = _nearby(holder, name)
     ablations = [{"part": path, "action": "VALUES", "values": nearby}] if nearby else []
-    may_be = allowed_in_words(type(holder).model_fields[name])
+    allowed = allowed_in_words(type(holder).model_fields[name])
     if meaning := _arguments(type(holder)).get(name):
-        may_be = f"{may_be.split(': ')[0]}: {meaning}"
+        allowed = f"{allowed.split(': ')[0]}: {meaning}"
     return Place(
-        path, getattr(holder, name), ablations, nearby[-1] if nearby else None, may_be, {}, _domain(holder, name)
+        path, getattr(holder, name), ablations, nearby[-1] if nearby else None, allowed, {}, _domain(holder, name)
     )
 
 
@@ -250,12 +253,12 @@ def _value(path: str, holder: Part | System, name: str) -> Place:
 
 
 def _nearby(holder: Part | System, name: str) -> list[Any]:
-    """A few other values for a field: across its range where that is closed, else around its default."""
+    """Suggest a few other values for a field: across its range where it is closed, else around its default."""
     schema, default = _schema(holder, name), getattr(holder, name)
     values: list[Any]
     match schema, _domain(holder, name):
-        case {"enum": words_allowed}, _:
-            values = words_allowed
+        case {"enum": choices}, _:
+            values = choices
         case {"type": "boolean"}, _:
             values = [False, True]
         case _, {"log_uniform": _}:
@@ -273,7 +276,7 @@ def _nearby(holder: Part | System, name: str) -> list[Any]:
 
 
 def _domain(holder: Part | System, name: str) -> dict[str, Any] | None:
-    """What a search can draw a number from, if its range is closed: by orders of magnitude where its default is low."""
+    """Suggest a search domain for a number with a closed range; log-uniform where its default is near the minimum."""
     default = getattr(holder, name)
     match _schema(holder, name):
         case {"type": "integer", "minimum": low, "maximum": high} if low < high:
@@ -287,18 +290,18 @@ def _domain(holder: Part | System, name: str) -> dict[str, Any] | None:
 
 
 def _schema(holder: Part | System, name: str) -> dict[str, Any]:
-    """The JSON schema of a field, which has its type and bounds in plain words."""
+    """Return the JSON schema of a field, with its type and bounds."""
     return dict(type(holder).model_json_schema()["properties"][name])
 
 
 def _short(value: float, least: float = -math.inf, most: float = math.inf) -> float:
-    """A number in as few digits as leave it near what it was and within bounds that it keeps."""
+    """Round a number to as few digits as possible, at least two, within bounds."""
     rounded = (float(f"{value:.{digits}g}") for digits in range(2, 18))
     return next(short for short in rounded if least <= short <= most)
 
 
 def _fits(holder: Part | System, name: str, value: object) -> bool:
-    """Whether a field takes a value, beside the others as they are."""
+    """Whether a value is valid for a field, with the other fields unchanged."""
     try:
         type(holder).model_validate({**holder.model_dump(), name: value})
     except ValidationError:
@@ -309,8 +312,8 @@ def _fits(holder: Part | System, name: str, value: object) -> bool:
 # ---------------------------------------------------------------------------------------------------- words and layout
 
 
-def _says(model: type[BaseModel]) -> dict[str, str]:
-    """What each field of a type is: what its docstring says, else its description, else what it may be."""
+def _descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Describe each field of a type: from the docstring, else the field's description, else its allowed values."""
     documented = _arguments(model)
     return {
         info.alias or name: documented.get(name) or info.description or allowed_in_words(info)
@@ -319,7 +322,7 @@ def _says(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _arguments(model: type[BaseModel]) -> dict[str, str]:
-    """The entries under ``Args:`` of a type's docstring."""
+    """Return the entries below ``Args:`` in a type's docstring."""
     section = re.search(r"^Args:\n((?: .*\n?|\n)*)", inspect.cleandoc(model.__doc__ or ""), re.MULTILINE)
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
     return {name: " ".join(text.split()).replace("``", "`") for name, text in entries}
@@ -330,21 +333,21 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 
 def flow(value: object) -> str:
-    """A value on one line, as YAML."""
-    if isinstance(value, str) and value[0].isdigit():  # 1e3 is a word to PyYAML, and a number to the study's reader
+    """Format a value on one line of YAML."""
+    if isinstance(value, str) and value[0].isdigit():  # 1e3 is a string to PyYAML, and a number to the study's reader
         return f'"{value}"'
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
     return text.removesuffix("...\n").strip()
 
 
 def _unbroken(values: dict[str, Any]) -> str:
-    """Values that stay on one line where explanations are wrapped; nothing for none."""
+    """Format values so that they stay on one line where explanations are wrapped; empty without values."""
     text = flow(values) if values else ""
     return text.replace(" ", _NO_BREAK) if len(text) < WIDTH / 2 else text
 
 
 def _explained(text: str, hang: int = 0) -> str:
-    """A text as lines of explanation, all but the first indented."""
+    """Wrap a text into lines of explanation, all but the first indented."""
     below = "## " + " " * hang
     wrapped = textwrap.fill(
         text, WIDTH, initial_indent="## ", subsequent_indent=below, break_long_words=False, break_on_hyphens=False
@@ -353,6 +356,6 @@ def _explained(text: str, hang: int = 0) -> str:
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    """Names and what they are, as lines of explanation with the second column below itself."""
+    """Format names and descriptions as lines of explanation, with the second column aligned."""
     width = max(map(len, rows))
     return "\n".join(_explained(f"  {name:{width}}  {text}", hang=width + 4) for name, text in rows.items())

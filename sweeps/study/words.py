@@ -1,4 +1,4 @@
-"""Messages about a study file in its writer's words: what was written -> what is allowed (did you mean ...?)."""
+"""Messages about a study file: the written value -> the allowed values (did you mean ...?)."""
 
 import json
 import re
@@ -16,8 +16,8 @@ _PLAIN = re.compile(r"[\w.,@/+=-]+( [\w.,@/+=-]+)*")
 _SHOWN = 60
 
 _ALLOWED = {
-    "string_type": "a word",
-    "string_too_short": "a word that is not empty",
+    "string_type": "a string",
+    "string_too_short": "a non-empty string",
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
@@ -38,18 +38,18 @@ _ALLOWED = {
     "union_tag_not_found": "a map with the key {discriminator}",
     "value_error": "{error}",
 }
-"""What a type of pydantic error allows; the braces are the error's context."""
+"""Type of a pydantic error -> allowed values; braces are filled from the error's context."""
 
 
 def written(value: object) -> str:
-    """A value as it would stand in a study file, shortened."""
+    """Format a value as in a study file, shortened to 60 characters."""
     text = _flow(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _flow(value: object) -> str:
     if value is None:
-        return "nothing"
+        return "null"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -60,25 +60,25 @@ def _flow(value: object) -> str:
 
 
 def not_among(word: object, allowed: Iterable[str]) -> str:
-    """The message for a word outside a closed set."""
+    """Word the message for a string outside a closed set."""
     allowed = list(allowed)
     return f"{written(word)} -> {', '.join(allowed)}{_hint(word, allowed)}"
 
 
 def _hint(word: object, allowed: Iterable[str]) -> str:
-    """Did you mean: the same word in another case, else the nearest."""
+    """Suggest the same word in another case, else the most similar one."""
     text = str(word)[:_SHOWN]
     same = next((choice for choice in allowed if choice.lower() == text.lower()), None)
     return f" (did you mean {same}?)" if same is not None else did_you_mean(text, allowed)
 
 
 def problems(model: type[BaseModel], value: object, more_keys: Iterable[str] = ()) -> list[tuple[Key, str]]:
-    """What keeps a value from being a map of this type: every wrong place with its message.
+    """Validate a value against a type, and list every problem with its path and message.
 
     Args:
         model: The type of the map.
-        value: Plain values, as the reader gives them.
-        more_keys: Keys of the top level that are read elsewhere, to be named among the allowed ones.
+        value: Plain values from the reader.
+        more_keys: Top-level keys that are read elsewhere, listed among the allowed ones.
     """
     try:
         model.model_validate_json(json.dumps(value), strict=True)
@@ -88,7 +88,7 @@ def problems(model: type[BaseModel], value: object, more_keys: Iterable[str] = (
 
 
 def _in_words(details: Any, model: type[BaseModel], value: object, more_keys: Iterable[str]) -> tuple[Key, str]:
-    """One pydantic error as (where, message)."""
+    """Convert a pydantic error to (path, message)."""
     loc, kind = details["loc"], details["type"]
     path = place(loc, value)
     holder = _holder(model, loc[:-1])
@@ -110,7 +110,7 @@ def _in_words(details: Any, model: type[BaseModel], value: object, more_keys: It
 
 
 def place(loc: Iterable[int | str], value: object) -> Key:
-    """The path in the written values that an error's location means; the names of union members fall away."""
+    """Convert an error's location to a path in the written values; names of union members are dropped."""
     path: list[int | str] = []
     for step in loc:
         if (isinstance(value, dict) and step in value) or (
@@ -126,7 +126,7 @@ def _keys(model: type[BaseModel] | None) -> list[str]:
 
 
 def _key(name: str, info: FieldInfo) -> str:
-    """How a field is written in a file."""
+    """Return the key of a field in the file."""
     alias = info.validation_alias
     if isinstance(alias, AliasChoices):
         alias = alias.choices[0]
@@ -139,7 +139,7 @@ def _field(model: type[BaseModel] | None, key: str) -> Any:
 
 
 def _holder(model: type[BaseModel], loc: Iterable[int | str]) -> type[BaseModel] | None:
-    """The type of the map at an error's location."""
+    """Return the type of the map at an error's location."""
     here: type[BaseModel] | None = model
     members: list[type[BaseModel]] = [model]
     for step in loc:
@@ -160,28 +160,28 @@ def _models(annotation: Any) -> Iterable[type[BaseModel]]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[object, ...]:
-    """The words by which a union tells this member from the others."""
+    """Return the values of the discriminator that select this member of a union."""
     fields = (info for name, info in model.model_fields.items() if name in ("layout", "kind"))
     return next((typing.get_args(info.annotation) for info in fields), ())
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as ``1 seed`` or ``3 seeds``."""
+    """Format a number with its noun, such as ``1 seed`` or ``3 seeds``."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def sampled_text(sampled: Mapping[str, object]) -> str:
-    """What a trial sampled, on one line, floats to four digits."""
+    """Format a trial's sampled values on one line, floats with four digits."""
     return ", ".join(f"{path}: {value_text(value)}" for path, value in sampled.items())
 
 
 def value_text(value: object) -> str:
-    """A sampled value, floats to four digits."""
+    """Format a sampled value, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else written(value)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Format seconds, such as ``42 s``, ``3 min 20 s`` or ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -94,7 +94,7 @@ def test_the_added_system_is_known_at_once(checkout: Path) -> None:
     (checkout / "other.yaml").write_text(other)
     refused = sweeps("check", "other.yaml", cwd=checkout)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("other.yaml:4: base: shapes is a Stable Diffusion base, and toy stands on")
+    assert refused.stderr.startswith("other.yaml:4: base: shapes is a Stable Diffusion base, and toy needs")
     assert "-> stable-video-diffusion-img2vid-xt, or a folder or hub id" in refused.stderr
 
 

@@ -89,7 +89,7 @@ def test_check_says_what_would_run(study: Path) -> None:
     assert lines[1] == "  3 arms x 2 seeds = 6 cells"
     assert lines[2] == "  arms: control, noise=removed, attention.mu=0.6"
     assert "surrogate" in lines[3], "a stand-in is said in words"
-    assert any(line.startswith("  note: attention.mu=0.98 is the same as control") for line in lines)
+    assert any(line.startswith("  note: attention.mu=0.98 is identical to control") for line in lines)
 
 
 def test_a_profile_is_chosen_by_option(study: Path) -> None:
@@ -197,7 +197,7 @@ def test_new_writes_a_study_that_is_sound_and_overwrites_none(tmp_path: Path) ->
     text = path.read_text()
     again = runner.invoke(app, ["new", "zs2", "-o", str(path)])
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert path.read_text() == text
     refused = runner.invoke(app, ["new", "zs3"])
     assert refused.exit_code == 2

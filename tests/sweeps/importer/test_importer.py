@@ -82,7 +82,7 @@ def test_every_arm_has_its_source_and_what_was_repaired(imported: Path) -> None:
     text = (imported / "zs2-attention.yaml").read_text()
     assert "o3-mini: Temporal Momentum Attention Ablation: REPLACE" in text
     assert "001_1cbec8c59b6f2b4b.txt, line 23, sha256 6e349491e177df53 (encoded twice: repaired)" in text
-    assert "attention.mu=0.98 is the control: not run twice" in text
+    assert "attention.mu=0.98 is identical to the control: not run twice" in text
     assert "mu = 0 is self-attention" in text
 
 
@@ -162,19 +162,19 @@ def test_what_comes_instead(replacement: list[Any], ablation: dict[str, Any], tm
     [
         ({"action": "REPLACE"}, "REPLACE without a replacement"),
         ({"action": "REPLACE", "replacement": []}, "REPLACE without a replacement"),
-        ({"action": "REPLACE", "replacement": ["something better"]}, "no kind of attention is called so"),
+        ({"action": "REPLACE", "replacement": ["something better"]}, "no kind of attention matches"),
         ({"action": "REPLACE", "replacement": [1.7]}, "a number from 0 to 1"),
-        ({"action": "REPLACE", "replacement": [{"sigma": 1}]}, "sigma: no value of attention=momentum is called so"),
-        ({"action": "REPLACE", "replacement": ["self-attention or cross-frame"]}, "it names several kinds"),
+        ({"action": "REPLACE", "replacement": [{"sigma": 1}]}, "sigma: no such value of attention=momentum"),
+        ({"action": "REPLACE", "replacement": ["self-attention or cross-frame"]}, "several kinds match"),
         ({"action": "REPLACE", "replacement": [None, True]}, "neither a number nor a phrase"),
         (
             {"action": "REPLACE", "replacement": [0.5], "ablated_part": "noise model"},
-            "a number, and noise has 3 values",
+            "a number, but noise has 3 values",
         ),
-        ({"action": "SHUFFLE"}, "the action is SHUFFLE, not REMOVE, REPLACE or ADD"),
-        ({"action": ""}, "the action is no action"),
-        ({"ablated_part": ""}, "none of its words says which part it means"),
-        ({"ablated_part": "the optical flow head"}, "no slot or value of zs2 is called so"),
+        ({"action": "SHUFFLE"}, "action SHUFFLE -> REMOVE, REPLACE or ADD"),
+        ({"action": ""}, "action missing -> REMOVE, REPLACE or ADD"),
+        ({"ablated_part": ""}, "no part is named"),
+        ({"ablated_part": "the optical flow head"}, "no slot or value of zs2 matches"),
         ({"ablated_part": "momentum coefficient"}, "attention.mu is a value (0.98 by default)"),
     ],
 )
@@ -199,7 +199,7 @@ def test_several_planners_who_ask_the_same_are_one_study_with_their_votes(tmp_pa
     assert question.unmeasured == ["beauty"]
     values = {value for ablation in question.ablations for value in ablation.get("values", [])}
     assert values == {0.0, 0.5, 1.0}
-    assert "asked by 4 planners" in draft("study", question, tmp_path)
+    assert "Imported from 4 planners" in draft("study", question, tmp_path)
 
 
 def test_other_questions_stay_apart(tmp_path: Path) -> None:
@@ -228,10 +228,10 @@ def test_other_questions_stay_apart(tmp_path: Path) -> None:
         (b"<h2>Ablation Plan</h2>\nnothing here", "the plan has no entries"),
         (b'{"name": "a", "action": "REMOVE"}', "line 1: a: without ablated_part"),
         (b'{"name": "a", "ablated_part": "TMA"}', "line 1: a: without action"),
-        (b'{"name": "a"\n{"ablated_part": "TMA", "action": "REMOVE"}', "line 1: no JSON"),
+        (b'{"name": "a"\n{"ablated_part": "TMA", "action": "REMOVE"}', "line 1: not JSON"),
         (b"[1, 2]", "a map with name"),
-        (b"{" * 100_000, "no JSON"),
-        (entry().encode() + b"\n" + entry(action="ADD").encode(), "line 2: a is there twice and asks something else"),
+        (b"{" * 100_000, "not JSON"),
+        (entry().encode() + b"\n" + entry(action="ADD").encode(), "line 2: a is also on line 1, with other content"),
         ("### x\n".encode("utf-16"), "no plan"),
     ],
 )
@@ -286,7 +286,7 @@ def test_files_that_say_something_else_are_never_overwritten(tmp_path: Path) -> 
     (tmp_path / "zs2-noise.yaml").write_text("mine")
     refused = runner.invoke(app, command)
     assert refused.exit_code == 2
-    assert "zs2-noise.yaml is there already" in refused.output
+    assert "zs2-noise.yaml already exists" in refused.output
     assert (tmp_path / "zs2-noise.yaml").read_text() == "mine"
 
 

@@ -48,20 +48,20 @@ ONE_MISTAKE = {
     "unknown system": (changed("zs2", "zs3"), 2, "system", "zs3 -> zs2, seer (did you mean zs2?)"),
     "unknown base": (changed("shapes", "shape"), 3, "base", "(did you mean shapes?)"),
     "unknown metric": (changed("clip_score", "clip_scor"), 4, "metrics[0]", "(did you mean clip_score?)"),
-    "metric twice": (changed("[clip_score]", "[clip_score, clip_score]"), 4, "metrics[1]", "there twice"),
+    "metric twice": (changed("[clip_score]", "[clip_score, clip_score]"), 4, "metrics[1]", "listed twice"),
     "metrics a word": (changed("[clip_score]", "clip_score"), 4, "metrics", "clip_score -> a list"),
     "no metrics": (changed("[clip_score]", "[]"), 4, "metrics", "at least 1 entry"),
-    "nothing as metrics": (changed(" [clip_score]", ""), 4, "metrics", "nothing -> a list"),
+    "nothing as metrics": (changed(" [clip_score]", ""), 4, "metrics", "null -> a list"),
     "zero seeds": (changed("seeds: 2", "seeds: 0"), 5, "seeds", "0 -> a number of seeds from 1"),
     "a truth as seeds": (changed("seeds: 2", "seeds: true"), 5, "seeds", "true -> a number of seeds"),
     "words as seeds": (changed("seeds: 2", "seeds: two"), 5, "seeds", "two -> a number of seeds"),
-    "a seed twice": (changed("seeds: 2", "seeds: [1, 1]"), 5, "seeds", "1 is there twice"),
+    "a seed twice": (changed("seeds: 2", "seeds: [1, 1]"), 5, "seeds", "1 is listed twice"),
     "a negative seed": (changed("seeds: 2", "seeds: [0, -1]"), 5, "seeds", "whole numbers from 0"),
     "fractional seeds": (changed("seeds: 2", "seeds: 2.5"), 5, "seeds", "2.5 -> a number of seeds"),
     "no seeds": (changed("seeds: 2\n", ""), 1, "", "seeds is missing"),
-    "name no folder": (changed("sound", "a/b"), 1, "name", "a/b -> it names a folder"),
-    "name with capitals": (changed("sound", "Sound"), 1, "name", "it names a folder"),
-    "name upwards": (changed("sound", ".."), 1, "name", "it names a folder"),
+    "name no folder": (changed("sound", "a/b"), 1, "name", "a/b -> a folder name"),
+    "name with capitals": (changed("sound", "Sound"), 1, "name", "a folder name"),
+    "name upwards": (changed("sound", ".."), 1, "name", "a folder name"),
     "a name that storage needs": (changed("sound", "references"), 1, "name", "another name"),
     "one and a half GPUs": (
         SOUND + "resources: {gpus_per_worker: 1.5}\n",
@@ -69,7 +69,7 @@ ONE_MISTAKE = {
         "resources.gpus_per_worker",
         "1.5 -> a fraction of one GPU, or whole GPUs",
     ),
-    "name a number": (changed("sound", "7"), 1, "name", "7 -> a word"),
+    "name a number": (changed("sound", "7"), 1, "name", "7 -> a string"),
     "a list for a map": (SOUND + "protocol: [1]\n", 8, "protocol", "[1] -> a map"),
     "a word for a map": (SOUND + "resources: many\n", 8, "resources", "many -> a map"),
     "unknown key inside": (SOUND + "protocol: {step: 3}\n", 8, "protocol.step", "(did you mean steps?)"),
@@ -88,7 +88,7 @@ ONE_MISTAKE = {
     "unknown precision": (SOUND + "resources: {precision: fp8}\n", 8, "resources.precision", "fp8 -> auto, fp32"),
     "budget of zero": (SOUND + "budget: {gpu_hours: 0}\n", 8, "budget.gpu_hours", "0 -> above 0"),
     "budget below zero": (SOUND + "budget: {wall_clock: -1}\n", 8, "budget.wall_clock", "-1 -> above 0"),
-    "money without a price": (SOUND + "budget: {money: 5}\n", 8, "budget.money", "price_per_gpu_hour beside it"),
+    "money without a price": (SOUND + "budget: {money: 5}\n", 8, "budget.money", "also set price_per_gpu_hour"),
     "training of what is not trained": (SOUND + "training: {steps: 3}\n", 8, "training", "zs2 is not trained"),
     "workers for one process": (SOUND + "resources: {workers: 2}\n", 8, "resources.workers", "zs2 is not trained"),
     "fid without its network": (
@@ -104,7 +104,12 @@ ONE_MISTAKE = {
         "compares with reference clips",
     ),
     "control out of range": (SOUND + "control: {noise.threshold: 2}\n", 8, "control.noise.threshold", "sqrt(e)"),
-    "control removes the ablated": (SOUND + "control: {noise: removed}\n", 7, "ablations[0].action", "removed already"),
+    "control removes the ablated": (
+        SOUND + "control: {noise: removed}\n",
+        7,
+        "ablations[0].action",
+        "already removed in the control",
+    ),
     # --- search
     "a search without space": (SOUND + "search: {}\n", 8, "search", "space is missing -> a map from a dotted path"),
     "a number as space": (SOUND + "search: {space: 3}\n", 8, "search.space", "3 -> a named space, or a map"),
@@ -119,7 +124,7 @@ ONE_MISTAKE = {
         SOUND + "control: {attention: removed}\nsearch: {space: zs2_motion}\n",
         9,
         "search.space",
-        "zs2_motion searches attention.mu: searched in no arm: attention is removed here",
+        "zs2_motion searches attention.mu: not searchable in any arm: attention is removed here",
     ),
     "unknown key of a search": (search("sampler: tpe"), 8, "search.sampler", "search_sampler"),
     "unknown domain": (
@@ -163,13 +168,13 @@ ONE_MISTAKE = {
         space("attention.kind: {choice: [momentum, removed]}"),
         8,
         "search.space.attention.kind",
-        "a kind is searched at its slot -> attention: {kinds: [momentum, ",
+        "kinds are searched at their slot -> attention: {kinds: [momentum, ",
     ),
     "a range at a slot": (
         space("attention: {uniform: [0, 1]}"),
         8,
         "search.space.attention",
-        "{uniform: [0.0, 1.0]} -> {kinds: [momentum, previous_frame, cross_frame, removed]} or some of them",
+        "{uniform: [0.0, 1.0]} -> {kinds: [momentum, previous_frame, cross_frame, removed]} or a subset",
     ),
     "kinds at a value": (
         space("attention.mu: {kinds: [momentum, removed]}"),
@@ -223,13 +228,13 @@ ONE_MISTAKE = {
         space("noise.a: {uniform: [0, 20]}"),
         8,
         "search.space.noise.a",
-        "searched in no arm: noise is two_stage here, which has no a",
+        "not searchable in any arm: noise is two_stage here, which has no a",
     ),
     "a value that no searched kind has": (
         HEAD + "search:\n  space: {noise: {kinds: [shared, removed]}, noise.a: {uniform: [0, 1]}}\n",
         7,
         "search.space.noise.a",
-        "searched in no arm: none of the kinds searched at noise has it",
+        "not searchable in any arm: none of the kinds searched at noise has it",
     ),
     "unknown search_sampler": (
         search("search_sampler: grid"),
@@ -260,7 +265,7 @@ ONE_MISTAKE = {
         search("objectives: [clip_score, clip_score]"),
         8,
         "search.objectives",
-        "clip_score is there twice",
+        "clip_score is listed twice",
     ),
     "a word as objectives": (
         search("objectives: clip_score"),
@@ -288,7 +293,7 @@ ONE_MISTAKE = {
         "  points: [{attention: removed, attention.mu: 0.5}]\n",
         8,
         "search.points[0].attention.mu",
-        "attention is removed in this point, which has no mu -> leave it out",
+        "attention is removed in this point, which has no mu -> remove attention.mu",
     ),
     "more points than trials": (
         search("points: [{attention.mu: 0}, {attention.mu: 1}]\n  trials_per_arm: 1"),
@@ -370,7 +375,7 @@ ONE_MISTAKE = {
         ablation("part: noise, action: ADD, with: [shared]"),
         7,
         "ablations[0].action",
-        "noise=two_stage already -> REPLACE",
+        "noise is two_stage in the control, not removed -> REPLACE",
     ),
     "REPLACE without with": (
         ablation("part: noise, action: REPLACE"),
@@ -443,7 +448,7 @@ ONE_MISTAKE = {
         ablation("part: attention.mu, action: VALUES, values: [0.5, 0.5]"),
         7,
         "ablations[0].values",
-        "0.5 is there twice",
+        "0.5 is listed twice",
     ),
     "lambda above sqrt(e), with the reason": (
         ablation("part: noise.threshold, action: VALUES, values: [1.7]"),
@@ -468,7 +473,7 @@ ONE_MISTAKE = {
         ablation("part: noise, action: REPLACE, with: {a: 3}"),
         7,
         "ablations[0].with.a",
-        "3 -> a kind (a word), or a map of values",
+        "3 -> a kind (a string), or a map of values",
     ),
     "an arm named like a path": (
         ablation("part: noise, action: REPLACE, with: {a/b: shared}"),
@@ -490,7 +495,7 @@ ONE_MISTAKE = {
         SOUND + "arms:\n  noise=removed: {noise: shared}\n",
         9,
         "arms.noise=removed",
-        "the arm of line 7 has this one",
+        "is also the arm on line 7 -> another name",
     ),
     "no arm differs": (
         ablation("part: attention.mu, action: VALUES, values: [0.98]"),
@@ -510,13 +515,13 @@ ONE_MISTAKE = {
         "0 -> at least 1",
     ),
     # --- YAML
-    "a key twice": (SOUND + "seeds: 3\n", 8, "seeds", "written twice, first on line 5"),
+    "a key twice": (SOUND + "seeds: 3\n", 8, "seeds", "duplicate key, first on line 5"),
     "a tag": (SOUND + "question: !!python/name:os.getcwd x\n", 8, "", "the tag !!python/name"),
     "a string tag": (changed("seeds: 2", "seeds: !!int 2"), 5, "", "the tag !!int"),
     "a merge key": (SOUND + "protocol: {<<: {clips: 2}}\n", 8, "protocol", "the merge key <<"),
     "an infinite number": (SOUND + "protocol: {guidance: .inf}\n", 8, "protocol.guidance", ".inf -> a finite number"),
     "a number too large": (SOUND + "protocol: {guidance: 1e999}\n", 8, "protocol.guidance", "a finite number"),
-    "a list as key": (SOUND + "? [a]\n: b\n", 8, "", "as a key -> a word"),
+    "a list as key": (SOUND + "? [a]\n: b\n", 8, "", "as a key -> a string"),
     "half a character": (SOUND + 'question: "\\ud800"\n', 8, "question", "surrogate"),
 }
 
@@ -543,7 +548,7 @@ NO_STUDY = {
     "empty": (b"", 1, "the file is empty"),
     "only a comment": (b"# nothing\n", 1, "the file is empty"),
     "a list": (b"- a\n- b\n", 1, "a list -> a map"),
-    "a word": (b"study", 1, "a word -> a map"),
+    "a word": (b"study", 1, "a string -> a map"),
     "tabs": (b"name: x\nprotocol:\n\tclips: 2\n", 3, "a tab -> indent with spaces"),
     "latin-1": ("name: x\nquestion: caf\xe9\n".encode("latin-1"), 2, "not UTF-8"),
     "UTF-16": (SOUND.encode("utf-16"), 1, "not UTF-8"),
@@ -560,10 +565,10 @@ NO_STUDY = {
         "nested deeper than",
     ),
     "two documents": (b"a: 1\n---\nb: 2\n", 2, "a second document"),
-    "a colon too many": (b"a: b: c\n", 1, "a colon where no key can stand"),
+    "a colon too many": (b"a: b: c\n", 1, "an unexpected colon"),
     "an open bracket": (b"a: [1, 2\nb: 3\n", 2, "not closed"),
     "an open quote": (b'a: "x\nb: 3\n', 2, "inside quotes"),
-    "crooked indentation": (b"a:\n  b: 1\n c: 2\n", 3, "does not line up"),
+    "crooked indentation": (b"a:\n  b: 1\n c: 2\n", 3, "the indentation does not match"),
     "a character beyond Unicode": (b'a: "\\UFFFFFFFF"\n', 1, "not YAML"),
 }
 
@@ -699,7 +704,7 @@ def test_an_incomplete_base_folder_lists_what_it_lacks(tmp_path: Path, problems:
     ("file", "content", "message"),
     [
         ("unet/config.json", "{", "a configuration file that is not JSON"),
-        ("card.json", "{}", "card.json does not hold what a card holds, at name"),
+        ("card.json", "{}", "card.json is invalid at name"),
     ],
 )
 def test_a_base_with_a_broken_file(file: str, content: str, message: str, tmp_path: Path, problems: Problems) -> None:

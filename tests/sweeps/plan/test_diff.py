@@ -196,20 +196,20 @@ def test_a_search_is_added() -> None:
     proposed = planned(STUDY + SEARCH).search
     assert proposed is not None
     assert diff.proposed == (0, proposed.num_proposed)
-    assert told(diff)[-1] == f"to be proposed 0 in A, {proposed.num_proposed} in B: another search"
+    assert told(diff)[-1] == f"to propose: 0 in A, {proposed.num_proposed} in B; different search"
 
 
 def test_a_search_goes_on_with_more_trials() -> None:
     diff = searched("trials_per_arm: 4", "trials_per_arm: 8")
     assert told(diff)[1:3] == ["keys", "~ search.trials_per_arm  4 -> 8"]
     assert diff.proposed[1] == 2 * diff.proposed[0]
-    assert told(diff)[-1].endswith(": the same search, so that trials stay")
+    assert told(diff)[-1].endswith("; same search, trials are kept")
 
 
 def test_another_space_is_another_search() -> None:
     diff = searched("[0, 1]", "[0, 0.5]")
     assert told(diff)[1:3] == ["keys", "~ search.space.attention.mu.uniform  [0.0, 1.0] -> [0.0, 0.5]"]
-    assert told(diff)[-1].endswith(": another search")
+    assert told(diff)[-1].endswith("; different search")
 
 
 @pytest.mark.parametrize(

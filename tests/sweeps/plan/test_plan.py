@@ -67,7 +67,7 @@ def test_values_gives_one_arm_per_value(planned: Planned) -> None:
     plan = planned("ablations: [{part: attention.mu, action: VALUES, values: [0.6, 1, 0.98]}]")
     assert ids(plan) == ["control", "attention.mu=0.6", "attention.mu=1"]
     assert plan.arms[1].changes == {"attention.mu": 0.6}
-    assert plan.notes[0] == "attention.mu=0.98 is the same as control: merged into it, not run twice"
+    assert plan.notes[0] == "attention.mu=0.98 is identical to control: merged, not run twice"
 
 
 def test_add_fills_what_the_control_lacks(planned: Planned) -> None:
@@ -102,8 +102,8 @@ def test_arms_with_equal_trees_are_merged_into_the_first(planned: Planned) -> No
     )
     assert ids(plan) == ["control", "noise=removed"]
     assert list(plan.notes) == [
-        "iid is the same as noise=removed: merged into it, not run twice",
-        "same is the same as control: merged into it, not run twice",
+        "iid is identical to noise=removed: merged, not run twice",
+        "same is identical to control: merged, not run twice",
     ]
 
 
@@ -238,7 +238,7 @@ def test_a_dataset_that_is_elsewhere_is_a_warning_and_keeps_this_machine_from_ru
     text = HEAD + f"data: {{layout: ssv2, path: {tmp_path / 'none'}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
     plan = load(write(text))
     (warning,) = plan.warnings
-    assert "none is not on this machine -> the folder of ssv2 clips" in warning
+    assert "none is not on this machine -> a folder with ssv2 clips" in warning
     assert [(problem.line, problem.path) for problem in requirements(plan)] == [(6, "data.path")]
 
 
@@ -275,7 +275,10 @@ def test_a_base_without_weights_plans_and_says_where_they_are(write: Write) -> N
     plan = load(write(text))
     assert len(plan.cells) == 4
     (warning,) = plan.warnings
-    assert "ships without weights, to plan with -> base: stable-diffusion-v1-5/stable-diffusion-v1-5" in warning
+    assert (
+        "has no weights, only configurations for planning -> base: stable-diffusion-v1-5/stable-diffusion-v1-5"
+        in warning
+    )
     assert [problem.path for problem in requirements(plan)] == ["base"]
 
 

@@ -123,13 +123,13 @@ SPACE_OF_ARMS = {
     "another kind may have the value": (
         "ablations: [{part: attention, action: REPLACE, with: [previous_frame]}]",
         ["attention.mu", "noise.threshold"],
-        ["attention is not searched: the arm puts previous_frame in"],
+        ["attention is not searched: the arm replaces it by previous_frame"],
     ),
     "another kind may lack the value": (
         "ablations: [{part: attention, action: REPLACE, with: [cross_frame]}]",
         ["noise.threshold"],
         [
-            "attention is not searched: the arm puts cross_frame in",
+            "attention is not searched: the arm replaces it by cross_frame",
             "attention.mu is not searched: attention is cross_frame here, which has no mu",
         ],
     ),
@@ -137,7 +137,7 @@ SPACE_OF_ARMS = {
         "ablations: [{part: attention.mu, action: VALUES, values: [0.5]}]",
         ["noise.threshold"],
         [
-            "attention is not searched: the arm sets attention.mu, which another kind would undo",
+            "attention is not searched: the arm sets attention.mu, which another kind would discard",
             "attention.mu is not searched: the arm sets it",
         ],
     ),
@@ -145,7 +145,7 @@ SPACE_OF_ARMS = {
         "ablations: [{part: attention, action: REPLACE, with: {x: {mu: 0.5}}}]",
         ["noise.threshold"],
         [
-            "attention is not searched: the arm sets attention.mu, which another kind would undo",
+            "attention is not searched: the arm sets attention.mu, which another kind would discard",
             "attention.mu is not searched: the arm sets it",
         ],
     ),
@@ -186,7 +186,7 @@ def test_a_value_is_kept_where_one_of_the_searched_kinds_has_it(planned: Planned
     assert list(search.space_of("control").space) == ["noise", "noise.a"]
     assert [arm.arm.id for arm in search.arms] == ["control"]
     assert "x: noise.a is not searched: noise is shared here, which has no a" in plan.notes
-    assert "x: not searched, since nothing of the space is left in it" in plan.notes
+    assert "x: not searched, since its space is empty" in plan.notes
 
 
 def test_values_are_drawn_where_the_drawn_kind_has_them(planned: Planned) -> None:
@@ -240,7 +240,7 @@ def test_different_samples_are_counted(space: str, number: int | None, planned: 
     search = searched(planned(f"search: {{space: {space}, trials_per_arm: 10}}"))
     assert search.arms[0].num_samples() == number
     assert search.num_trials(search.arms[0]) == min(10, number or 10)
-    few = f"control: at most {number} trials: there are no more different samples"
+    few = f"control: at most {number} trials, since its space has no more different samples"
     assert (few in search.notes) is (number is not None and number < 10)
 
 
@@ -383,16 +383,19 @@ def test_fresh_seeds_are_nobody_elses_and_stay(write: Write) -> None:
 # ------------------------------------------------------------------------------------------------------------- notes
 
 NOTES = {
-    "no confirmation": ("{space: zs2_motion}", "search without confirm: the best of 16 trials owes part"),
+    "no confirmation": ("{space: zs2_motion}", "search without confirm: the score of the best of 16 trials is biased"),
     "nothing can be stopped": (
         "{space: zs2_motion, trial_scheduler: {kind: asha}}",
         "trial_scheduler asha: no trial can be stopped early, since a cell of zs2 reports once",
     ),
     "against its own direction": (
         "{space: zs2_motion, objectives: {clip_score: min}}",
-        "objective clip_score: min is searched, though larger values are better",
+        "objective clip_score: the search takes min, although larger values are better",
     ),
-    "too few to learn from": ("{space: zs2_motion, trials_per_arm: 8}", "tpe learns from the first 8 trials"),
+    "too few to learn from": (
+        "{space: zs2_motion, trials_per_arm: 8}",
+        "tpe: the first 8 trials are random, so 8 trials are too few",
+    ),
     "nsga2 and conditions": (f"{{space: {BOTH}, search_sampler: nsga2}}", "nsga2 draws values inside a searched slot"),
 }
 NO_NOTE = (

@@ -38,7 +38,7 @@ def test_training_is_laid_on_every_arm_and_can_be_moved_like_any_part(planned: C
         "control": AdamW(steps=100, global_batch_size=8, lr=0.01),
         "training.lr=0.1": AdamW(steps=100, global_batch_size=8, lr=0.1),
     }
-    assert plan.notes == ("training.lr=0.01 is the same as control: merged into it, not run twice",)
+    assert plan.notes == ("training.lr=0.01 is identical to control: merged, not run twice",)
 
 
 def test_cells_are_the_same_whatever_they_are_trained_by(planned: Callable[[str], Plan]) -> None:
@@ -61,14 +61,14 @@ def test_a_search_moves_training_and_parts_together(planned: Callable[[str], Pla
     cell = plan.search.trial("text_decomposer=removed", 0, sample)
     assert cell.spec.training == AdamW(steps=100, global_batch_size=8, lr=0.001, warm_up=0.1)
     assert cell.spec.tree["temporal_attention"]["largest"] == 4
-    assert any("stopped by their loss on held-out clips" in note for note in plan.notes)
+    assert any("stopped by their intermediate loss on held-out clips" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "path", "message"),
     [
-        (HEAD + ABLATIONS, 2, "system", "nothing says for how long -> training: {steps: 400}"),
-        (HEAD + "training: {lr: 0.1}\n" + ABLATIONS, 6, "training", "nothing says for how long"),
+        (HEAD + ABLATIONS, 2, "system", "training.steps is missing -> training: {steps: 400}"),
+        (HEAD + "training: {lr: 0.1}\n" + ABLATIONS, 6, "training", "training.steps is missing"),
         (HEAD + "training: {steps: 0}\n" + ABLATIONS, 6, "training.steps", "0 -> a whole number, at least 1"),
         (HEAD + "training: {steps: 3, lrr: 1}\n" + ABLATIONS, 6, "training.lrr", "did you mean lr?"),
         (HEAD + TRAINING + ABLATIONS + "resources: {workers: 3}\n", 8, "resources.workers", "a multiple of 6"),
@@ -95,13 +95,13 @@ def test_a_search_moves_training_and_parts_together(planned: Callable[[str], Pla
             HEAD + TRAINING + ABLATIONS + "data: {layout: prompts, prompts: [a cat]}\n",
             8,
             "data",
-            "seer continues real clips, which data prompts has none of",
+            "seer continues real clips, and data prompts has no clips",
         ),
         (
             HEAD + TRAINING + ABLATIONS + "protocol: {frames: 2}\n",
             8,
             "protocol.frames",
-            "2 frames, of which 2 are given -> more than 2",
+            "2 frames, 2 of them given -> more than 2",
         ),
         (
             HEAD + TRAINING + ABLATIONS + "resources: {workers: 2, gpus_per_worker: 0.5}\n",

@@ -124,10 +124,10 @@ def test_every_form_of_the_report_has_the_claims(planned: Callable[..., Plan]) -
     ("hypothesis", "where", "message"),
     [
         ("{claim: x, metric: fvd, expect: worse}", "ablations[0].hypothesis.metric", "one of the study's metrics"),
-        ("{claim: x, expect: equivalent}", "ablations[0].hypothesis.expect", "a margin for clip_score"),
+        ("{claim: x, expect: equivalent}", "ablations[0].hypothesis.expect", "add clip_score to margins"),
         ("{claim: x, expect: nicer}", "ablations[0].hypothesis.expect", "worse"),
         ("{expect: worse}", "ablations[0].hypothesis", "claim"),
-        ("[a, b]", "ablations[0].hypothesis", "words, or {claim, metric, expect}"),
+        ("[a, b]", "ablations[0].hypothesis", "a string, or {claim, metric, expect}"),
     ],
 )
 def test_a_hypothesis_that_cannot_be_tested_is_refused(

@@ -93,10 +93,10 @@ search:
     assert (tmp_path / "model" / "seer" / "diffusion_pytorch_model.safetensors").is_file()
     refused = sweeps_here("export", "zzz", "-o", tmp_path / "other", "--storage", storage)
     assert refused.exit_code == 2
-    assert "no cell of this id" in refused.stderr
+    assert "no finished cell with this id" in refused.stderr
     again = sweeps_here("export", control.cell_id, "-o", tmp_path / "model", "--storage", storage)
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert (storage / "tiny" / "cells" / control.cell_id / TRAINED).is_file()
 
 
@@ -109,7 +109,7 @@ def test_a_loss_that_diverges_is_a_result(
     (exploded,) = results(storage)
     assert exploded.error.startswith("NonFiniteError: the loss became")
     assert "diverged" in done.stdout
-    for wrong, message in (("", "no cell of this id"), (exploded.cell_id, "no trained")):
+    for wrong, message in (("", "no finished cell with this id"), (exploded.cell_id, "no trained")):
         refused = sweeps_here("export", wrong, "-o", tmp_path / "other", "--storage", storage)
         assert refused.exit_code == 2
         assert message in refused.stderr

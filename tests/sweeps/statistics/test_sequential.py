@@ -264,7 +264,7 @@ def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> No
 
 def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     plan = planned()
-    assert "seeds: looked at after 9 and 12, and over where clip_score" in plan.notes[-1]
+    assert "seeds: interim looks after 9 and 12 seeds; stops when clip_score" in plan.notes[-1]
     (first,) = reach_lines(reach(plan, {}))
     assert first.startswith("smallest p with 16 seeds: 5.3e-05; corrected over 4 arms: 0.00021")
     records = simulated(plan, 0, np.random.default_rng(0))
@@ -274,7 +274,7 @@ def test_the_plan_says_what_its_seeds_can_reach(planned: Planned) -> None:
     assert ": detects differences of " in last
     assert "80 % power" in last
     few = planned(most=8)
-    assert "too few for a look on the way" in few.notes[-1]
+    assert "too few for an interim look" in few.notes[-1]
     assert reach_lines(reach(few, {}))[0].startswith("smallest p with 8 seeds: 0.0078; corrected over 4 arms: 0.031")
 
 

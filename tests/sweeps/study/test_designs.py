@@ -17,7 +17,7 @@ from sweeps.results.contrasts import estimate
 from sweeps.results.stopping import Stage
 from sweeps.statistics.paired import paired_difference
 from sweeps.study.designs import (
-    MOST_EXACT,
+    MAX_EXACT_PARTS,
     AddOneIn,
     Combination,
     Contrast,
@@ -82,7 +82,7 @@ def test_which_combinations_a_design_runs(design: Design, sizes: Sequence[int], 
     assert [named(one) for one in crossed(design, levels, parts)] == expected
 
 
-@pytest.mark.parametrize("parts", range(1, MOST_EXACT + 1))
+@pytest.mark.parametrize("parts", range(1, MAX_EXACT_PARTS + 1))
 def test_up_to_six_parts_shapley_values_need_every_subset(parts: int) -> None:
     levels, names = factors(*[1] * parts)
     assert len(crossed(Shapley(), levels, names)) == 2**parts - 1
@@ -200,7 +200,7 @@ def test_intervals_of_drawn_orders_cover_what_all_orders_would_give(noise: float
                 size = len(one - {level})  # of what is changed besides the part
                 share = math.factorial(size) * math.factorial(6 - size) / math.factorial(7)
                 truth[name] += share * own * (-1 if level in one else 1)
-        contrasts = [one.over(named) for one in effects(Shapley(orders=16, seed=game), levels, names)]
+        contrasts = [one.renamed(named) for one in effects(Shapley(orders=16, seed=game), levels, names)]
         values = {
             named(one): {"m": {s: own + noise * float(rng.normal()) for s in range(4)}} for one, own in worth.items()
         }
@@ -278,22 +278,22 @@ def test_explicit_arms_stand_beside_a_design(planned: Callable[[str], Plan]) -> 
             "design: factorial\nablations:\n  - {part: temporal_attention, action: REMOVE}\n"
             "  - {part: temporal_attention.largest, action: VALUES, values: [4]}\n",
             "ablations[1].values[0]",
-            "temporal_attention.largest and temporal_attention change one slot, and cannot be combined",
+            "temporal_attention.largest and temporal_attention change the same slot -> one ablation per slot",
         ),
         (
             "design: shapley\nablations:\n  - {part: references, action: VALUES, values: [0, 1]}\n",
             "ablations[0].values[0]",
-            "shapley: references has 2 arms -> one change of each part",
+            "shapley: references has 2 arms -> one change per part",
         ),
         (
             "design: {kind: factorial, pairs: [[noise, text_decomposer]]}\n" + TWO,
             "design.pairs",
-            "noise -> a part that",
+            "noise -> a part of an ablation",
         ),
         (
             "design: {kind: factorial, pairs: [[text_decomposer, text_decomposer]]}\n" + TWO,
             "design.pairs",
-            "text_decomposer twice -> two parts",
+            "text_decomposer twice -> two different parts",
         ),
         ("design: {kind: shapley, orders: 2}\n" + TWO, "design.orders", "2 -> at least 4"),
         ("design: {kind: shapley, orders: 7}\n" + TWO, "design.orders", "7 -> a multiple of 2"),

@@ -167,7 +167,7 @@ def test_every_ablation_is_sound_by_itself(system: str, base: str, write: Write)
         if line.startswith("#   - {part: "):
             plan = load(write(with_lines(text, [number])))
             assert len(plan.arms) > num_arms, line
-            assert not any("is the same as" in note for note in plan.notes), line
+            assert not any("is identical to" in note for note in plan.notes), line
 
 
 @each_case
@@ -270,7 +270,7 @@ def test_a_name_that_looks_like_something_else_is_kept(name: str, write: Write) 
         ({"system": "zs3"}, "system: zs3 -> zs2, seer, toy (did you mean zs2?)"),
         ({"system": "zs2", "base": "shape"}, "did you mean shapes?"),
         ({"system": "zs2", "base": "./nowhere"}, "no such folder"),
-        ({"system": "zs2", "name": "A b"}, "name: A b -> it names a folder"),
+        ({"system": "zs2", "name": "A b"}, "name: A b -> a folder name"),
         ({"system": "zs2", "name": "references"}, "name: references -> another name"),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "study.yaml"
     write("µ: 1\n", path)
     assert path.read_text(encoding="utf-8") == "µ: 1\n"
-    with pytest.raises(ValueError, match=r"study\.yaml is there already -> another name"):
+    with pytest.raises(ValueError, match=r"study\.yaml already exists -> another name"):
         write("b: 2\n", path)
     assert path.read_text(encoding="utf-8") == "µ: 1\n"
 

@@ -6,10 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result, result_without_clips
+from trainables.cell_files import (
+    ORIGIN,
+    STOP,
+    TRAINED,
+    has_clips,
+    discard_stale_training,
+    leave_result,
+    result_without_clips,
+)
 from trainables.failures import classify
 from trainables.provenance import origin
-from trainables.reservations import free_what_the_dead_reserved
+from trainables.reservations import remove_orphaned_placement_groups
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, TrialSpec
 
@@ -40,7 +48,7 @@ class Group:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
         # Weights are hashed only where there is a hash to compare with.
-        keep_only_of(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
+        discard_stale_training(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)
@@ -71,7 +79,7 @@ class Group:
     def _free(self) -> None:
         """Now and then, see that this group does not wait for what a dead one holds."""
         if time.monotonic() > self._look:
-            free_what_the_dead_reserved()
+            remove_orphaned_placement_groups()
             self._look = time.monotonic() + LOOK_S
 
     def stop(self) -> None:

@@ -19,12 +19,12 @@ from models.contracts import Tensors, TrainedModel
 from models.streams import Streams
 from models.system import NonFiniteError
 from models.training import TrainedSystem
-from trainables.cell_files import ORIGIN, leave_weights
+from trainables.cell_files import ORIGIN, save_weights
 from trainables.data.encoded import Batches, Encoded
 from trainables.data.layout import ClipSet, continued
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
-from trainables.fit import Fit, in_words
+from trainables.fit import Fit, explained
 from trainables.inputs import clips_of, size
 from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
@@ -91,7 +91,7 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
     try:
         return _train(spec, model, base, folder, bench)
     except RuntimeError as error:
-        raise in_words(error, spec.scaling.micro_batch(spec.training)) from error
+        raise explained(error, spec.scaling.micro_batch(spec.training)) from error
     finally:
         del model, base  # room for what draws the clips
         gc.collect()
@@ -117,7 +117,7 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
 def _leave(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
     """End without training."""
     if dist.get_rank() == 0:
-        leave_weights(folder, weights)
+        save_weights(folder, weights)
     return True
 
 

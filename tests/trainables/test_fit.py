@@ -293,7 +293,7 @@ fit.Fit._loss = lambda self, batch: torch.empty(2**60)
 """
     folder = fit(spec(tiny_base_folder), tmp_path, before)
     result = Result.model_validate_json((folder / RESULT).read_bytes())
-    assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit the memory")
+    assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit into memory")
     assert result.error.endswith("-> resources: {micro_batch_size: 2}")
 
 

@@ -60,7 +60,7 @@ def pretrain(
         Quality of the saved weights.
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"--fraction: {fraction} -> a number above 0, up to 1")
+        raise ValueError(f"fraction: {fraction} -> a number above 0, up to 1")
     torch.set_num_threads(threads or os.cpu_count() or 1)
     torch.set_flush_denormal(True)  # denormal moments of dead weights slow Adam down severalfold
     torch.manual_seed(seed)

@@ -151,7 +151,7 @@ def test_a_split_depends_on_nothing_but_the_group() -> None:
         ("path,caption\na.mp4,x\n", "captions.csv:1: no column text -> path, text"),
         ("path,text\n", "captions.csv: empty"),
         ("path,text\na.mp4,\n,rain\n", "captions.csv:3: no path"),
-        ("path,text\na.mp4,x\na.mp4,y\n", "a.mp4 from frame 0 is there twice"),
+        ("path,text\na.mp4,x\na.mp4,y\n", "a.mp4 from frame 0 is listed twice"),
     ],
 )
 def test_bad_captions(tmp_path: Path, text: str, reason: str) -> None:
@@ -183,7 +183,7 @@ def test_bad_labels(tmp_path: Path) -> None:
     assert len(said) == 4
     assert "entry 1 has no id" in said[0]
     assert "entry 2 has no text" in said[1]
-    assert "2.webm from frame 0 is there twice" in said[3]
+    assert "2.webm from frame 0 is listed twice" in said[3]
     put(tmp_path / "labels" / "train.json", '[{"id": "1",\n}]')
     assert "train.json:2: not JSON" in problems(read_ssv2, tmp_path)
     put(tmp_path / "labels" / "train.json", "{}")

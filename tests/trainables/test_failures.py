@@ -1,4 +1,4 @@
-"""What kind of failure an error is, and what is tried where memory does not suffice."""
+"""Classes of failures, and retries after out-of-memory failures."""
 
 import errno
 from typing import Any

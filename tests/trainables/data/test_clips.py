@@ -1,4 +1,4 @@
-"""Clips on disk: what is written comes back, and bad files say so."""
+"""Clips on disk: round trip, and errors for bad files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Further texts of clips are found beside the annotations; what is wrong with them is said all together."""
+"""Further texts of clips are read beside the annotations; all problems are reported together."""
 
 import csv
 import json
@@ -71,7 +71,7 @@ def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", ["texts.csv:1: no column clip -> clip"]),
         ("id,state\n11,up\n", ["texts.csv:1: no column clip -> clip"]),
@@ -106,9 +106,9 @@ def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(content: str, said: list[str], tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_with_its_line(content: str, expected: list[str], tmp_path: Path) -> None:
     put(tmp_path / "texts.csv", content)
-    assert problems(tmp_path) == said
+    assert problems(tmp_path) == expected
 
 
 def test_what_is_wrong_with_lines_of_json(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
 
 def test_clips_without_a_line_are_named_up_to_twenty(tmp_path: Path) -> None:
     put(tmp_path / "texts.csv", "clip,state\n11,up\n")
-    (said,) = problems(tmp_path, [Entry(Path(f"{k}.webm"), "moves", key=f"{k}") for k in range(11, 36)])
+    (line,) = problems(tmp_path, [Entry(Path(f"{k}.webm"), "moves", key=f"{k}") for k in range(11, 36)])
     named = ", ".join(map(str, range(12, 32)))
-    assert said == f"texts.csv: no line for {named} and 4 more -> a line for each annotated clip"
+    assert line == f"texts.csv: no line for {named} and 4 more -> a line for each annotated clip"
 
 
 def test_where_the_other_side_cannot_be_read_its_clips_are_not_told_from_unknown_ones(tmp_path: Path) -> None:

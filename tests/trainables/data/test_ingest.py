@@ -1,4 +1,4 @@
-"""Clips are looked at once: real files of each layout, bad ones among them, and a decoder that hangs or crashes."""
+"""Decoding check of clips: real and bad files of each layout, and a decoder that hangs or crashes."""
 
 import csv
 import json
@@ -111,7 +111,7 @@ def test_bad_clips_are_listed_and_the_rest_is_used(
     shown: list[tuple[int, int]] = []
     looked = ingest([*dataset, *bad], Whole(), SIZE, tmp_path / "out", show=lambda *where: shown.append(where))
     assert looked.good == tuple(dataset)
-    assert [one.entry for one in looked.bad] == bad
+    assert [clip.entry for clip in looked.bad] == bad
     assert shown[-1] == (21, 21)
     with (tmp_path / "out" / QUARANTINE).open() as file:
         (row,) = csv.DictReader(file)
@@ -139,7 +139,7 @@ def test_no_clip_is_looked_at_twice_unless_it_changed(
     assert (again.good, looked) == (tuple(dataset), [])
     write_video(dataset[3].path, 2)
     changed = ingest(dataset, Whole(), SIZE, out, show=lambda *where: looked.append(where))
-    assert [one.entry for one in changed.bad] == [dataset[3]]
+    assert [clip.entry for clip in changed.bad] == [dataset[3]]
     assert looked == [(1, 1)]
     (out / CHECKED).write_text((out / CHECKED).read_text()[:-30])
     assert ingest(dataset, Whole(), SIZE, out).bad == changed.bad

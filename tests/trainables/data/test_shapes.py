@@ -1,4 +1,4 @@
-"""The procedural world: deterministic, disjoint splits, true captions, pixels that show what is said."""
+"""Procedural scenes: deterministic, disjoint splits, captions that match the pixels."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Families, keys and companions: what a study's words become on a base."""
+"""Families, keys and companions of metrics on a base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell's scores against the functions they are made of, and how often each network and file is touched."""
+"""Scores of a cell against their functions, and the number of uses of each network and file."""
 
 from __future__ import annotations
 

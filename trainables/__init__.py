@@ -1,1 +1,1 @@
-"""Execution: what a Ray worker does for one cell, from the typed spec to the scored clips."""
+"""Execution of one cell on a Ray worker, from its typed spec to scored clips."""

@@ -1,7 +1,6 @@
-"""Results that trials share: computed once for what they depend on, kept on storage that all workers see.
+"""Cache of arrays that trials share, on storage that all workers see.
 
-An entry is known by its content: the hash of everything that decides it. It can be deleted at any time, and costs only
-the time to compute it again.
+The key of an entry is the hash of all its dependencies. Entries can be deleted at any time; they are then recomputed.
 """
 
 import io
@@ -25,19 +24,19 @@ Arrays = Mapping[str, NDArray[Any]]
 MAX_BYTES = 20 * 2**30
 FOLDER = "cache"
 """Name of the folder under the storage."""
-_LEFTOVER_S = 3600.0  # no write takes so long: what is older is of a writer that was killed
+_LEFTOVER_S = 3600.0  # older temporary files are from killed writers
 
 
 class Cache:
-    """Arrays by what they were computed from, in files under one folder.
+    """Arrays by their dependencies, in files under one folder.
 
-    Of several workers that ask for the same entry at once one computes and the others wait for it; the lock is the
-    kernel's, so that a killed worker holds none. A file appears whole or not at all, and one that cannot be read is
-    computed again. When the folder outgrows its bound, the entries that were used longest ago go.
+    If several workers need the same entry at once, one computes it and the others wait; the lock is a kernel lock,
+    released when a worker dies. Files are written atomically; an unreadable file is recomputed. Beyond the size limit,
+    the least recently used entries are removed.
 
     Args:
-        folder: Made by the first entry.
-        max_bytes: Bound on all entries together; a larger entry is handed out and not kept.
+        folder: Created by the first entry.
+        max_bytes: Size limit of all entries together; a larger entry is returned but not stored.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -45,23 +44,23 @@ class Cache:
         self.max_bytes = max_bytes
 
     def arrays(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays of an entry, computed if they are not there.
+        """Return the arrays of an entry, computed if they are not stored.
 
         Args:
-            depends_on: Everything that decides them, as plain values; the code that computes them included.
-            compute: Computes them.
+            depends_on: All dependencies as plain values, including the code that computes the arrays.
+            compute: Computes the arrays.
 
         Raises:
             OSError: The folder cannot be written.
         """
         key = json_hash(depends_on, 32)
         path = self.folder / f"{key}.npz"
-        if (found := _read(path)) is not None:
-            return found
+        if (stored := _read(path)) is not None:
+            return stored
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / f".{key}.lock"):
-            if (found := _read(path)) is not None:
-                return found
+            if (stored := _read(path)) is not None:
+                return stored
             computed = dict(compute())
             content = io.BytesIO()
             np.savez(content, **computed)  # type: ignore[arg-type]  # its stubs take a flag for an array
@@ -71,12 +70,12 @@ class Cache:
         return computed
 
     def _trim(self) -> None:
-        """Remove what was used longest ago until the rest is within the bound, and what killed writers left."""
+        """Remove the least recently used entries beyond the size limit, and temporary files of killed writers."""
         entries, leftovers = [], []
         for file in self.folder.iterdir():
             try:
                 about = file.stat()
-            except FileNotFoundError:  # another worker was quicker
+            except FileNotFoundError:  # removed by another worker
                 continue
             if file.suffix == ".npz" and not file.name.startswith("."):
                 entries.append((about.st_mtime, about.st_size, file))
@@ -93,7 +92,7 @@ class Cache:
 
 
 def _read(path: Path) -> Arrays | None:
-    """The arrays of a file, which counts as used now; None where there are none that can be read."""
+    """Read the arrays of a file and mark it as used now; None if it is absent or unreadable."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
@@ -101,6 +100,6 @@ def _read(path: Path) -> Arrays | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
-        log.warning("%s cannot be read (%s): it is computed again", path, reason)
+        log.warning("%s: cannot be read (%s) -> it is computed again", path, reason)
         return None
     return arrays

@@ -1,4 +1,4 @@
-"""What a cell leaves in its folder: lossless clips, a frame strip, clips that play, and its result."""
+"""Files in a cell's folder: lossless clips, a frame strip, playable clips, and the result."""
 
 import io
 import json
@@ -35,11 +35,11 @@ ATTEMPTS = "attempts.jsonl"
 CLIPS = "clips.npz"
 TRAINED = "trained.safetensors"
 STOP = "stop"
-"""Name of the file that ends a cell's training before its time."""
+"""Name of the file that requests an early end of a cell's training."""
 CHECKPOINTS = "checkpoints"
 """Name of the folder of a training's checkpoints."""
 ORIGIN = "training.json"
-"""Name of the file that says which code and which weights of the base a training began with."""
+"""Name of the file with the code hash and base hash at the start of a training."""
 STRIP = "strip.png"
 PLAYABLE = "clip_*.mp4"
 NUM_PLAYABLE = 4
@@ -48,7 +48,7 @@ PLAYABLE_PX = 256
 
 @dataclass(frozen=True)
 class Drawn:
-    """The clips of a cell, the method's own statistics (means over clips), the code that drew them, and their prompts.
+    """Sampled clips of a cell, the method's statistics (means over clips), the code hash at sampling, and the prompts.
 
     Shape:
         clips (b f h w c) uint8.
@@ -61,7 +61,7 @@ class Drawn:
 
 
 def begin_attempt(folder: Path) -> int:
-    """Note that a cell is begun (once more) and give the number of the attempt, from 1; makes the folder."""
+    """Record the start of an attempt and return its number, from 1; creates the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     line = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -75,7 +75,7 @@ def begin_attempt(folder: Path) -> int:
 
 
 def leave_result(folder: Path, result: Result) -> None:
-    """Write a cell's result, by which it has ended."""
+    """Write a cell's result, which marks the cell as finished."""
     write_atomically(folder / RESULT, result.model_dump_json(indent=1).encode())
 
 
@@ -87,7 +87,7 @@ def result_without_clips(
     failure: Failure | Literal[""] = "",
     statistics: Mapping[str, float] = MappingProxyType({}),
 ) -> Result:
-    """The result of a cell that ended before anything was drawn: it failed on a rank, or was stopped early."""
+    """Make the result of a cell that ended before sampling: it failed on a rank, or was stopped early."""
     return Result(
         cell_id=spec.cell_id,
         spec=spec,
@@ -101,7 +101,7 @@ def result_without_clips(
 
 
 def read_clips(folder: Path) -> Drawn | None:
-    """The clips a cell kept from an earlier attempt; None where there are none that can be read."""
+    """Read the clips of an earlier attempt; None if they are absent or unreadable."""
     return _from_clips(
         folder,
         lambda kept, notes: Drawn(kept["clips"], notes["statistics"], notes["code_hash"], tuple(notes["prompts"])),
@@ -109,7 +109,7 @@ def read_clips(folder: Path) -> Drawn | None:
 
 
 def seconds_of(folder: Path) -> dict[str, float]:
-    """What it took to draw the clips that a cell kept, by its earlier result; empty where there is none."""
+    """Seconds per stage from the cell's earlier result; empty if there is none."""
     try:
         return Result.model_validate_json((folder / RESULT).read_bytes()).seconds
     except (FileNotFoundError, ValueError):
@@ -117,12 +117,12 @@ def seconds_of(folder: Path) -> dict[str, float]:
 
 
 def has_clips(folder: Path) -> bool:
-    """Whether ``read_clips`` would find any, by their notes alone: the clips themselves may be gigabytes."""
+    """Whether the cell has readable clips, checked without loading them."""
     return bool(_from_clips(folder, lambda kept, notes: "clips" in kept.files and "prompts" in notes))
 
 
 def _from_clips(folder: Path, take: Callable[[Any, Any], T]) -> T | None:
-    """Something of the clips a cell kept, from their file and the notes in it."""
+    """Extract data from the cell's clips file and its notes; None if it is absent or unreadable."""
     path = folder / CLIPS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
@@ -130,15 +130,15 @@ def _from_clips(folder: Path, take: Callable[[Any, Any], T]) -> T | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as reason:
-        log.warning("%s cannot be read (%s): its clips are drawn again", path, reason)
+        log.warning("%s: cannot be read (%s) -> its clips are sampled again", path, reason)
         return None
 
 
 def trained_weights(folder: Path) -> "dict[str, Tensor]":
-    """The weights that a training left, by their names in the network.
+    """Load the weights saved by a training, by their names in the network.
 
     Raises:
-        ValueError: It has not come to its end, or the file cannot be read.
+        ValueError: The training is not finished, or the file cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -147,40 +147,42 @@ def trained_weights(folder: Path) -> "dict[str, Tensor]":
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise ValueError(f"{path} is absent: the training did not come to its end, or they were removed") from error
+        raise ValueError(f"{path}: missing; the training is not finished, or the file was deleted") from error
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error}) -> delete it; --retry-failed trains once more") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error}) -> delete it and train again with --retry-failed"
+        ) from error
 
 
-def keep_only_of(folder: Path, origin: Mapping[str, str]) -> None:
-    """Drop what an earlier attempt of a training left where it had other code or another base: half of each is neither.
+def discard_stale_training(folder: Path, origin: Mapping[str, str]) -> None:
+    """Delete the files of an earlier training attempt that used other code or another base.
 
     Args:
-        folder: The cell's.
-        origin: Code and base as they are here; what is not known here is not compared.
+        folder: The cell's folder.
+        origin: Hashes of the current code and base; empty values are not compared.
     """
     try:
-        there = json.loads((folder / ORIGIN).read_bytes())
+        earlier = json.loads((folder / ORIGIN).read_bytes())
     except (FileNotFoundError, ValueError):
-        there = None
-    if there is not None and all(there.get(key) == value for key, value in origin.items() if value):
+        earlier = None
+    if earlier is not None and all(earlier.get(key) == value for key, value in origin.items() if value):
         return
-    if there is not None:
-        log.warning("%s: begun with %s, here are %s: the training starts anew", folder, there, origin)
+    if earlier is not None:
+        log.warning("%s: training started with %s, now %s -> it starts again", folder, earlier, origin)
     for file in (TRAINED, SPOOL, ORIGIN):
         (folder / file).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def leave_weights(folder: Path, weights: "Mapping[str, Tensor]") -> None:
-    """Keep what a training learnt, by names in the network; with it the training has come to its end."""
+def save_weights(folder: Path, weights: "Mapping[str, Tensor]") -> None:
+    """Save the trained weights by their names in the network, which marks the training as finished."""
     from safetensors.torch import save
 
     write_atomically(folder / TRAINED, save({name: weight.contiguous() for name, weight in weights.items()}))
 
 
 def save_clips(drawn: Drawn, folder: Path) -> None:
-    """Keep the clips, lossless, with a frame strip and a few clips that a browser plays."""
+    """Save the clips losslessly, with a frame strip and a few clips for the browser."""
     content = io.BytesIO()
     notes = json.dumps({"statistics": drawn.statistics, "code_hash": drawn.code_hash, "prompts": drawn.prompts})
     np.savez(content, clips=drawn.clips, notes=np.array(notes))
@@ -189,6 +191,6 @@ def save_clips(drawn: Drawn, folder: Path) -> None:
     write_atomically(folder / STRIP, picture.getvalue())
     for number, clip in enumerate(drawn.clips[:NUM_PLAYABLE]):
         scale = max(1, PLAYABLE_PX // min(clip.shape[1:3]))
-        # 4:2:0 is what every browser plays; after enlarging it costs no colour.
+        # Every browser plays 4:2:0; enlarged clips lose no colour by it.
         write_clip(folder / PLAYABLE.replace("*", str(number)), clip, pixel_format="yuv420p", scale=scale)
     write_atomically(folder / CLIPS, content.getvalue())

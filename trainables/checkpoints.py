@@ -1,4 +1,4 @@
-"""Checkpoints of a training: a folder per step that appears whole or not at all, each rank's shard in it."""
+"""Checkpoints of a training: one folder per step with the shards of all ranks, written atomically."""
 
 import json
 import logging
@@ -23,23 +23,23 @@ _ABOUT = "about.json"
 _TAG = "state"
 _UNIVERSAL = "universal"
 _CONVERT_S = 1500
-"""Seconds for a conversion; the other ranks wait for it, and a collective call of theirs gives up after 1,800."""
+"""Time limit of a conversion in seconds; the collective calls of the waiting ranks time out after 1,800 s."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be gone on from; the message says why and what can be done."""
+    """A checkpoint cannot be resumed; the message gives the reason and the remedy."""
 
 
 class Checkpoints:
-    """The checkpoints of one cell; every rank calls every method, at the same step.
+    """Checkpoints of one cell; every rank calls every method, at the same step.
 
-    All ranks write into one hidden folder, which the first renames when all are done: what a kill leaves half-written
-    is never seen. The newest two stay.
+    All ranks write into one hidden folder, which the first rank renames at the end, so incomplete checkpoints are never
+    visible. The newest two are kept.
 
     Args:
         folder: The cell's folder, on storage that all ranks see.
-        scaling: Of the worker group that is there now.
-        precision: It trains in.
+        scaling: Settings of the current worker group.
+        precision: Precision of the training.
     """
 
     def __init__(self, folder: Path, scaling: Scaling, precision: str) -> None:
@@ -48,32 +48,32 @@ class Checkpoints:
         self._universal = scaling.zero.resume == "universal"
 
     def save(self, engine: Any, step: int, own: dict[str, Any]) -> bool:
-        """Write a checkpoint; False where some rank could not, such as for a full disk. The last good one stays.
+        """Write a checkpoint; return False if a rank failed, such as on a full disk. Earlier checkpoints are then kept.
 
         Args:
-            engine: DeepSpeed's.
-            step: Updates done.
-            own: What else the first rank keeps, as plain values.
+            engine: DeepSpeed engine.
+            step: Completed updates.
+            own: Further plain values of the first rank.
         """
         part = self.folder / f".step-{step:08d}"
         first = dist.get_rank() == 0
         if first:
             shutil.rmtree(part, ignore_errors=True)
-        with _noted_failures(engine.checkpoint_engine) as failures:
+        with _collected_failures(engine.checkpoint_engine) as failures:
             engine.save_checkpoint(
                 str(part), tag=_TAG, client_state=own, save_latest=False, exclude_frozen_parameters=True
             )
-        failed = _first_of_all("".join(failures[:1]))
+        failed = _first_failure("".join(failures[:1]))
         if first and not failed:
             try:
                 write_atomically(part / _ABOUT, json.dumps({"step": step, **self._group}).encode())
                 self._put(part, step)
             except OSError as error:
                 failed = str(error)
-        failed = _first_of_all(failed)
+        failed = _first_failure(failed)
         if first and failed:
             shutil.rmtree(part, ignore_errors=True)
-            log.warning("no checkpoint at step %d (%s): the last good one stays", step, failed)
+            log.warning("checkpoint at step %d failed (%s); the last good one is kept", step, failed)
         return not failed
 
     def _put(self, part: Path, step: int) -> None:
@@ -87,10 +87,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if (path / _ABOUT).is_file())
 
     def load(self, engine: Any) -> tuple[int, dict[str, Any]]:
-        """Go on from the newest good checkpoint: the updates done and what else was kept; (0, {}) where none is.
+        """Resume from the newest checkpoint, and return its completed updates and further values; (0, {}) without one.
 
         Raises:
-            CheckpointError: It is of another worker group, and universal checkpoints were not asked for.
+            CheckpointError: It is from another worker group and universal checkpoints are not enabled, or unreadable.
         """
         whole = self._whole()
         if not whole:
@@ -101,54 +101,54 @@ class Checkpoints:
         tag = _TAG
         if about != self._group:
             self._refuse(about)
-        if about != self._group and about["stage"] > 0:  # unsharded, it is whole for any number of workers
+        if about != self._group and about["stage"] > 0:  # unsharded ones fit any number of workers
             tag = _UNIVERSAL
-            if failed := _first_of_all(_convert(newest) if dist.get_rank() == 0 else ""):
+            if failed := _first_failure(_convert(newest) if dist.get_rank() == 0 else ""):
                 raise CheckpointError(failed)
         engine._config.load_universal_checkpoint = tag == _UNIVERSAL
         path, own = engine.load_checkpoint(str(newest), tag=tag, load_module_strict=False)
         if path is None:
-            raise CheckpointError(f"{newest} cannot be read -> delete it, and the training starts anew")
+            raise CheckpointError(f"{newest}: cannot be read -> delete it, and the training starts again")
         return step, dict(own or {})
 
     def _refuse(self, about: dict[str, Any]) -> None:
-        """Stop unless a checkpoint of another worker group can be converted, and that was asked for."""
-        there, here = (", ".join(f"{key} {group[key]}" for key in sorted(group)) for group in (about, self._group))
-        family = {0: "whole", 1: "sharded", 2: "sharded", 3: "scattered"}
-        there_kind, here_kind = ((group["precision"], family[group["stage"]]) for group in (about, self._group))
-        if there_kind != here_kind:
+        """Raise unless a checkpoint of another worker group can be converted, and conversion is enabled."""
+        written, current = (", ".join(f"{key} {group[key]}" for key in sorted(group)) for group in (about, self._group))
+        layouts = {0: "whole", 1: "sharded", 2: "sharded", 3: "scattered"}
+        written_kind, current_kind = ((group["precision"], layouts[group["stage"]]) for group in (about, self._group))
+        if written_kind != current_kind:
             raise CheckpointError(
-                f"the checkpoint was written by {there}; this group is {here} -> the same precision and stage "
-                f"(stages 1 and 2 may be exchanged), or delete {self.folder}"
+                f"the checkpoint was written by {written}; this group is {current} -> the same precision and stage "
+                f"(stages 1 and 2 are interchangeable), or delete {self.folder}"
             )
         if not self._universal:
             raise CheckpointError(
-                f"the checkpoint was written by {there}; this group is {here} -> the same group, "
+                f"the checkpoint was written by {written}; this group is {current} -> the same group, "
                 "resources: {zero: {resume: universal}}, or delete " + str(self.folder)
             )
 
     def remove(self) -> None:
-        """Delete them all: the training is over."""
+        """Delete all checkpoints, at the end of the training."""
         if dist.get_rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _first_of_all(failure: str) -> str:
-    """The first rank's failure of those that any rank had, on every rank; empty where none had."""
+def _first_failure(failure: str) -> str:
+    """Return the first failure of any rank, on every rank; empty if there is none."""
     failures: list[str] = [""] * dist.get_world_size()
     dist.all_gather_object(failures, failure)
     return next(filter(None, failures), "")
 
 
 @contextmanager
-def _noted_failures(writer: Any) -> Iterator[list[str]]:
-    """Have DeepSpeed's writer of files note what fails rather than raise it.
+def _collected_failures(writer: Any) -> Iterator[list[str]]:
+    """Collect the exceptions of DeepSpeed's file writer instead of raising them.
 
-    After writing, its ranks meet: one that had left by an exception would leave the others waiting for it.
+    Its ranks synchronise after writing; a rank that raised would leave the others waiting.
     """
     failures: list[str] = []
 
-    def noting(write: Callable[..., Any]) -> Callable[..., Any]:
+    def collecting(write: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             try:
                 return write(*args, **options)
@@ -158,7 +158,7 @@ def _noted_failures(writer: Any) -> Iterator[list[str]]:
         return call
 
     own = writer.save, writer.makedirs
-    writer.save, writer.makedirs = map(noting, own)
+    writer.save, writer.makedirs = map(collecting, own)
     try:
         yield failures
     finally:
@@ -166,12 +166,12 @@ def _noted_failures(writer: Any) -> Iterator[list[str]]:
 
 
 def _convert(checkpoint: Path) -> str:
-    """Make the universal form of a checkpoint beside it, with DeepSpeed's own converter; why not, where it fails."""
+    """Convert a checkpoint to the universal format with DeepSpeed's converter; return the reason if it fails."""
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     folders = ["--input_folder", str(checkpoint / _TAG), "--output_folder", str(checkpoint / _UNIVERSAL)]
     try:
         done = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=_CONVERT_S)
     except subprocess.TimeoutExpired:
-        return f"{checkpoint} was not converted within {_CONVERT_S} s -> the number of workers that wrote it"
-    last = (done.stderr.strip() or "no word").splitlines()[-1]
-    return f"{checkpoint} cannot be converted: {last}" if done.returncode else ""
+        return f"{checkpoint}: not converted within {_CONVERT_S} s -> the number of workers that wrote it"
+    last = (done.stderr.strip() or "no message").splitlines()[-1]
+    return f"{checkpoint}: cannot be converted ({last})" if done.returncode else ""

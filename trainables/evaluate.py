@@ -1,4 +1,4 @@
-"""Held-out generation, then metrics: what one worker does for one cell."""
+"""Evaluation of one cell on one worker: sampling, then metrics."""
 
 import functools
 import logging
@@ -44,14 +44,14 @@ log = logging.getLogger(__name__)
 
 
 class Workbench:
-    """What a warm worker keeps between cells: loaded bases and scorers, each loaded once.
+    """State that a warm worker keeps between cells: bases and scorers, each loaded once.
 
-    Nothing in it depends on an arm: parts are attached for one cell and taken off again, so that a warm worker gives
-    what a cold one gives.
+    It does not depend on the arm: parts are attached for one cell and then removed, so that warm and cold workers give
+    the same results.
 
     Args:
         references: Folder for reference clips, shared by all cells under one storage.
-        cache: What workers share, such as the features of reference clips; without it each computes its own.
+        cache: Cache shared by the workers, such as of reference features; without it each worker computes its own.
     """
 
     def __init__(self, references: Path, cache: Cache | None = None) -> None:
@@ -63,23 +63,23 @@ class Workbench:
 
     @classmethod
     def on(cls, storage: Path, scaling: Scaling, *, shared: bool) -> Self:
-        """A workbench under the folder of all studies.
+        """Make a workbench under the folder of all studies.
 
         Args:
-            storage: The folder.
-            scaling: How much the cache may hold.
-            shared: Whether it takes part in the cache that workers share.
+            storage: Folder of all studies.
+            scaling: Gives the size limit of the cache.
+            shared: Whether to use the cache shared by the workers.
         """
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
         return cls(storage / "references", cache)
 
     @staticmethod
     def ref(spec: TrialSpec) -> BaseRef:
-        """Where the cell's base is."""
+        """Locate the cell's base."""
         return find_base(spec.base, SYSTEMS[spec.system].family)
 
     def base_hash(self, spec: TrialSpec) -> str:
-        """Identity of the base's weights; empty where they cannot be read (then the cell has failed for it)."""
+        """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
         if spec.base not in self._hashes:
             try:
                 self._hashes[spec.base] = base_hash(self.ref(spec))
@@ -88,14 +88,14 @@ class Workbench:
         return self._hashes[spec.base]
 
     def base(self, spec: TrialSpec) -> Base:
-        """The cell's base at its requested precision."""
+        """Load the cell's base at its requested precision, once."""
         key = (spec.base, spec.precision)
         if key not in self._bases:
             self._bases[key] = load_base(self.ref(spec), device="auto", precision=spec.precision)
         return self._bases[key]
 
     def scorer(self, spec: TrialSpec) -> Scorer:
-        """The extractors and reference features for the cell's metrics."""
+        """Make the scorer for the cell's metrics, once."""
         key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size(spec)}"
         if key not in self._scorers:
             card = read_card(self.ref(spec))
@@ -106,15 +106,15 @@ class Workbench:
         return self._scorers[key]
 
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        """Arrays by what they depend on, from the cache where there is one."""
+        """Return arrays by their dependencies, from the cache if there is one."""
         return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
 
     def _references(self, spec: TrialSpec) -> NDArray[np.uint8]:
         return clips_of(spec).reference_clips(size(spec), self.references).all()
 
     def _features(self, spec: TrialSpec, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        """Features of reference clips."""
-        if self.cache is None:  # to know the clips takes as long as to read them
+        """Compute features of reference clips, or read them from the cache."""
+        if self.cache is None:  # the identity of the clips takes as long as reading them
             return compute()
         clips = {"clips": clips_of(spec).reference_identity(), "size": size(spec), "code": scoring_hash()}
         return self.keep({"what": "reference features", **clips, **depends_on}, compute)
@@ -123,53 +123,53 @@ class Workbench:
 def run_cell(
     spec: TrialSpec, folder: Path, bench: Workbench, train: Callable[[], bool] = lambda: True
 ) -> Result | None:
-    """Sample the cell's clips unless they are kept from before, score them, and leave the result in ``folder``.
+    """Sample the cell's clips unless they exist, score them, and write the result to ``folder``.
 
-    Whatever goes wrong becomes a failed result with its reason: the worker survives and other cells go on.
+    Any exception becomes a failed result with its reason, so that the worker can run further cells.
 
     Args:
         spec: The cell.
         folder: Its folder.
-        bench: What is loaded already.
-        train: Comes first where the clips are to be drawn; False is a training that was stopped before its end. A
-            cell that was told to stop has no result from here.
+        bench: Loaded bases and scorers.
+        train: Called before sampling; returns False if the training was stopped early. A stopped cell gets no result
+            here.
 
     Raises:
-        LostWorkerError: Another process of the worker group is gone, which is no result of the cell.
+        LostWorkerError: Another process of the worker group was lost, which is not a result of the cell.
     """
-    found = _Outcome()
+    outcome = _Outcome()
     try:
-        found.attempt = begin_attempt(folder)
+        outcome.attempt = begin_attempt(folder)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        asked = prompts(spec, bench.references)  # before an hour of training, too: it looks at the clips
-        with _timed(found.seconds, "load"):  # the extractors first: a wrong one is told before an hour of sampling
+        texts = prompts(spec, bench.references)  # checks the clips, so before training
+        with _timed(outcome.seconds, "load"):  # extractors first: a wrong one is reported before sampling
             scorer = bench.scorer(spec)
-        found.drawn = read_clips(folder)
-        if found.drawn is not None:
-            found.seconds |= seconds_of(folder)
+        outcome.drawn = read_clips(folder)
+        if outcome.drawn is not None:
+            outcome.seconds |= seconds_of(folder)
         else:
-            with _timed(found.seconds, "train"):
+            with _timed(outcome.seconds, "train"):
                 if not train():
                     return None
-            found.drawn = _draw(spec, folder, bench, asked, found.seconds)
-        with _timed(found.seconds, "score"):
-            found.scores = scorer.score(found.drawn.clips, found.drawn.prompts)
+            outcome.drawn = _draw(spec, folder, bench, texts, outcome.seconds)
+        with _timed(outcome.seconds, "score"):
+            outcome.scores = scorer.score(outcome.drawn.clips, outcome.drawn.prompts)
     except LostWorkerError:
         raise
     except Exception as reason:
-        found.error, found.failure = f"{type(reason).__name__}: {reason}", classify(reason)
+        outcome.error, outcome.failure = f"{type(reason).__name__}: {reason}", classify(reason)
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
-    if (folder / STOP).exists():  # told to stop after its training: what told it has left a result
+    if (folder / STOP).exists():  # stopped after its training: the driver has written a result
         return None
-    result = found.result(spec, bench.base_hash(spec))
+    result = outcome.result(spec, bench.base_hash(spec))
     leave_result(folder, result)
     return result
 
 
 @dataclass
 class _Outcome:
-    """What there is of a cell by now."""
+    """Partial result of a running cell."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     drawn: Drawn | None = None
@@ -179,7 +179,7 @@ class _Outcome:
     attempt: int = 1
 
     def result(self, spec: TrialSpec, base_hash: str) -> Result:
-        """The same as the cell's result, with what it ran on."""
+        """Make the cell's result, with its provenance."""
         drawn = self.drawn
         peak = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
         provenance = {"commit": commit(), "base_hash": base_hash, **environment()}
@@ -199,14 +199,14 @@ class _Outcome:
         )
 
 
-def _draw(spec: TrialSpec, folder: Path, bench: Workbench, asked: Sequence[str], seconds: dict[str, float]) -> Drawn:
-    """Sample the cell's clips and keep them."""
+def _draw(spec: TrialSpec, folder: Path, bench: Workbench, texts: Sequence[str], seconds: dict[str, float]) -> Drawn:
+    """Sample and save the cell's clips."""
     with _timed(seconds, "load"):
         base = bench.base(spec)
         real = real_clips(spec, bench.references)
         trained = trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, asked, real, trained)
+        drawn = sample(spec, base, texts, real, trained)
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn
@@ -215,33 +215,33 @@ def _draw(spec: TrialSpec, folder: Path, bench: Workbench, asked: Sequence[str],
 def sample(
     spec: TrialSpec,
     base: Base,
-    asked: Sequence[str],
+    texts: Sequence[str],
     real: NDArray[np.uint8] | None = None,
     trained: Mapping[str, Tensor] | None = None,
 ) -> Drawn:
-    """Build the cell's system on the base and draw its clips.
+    """Build the cell's system on the base and sample its clips.
 
     Args:
         spec: The cell.
-        base: Loaded.
-        asked: One prompt per clip.
-        real: The clips whose first frames are given, for a system that continues clips; uint8 (b f h w 3).
-        trained: What a training left, for a system that is trained.
+        base: The loaded base.
+        texts: One prompt per clip.
+        real: Clips whose first frames are given, for a system that continues clips; uint8 (b f h w 3).
+        trained: Trained weights, for a trained system.
     """
     tree = SYSTEMS[spec.system].model_validate(spec.tree)
     model = tree.build(base, spec.seed)
     if trained is not None:
         cast(TrainedModel, model).load(trained)
     given = None if real is None else to_video(real[:, : tree.given_frames])
-    sampled = model.sample(asked, Streams(spec.seed), spec.protocol, given)
+    sampled = model.sample(texts, Streams(spec.seed), spec.protocol, given)
     statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
-    return Drawn(to_pixels(sampled.video), statistics, code_hash(spec.system), tuple(asked))
+    return Drawn(to_pixels(sampled.video), statistics, code_hash(spec.system), tuple(texts))
 
 
 def fit_torch(threads: int) -> None:
-    """As many threads as this process has processors; and float32 is float32, in convolutions on GPUs too.
+    """Set the number of threads of torch and OpenCV, and disable TF32 in cuDNN convolutions.
 
-    torch would compute those in TF32 unless told otherwise, whose 10 bits are nearer to bf16.
+    torch enables TF32 by default; its 10 mantissa bits are closer to bf16 than to float32.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees all of one or nothing."""
+"""Atomic writes, locks and hashes of JSON."""
 
 import fcntl
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file by renaming a finished temporary one over it, in the same folder.
+    """Write a file atomically, by renaming a complete temporary file in the same folder.
 
     Raises:
         OSError: The folder cannot be written; the temporary file is removed.
@@ -30,15 +30,15 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def json_hash(value: object, digits: int = 16) -> str:
-    """Hexadecimal digits of the SHA-256 of a value as JSON, with its keys in order."""
+    """Return leading hexadecimal digits of the SHA-256 of a value as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes ask for too; its file stays, since removing it would let two hold it.
+    """Hold an exclusive lock between processes. Its file is kept, since removing it would allow two holders.
 
-    The lock is the kernel's, so that a killed process holds none.
+    It is a kernel lock, released when the process dies.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

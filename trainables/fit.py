@@ -1,4 +1,4 @@
-"""One training, as every rank of a worker group runs it: batches, updates, reports, checkpoints."""
+"""Training loop that every rank of a worker group runs: batches, updates, reports, checkpoints."""
 
 import math
 import time
@@ -13,7 +13,7 @@ import torch.distributed as dist
 from models.contracts import Tensors, TrainedModel
 from models.system import NonFiniteError
 from models.training import AdamW
-from trainables.cell_files import STOP, leave_weights
+from trainables.cell_files import STOP, save_weights
 from trainables.checkpoints import Checkpoints
 from trainables.data.encoded import Batches
 from trainables.failures import OutOfMemoryError, is_out_of_memory
@@ -34,7 +34,7 @@ class Ema:
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def update(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take in the weights after an update."""
+        """Average in the weights after an update."""
         for name, weight in weights.items():
             if name in self.weights:
                 self.weights[name].lerp_(weight, 1 - self.decay)
@@ -43,15 +43,15 @@ class Ema:
 
 
 class Fit:
-    """The training of one cell on one rank.
+    """Training of one cell on one rank.
 
     Args:
         spec: The cell, with its training.
-        model: Built and warmed up, the same on every rank.
+        model: Initialised, identical on every rank.
         batches: Training clips.
-        held_out: Clips that no training sees, for the validation loss.
+        held_out: Held-out clips, for the validation loss.
         folder: The cell's folder.
-        precision: Of the passes; never "auto".
+        precision: Precision of the passes; never "auto".
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Fit:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         if spec.scaling.gradient_checkpointing:
             checkpoint_activations(model.network)
-        # DeepSpeed broadcasts weights byte by byte, which wants them in their own order in memory.
+        # DeepSpeed broadcasts weights byte by byte, so they must be contiguous.
         model.network.train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.engine = start_engine(
             model.network, self.training, deepspeed_config(self.training, self.scaling, precision)
@@ -80,12 +80,12 @@ class Fit:
         self.ema = Ema(self.training.ema) if self.training.ema else None
 
     def run(self) -> bool:
-        """Train to the end and leave the weights; False where it was stopped before.
+        """Train to the end and save the weights; return False if training was stopped early.
 
         Raises:
-            NonFiniteError: The loss left the finite numbers.
-            RuntimeError: A pass failed, or another rank is gone; see ``in_words``.
-            CheckpointError: The checkpoint that is there cannot be gone on from.
+            NonFiniteError: The loss became NaN or infinite.
+            RuntimeError: A pass failed, or another rank was lost; see ``explained``.
+            CheckpointError: The existing checkpoint cannot be resumed.
         """
         training, scaling = self.training, self.scaling
         step, own = self.checkpoints.load(self.engine)
@@ -113,12 +113,12 @@ class Fit:
                 kept = {"ema": self.ema.weights} if self.ema and self.rank == 0 else {}
                 self.checkpoints.save(self.engine, step, kept)
                 saving = time.perf_counter() - before
-                began += saving  # no part of an update
-        self._leave_weights()
+                began += saving  # not counted as update time
+        self._save_weights()
         return True
 
     def _update(self, step: int) -> tuple[float, bool]:
-        """One update; the loss of the global batch, and whether the training is to end."""
+        """Make one update; return the loss of the global batch, and whether to stop the training."""
         micro, accumulation = self.scaling.micro_batch(self.training), self.scaling.accumulation(self.training)
         total = 0.0
         for k in range(accumulation):
@@ -145,17 +145,17 @@ class Fit:
             rates = {"lr": self.engine.get_lr()[0], "seconds_per_step": seconds}
             spent = {"validation_seconds": time.perf_counter() - began}
             spent |= {"checkpoint_seconds": saving} if saving else {}
-            found = {"loss": loss, "validation_loss": validation, **rates, **spent}
-            self.spool.append(step, found if norm is None else {**found, "grad_norm": float(norm)})
+            metrics = {"loss": loss, "validation_loss": validation, **rates, **spent}
+            self.spool.append(step, metrics if norm is None else {**metrics, "grad_norm": float(norm)})
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
-        """Mean loss of held-out clips, their noise and timesteps being the same at every report, in every arm.
+        """Compute the mean loss on held-out clips, with the same noise and timesteps at every report and in every arm.
 
-        In micro-batches, as many on each rank: what a training step fits, this fits too.
+        It uses the micro-batch of training, so that it needs no more memory than a training step.
         """
         clips = _num_clips(self.held_out)
-        share = clips // self.world if clips % self.world == 0 else clips  # else each rank does them all
+        share = clips // self.world if clips % self.world == 0 else clips  # else each rank computes all of them
         first, micro = self.rank * share % clips, self.scaling.micro_batch(self.training)
         total = torch.zeros((), device=self.engine.device)
         self.engine.eval()
@@ -167,10 +167,10 @@ class Fit:
         dist.all_reduce(total)
         return float(total) / (self.world * share)
 
-    def _leave_weights(self) -> None:
-        kept = self.ema.weights if self.ema else full_weights(self.engine)
+    def _save_weights(self) -> None:
+        weights = self.ema.weights if self.ema else full_weights(self.engine)
         if self.rank == 0:
-            leave_weights(self.folder, kept)
+            save_weights(self.folder, weights)
         self.checkpoints.remove()
         dist.barrier()
 
@@ -179,8 +179,8 @@ def _num_clips(batch: Tensors) -> int:
     return len(next(iter(batch.values())))
 
 
-def in_words(error: RuntimeError, micro: int) -> RuntimeError:
-    """An error of a pass in words that help, where it is about memory or a rank that is gone; else itself."""
+def explained(error: RuntimeError, micro: int) -> RuntimeError:
+    """Convert an error of a pass into an out-of-memory or lost-worker error with a remedy; else return it unchanged."""
     first_line = str(error).partition("\n")[0]
     if isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in first_line:
         return LostWorkerError(first_line)
@@ -188,11 +188,11 @@ def in_words(error: RuntimeError, micro: int) -> RuntimeError:
         return error
     smaller = next_smaller(micro)
     advice = f"resources: {{micro_batch_size: {smaller}}}" if smaller else "ZeRO stage 3, or offload"
-    return OutOfMemoryError(f"micro-batch {micro} does not fit the memory ({first_line}) -> {advice}")
+    return OutOfMemoryError(f"micro-batch {micro} does not fit into memory ({first_line}) -> {advice}")
 
 
 def checkpoint_activations(network: Any) -> None:
-    """Compute activations again in the backward pass, where the network's blocks know how."""
+    """Enable gradient checkpointing in all blocks that support it."""
     for module in network.modules():
         if hasattr(module, "enable_gradient_checkpointing"):
             module.enable_gradient_checkpointing()

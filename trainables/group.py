@@ -1,4 +1,4 @@
-"""A cell's worker group, started inside its Tune trial: Ray Train's TorchTrainer, followed from outside."""
+"""Worker group of one cell: Ray Train's TorchTrainer in a thread of the Tune trial."""
 
 import os
 import threading
@@ -6,32 +6,40 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainables.cell_files import ORIGIN, STOP, TRAINED, has_clips, keep_only_of, leave_result, result_without_clips
+from trainables.cell_files import (
+    ORIGIN,
+    STOP,
+    TRAINED,
+    discard_stale_training,
+    has_clips,
+    leave_result,
+    result_without_clips,
+)
 from trainables.failures import classify
 from trainables.provenance import origin
-from trainables.reservations import free_what_the_dead_reserved
+from trainables.reservations import remove_orphaned_placement_groups
 from trainables.spool import Point, Spool
 from trainables.trial_spec import RESULT, LostWorkerError, TrialSpec
 
 MAX_LOST = 2
-"""How often a group that lost a worker is started again within one trial."""
+"""Restarts within one trial of a group that lost a worker."""
 POLL_S = 0.1
-LOOK_S = 5.0
-"""Between two looks for reservations of groups that are gone."""
+CLEANUP_S = 5.0
+"""Seconds between two removals of orphaned placement groups."""
 STOP_S = 120.0
-"""Seconds that a group is given to come to its end when it is told to."""
+"""Seconds that a group has to end after a stop request."""
 
 
 class Group:
-    """The worker group of one cell, from its start to its end.
+    """Worker group of one cell.
 
-    It runs in a thread, since Tune wants to hear from a trial on its way. What its first rank reports is read from the
-    cell's spool, which outlives every process.
+    It runs in a thread, so that the trial can report to Tune meanwhile. Reports of its first rank are read from the
+    cell's spool, which survives all processes.
 
     Args:
-        spec: The cell; ``scaling.gpus_per_worker`` is decided.
+        spec: The cell, with ``scaling.gpus_per_worker`` set.
         storage: Folder of all studies.
-        warm: Whether results that cells share are kept.
+        warm: Whether to use the cache shared by the workers.
     """
 
     def __init__(self, spec: TrialSpec, storage: Path, *, warm: bool) -> None:
@@ -39,22 +47,22 @@ class Group:
         self.folder = spec.folder(storage)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
-        # Weights are hashed only where there is a hash to compare with.
-        keep_only_of(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
+        # Hash the weights only if there is an earlier hash to compare with.
+        discard_stale_training(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)
         self._before = _modified(self.folder / RESULT)
         self._error: Exception | None = None
-        self._look = 0.0
+        self._next_cleanup = 0.0
         self._thread = threading.Thread(target=self._follow, name="worker group", daemon=True)
         self._thread.start()
 
     def next(self) -> Point | None:
-        """The next report, waiting for it; None when the group has come to its end.
+        """Wait for the next report; None when the group has ended.
 
         Raises:
-            LostWorkerError: It lost a worker again and again.
+            LostWorkerError: The group lost workers too often.
         """
         while True:
             alive = self._thread.is_alive()
@@ -65,21 +73,21 @@ class Group:
                 if self._error is not None:
                     raise self._error
                 return None
-            self._free()
+            self._clean_up()
             self._thread.join(POLL_S)
 
-    def _free(self) -> None:
-        """Now and then, see that this group does not wait for what a dead one holds."""
-        if time.monotonic() > self._look:
-            free_what_the_dead_reserved()
-            self._look = time.monotonic() + LOOK_S
+    def _clean_up(self) -> None:
+        """Remove orphaned placement groups, for which this group would wait."""
+        if time.monotonic() > self._next_cleanup:
+            remove_orphaned_placement_groups()
+            self._next_cleanup = time.monotonic() + CLEANUP_S
 
     def stop(self) -> None:
-        """Have the group end before its time, and wait for it: a group that is torn down leaves its reservation."""
+        """Request an early end of the group, and wait for it; a killed group would keep its placement group."""
         if self._thread.is_alive():
             (self.folder / STOP).touch()
             self._thread.join(STOP_S)
-        if not self._thread.is_alive():  # else it is still to read it
+        if not self._thread.is_alive():  # a running group has still to read it
             (self.folder / STOP).unlink(missing_ok=True)
 
     def _follow(self) -> None:
@@ -87,12 +95,12 @@ class Group:
             for _ in range(MAX_LOST + 1):
                 if self._run():
                     return
-            raise LostWorkerError(f"its worker group lost a worker {MAX_LOST + 1} times")
+            raise LostWorkerError(f"the worker group lost a worker {MAX_LOST + 1} times")
         except Exception as error:
             self._error = error
 
     def _run(self) -> bool:
-        """Run the group once; False where it lost a worker."""
+        """Run the group once; return False if it lost a worker."""
         from ray.train import TrainingFailedError
 
         try:
@@ -101,14 +109,14 @@ class Group:
             if _modified(self.folder / RESULT) != self._before:
                 return True
             failures = [_unwrapped(failure) for failure in getattr(error, "worker_failures", {}).values()]
-            own = [failure for failure in failures if not _is_loss(failure)]
-            if not own:
+            errors = [failure for failure in failures if not _is_loss(failure)]
+            if not errors:
                 return False
-            self._leave_failure(own[0])
+            self._write_failure(errors[0])
         return True
 
     def _trainer(self) -> Any:
-        # The controller looks at its workers this often; its 2 s would be most of a short training's overhead.
+        # Interval of the controller's health checks; the default of 2 s dominates the overhead of short trainings.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -137,21 +145,21 @@ class Group:
             ),
         )
 
-    def _leave_failure(self, error: BaseException) -> None:
-        """The result of a cell that failed on a rank other than the first."""
+    def _write_failure(self, error: BaseException) -> None:
+        """Write the result of a cell that failed on a rank other than the first."""
         message = f"{type(error).__name__}: {error}"
         leave_result(self.folder, result_without_clips(self.spec, "failed", message, failure=classify(error)))
 
 
 def _unwrapped(failure: BaseException) -> BaseException:
-    """The exception that a rank's own code raised, without what Ray may have put around it."""
+    """Return the exception raised by a rank's own code, without Ray's wrapper."""
     from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
     return failure._base_exc if isinstance(failure, UserExceptionWithTraceback) else failure
 
 
 def _is_loss(failure: BaseException) -> bool:
-    """Whether it says that a rank is gone, rather than what its code raised."""
+    """Whether the failure is a lost rank rather than an exception of its code."""
     from ray.exceptions import RayError
     from ray.train.v2.api.exceptions import RayTrainError
 

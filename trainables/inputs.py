@@ -1,4 +1,4 @@
-"""What a cell's model is asked for: prompts and, where its system continues clips, their first frames."""
+"""Inputs of a cell's model: prompts and, for systems that continue clips, the given first frames."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ def size(spec: TrialSpec) -> Size:
 
 
 def clips_of(spec: TrialSpec) -> ClipLayout:
-    """The cell's data, of which clips are asked.
+    """Return the cell's data as a layout with clips.
 
     Raises:
-        ValueError: They are prompts alone.
+        ValueError: The layout has only prompts.
     """
     if not isinstance(spec.data, ClipLayout):
-        raise ValueError(f"data layout {spec.data.layout} has no clips -> data: shapes, or a layout of clips")
+        raise ValueError(f"data layout {spec.data.layout} has no clips -> data: shapes, or a layout with clips")
     return spec.data
 
 
@@ -32,10 +32,10 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
 
     Args:
         spec: The cell.
-        folder: For what is kept of the data.
+        folder: Folder for files derived from the data.
 
     Raises:
-        ValueError: The data's prompts or annotations cannot be read, or too many of its clips.
+        ValueError: Prompts or annotations cannot be read, or too many clips cannot be decoded.
     """
     if not SYSTEMS[spec.system].continues_clips:
         return spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
@@ -43,11 +43,11 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
 
 
 def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
-    """The clips whose first frames the model is given, whole; None where the system makes clips of its own.
+    """Full clips whose first frames are given to the model; None for a system that continues no clips.
 
     Args:
         spec: The cell.
-        folder: For what is kept of the data.
+        folder: Folder for files derived from the data.
 
     Shape:
         (b f h w 3) uint8.

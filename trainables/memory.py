@@ -1,4 +1,4 @@
-"""What a training's state takes on each worker, by arithmetic: weights, gradients, master copy, moments."""
+"""Memory estimate of the model state per worker: weights, gradients, master copy, moments."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 @dataclass(frozen=True)
 class ModelState:
-    """Bytes on one worker; activations, buckets and the libraries' own come on top.
+    """Bytes of model state on one worker; activations, buckets and library overhead are not included.
 
     Args:
-        weights: Of the network that is trained, frozen ones included.
-        gradients: Of what is trained.
-        master: Its float32 copy, which the optimizer steps.
-        moments: AdamW's two.
-        others: The base's other networks, which encode while it is trained.
-        offloaded: Of all these, what lies in the processor's memory.
+        weights: Weights of the trained network, including frozen ones.
+        gradients: Gradients of the trained weights.
+        master: Float32 copy of the trained weights, which the optimizer updates.
+        moments: AdamW's two moments.
+        others: The base's other networks, which encode during training.
+        offloaded: Part of these that is in CPU memory.
     """
 
     weights: int
@@ -31,29 +31,29 @@ class ModelState:
 
     @property
     def on_device(self) -> int:
-        """What has to fit the device."""
+        """Bytes in the device's memory."""
         return self.weights + self.gradients + self.master + self.moments + self.others - self.offloaded
 
 
 def model_state(
     parameters: int, trained: int, others: int, scaling: Scaling, precision: Precision, *, gpu: bool
 ) -> ModelState:
-    """The state of a training on one of its workers.
+    """Compute the model state of a training on one worker.
 
         stage 0: w p + w t + m + 8 t,   stage 1: m, moments / W,   stage 2: gradients / W,   stage 3: weights / W
 
-    w is the width of the precision and W the number of workers; the master copy m = 4 t is there in half precision and
+    w is the width of the precision and W the number of workers; the master copy m = 4 t exists in half precision and
     from stage 1 on.
 
     Args:
-        parameters: Of the network that is trained.
-        trained: Of these, how many are.
+        parameters: Parameters of the trained network.
+        trained: Number of these that are trained.
         others: Parameters of the base's other networks, kept in float32.
         scaling: Workers and ZeRO.
         precision: "auto" is bf16 on a GPU, else fp32.
-        gpu: Whether the workers have one.
+        gpu: Whether the workers have a GPU.
 
-    Source: ZeRO (arXiv 1910.02054), section 3; DeepSpeed 0.19 keeps a master copy from stage 1 on in float32 too.
+    Source: ZeRO (arXiv 1910.02054), section 3; DeepSpeed 0.19 also keeps a master copy in float32 from stage 1 on.
     """
     width = BYTES[precision_in_full(precision, gpu=gpu)]
     stage, workers = scaling.zero.stage, scaling.workers

@@ -1,4 +1,4 @@
-"""``python -m trainables.pretrain``: train the embedded base ``shapes`` from procedural clips, from nothing."""
+"""``python -m trainables.pretrain``: train the embedded base ``shapes`` from scratch, on procedural clips."""
 
 import argparse
 import os
@@ -24,8 +24,8 @@ PROTOCOL = Protocol(clips=8, frames=8, steps=20, guidance=4.0, height=32, width=
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One network's training: how long, on what batches, and roughly how many seconds on two cores."""
+class NetworkTraining:
+    """Training of one network: steps, batch size, and approximate seconds on two cores."""
 
     train: Callable[..., None]
     steps: int
@@ -34,11 +34,11 @@ class Stage:
 
 
 STAGES = {
-    "vae": Stage(train_vae, steps=2500, batch=32, seconds=340),
-    "clip": Stage(train_clip, steps=2800, batch=64, seconds=500),
-    "classifier": Stage(train_classifier, steps=1500, batch=32, seconds=150),
-    "unet": Stage(train_unet, steps=3600, batch=32, seconds=900),
-    "vision": Stage(train_vision, steps=1200, batch=64, seconds=150),
+    "vae": NetworkTraining(train_vae, steps=2500, batch=32, seconds=340),
+    "clip": NetworkTraining(train_clip, steps=2800, batch=64, seconds=500),
+    "classifier": NetworkTraining(train_classifier, steps=1500, batch=32, seconds=150),
+    "unet": NetworkTraining(train_unet, steps=3600, batch=32, seconds=900),
+    "vision": NetworkTraining(train_vision, steps=1200, batch=64, seconds=150),
 }
 TRAINING_CLIPS = 4096
 HELD_OUT_CLIPS = 512
@@ -47,23 +47,22 @@ HELD_OUT_CLIPS = 512
 def pretrain(
     out: Path, *, fraction: float = 1.0, seed: int = 0, data: Path = Path("runs/pretrain"), threads: int | None = None
 ) -> Quality:
-    """Render, train, measure and write a base folder; what was there is replaced only when all is done.
+    """Render, train, measure and write a base folder; an existing folder is replaced only after success.
 
     Args:
         out: The base folder.
-        fraction: Of the full training steps and training clips, in (0, 1]; below 1 the result is only a test of the
-            way.
-        seed: Of the world, the initial weights and every batch.
-        data: Where the rendered clips lie; they can be deleted afterwards.
-        threads: CPU threads; all when not given.
+        fraction: Fraction of the full training steps and clips, in (0, 1]; values below 1 only test the procedure.
+        seed: Seed of the scenes, the initial weights and all batches.
+        data: Folder of the rendered clips; it can be deleted afterwards.
+        threads: CPU threads; all by default.
 
     Returns:
-        The figures of the weights as written.
+        Quality of the saved weights.
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction {fraction} -> a number above 0, up to 1")
+        raise ValueError(f"fraction: {fraction} -> a number above 0, up to 1")
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    torch.set_flush_denormal(True)  # Adam's moments of dead weights would slow every step down severalfold
+    torch.set_flush_denormal(True)  # denormal moments of dead weights slow Adam down severalfold
     torch.manual_seed(seed)
     clock = Clock({"clips": 60.0} | {name: stage.seconds for name, stage in STAGES.items()} | {"quality": 40.0})
     clock.start("clips")
@@ -104,7 +103,7 @@ def pretrain(
 
 
 def _train(nets: Networks, corpus: Corpus, fraction: float, seed: int, clock: Clock) -> None:
-    """Every stage in order; each draws from its own generator, so that one's length does not shift another."""
+    """Run all stages in order; each has its own generator, so that their lengths are independent."""
     for number, (name, stage) in enumerate(STAGES.items()):
         rng = torch.Generator().manual_seed(1000 * (seed + 1) + number)
         clock.start(name)
@@ -117,7 +116,7 @@ def _scaled(steps: int, fraction: float) -> int:
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Put a finished folder in the place of another; files that a training does not make (code) are kept."""
+    """Replace a folder by a finished one; code files in the old folder are kept."""
     old = new.with_name(f"{new.name}.old")
     if out.exists():
         for file in out.glob("*.py"):
@@ -128,12 +127,12 @@ def _swap(new: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m trainables.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER / "shapes", help="base folder (default: %(default)s)")
-    parser.add_argument("--fraction", type=float, default=1.0, help="of the full training, in (0, 1]")
+    parser.add_argument("--fraction", type=float, default=1.0, help="fraction of the full training, in (0, 1]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, default=Path("runs/pretrain"), help="where rendered clips lie")
+    parser.add_argument("--data", type=Path, default=Path("runs/pretrain"), help="folder of the rendered clips")
     options = parser.parse_args()
     print(
         pretrain(options.out, fraction=options.fraction, seed=options.seed, data=options.data).model_dump_json(indent=2)

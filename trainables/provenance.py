@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, code hash, library versions, hardware."""
+"""Provenance of a result: commit, code hash, library versions, hardware."""
 
 import functools
 import hashlib
@@ -21,29 +21,29 @@ NO_PART_OF_A_RESULT = (
     "trainables/pretraining/",
     "trainables/spool.py",
 )
-"""Files that only tell of results; and what trains embedded bases, whose weights have a hash of their own."""
+"""Files that do not influence results, and the training of embedded bases, whose weights are hashed separately."""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "deepspeed")
 
 
 @functools.cache
 def code_hash(system: str, root: Path = ROOT) -> str:
-    """Identity of the code that decides a system's results: 16 hexadecimal digits.
+    """Hash the code that determines a system's results, to 16 hexadecimal digits.
 
     It covers the ``*.py`` of ``models/`` and ``trainables/`` that build, train, sample and score: shared files, the
-    system's own folder and its family of bases, and the versions of torch, diffusers, transformers and deepspeed. Not
-    covered are other systems and families, the registries that list them, pretraining, and what only tells of results.
+    system's folder and its family of bases, and the versions of torch, diffusers, transformers and deepspeed. Not
+    covered: other systems and families, their registries, pretraining, and files that only upload results.
 
     Args:
-        system: Its name.
-        root: Of the checkout.
+        system: Name of the system.
+        root: Root of the checkout.
     """
     return _hash(root, [f"models/{system}/", f"models/bases/{SYSTEMS[system].family.name}.py"])
 
 
 @functools.cache
 def scoring_hash() -> str:
-    """Identity of the code that all systems share, which reads reference clips and scores: 16 hexadecimal digits."""
+    """Hash the code that all systems share, which reads reference clips and scores, to 16 hexadecimal digits."""
     return _hash(ROOT, [])
 
 
@@ -55,13 +55,13 @@ def _hash(root: Path, own: Sequence[str]) -> str:
             if _is_shared(name) or name.startswith(tuple(own)):
                 digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     for library in LIBRARIES:
-        # "2.13.0+cpu" and "2.13.0" are one release built twice.
+        # "2.13.0+cpu" and "2.13.0" are builds of the same release.
         digest.update(f"{library}={version(library).partition('+')[0]}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def _is_shared(name: str) -> bool:
-    """Whether a file can decide the results of every system."""
+    """Whether a file can influence the results of every system."""
     if name in REGISTRIES or name.startswith(NO_PART_OF_A_RESULT):
         return False
     package, *folders, _ = name.split("/")
@@ -69,7 +69,7 @@ def _is_shared(name: str) -> bool:
 
 
 def origin(system: str, base: str) -> dict[str, str]:
-    """Code and weights that a cell's training begins with; the base's hash is empty where it is not on this machine."""
+    """Return the code hash and base hash of a training; the base hash is empty if the base is not on this machine."""
     try:
         weights = base_hash(find_base(base, SYSTEMS[system].family))
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def origin(system: str, base: str) -> dict[str, str]:
 
 @functools.cache
 def commit() -> str:
-    """Git commit of the checkout, with ``-dirty`` behind it where files differ; ``unknown`` outside a checkout."""
+    """Git commit of the checkout, with the suffix ``-dirty`` if files differ; ``unknown`` outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -95,6 +95,6 @@ def commit() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Library versions and the machine, as plain strings."""
+    """Return library versions and the machine as strings."""
     versions = {library: version(library) for library in (*LIBRARIES, "ray", "mlflow", "numpy")}
     return {**versions, "python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}

@@ -1,4 +1,4 @@
-"""What a tracker gets: metric points on disk first, then a thread that uploads them beside the work."""
+"""Metric points: written to disk first, then uploaded to a tracker by a background thread."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 SPOOL = "metrics.jsonl"
 """Name of the spool in a cell's folder."""
 
-ATTEMPTS = 3  # of one upload, while the tracker answers
-ATTEMPTS_REFUSED = 2  # a second one, since what was known of the cell may have been out of date
+ATTEMPTS = 3  # per upload, while the tracker responds
+ATTEMPTS_REFUSED = 2  # the cached state of the cell may have been stale at the first
 PATIENCE = 3  # failures in a row before a pause
 FIRST_PAUSE = 1.0  # seconds; each further one twice as long
 LONGEST_PAUSE = 30.0
-GATHER = 1.0  # seconds for which a report waits for others of its cell, or for the cell's end
-STALL = 120.0  # seconds without any progress, after which the end of a study waits no longer
+GATHER = 1.0  # seconds that a report waits for further reports, or the end, of its cell
+STALL = 120.0  # seconds without progress after which the end of a study stops waiting
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Point:
 
     Args:
         line: Number of its line in the spool, from 0.
-        step: The cell's own step.
+        step: Step within the cell.
         time: Milliseconds since 1970.
-        metrics: Values by name; may hold NaN and infinities.
+        metrics: Values by name; NaN and infinity are allowed.
     """
 
     line: int
@@ -46,31 +46,31 @@ class Point:
 
 
 class Spool:
-    """The metric points of one cell, ``metrics.jsonl`` in its folder: one JSON line per report, only ever appended.
+    """Metric points of one cell: ``metrics.jsonl`` in its folder, append-only, one JSON line per report.
 
-    Attempts of a cell share it: one that goes on from a checkpoint repeats steps, and a step that is there is not
-    added once more.
+    All attempts of a cell share it. An attempt that resumes from a checkpoint repeats steps; existing steps are not
+    added again.
 
-    The time of a point is fixed when it is written, so that sending it twice is sending it once: MLflow keeps one row
-    per (name, value, time, step). Lines reach the operating system at once and survive the death of the process; they
-    are not forced to the disk, which a power cut may therefore rob of the last seconds.
+    The time of a point is fixed when it is written, which makes uploads idempotent: MLflow keeps one row per (name,
+    value, time, step). Lines survive the death of the process; they are not synced to disk, so a power failure may lose
+    the last seconds.
 
-    Values that are not finite are kept, as ``NaN`` and ``Infinity``: that a loss diverged is what a reader wants to
-    see. (MLflow shows NaN as it is and infinity as the largest double.)
+    Values that are not finite are kept, as ``NaN`` and ``Infinity``, since they show that a loss diverged. (MLflow
+    shows infinity as the largest double.)
 
     Args:
-        folder: The cell's folder; made by the first ``append``.
+        folder: The cell's folder; created by the first ``append``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / SPOOL
-        self._last: int | None = None  # the largest step that is there, once it is known
+        self._last: int | None = None  # the largest existing step; None until it is read
 
     def append(self, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
-        """Add one point unless its step is there; a line that a killed writer left cut is closed first.
+        """Add one point unless its step exists; an incomplete last line of a killed writer is terminated first.
 
         Args:
-            step: The cell's own step.
+            step: Step within the cell.
             metrics: Values by name.
             time_ms: Milliseconds since 1970; now, by default.
 
@@ -94,10 +94,9 @@ class Spool:
             file.write(line)
 
     def points(self, start: int = 0) -> Iterator[Point]:
-        """The points from line ``start`` on; none where there is no spool.
+        """Iterate over the points from line ``start`` on; none if the file is absent.
 
-        A line counts from its newline on, and one that holds no point is passed over: both are what a killed writer
-        may leave.
+        Lines without a newline or without a valid point, which a killed writer may leave, are skipped.
         """
         try:
             file = self.path.open("rb")
@@ -119,41 +118,41 @@ def _point(number: int, line: bytes) -> Point | None:
 
 
 class Destination(Protocol):
-    """What uploads go to. Everything may raise, and is called from one thread.
+    """Target of uploads. Every method may raise, and is called from one thread.
 
     Attributes:
-        progress: When it last took something, on the monotonic clock.
+        progress: Time of the last accepted upload, on the monotonic clock.
     """
 
     progress: float
 
     def open(self) -> None:
-        """Reach it; called before every upload, and cheap unless ``doubt`` was called since."""
+        """Connect; called before every upload, and cheap unless ``doubt`` was called since."""
 
     def hold(self, cell_id: str, folder: Path) -> bool:
-        """Whether it has all of the result that lies in a folder; never asks over the network."""
+        """Whether the result in a folder is completely uploaded; makes no network request."""
 
     def record(self, cell_id: str, folder: Path) -> bool:
-        """Take a cell that has ended; False where it was there already."""
+        """Upload a finished cell; return False if it was uploaded before."""
 
     def report(self, spec: TrialSpec, folder: Path) -> None:
-        """Take the new points of a cell that runs."""
+        """Upload the new points of a running cell."""
 
     def doubt(self, cell_id: str) -> None:
-        """An upload failed: what is known of the cell may be wrong, and the next ``open`` has to see for itself."""
+        """Invalidate the cached state of a cell after a failed upload; the next ``open`` checks it."""
 
     def refuses(self, error: Exception) -> bool:
-        """Whether an error is about what was uploaded, so that to wait does not help."""
+        """Whether an error is caused by the uploaded content, so that waiting does not help."""
 
     def close(self, files: Sequence[Path], failed: bool) -> None:
-        """Complete the study with its files."""
+        """Finish the study's run with its files."""
 
 
 @dataclass
 class _Upload:
-    """What waits for one cell: its result, or (with a ``spec``) the new points of a cell that still runs.
+    """Pending upload of one cell: its result, or (with a ``spec``) the new points of a running cell.
 
-    ``due`` is when it is to be sent, on the monotonic clock.
+    ``due`` is the earliest time to send it, on the monotonic clock.
     """
 
     folder: Path
@@ -163,17 +162,17 @@ class _Upload:
 
 
 class Uploads:
-    """What goes from the disk to a tracker beside the work. No call waits for it, save ``finish``; none raises for it.
+    """Background uploads from disk to a tracker. Only ``finish`` waits for them, and no call raises their errors.
 
-    One daemon thread does it all, so that the end of the process never waits: what is on disk and not uploaded is
-    found again by ``catch_up``. After three failures in a row it pauses, 1 s at first and up to 30 s.
+    One daemon thread makes all uploads, so the process can always end: ``catch_up`` later finds results that are not
+    uploaded. After three failures in a row it pauses, from 1 s up to 30 s.
 
     Args:
-        destination: Where to.
+        destination: Target of the uploads.
         name: Its name in messages.
 
     Attributes:
-        uploaded: Number of cells whose result has been uploaded.
+        uploaded: Number of cells with an uploaded result.
     """
 
     def __init__(self, destination: Destination, name: str) -> None:
@@ -183,48 +182,48 @@ class Uploads:
         self._changed = threading.Condition()
         self._ledger: dict[str, Path] = {}
         self._waiting: dict[str, _Upload] = {}
-        self._in_hand = ""
+        self._current = ""
         self._closing: tuple[list[Path], bool] | None = None
         self._failures_in_a_row = 0
-        self._silence = ""  # why the destination cannot be reached
+        self._unavailable = ""  # reason, if the destination cannot be reached
         self._last_failure = ""
         self._dropped: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._serve, name="uploads", daemon=True)
         self._thread.start()
 
     def catch_up(self, cells: Mapping[str, Path]) -> None:
-        """Upload the results that are not there yet, such as after a driver was killed.
+        """Upload all results that are not uploaded yet, such as after a driver was killed.
 
         Args:
-            cells: Cell id -> folder with its result, of every cell of the ledger.
+            cells: Cell id -> folder with its result, for every cell of the ledger.
         """
         with self._changed:
             self._ledger |= cells
             self._changed.notify_all()
 
     def record(self, cell_id: str, folder: Path) -> None:
-        """Upload a cell that has ended: its result, points, strip and clips, as they lie in its folder."""
+        """Upload a finished cell: the result, points, frame strip and clips in its folder."""
         self._queue(cell_id, _Upload(folder))
 
     def report(self, spec: TrialSpec, folder: Path) -> None:
-        """Upload the new points of a cell that runs; the reports of a second become one, or part of the cell's end."""
+        """Upload the new points of a running cell; reports within one second are combined."""
         self._queue(spec.cell_id, _Upload(folder, spec, due=time.monotonic() + GATHER))
 
     def pending(self) -> int:
-        """Number of cells that have something to upload, or may have: the ledger's until they are compared."""
+        """Number of cells with pending uploads, including cells of the ledger that are not compared yet."""
         with self._changed:
-            return len(self._waiting.keys() | self._ledger.keys() | {self._in_hand} - {""})
+            return len(self._waiting.keys() | self._ledger.keys() | {self._current} - {""})
 
     def finish(self, files: Iterable[Path], failed: bool, show: Callable[[int], None] | None = None) -> None:
-        """Wait for the uploads, then complete the study's own run with its files.
+        """Wait for the uploads, then finish the study's run with its files.
 
-        Bounded: a tracker that does not answer is asked once more and then given up, and so is one that fails three
-        times in a row, or takes nothing for two minutes.
+        The wait is bounded: it ends if the tracker does not answer after one more attempt, fails three times in a row,
+        or accepts nothing for two minutes.
 
         Args:
             files: The resolved study and its report.
             failed: Whether a cell failed or is missing.
-            show: Called about once a second with what is pending.
+            show: Called about once a second with the number of pending cells.
         """
         with self._changed:
             self._closing = (list(files), failed)
@@ -234,18 +233,18 @@ class Uploads:
         while self._thread.is_alive():
             self._thread.join(timeout=1.0)
             if time.monotonic() - max(started, self._destination.progress) > STALL:
-                self._silence = f"{self._name} takes nothing for {STALL:.0f} s"
+                self._unavailable = f"{self._name} accepted nothing for {STALL:.0f} s"
                 return
             if show is not None and self._thread.is_alive():
                 show(self.pending())
 
     @property
     def failures(self) -> list[str]:
-        """Why something is not uploaded: each reason once, with the number of cells."""
+        """Reasons for missing uploads, each once with its number of cells."""
         lines = [f"{_cells(count)}{reason}" for reason, count in self._dropped.items()]
-        left = len(self._waiting.keys() | {self._in_hand} - {""})
+        left = len(self._waiting.keys() | {self._current} - {""})
         given_up = self._last_failure if left and not self._thread.is_alive() else ""
-        return [*lines, f"{_cells(left)}{why}"] if (why := self._silence or given_up) else lines
+        return [*lines, f"{_cells(left)}{why}"] if (why := self._unavailable or given_up) else lines
 
     def _queue(self, cell_id: str, upload: _Upload) -> None:
         with self._changed:
@@ -268,7 +267,7 @@ class Uploads:
             self._close()
 
     def _await_work(self) -> bool:
-        """Whether there is something to upload, and, at the end of the study, hope of doing so."""
+        """Wait for an upload; False when the study ends and nothing is left, or uploads are given up."""
         with self._changed:
             while not (self._ledger or self._closing or self._due()):
                 self._changed.wait(self._next_due())
@@ -280,22 +279,22 @@ class Uploads:
             self._destination.open()
         except Exception as error:
             log.debug("%s does not answer", self._name, exc_info=True)
-            self._silence = f"{self._name} does not answer ({_reason(error)})"
+            self._unavailable = f"{self._name} does not answer ({_reason(error)})"
             self._failures_in_a_row += 1
             with self._changed:
                 for upload in self._waiting.values():
-                    upload.attempts = 0  # what failed before it fell silent says nothing about the upload
+                    upload.attempts = 0  # the failures may be due to the lost connection
             return False
-        self._silence = ""
+        self._unavailable = ""
         return True
 
     def _rest(self, seconds: float) -> None:
-        """Leave the interpreter to the driver for as long as it was taken; at the study's end nobody else needs it."""
+        """Sleep as long as the upload took, so that the driver gets the interpreter; not at the study's end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing, min(seconds, GATHER))
 
     def _pause(self) -> None:
-        """After failures in a row leave the tracker alone, for longer each time; the study's end cuts it short."""
+        """Pause after failures in a row, longer each time; the study's end interrupts the pause."""
         further = self._failures_in_a_row - PATIENCE
         if further >= 0:
             with self._changed:
@@ -313,18 +312,18 @@ class Uploads:
                 self._ledger.pop(cell_id)
 
     def _due(self) -> str:
-        """The first cell that is to be uploaded now; at the study's end none waits any longer."""
+        """First cell to upload now; at the study's end every cell is due."""
         now = time.monotonic()
         return next((cell for cell, upload in self._waiting.items() if self._closing or upload.due <= now), "")
 
     def _next_due(self) -> float | None:
-        """Seconds until something is to be uploaded; None where nothing waits."""
+        """Seconds until the next upload is due; None if none is pending."""
         times = [upload.due for upload in self._waiting.values()]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _upload_next(self) -> None:
         with self._changed:
-            cell_id = self._in_hand = self._due()
+            cell_id = self._current = self._due()
             if not cell_id:
                 return
             upload = self._waiting.pop(cell_id)
@@ -337,12 +336,12 @@ class Uploads:
         except Exception as error:
             log.debug("upload of cell %s failed", cell_id, exc_info=True)
             self._destination.doubt(cell_id)
-            self._take_back(cell_id, upload, error)
+            self._requeue(cell_id, upload, error)
         finally:
-            self._in_hand = ""
+            self._current = ""
 
-    def _take_back(self, cell_id: str, upload: _Upload, error: Exception) -> None:
-        """Put a failed upload behind the others, unless it has been refused again, or failed again and again."""
+    def _requeue(self, cell_id: str, upload: _Upload, error: Exception) -> None:
+        """Queue a failed upload again, unless it was refused twice or failed three times."""
         refused = self._destination.refuses(error)
         upload.attempts += 1
         self._failures_in_a_row += not refused
@@ -358,12 +357,12 @@ class Uploads:
         try:
             self._destination.close(files, failed)
         except Exception as error:
-            log.debug("the study's own run failed", exc_info=True)
-            self._silence = f"the study's own run: {_reason(error)}"
+            log.debug("upload of the study's run failed", exc_info=True)
+            self._unavailable = f"run of the study: {_reason(error)}"
 
 
 def _reason(error: BaseException) -> str:
-    """The cause behind an error in one line, without what differs from cell to cell."""
+    """Root cause of an error in one line, without ids that differ between cells."""
     while (cause := error.__cause__ or error.__context__) and not isinstance(cause, LookupError | AttributeError):
         error = cause
     first_line = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""One cell on a rank of its worker group: what is trained and on what; then, on the first rank, clips and scores."""
+"""Cell on one rank of its worker group: training, then, on the first rank, clips and scores."""
 
 import contextlib
 import gc
@@ -19,36 +19,36 @@ from models.contracts import Tensors, TrainedModel
 from models.streams import Streams
 from models.system import NonFiniteError
 from models.training import TrainedSystem
-from trainables.cell_files import ORIGIN, leave_weights
+from trainables.cell_files import ORIGIN, save_weights
 from trainables.data.encoded import Batches, Encoded
 from trainables.data.layout import ClipSet, continued
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
-from trainables.fit import Fit, in_words
+from trainables.fit import Fit, explained
 from trainables.inputs import clips_of, size
 from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
 from trainables.trial_spec import TrialSpec
 
 HELD_OUT = 16
-"""Clips of the validation loss."""
-PREPARED_WITH = 256
-"""Texts of training clips that a model is prepared with."""
+"""Number of clips of the validation loss."""
+NUM_PREPARATION_TEXTS = 256
+"""Number of texts of training clips given to a model's ``prepare``."""
 
 
 def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool) -> None:
-    """Train a cell on this rank of the process group; the first rank then draws its clips and scores them.
+    """Train a cell on this rank of the process group; the first rank then samples and scores its clips.
 
     Args:
         spec: The cell.
         storage: Folder of all studies.
-        warm: Whether results that cells share are kept.
-        needs_training: Whether no earlier attempt came to the training's end.
+        warm: Whether to use the cache shared by the workers.
+        needs_training: Whether no earlier attempt has finished the training.
 
     Raises:
         FailedCellError: The cell failed on the first rank, which has written the result.
     """
-    # DeepSpeed calls collectives by names that torch 2.13 warns of at every step.
+    # DeepSpeed uses collectives that are deprecated in torch 2.13, which warns at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed")
     fit_torch(spec.scaling.cpus_per_worker)
     if torch.cuda.is_available():  # the ranks of a node see all its GPUs
@@ -60,14 +60,14 @@ def run_rank(spec: TrialSpec, storage: Path, *, warm: bool, needs_training: bool
         return not needs_training or train(spec, folder, bench)
 
     if dist.get_rank() > 0:
-        with contextlib.suppress(NonFiniteError):  # all ranks see it, and the first writes it down
+        with contextlib.suppress(NonFiniteError):  # raised on all ranks; the first writes the result
             training()
         return
     result = run_cell(spec, folder, bench, training)
     if result is None or result.status != "failed" or dist.get_world_size() == 1:
         return
     if not result.error.startswith(NonFiniteError.__name__):
-        raise FailedCellError(result.error)  # the other ranks may wait for this one: its error ends them
+        raise FailedCellError(result.error)  # ends the other ranks, which may wait for this one
 
 
 class FailedCellError(RuntimeError):
@@ -75,25 +75,25 @@ class FailedCellError(RuntimeError):
 
 
 def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
-    """Train a cell's model and leave its weights in ``folder``; False where it was stopped before its end.
+    """Train a cell's model and save its weights in ``folder``; return False if it was stopped early.
 
     Raises:
-        NonFiniteError: The loss left the finite numbers.
-        OutOfMemoryError: A pass does not fit.
-        LostWorkerError: Another rank is gone.
+        NonFiniteError: The loss became NaN or infinite.
+        OutOfMemoryError: A pass does not fit into memory.
+        LostWorkerError: Another rank was lost.
     """
     assert spec.training is not None
-    base = load_base(bench.ref(spec), precision="fp32")  # DeepSpeed takes a master copy and casts
+    base = load_base(bench.ref(spec), precision="fp32")  # DeepSpeed makes the master copy and casts
     if dist.get_rank() == 0:
         write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base)).encode())
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
-    base.release_denoiser()  # the model has a copy of its own, and this base serves one training only
+    base.release_denoiser()  # the model has its own copy, and this base serves one training only
     try:
         return _train(spec, model, base, folder, bench)
     except RuntimeError as error:
-        raise in_words(error, spec.scaling.micro_batch(spec.training)) from error
+        raise explained(error, spec.scaling.micro_batch(spec.training)) from error
     finally:
-        del model, base  # room for what draws the clips
+        del model, base  # frees memory for sampling
         gc.collect()
         torch.cuda.empty_cache()
 
@@ -101,23 +101,23 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
 def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench: Workbench) -> bool:
     assert spec.training is not None
     if not model.learnt:
-        return _leave(folder, {})
+        return _save_untrained(folder, {})
     clips = clips_of(spec).training_clips(size(spec), spec.training.clips or None, bench.references)
-    figures = model.prepare(clips.texts[:PREPARED_WITH])
-    if figures and dist.get_rank() == 0:
-        Spool(folder).append(0, figures)
+    metrics = model.prepare(clips.texts[:NUM_PREPARATION_TEXTS])
+    if metrics and dist.get_rank() == 0:
+        Spool(folder).append(0, metrics)
     if not any(parameter.requires_grad for parameter in model.network.parameters()):
-        return _leave(folder, {name: model.network.get_parameter(name).detach() for name in model.learnt})
+        return _save_untrained(folder, {name: model.network.get_parameter(name).detach() for name in model.learnt})
     held_out = _held_out(spec, model, bench)
     batches = Batches(model, _encoded(spec, model, base, clips, bench), Streams(spec.seed))
     precision = precision_in_full(spec.precision, gpu=base.device.type != "cpu")
     return Fit(spec, model, batches, held_out, folder, precision).run()
 
 
-def _leave(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
-    """End without training."""
+def _save_untrained(folder: Path, weights: Mapping[str, torch.Tensor]) -> bool:
+    """Save weights that need no training."""
     if dist.get_rank() == 0:
-        leave_weights(folder, weights)
+        save_weights(folder, weights)
     return True
 
 
@@ -135,7 +135,7 @@ def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: ClipSet, b
 
 
 def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
-    """Clips of the references with draws that no seed changes."""
+    """Make a batch of reference clips with random draws that do not depend on the seed."""
     streams = Streams(0)
     clips = continued(clips_of(spec).reference_clips(size(spec), bench.references), streams, HELD_OUT)
     return Batches(model, Encoded(model, clips, {}), streams).batch(range(HELD_OUT))

@@ -1,4 +1,4 @@
-"""What Ray Tune calls: decode one TrialSpec, run its cell on a warm worker or a worker group, report the outcome."""
+"""Ray Tune trainable: runs the cell of one TrialSpec on a warm worker or a worker group, and reports the outcome."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from trainables.group import Group
 
 FOLLOWED = "validation_loss"
-"""What a trial_scheduler compares of trainings on their way; lower is better."""
+"""Metric by which a trial_scheduler compares running trainings; lower is better."""
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
-    """A trial that is one cell; Tune reuses the actor, so that the base is loaded once per worker.
+    """Trial that runs one cell; Tune reuses the actor, so that the base is loaded once per worker.
 
-    A cell without training runs here, in one step. A cell with training runs in a worker group beside this actor, which
-    then loads nothing and takes a step for each of the group's reports.
+    A cell without training runs here, in one step. A cell with training runs in a separate worker group; this actor
+    then loads nothing, and makes one step per report of the group.
 
     The configuration is ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool, "objective":
-    key}``. With ``warm`` off, everything is loaded and computed anew for every cell: the way to show that reuse changes
-    no result.
+    key}``. With ``warm`` off, everything is loaded and computed again for every cell, to verify that reuse changes no
+    result.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Nothing that takes time: libraries and base come with the first cell.
+        """Initialise quickly; libraries and base are loaded by the first cell.
 
-        Tune gives a waiting trial the first worker that is free and drops the one that is still starting for it. A
-        worker that took longer to start than a cell takes would never get to live, and cells would run one at a time.
+        Tune assigns a waiting trial to the first free actor and cancels the one that is starting for it. If starting an
+        actor took longer than a cell, cells would run one at a time.
         """
         self._bench: Workbench | None = None
         self._group: Group | None = None
@@ -49,11 +49,11 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         if self._bench is None or not self.config["warm"]:
             self._bench = self._workbench(spec)
         result = run_cell(spec, spec.folder(Path(self.config["storage"])), self._bench)
-        assert result is not None, "nothing is trained here that could be stopped"
+        assert result is not None, "only trained cells can be stopped"
         return {} if self._tries_again(spec, result) else self._last(result)
 
     def _follow(self, spec: TrialSpec) -> dict[str, Any]:
-        """The next report of the cell's worker group, or its end."""
+        """Return the next report of the cell's worker group, or the final one."""
         from trainables.group import Group
 
         if self._group is None:
@@ -70,16 +70,16 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         return self._last(result) | self._followed
 
     def _tries_again(self, spec: TrialSpec, result: Result) -> bool:
-        """Whether a cell whose memory did not suffice is done once more, in smaller pieces, at the next step."""
+        """Whether a cell that ran out of memory is rerun with smaller batches at the next step."""
         from trainables.cell_files import TRAINED
 
         folder = spec.folder(Path(self.config["storage"]))
-        smaller = spec.in_smaller_pieces(trained=(folder / TRAINED).exists())
+        smaller = spec.with_smaller_batches(trained=(folder / TRAINED).exists())
         if result.failure != "out of memory" or smaller is None:
             return False
-        (folder / RESULT).unlink()  # a driver that ends now finds the cell undone, not failed
+        (folder / RESULT).unlink()  # if the driver ends now, the cell is unfinished, not failed
         self._smaller, self._retries = smaller, (*self._retries, result.error)
-        self._bench = None  # room for what comes next
+        self._bench = None  # frees memory for the next attempt
         return True
 
     def _last(self, result: Result) -> dict[str, Any]:
@@ -94,20 +94,20 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         return report
 
     def _workbench(self, spec: TrialSpec) -> "Workbench":
-        """An empty workbench, and torch fitted to this actor; a cold one shares nothing with other workers."""
+        """Make an empty workbench, and configure torch for this actor; cold workers do not use the shared cache."""
         from trainables.evaluate import Workbench, fit_torch
 
         fit_torch(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
         return Workbench.on(Path(self.config["storage"]), spec.scaling, shared=self.config["warm"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Accept the next cell on this actor; a training that was stopped for it comes to its end first."""
+        """Accept the next cell on this actor, after the end of a stopped training."""
         self.cleanup()
         self._followed, self._smaller, self._retries = {}, None, ()
         return True
 
     def cleanup(self) -> None:
-        """End a training that is still under way."""
+        """Stop a running training."""
         if self._group is not None:
             self._group.stop()
             self._group = None

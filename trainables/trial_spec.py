@@ -1,4 +1,4 @@
-"""What crosses from plan to worker and back: one typed specification in, one typed result out."""
+"""Specification and result of a cell: the data exchanged between driver and workers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,36 +18,36 @@ RESULT = "result.json"
 """Name of the result in a cell's folder."""
 
 OBJECTIVE = "objective"
-"""Name under which a trainable reports a search's first objective to its trial_scheduler."""
+"""Name of a search's first objective in the reports to the trial_scheduler."""
 
 UPDATE = "update"
-"""Name under which it reports how far a training is, in updates."""
+"""Name of the number of completed updates in these reports."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]
 Failure = Literal["infrastructure", "out of memory", "diverged", "refused", "error"]
-"""Why a cell failed: see ``trainables.failures.classify``."""
+"""Class of a failure: see ``trainables.failures.classify``."""
 
 
 class LostWorkerError(RuntimeError):
-    """A process of a cell's worker group is gone: an accident of the machine, not a result of the cell."""
+    """A process of a cell's worker group was lost: an infrastructure failure, not a result of the cell."""
 
 
 class TrialSpec(BaseModel):
-    """One cell, complete: everything a worker needs, and nothing it has to look up.
+    """Complete specification of one cell: everything a worker needs.
 
-    ``study``, ``arm``, ``role``, ``part`` and ``action`` say where the cell stands in its study; ``stage``, ``trial``
-    and ``search`` say who asked for it; ``metrics`` and ``extractors`` say how its clips are scored; ``scaling`` says
-    by what it is trained. All else decides what is sampled, and therefore the cell's id.
+    ``study``, ``arm``, ``role``, ``part`` and ``action`` locate the cell in its study; ``stage``, ``trial`` and
+    ``search`` give its origin; ``metrics`` and ``extractors`` define the scores; ``scaling`` the worker group. All
+    other fields determine the samples, and therefore the cell's id.
 
     Args:
-        tree: The system, with the arm's changes and then the sampled values laid on it.
-        sampled: Dotted path -> value that a search proposed; empty for an arm as it stands.
-        stage: The plan's own cell, a search's trial, or a winner's confirmation on a fresh seed.
-        trial: Number of a search's trial within its arm, from 0; of a confirmation the winner's rank, None for an arm
-            as it stands.
-        search: Identity of the search; empty for the plan's own cells.
+        tree: The system with the arm's changes, then the sampled values, applied.
+        sampled: Dotted path -> value proposed by a search; empty for an unsearched arm.
+        stage: A cell of the plan, a trial of a search, or the confirmation of a winner on a new seed.
+        trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
+            arm.
+        search: Identity of the search; empty for cells of the plan.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,22 +73,22 @@ class TrialSpec(BaseModel):
     extractors: Extractors = Extractors()
 
     def folder(self, storage: Path) -> Path:
-        """Where the cell keeps its files, under the folder of all studies."""
+        """Folder of the cell, under the folder of all studies."""
         return storage / self.study / "cells" / self.cell_id
 
     @property
     def training(self) -> AdamW | None:
-        """How the system is trained; None for one that is not."""
+        """Training settings; None for a system without training."""
         return AdamW.model_validate(self.tree["training"]) if SYSTEMS[self.system].is_trained else None
 
-    def in_smaller_pieces(self, *, trained: bool) -> "TrialSpec | None":
-        """The same cell for a device whose memory did not suffice; None where it cannot be cut further.
+    def with_smaller_batches(self, *, trained: bool) -> "TrialSpec | None":
+        """Return the same cell with a smaller micro-batch, after an out-of-memory failure; None if it is smallest.
 
-        A training takes a smaller micro-batch, and more of them per update, so that the global batch stays what it is;
-        drawing takes one clip at a time.
+        Training uses a smaller micro-batch and more gradient accumulation, at the same global batch; sampling uses one
+        clip at a time.
 
         Args:
-            trained: Whether its training is over.
+            trained: Whether its training is finished.
         """
         if self.training is not None and not trained:
             smaller = next_smaller(self.scaling.micro_batch(self.training))
@@ -101,10 +101,10 @@ class TrialSpec(BaseModel):
 
     @property
     def cell_id(self) -> str:
-        """Stable identity of the cell: 16 hexadecimal digits of the hash of all that decides what is sampled.
+        """Stable identity of the cell: 16 hexadecimal digits of the hash of all fields that determine the samples.
 
-        Metrics are not part of it, since clips are kept and scored in a second step; nor are micro-batch, workers and
-        how often a training reports, which change no draw.
+        Metrics are not included, since stored clips can be scored later; nor are micro-batch, workers and report
+        intervals, which change no random draw.
         """
         identity = self.model_dump(
             mode="json",
@@ -116,9 +116,9 @@ class TrialSpec(BaseModel):
 
 
 class Uncertainty(BaseModel):
-    """What leaving out blocks of clips says of a distance between sets (``metrics.distances.block_jackknife``).
+    """Block-jackknife uncertainty of a distance between sets (``metrics.distances.block_jackknife``).
 
-    It speaks of one cell's clips. Between arms the unit is the seed: see ``sweeps.statistics.paired``.
+    It covers the clips of one cell only. Arms are compared by seed: see ``sweeps.statistics.paired``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,10 +131,10 @@ class Uncertainty(BaseModel):
 
 
 class Score(BaseModel):
-    """One metric of one cell: its value over all clips, with everything needed to compare it fairly.
+    """One metric of one cell: its value over all clips, with the parameters needed for a fair comparison.
 
     ``per_clip`` is absent for metrics of a whole set (Frechet distances), and ``uncertainty`` for all others. Two
-    scores may be compared only where key and parameters agree.
+    scores may be compared only if key and parameters agree.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -148,11 +148,11 @@ class Score(BaseModel):
 
 
 class Result(BaseModel):
-    """What a worker leaves behind for one cell; written by atomic rename, as ``cells/<id>/result.json``.
+    """Result of one cell, written by atomic rename as ``cells/<id>/result.json``.
 
-    ``attempt`` counts the times the cell was begun: after a failure, or a worker that died. ``failure`` says of what
-    kind its error is, and ``retries`` what was tried before for want of memory. ``prompts`` are what its clips were
-    asked for, one each.
+    ``attempt`` counts the starts of the cell, including those after a failure or a lost worker. ``failure`` is the
+    class of its error, ``retries`` the errors of earlier attempts that ran out of memory. ``prompts`` has one prompt
+    per clip.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -173,7 +173,7 @@ class Result(BaseModel):
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested maps by their dotted paths."""
+    """Flatten nested maps to values by dotted path."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

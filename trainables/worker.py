@@ -1,15 +1,15 @@
-"""What Ray Train calls on every rank; light, since the trial that starts a worker group imports it too."""
+"""Ray Train's entry point on every rank; imports no torch, since the trial that starts a worker group imports it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def train_loop_per_worker(config: Mapping[str, Any]) -> None:
-    """Train a cell on this rank; the first rank then draws its clips, scores them and leaves the result.
+    """Train a cell on this rank; the first rank then samples its clips, scores them and writes the result.
 
     Args:
         config: ``{"spec": TrialSpec.model_dump(mode="json"), "storage": folder, "warm": bool, "train": bool}``;
-            ``train`` is off where an earlier attempt came to the training's end.
+            ``train`` is false if an earlier attempt has finished the training.
     """
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Typed settings to one DeepSpeed engine, and what of a model's state lies on a rank."""
+"""DeepSpeed engine from typed settings, and the bytes of model state on a rank."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from trainables.scaling import Scaling
 
 
 def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[str, Any]:
-    """DeepSpeed's configuration, with everything written out that it would otherwise choose by itself.
+    """Make DeepSpeed's configuration; every default that affects results is set explicitly.
 
     Args:
-        training: Batch and largest gradient norm.
+        training: Batch size and maximum gradient norm.
         scaling: Workers and ZeRO.
-        precision: Of the forward and backward pass; never "auto".
+        precision: Precision of the forward and backward pass; never "auto".
     """
     zero = scaling.zero
     sharding: dict[str, Any] = {"stage": zero.stage, "contiguous_gradients": True, "overlap_comm": False}
@@ -29,9 +29,9 @@ def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[
         "train_batch_size": training.global_batch_size,
         "train_micro_batch_size_per_gpu": scaling.micro_batch(training),
         "gradient_accumulation_steps": scaling.accumulation(training),
-        "gradient_clipping": training.max_grad_norm,  # 1.0 unless written out, unlike plain data parallelism
+        "gradient_clipping": training.max_grad_norm,  # DeepSpeed's default is 1.0
         "zero_optimization": sharding,
-        "zero_allow_untested_optimizer": True,  # our own AdamW, and no silent fused build in its place
+        "zero_allow_untested_optimizer": True,  # torch's AdamW; DeepSpeed must not replace it by a fused one
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": precision == "bf16"},
         "fp16": {"enabled": precision == "fp16"},
@@ -42,10 +42,10 @@ def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[
 
 
 def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) -> Any:
-    """A DeepSpeed engine on the process group that is there, with AdamW and a cosine after a warm-up.
+    """Make a DeepSpeed engine on the existing process group, with AdamW and a cosine schedule after a warm-up.
 
     Args:
-        network: What of it is trained requires a gradient; at least one parameter does.
+        network: Trained parameters require a gradient; at least one parameter does.
         training: Optimizer and schedule.
         config: From ``deepspeed_config``.
     """
@@ -53,7 +53,7 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
     from diffusers.optimization import get_cosine_schedule_with_warmup
 
     if not torch.cuda.is_available():
-        # DeepSpeed would compile its shared-memory collectives (half a minute and a compiler) where gloo's do.
+        # Else DeepSpeed compiles its shared-memory collectives, which takes half a minute; gloo's are sufficient.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False)
     optimizer = torch.optim.AdamW(
@@ -76,7 +76,7 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
 
 
 def full_weights(engine: Any) -> dict[str, torch.Tensor]:
-    """What is trained, whole and in float32 on the CPU, by name; a collective call, on every rank.
+    """Gather the trained weights by name, unsharded, in float32 on the CPU; a collective call for all ranks.
 
     Args:
         engine: From ``start_engine``.
@@ -93,21 +93,21 @@ def full_weights(engine: Any) -> dict[str, torch.Tensor]:
 
 
 def _masters_at_stage_0(optimizer: Any) -> dict[nn.Parameter, torch.Tensor]:
-    """Float32 copies by parameter, where DeepSpeed keeps them in two lists side by side: in half precision, unsharded.
+    """Map each parameter to its float32 master copy, for unsharded half precision (two parallel lists in DeepSpeed).
 
-    Reading the parameters themselves would round what was trained.
+    The half-precision parameters are rounded copies of the trained weights.
     """
     halves, wholes = (getattr(optimizer, name, []) for name in ("fp16_groups", "fp32_groups"))
     return {half: whole for group in zip(halves, wholes, strict=False) for half, whole in zip(*group, strict=True)}
 
 
 def _has_master(parameter: nn.Parameter) -> bool:
-    # The attribute is there on every rank, also where its value says that none of the parameter lies on this one.
+    # The attribute exists on every rank, even if no shard of the parameter is on this rank.
     return hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")
 
 
 def state_bytes(engine: Any) -> dict[str, int]:
-    """What of the model's state lies on this rank, in bytes, as it is between a backward pass and its update.
+    """Measure the model state on this rank in bytes, between a backward pass and its update.
 
     Args:
         engine: From ``start_engine``, after ``backward`` and before ``step``.
@@ -126,8 +126,8 @@ def state_bytes(engine: Any) -> dict[str, int]:
     masters += _masters_at_stage_0(optimizer).values()
     states = getattr(optimizer, "optimizer", optimizer).state.values()
     moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq") if key in state]
-    found = {"parameters": parameters, "gradients": gradients, "master": masters, "moments": moments}
-    return {name: sum(_bytes(tensor) for tensor in tensors) for name, tensors in found.items()}
+    state = {"parameters": parameters, "gradients": gradients, "master": masters, "moments": moments}
+    return {name: sum(_bytes(tensor) for tensor in tensors) for name, tensors in state.items()}
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -145,7 +145,7 @@ def test_generated_frames_show_what_was_asked_as_the_card_says(nets: Networks) -
     protocol = read_card(BASE).protocol
     captions = quality.balanced_captions(count)
     images = quality.generate(nets, captions, steps=protocol.steps, guidance=protocol.guidance)
-    for actual, head in zip(quality.asked_for(nets, images), ("shape", "colour"), strict=True):
+    for actual, head in zip(quality.caption_accuracy(nets, images), ("shape", "colour"), strict=True):
         claimed = CARD["quality"][f"generated_{head}"]
         assert abs(actual - claimed) <= _off(claimed, count), head
 

@@ -1,7 +1,7 @@
-"""Trainings on gloo groups of a few processes, without Ray: what ``train_loop_per_worker`` does on each rank.
+"""Trainings on gloo groups of a few processes, running ``train_loop_per_worker`` without Ray.
 
-Ranks are forked from a server that has imported everything, since that takes longer than the tiny trainings. Where
-there is a GPU they are spawned: CUDA does not survive a fork.
+Ranks are forked from a server with all imports, which take longer than the tiny trainings. With a GPU they are spawned:
+CUDA does not survive a fork.
 """
 
 import multiprocessing
@@ -18,39 +18,39 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class Rank:
-    """A process of a group, and the file of what it prints."""
+    """Process of a group, with the file of its output."""
 
     process: BaseProcess
     log: Path
 
     def ended(self, timeout: float) -> int:
-        """Its exit code, minus the signal where one ended it.
+        """Wait for the exit code; minus the signal if a signal ended the process.
 
         Raises:
-            TimeoutError: It has not ended.
+            TimeoutError: The process is still running.
         """
         self.process.join(timeout)
         if self.process.exitcode is None:
-            raise TimeoutError(f"a rank runs on after {timeout} s: {self.said()[-3000:]}")
+            raise TimeoutError(f"a rank is still running after {timeout} s: {self.output()[-3000:]}")
         return self.process.exitcode
 
     def said(self) -> str:
-        """What it has printed."""
+        """Return the output of the process."""
         return self.log.read_text() if self.log.exists() else ""
 
     def end(self) -> None:
-        """Kill it, if it has not ended."""
+        """Kill the process if it is still running."""
         self.process.kill()
         self.process.join()
 
 
 def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Rank]:
-    """Start the processes of a group, which meet at a free port of loopback.
+    """Start the processes of a group, which connect at a free local port.
 
     Args:
-        config: What the worker is given.
-        world: How many.
-        before: Python that each runs before the training.
+        config: Configuration of ``train_loop_per_worker``.
+        world: Number of ranks.
+        before: Python code that each rank runs before the training.
     """
     from tests.factories import FORKS, free_port  # which the ranks themselves need not import
 
@@ -69,15 +69,15 @@ def start_ranks(config: dict[str, Any], world: int, before: str = "") -> list[Ra
 
 
 def run_ranks(config: dict[str, Any], world: int, before: str = "", timeout: float = 240) -> None:
-    """Run a group to its end.
+    """Run a group until all ranks have ended.
 
     Raises:
-        AssertionError: A process failed; its last words are the message.
+        AssertionError: A process failed; the message is the end of its output.
     """
     ranks = start_ranks(config, world, before)
     try:
         for rank in ranks:
-            assert rank.ended(timeout) == 0, rank.said()[-3000:]
+            assert rank.ended(timeout) == 0, rank.output()[-3000:]
     finally:
         for rank in ranks:
             rank.end()

@@ -1,4 +1,4 @@
-"""What trials share: computed once, whole or not at all, bounded, and the same as computed anew."""
+"""Cache: entries are computed once, written atomically, bounded in size, and equal to recomputed ones."""
 
 import multiprocessing
 import os

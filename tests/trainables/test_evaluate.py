@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from models.bases import Protocol
 from tests.factories import make_spec
 from trainables.cache import Cache
-from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, keep_only_of, read_clips
+from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, discard_stale_training, read_clips
 from trainables.data import ShapesData
 from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
@@ -173,8 +173,8 @@ def test_what_was_begun_with_other_code_or_another_base_is_not_gone_on_from(tmp_
             (tmp_path / "cell" / name).touch()
         if there is not None:
             (tmp_path / "cell" / ORIGIN).write_text(json.dumps(there))
-        keep_only_of(tmp_path / "cell", here)
+        discard_stale_training(tmp_path / "cell", here)
         left = {path.name for path in (tmp_path / "cell").iterdir()}
         assert left == (names | {CHECKPOINTS, ORIGIN} if stays else {CLIPS}), there
-        keep_only_of(tmp_path / "cell", {"code_hash": "a", "base_hash": ""})
+        discard_stale_training(tmp_path / "cell", {"code_hash": "a", "base_hash": ""})
         assert (tmp_path / "cell" / TRAINED).exists() == stays, "a base that is not here is not compared"

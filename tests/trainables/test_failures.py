@@ -1,4 +1,4 @@
-"""What kind of failure an error is, and what is tried where memory does not suffice."""
+"""Classes of failures, and retries after out-of-memory failures."""
 
 import errno
 from typing import Any
@@ -68,15 +68,15 @@ def test_a_training_takes_smaller_micro_batches_down_to_one_and_the_global_batch
         sizes.append(at.scaling.micro_batch(at.training))
         assert sizes[-1] * at.scaling.accumulation(at.training) * 2 == at.training.global_batch_size
         assert at.cell_id == cell.cell_id
-        at = at.in_smaller_pieces(trained=False)
+        at = at.with_smaller_batches(trained=False)
     assert sizes == [4, 2, 1]
 
 
 @pytest.mark.parametrize("system", [ZS2, Seer])
 def test_drawing_takes_one_clip_at_a_time_and_then_gives_up(system: type[Any]) -> None:
     cell = spec(system)
-    smaller = cell.in_smaller_pieces(trained=True)
+    smaller = cell.with_smaller_batches(trained=True)
     assert smaller is not None
     assert smaller.protocol.micro_batch == 4
     assert smaller.cell_id == cell.cell_id
-    assert smaller.in_smaller_pieces(trained=True) is None
+    assert smaller.with_smaller_batches(trained=True) is None

@@ -1,4 +1,4 @@
-"""Trainings on one and two ranks: the ZeRO stages agree, checkpoints go on exactly, what fails says how."""
+"""Trainings on one and two ranks: ZeRO stages agree, resuming is exact, failures have clear messages."""
 
 import functools
 import json
@@ -67,7 +67,7 @@ FEW_HELD_OUT = """
 from trainables import train
 train.HELD_OUT = 4
 """
-"""They are looked at after every step here, which would take most of the time."""
+"""Validation runs after every step here, and would take most of the time."""
 
 
 def fit(cell: TrialSpec, storage: Path, before: str = "", *, warm: bool = True) -> Path:
@@ -152,19 +152,19 @@ if int(os.environ["RANK"]) == {rank}:
 
 
 def kill_at(cell: TrialSpec, storage: Path, step: int = KILLED_AT, rank: int = 0) -> Path:
-    """Run until a rank kills itself at a step; the others are given a while and then killed too."""
+    """Run until a rank kills itself at a step; the others are killed a second later."""
     before = FEW_HELD_OUT + KILLED.format(step=step, rank=rank)
     ranks = start_ranks(config(cell, storage), cell.scaling.workers, before)
     assert ranks[rank].ended(timeout=200) == -signal.SIGKILL
     time.sleep(1)
-    for one in ranks:
-        one.end()
+    for rank_process in ranks:
+        rank_process.end()
     return folder_of(cell, storage)
 
 
 @pytest.fixture(scope="module")
 def killed(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Storage of the undisturbed cell, killed on its way; no test may change it."""
+    """Storage of the undisturbed cell, killed during training; no test may change it."""
     storage = tmp_path_factory.mktemp("killed")
     kill_at(spec(tiny_base_folder), storage)
     return storage
@@ -293,7 +293,7 @@ fit.Fit._loss = lambda self, batch: torch.empty(2**60)
 """
     folder = fit(spec(tiny_base_folder), tmp_path, before)
     result = Result.model_validate_json((folder / RESULT).read_bytes())
-    assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit the memory")
+    assert result.error.startswith("OutOfMemoryError: micro-batch 4 does not fit into memory")
     assert result.error.endswith("-> resources: {micro_batch_size: 2}")
 
 
@@ -319,7 +319,7 @@ TorchCheckpointEngine.save = save
     assert ranks[0].ended(timeout=200) == -signal.SIGKILL
     ranks[1].ended(timeout=200)
     folder = folder_of(cell, tmp_path)
-    assert "no checkpoint at step 6 (OSError: [Errno 28] No space left on device)" in ranks[0].said()
+    assert "checkpoint at step 6 failed (OSError: [Errno 28] No space left on device)" in ranks[0].output()
     assert [path.name for path in (folder / CHECKPOINTS).iterdir()] == ["step-00000003"]
     fit(cell, tmp_path)
     torch.testing.assert_close(losses(folder), losses(undisturbed), rtol=0, atol=ROUNDING)

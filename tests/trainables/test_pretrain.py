@@ -1,4 +1,4 @@
-"""Rebuilding the base: a shortened training moves the figures the right way, a failed one replaces nothing."""
+"""Rebuilding the base: a shortened training improves the figures, a failed one replaces nothing."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Worker groups: how a batch is shared out, what ZeRO allows, what DeepSpeed is told, what a state takes."""
+"""Worker groups: division of the batch, ZeRO settings, DeepSpeed configuration, memory estimate."""
 
 import pytest
 from hypothesis import given

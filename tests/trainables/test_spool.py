@@ -273,7 +273,7 @@ def test_the_end_does_not_wait_for_a_tracker_that_takes_nothing(
     uploads.finish([], failed=False, show=shown.append)
     assert 1.4 < time.monotonic() - started < 10
     assert set(shown) == {1}
-    assert uploads.failures == ["1 cell: a shelf takes nothing for 2 s"]
+    assert uploads.failures == ["1 cell: a shelf accepted nothing for 2 s"]
     shelf.go_on.set()
 
 

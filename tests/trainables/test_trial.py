@@ -1,4 +1,4 @@
-"""What Ray Tune calls: a worker has to be up sooner than a cell takes."""
+"""Ray Tune trainable: workers must start faster than a cell runs."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def cell(tiny_base_folder: Path) -> TrialSpec:
 
 
 def run(spec: TrialSpec, storage: Path) -> tuple[list[dict[str, Any]], Result]:
-    """The steps of a trial as Tune takes them, and the result it leaves."""
+    """Run the steps of a trial as Tune does, and read its result."""
     worker = CellTrial.__new__(CellTrial)
     worker.config = {"spec": spec.model_dump(mode="json"), "storage": str(storage), "warm": True, "objective": ""}
     worker._trial_info = None
@@ -67,17 +67,17 @@ def test_a_cell_whose_memory_does_not_suffice_is_drawn_clip_by_clip(
         return draw(spec, *rest, **more)
 
     monkeypatch.setattr(evaluate, "sample", small_memory)
-    steps, found = run(spec, tmp_path / "small")
+    steps, result = run(spec, tmp_path / "small")
     assert [step.get("status") for step in steps] == [None, "done"]
-    assert found.retries == ("OutOfMemoryError: CUDA out of memory",)
-    assert found.cell_id == whole.cell_id
+    assert result.retries == ("OutOfMemoryError: CUDA out of memory",)
+    assert result.cell_id == whole.cell_id
     for key, score in whole.scores.items():
-        assert found.scores[key].value == score.value
+        assert result.scores[key].value == score.value
 
     def no_memory(*rest: Any, **more: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(evaluate, "sample", no_memory)
-    steps, found = run(spec, tmp_path / "none")
+    steps, result = run(spec, tmp_path / "none")
     assert [step.get("status") for step in steps] == [None, "failed"]
-    assert (found.failure, len(found.retries)) == ("out of memory", 1)
+    assert (result.failure, len(result.retries)) == ("out of memory", 1)

@@ -1,4 +1,4 @@
-"""Where prompts, reference clips and training clips come from: one typed entry per layout."""
+"""Sources of prompts, reference clips and training clips: one typed entry per layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from models.streams import Streams
-from trainables.data.frames import Choice, Whole
+from trainables.data.frames import FrameChoice, Whole
 from trainables.data.layout import ClipLayout, ClipSet, Size
 from trainables.data.prompts import PromptsData
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class ShapesData(ClipLayout):
-    """The procedural world of coloured shapes: prompts of its grammar, and rendered clips to compare with.
+    """Procedural scenes of coloured shapes: prompts of their grammar, and rendered reference clips.
 
     Args:
-        split: Which scenes are the reference; ``test`` was never trained on.
+        split: Split of the reference scenes; ``test`` is not used for training.
         references: Number of reference clips, at least 2.
     """
 
@@ -35,13 +35,13 @@ class ShapesData(ClipLayout):
     references: Annotated[int, Field(ge=2)] = 256
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
-        """One prompt per clip, balanced: any 12 in a row hold every shape three times and every colour twice.
+        """Draw one prompt per clip; every 12 consecutive prompts have every shape three times and every colour twice.
 
-        Clip k of a seed has the same prompt in every arm, however many clips there are.
+        Clip k of a seed has the same prompt in every arm, for any number of clips.
 
         Args:
-            streams: Of the cell's seed.
-            clips: How many.
+            streams: Random streams of the cell's seed.
+            clips: Number of clips.
         """
         from trainables.data.scenes import COLOURS, SHAPES, draw_motions, study_caption
 
@@ -55,21 +55,21 @@ class ShapesData(ClipLayout):
         return prompts
 
     def reference_identity(self) -> list[Any]:
-        """What the reference clips are, as plain values: as long as it stays the same, so do they."""
+        """Return plain values that identify the reference clips: equal values mean equal clips."""
         from trainables.data.shapes import WORLD
 
         return ["shapes", WORLD, self.split, self.references]
 
     def reference_clips(self, size: Size, folder: Path) -> ClipSet:
-        """Scenes of the split, rendered to H.264 once and decoded when they are asked for.
+        """Return the scenes of the split, rendered to H.264 once and decoded on demand.
 
         Args:
-            size: Of a clip.
-            folder: Where rendered clips are kept.
+            size: Size of a clip.
+            folder: Folder of rendered clips.
         """
         from trainables.data.shapes import WORLD, read_dataset, write_dataset
 
-        # b: frames that are not square were stretched scenes before, and may lie there under the name without it.
+        # Suffix b: older versions stored stretched scenes for frames that are not square, under the name without it.
         world = f"{WORLD}" if size.height == size.width else f"{WORLD}b"
         name = f"shapes{world}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
 
@@ -80,12 +80,12 @@ class ShapesData(ClipLayout):
         return self._scenes(self.split, self.references, read)
 
     def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
-        """Scenes of the other split, rendered when they are asked for; 4,096 by default, as the base was trained on.
+        """Return scenes of the other split, rendered on demand; 4,096 by default, as for the training of the base.
 
         Args:
-            size: Of a clip.
-            most: How many.
-            folder: Not used: nothing is kept.
+            size: Size of a clip.
+            most: Number of clips.
+            folder: Not used.
         """
         import numpy as np
 
@@ -111,83 +111,83 @@ class ShapesData(ClipLayout):
 
 
 class ClipsData(ClipLayout):
-    """A dataset of one's own: video files with annotations, in a layout in which such datasets are published.
+    """Dataset on disk: video files with annotations, in the layout of a published dataset.
 
     Args:
         layout: ``ssv2`` (Something-Something V2), ``bridge`` (BridgeData), ``epic`` (EPIC-Kitchens-100), ``ucf101``,
-            or ``captions``: any clips with ``captions.csv`` or ``captions.jsonl`` (path, text, perhaps category).
-        path: Its folder; for ``captions`` also the captions file itself.
-        split: ``test`` gives prompts and references, and is never trained on.
-        held_out: Share of recordings that is ``test`` where the dataset publishes no split of its own, in (0, 1).
-        frames: Which frames of a clip are taken.
-        references: Number of reference clips, at least 2; all of the split where it has fewer.
+            or ``captions``: any clips with ``captions.csv`` or ``captions.jsonl`` (path, text, optionally category).
+        path: Folder of the dataset; for ``captions`` also the captions file itself.
+        split: Split of prompts and references; training clips are from the other split.
+        held_out: Fraction of recordings in ``test`` if the dataset publishes no split, in (0, 1).
+        frames: Choice of the frames of a clip.
+        references: Number of reference clips, at least 2; the whole split if it has fewer.
     """
 
     layout: Literal["ssv2", "bridge", "epic", "ucf101", "captions"]
     path: Annotated[str, StringConstraints(min_length=1)]
     split: Literal["train", "test"] = "test"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    frames: Choice = Whole()
+    frames: FrameChoice = Whole()
     references: Annotated[int, Field(ge=2)] = 256
 
     @property
     def folder(self) -> Path:
-        """Where the dataset is."""
+        """Path of the dataset, with ``~`` expanded."""
         return Path(self.path).expanduser()
 
     def entries(self) -> Sequence[Entry]:
-        """The annotated clips of the split, in an order that depends on no seed and mixes classes and recordings.
+        """Read the annotated clips of the split, in an order independent of the seed that mixes classes and recordings.
 
         Raises:
-            ValueError: The annotations are absent or wrong, or the split is empty.
+            ValueError: The annotations are missing or invalid, or the split has fewer than 2 clips.
         """
         return _entries(self.layout, self.folder, self.split, self.held_out)
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
-        """Texts of clips drawn without repeats; from the start again where there are more clips than texts.
+        """Draw texts of clips without replacement; they are repeated in order if there are more clips than texts.
 
-        Clip k of a seed has the same prompt in every arm, however many clips there are.
+        Clip k of a seed has the same prompt in every arm, for any number of clips.
 
         Args:
-            streams: Of the cell's seed.
-            clips: How many.
+            streams: Random streams of the cell's seed.
+            clips: Number of clips.
 
         Raises:
-            ValueError: The annotations are absent or wrong.
+            ValueError: The annotations are missing or invalid.
         """
         entries = self.entries()
         order = streams.generator("prompt_entries").permutation(len(entries)).tolist()
         return [entries[order[k % len(order)]].text for k in range(clips)]
 
     def reference_identity(self) -> list[Any]:
-        """What the reference clips are: their files as they are now, the stretches and frames taken of them."""
+        """Return plain values that identify the reference clips: file state, frame range and choice of frames."""
         from trainables.data.ingest import stamp
 
         return [stamp(entry, self.frames) for entry in self.entries()[: self.references]]
 
     def reference_clips(self, size: Size, folder: Path) -> ClipSet:
-        """Clips of the split, looked at once and decoded when they are asked for.
+        """Return clips of the split, checked once and decoded on demand.
 
         Args:
-            size: Of a clip.
-            folder: Where the list of clips that cannot be used is kept.
+            size: Size of a clip.
+            folder: Folder for the list of unusable clips.
 
         Raises:
-            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
+            ValueError: The annotations are invalid, or more than 5 % of the clips cannot be decoded.
         """
         return self._usable(self.entries()[: self.references], size, folder)
 
     def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
-        """Clips of the other split, looked at once and decoded when they are asked for; all by default.
+        """Return clips of the other split, checked once and decoded on demand; all by default.
 
         Raises:
-            ValueError: The annotations are wrong, fewer than 2 clips can be used, or more than 5 % cannot.
+            ValueError: The annotations are invalid, or more than 5 % of the clips cannot be decoded.
         """
         other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
         return other._usable(other.entries()[:most], size, folder)
 
     def _usable(self, entries: Sequence[Entry], size: Size, folder: Path) -> ClipSet:
-        """Those that can be decoded."""
+        """Make a set of the clips that can be decoded."""
         from trainables.data.ingest import ingest, read_all, stamp
 
         name = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {size[0]}".encode()).hexdigest()[:16]
@@ -211,9 +211,9 @@ def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_ou
         other: Literal["train", "test"] = "train" if split == "test" else "test"
         entries = with_further_texts(entries, folder, lambda: read(folder, other, held_out))
     if len(entries) < 2:
-        raise AnnotationError([f"{folder}: {len(entries)} clips in split {split} -> at least 2"])
+        raise AnnotationError([f"{folder}: split {split} has {len(entries)} clips -> at least 2"])
     return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())
 
 
 Data = Annotated[ShapesData | PromptsData | ClipsData, Field(discriminator="layout")]
-"""What a study's ``data:`` may hold; the word ``shapes`` means ``ShapesData()``."""
+"""Type of a study's ``data:``; the string ``shapes`` means ``ShapesData()``."""

@@ -1,6 +1,6 @@
-"""Annotations of clips on disk, in the layouts in which datasets are published: which frames, and what is said of them.
+"""Readers of clip annotations, in the layouts of published datasets.
 
-Nothing here opens a clip; that a file is there and can be decoded is for ``trainables.data.ingest`` to find out.
+Clips are not opened here; ``trainables.data.ingest`` checks that they exist and can be decoded.
 """
 
 import csv
@@ -17,12 +17,12 @@ Split = Literal["train", "test"]
 
 SHOWN_PROBLEMS = 20
 CAPTIONS = ("path", "text", "category")
-"""Columns of a captions file that are no further texts."""
+"""Columns of a captions file that are not further texts."""
 VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
 
 
 class AnnotationError(ValueError):
-    """Annotations that cannot be used; the message names every file and line that is wrong, up to twenty."""
+    """Invalid annotations; the message lists files and lines of up to twenty problems."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         shown = list(problems[:SHOWN_PROBLEMS])
@@ -37,12 +37,12 @@ class Entry:
 
     Args:
         path: Video file, or folder with one picture per frame.
-        text: What is said of it.
-        category: Its class, or the template of its text; empty where there is none.
+        text: Caption.
+        category: Class, or template of the text; empty if there is none.
         start: First frame.
         stop: One past the last frame; None is the end.
-        group: Entries of one recording, which a split by hash never parts.
-        key: What the annotations call it: by this, further texts are found.
+        group: Recording; a split by hash keeps its clips together.
+        key: Name of the clip in the annotations, by which further texts are matched.
         further: Further texts by name, such as predicted states.
     """
 
@@ -57,14 +57,14 @@ class Entry:
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:
-    """The entries of one side of a split by hash: the same on every machine, whatever else is in the dataset.
+    """Select one side of a split by hash, which does not depend on the machine or on other clips.
 
         test where  SHA-256(group) / 2^256 < held_out
 
     Args:
-        entries: Of the whole dataset.
-        split: Which side.
-        held_out: Share of the recordings that is ``test``, in (0, 1).
+        entries: Clips of the whole dataset.
+        split: Side of the split.
+        held_out: Fraction of the recordings in ``test``, in (0, 1).
     """
 
     def is_test(entry: Entry) -> bool:
@@ -75,13 +75,13 @@ def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[En
 
 
 def read_ssv2(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """Something-Something V2: ``labels/train.json`` and ``validation.json``, clips in a folder beside them.
+    """Read Something-Something V2: ``labels/train.json`` and ``validation.json``, clips in a folder beside them.
 
-    ``test`` is the published validation list, or a share by hash where only the training list is there. A text is the
-    label; where it is absent, the template with its placeholders filled in.
+    ``test`` is the published validation list, or a split by hash if only the training list exists. The text is the
+    label; without a label, the template with its placeholders filled in.
 
     Raises:
-        AnnotationError: A list is absent, not JSON, or has entries without id or text, or twice.
+        AnnotationError: A list is missing, not JSON, or has entries without id or text, or duplicates.
     """
     train, validation = (_labels(root, names) for names in (("train",), ("validation", "val")))
     if train is None or (split == "test" and validation is not None):
@@ -94,18 +94,18 @@ def read_ssv2(root: Path, split: Split, held_out: float) -> list[Entry]:
 
 
 def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """BridgeData: a folder per trajectory with ``lang.txt`` and its frames, in ``images0`` or beside it.
+    """Read BridgeData: a folder per trajectory with ``lang.txt`` and its frames, in ``images0`` or beside it.
 
     Raises:
-        AnnotationError: No ``lang.txt`` below the folder, or one that is empty or not UTF-8.
+        AnnotationError: No ``lang.txt`` below the folder, or one is empty or not UTF-8.
     """
     entries: list[Entry] = []
     problems: list[str] = []
     for file in sorted(root.rglob("lang.txt")):
-        said = _text(file, problems)
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        if said and (not lines or lines[0].startswith("confidence")):
-            problems.append(f"{file}:1: empty -> the instruction of this trajectory, or no such file")
+        content = _text(file, problems)
+        lines = [line.strip() for line in content.splitlines() if line.strip()]
+        if content and (not lines or lines[0].startswith("confidence")):
+            problems.append(f"{file}:1: empty -> add the instruction of this trajectory, or delete the file")
         elif lines:
             images = file.parent / "images0"
             group = file.parent.relative_to(root).as_posix()
@@ -113,18 +113,18 @@ def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
     if problems:
         raise AnnotationError(problems)
     if not entries:
-        raise AnnotationError([f"{root}: no lang.txt below it -> BridgeData's folders, or another layout"])
+        raise AnnotationError([f"{root}: no lang.txt in its subfolders -> BridgeData's folders, or another layout"])
     return of_split(entries, split, held_out)
 
 
 def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """EPIC-Kitchens-100: ``EPIC_100_train.csv`` and ``EPIC_100_validation.csv``; actions are stretches of long videos.
+    """Read EPIC-Kitchens-100: ``EPIC_100_train.csv``, ``EPIC_100_validation.csv``; actions are parts of long videos.
 
-    ``test`` is the published validation list, or a share of the videos by hash where it is absent. Frames are numbered
-    from 1 in the lists, and the stop frame belongs to the action.
+    ``test`` is the published validation list, or a split of the videos by hash if it is missing. Frames are numbered
+    from 1 in the lists, and the stop frame is inclusive.
 
     Raises:
-        AnnotationError: A list is absent, lacks a column, or has rows without numbers, or twice.
+        AnnotationError: A list is missing, lacks a column, or has rows without frame numbers, or duplicates.
     """
     train, validation = (root / f"EPIC_100_{name}.csv" for name in ("train", "validation"))
     published = validation.is_file()
@@ -139,20 +139,20 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
             problems.append(f"{listing}:{line}: start_frame and stop_frame -> whole numbers")
             continue
         if not 0 <= start < stop:
-            problems.append(f"{listing}:{line}: frames {start + 1} to {stop} -> from 1, and the stop not before it")
+            problems.append(f"{listing}:{line}: frames {start + 1} to {stop} -> 1 <= start_frame <= stop_frame")
             continue
         category = row.get("verb", "") or row.get("verb_class", "")
         entries.append(
             Entry(_epic_video(root, video), row["narration"], category, start, stop, video, f"{video}:{start + 1}")
         )
-    _demand_sound(entries, problems, listing)
+    _validate(entries, problems, listing)
     return entries if published else of_split(entries, split, held_out)
 
 
 def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """UCF-101: a folder per class; clips of one group show one scene and stay on one side of the split.
+    """Read UCF-101: a folder per class; clips of one group show one scene and are on one side of the split.
 
-    A text is the class's name in words ("ApplyEyeMakeup": apply eye makeup).
+    The text is the class name in words ("ApplyEyeMakeup": apply eye makeup).
 
     Raises:
         AnnotationError: No class folder with clips.
@@ -171,22 +171,22 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
 
 
 def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
-    """Clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, perhaps category.
+    """Read clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, optionally category.
 
-    All other columns that have a name, or keys with strings, are further texts; empty where a line has none.
+    All other named columns, or keys with strings, are further texts; empty if a line has none.
 
     Args:
         root: The folder, or the captions file itself.
-        split: Which side of the split by hash of the file name.
-        held_out: Share of the test side.
+        split: Side of the split by hash of the file name.
+        held_out: Fraction of the test side.
 
     Raises:
-        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or twice.
+        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or duplicates.
     """
     files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
     listing = next((file for file in files if file.is_file()), None)
     if listing is None:
-        raise AnnotationError([f"{root}: neither captions.csv nor captions.jsonl there -> path,text[,category]"])
+        raise AnnotationError([f"{root}: no captions.csv or captions.jsonl -> add one with path,text[,category]"])
     problems: list[str] = []
     rows = json_rows if listing.suffix == ".jsonl" else csv_rows
     numbered = list(rows(listing, ("path", "text"), problems))
@@ -194,7 +194,7 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"], further=further)
         for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS), strict=True)
     ]
-    _demand_sound(entries, problems, listing)
+    _validate(entries, problems, listing)
     return of_split(entries, split, held_out)
 
 
@@ -202,14 +202,14 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
 
 
 def _labels(root: Path, names: Iterable[str]) -> Path | None:
-    """One of the published lists, under either of the names it has had."""
-    tried = (
+    """Find a published list under any of its names."""
+    candidates = (
         folder / f"{before}{name}.json"
         for folder in (root / "labels", root)
         for name in names
         for before in ("", "something-something-v2-")
     )
-    return next((file for file in tried if file.is_file()), None)
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _ssv2(root: Path, listing: Path) -> list[Entry]:
@@ -219,7 +219,7 @@ def _ssv2(root: Path, listing: Path) -> list[Entry]:
     except json.JSONDecodeError as error:
         raise AnnotationError([f"{listing}:{error.lineno}: not JSON ({error.msg}) -> a list of labels"]) from None
     if not isinstance(rows, list):
-        raise AnnotationError([f"{listing}: a list of labels is asked, each with id and label"])
+        raise AnnotationError([f"{listing}: not a list -> a list of labels, each with id and label"])
     folders = (root / "20bn-something-something-v2", root / "videos", root)
     clips = next((folder for folder in folders if any(folder.glob("*.webm"))), folders[0])
     entries = []
@@ -230,12 +230,12 @@ def _ssv2(root: Path, listing: Path) -> list[Entry]:
         else:
             template = str(row.get("template") or "")
             entries.append(Entry(clips / f"{name}.webm", text, template, group=name, key=name))
-    _demand_sound(entries, problems, listing)
+    _validate(entries, problems, listing)
     return entries
 
 
 def _label(row: dict[str, Any]) -> str:
-    """The label, or the template with a placeholder for each of its brackets."""
+    """Return the label, or the template with its brackets replaced by the placeholders."""
     label, template, placeholders = row.get("label"), row.get("template"), row.get("placeholders")
     if label or not isinstance(template, str) or not isinstance(placeholders, list):
         return str(label or "")
@@ -244,7 +244,7 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _epic_video(root: Path, video: str) -> Path:
-    """Where a video is, as the dataset's own download lays it out, or simply in the folder; the first if nowhere."""
+    """Find a video in the folders of the dataset's download, or in the folder itself; the first path if none exists."""
     person = video.partition("_")[0]
     places = [root / person / "videos", root / person, root / "videos", root]
     files = [folder / f"{video}{ending}" for folder in places for ending in (".MP4", ".mp4")]
@@ -266,7 +266,7 @@ Rows = Iterator[tuple[int, dict[str, str]]]
 
 
 def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
-    """Lines of a CSV file that hold all these columns, each with its number."""
+    """Iterate over the lines of a CSV file that have all these columns, each with its number."""
     reader = csv.DictReader(io.StringIO(_text(file, problems)))  # line breaks within quotes are kept
     missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing and not problems:
@@ -281,8 +281,8 @@ def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
 
 
 def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
-    """The same of a file with one JSON map per line."""
-    for number, line in enumerate(_text(file, problems).split("\n"), 1):  # other separators may stand in a string
+    """Iterate over the lines of a JSON-lines file that have all these keys, each with its number."""
+    for number, line in enumerate(_text(file, problems).split("\n"), 1):  # strings may contain other line separators
         if not line.strip():
             continue
         try:
@@ -298,19 +298,19 @@ def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
 
 
 def further_texts(rows: Iterable[tuple[int, Mapping[str, str]]], others: Sequence[str]) -> list[dict[str, str]]:
-    """The further texts of each line: those in every named column that is not one of ``others``; empty for a gap."""
+    """Return the further texts of each line: all named columns except ``others``, with empty texts for gaps."""
     rows = list(rows)
     names = [name for name in dict.fromkeys(key for _, row in rows for key in row) if name and name not in others]
     return [{name: row.get(name, "") for name in names} for _, row in rows]
 
 
-def _demand_sound(entries: Sequence[Entry], problems: list[str], listing: Path) -> None:
-    """Refuse a list with anything wrong, with a clip that is there twice, or with nothing in it."""
+def _validate(entries: Sequence[Entry], problems: list[str], listing: Path) -> None:
+    """Raise if there are problems, duplicate clips, or no clips."""
     seen: set[tuple[Path, int, int | None]] = set()
     for entry in entries:
         key = (entry.path, entry.start, entry.stop)
         if key in seen:
-            problems.append(f"{listing}: {entry.path.name} from frame {entry.start} is there twice -> once")
+            problems.append(f"{listing}: {entry.path.name} from frame {entry.start} is listed twice -> list it once")
         seen.add(key)
     if not entries and not problems:
         problems.append(f"{listing}: empty -> at least one clip")

@@ -1,4 +1,4 @@
-"""Clips on disk: H.264 written with PyAV; video files read with decord in the process that uses them, or with PyAV."""
+"""Clips on disk: H.264 is written with PyAV; videos are read with decord, else with PyAV."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 
 class ClipError(ValueError):
-    """A clip cannot be read or has too few frames; the message names the file and the remedy."""
+    """A clip cannot be read or has too few frames; the message gives the file and the remedy."""
 
 
-REMEDY = "replace the file, or delete its folder if the clips were rendered: they are rendered anew"
+REMEDY = "replace the file; rendered clips: delete the folder, and they are rendered again"
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def read_clip(path: Path, frames: int, start: int = 0) -> NDArray[np.uint8]:
-    """Consecutive frames of a clip.
+    """Read consecutive frames of a clip.
 
     Args:
         path: Video file.
-        frames: How many, 1 and up.
-        start: First frame, 0 and up.
+        frames: Number of frames, at least 1.
+        start: First frame, from 0.
 
     Shape:
         (f h w 3) uint8, RGB.
 
     Raises:
-        ClipError: The file is missing, cut short, no video, or shorter than asked.
+        ClipError: The file is missing, truncated, not a video, or too short.
     """
     return read_frames(path, lambda _: range(frames), least=frames, start=start)
 
@@ -41,48 +41,47 @@ def read_frames(
     start: int = 0,
     stop: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Some frames of a clip, or of a stretch of it.
+    """Read chosen frames of a clip, or of a range of it.
 
-    The reader is opened here and closed here: decord's readers survive neither a fork nor pickling. What decord cannot
-    read is tried with PyAV.
+    The reader is opened and closed here, since decord's readers survive neither fork nor pickling. Files that decord
+    cannot read are tried with PyAV.
 
     Args:
         path: Video file, or a folder with one picture per frame.
-        choose: From the number of frames of the stretch, the numbers of those to read, counted from its start.
-        least: Frames that the stretch has to have, 1 and up.
-        start: First frame of the stretch, 0 and up.
+        choose: Maps the number of frames of the range to the frames to read, counted from its start.
+        least: Fewest frames of the range, at least 1.
+        start: First frame of the range, from 0.
         stop: One past its last frame; None is the end.
 
     Shape:
         (f h w 3) uint8, RGB.
 
     Raises:
-        ClipError: The file is missing, cut short, no video, or shorter than asked; a folder's pictures differ in size.
+        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size.
     """
 
     def numbers(length: int) -> list[int]:
         end = length if stop is None else min(stop, length)
         if end - start < max(1, least):
-            needed = f"{least} are needed" if start == 0 else f"{start + least} are needed"
-            raise ClipError(f"{path}: has {end} frames, {needed}; {REMEDY}")
+            raise ClipError(f"{path}: has {end} frames, needs at least {start + least} -> {REMEDY}")
         return [start + number for number in choose(end - start)]
 
     if path.is_dir():
         return _pictures(path, numbers)
     if not path.is_file():
-        raise ClipError(f"{path}: no such clip; {REMEDY}")
+        raise ClipError(f"{path}: no such clip -> {REMEDY}")
     try:
         return _by_decord(path, numbers)
     except ClipError:
         raise
-    except Exception as first:  # decord raises bare RuntimeErrors, and errors of its own
+    except Exception as first:  # decord raises RuntimeError and its own errors
         try:
             return _by_av(path, numbers)
         except ClipError:
             raise
         except Exception as error:
             reason = _last_line(first)
-            raise ClipError(f"{path}: cannot be decoded, probably cut short ({reason}); {REMEDY}") from error
+            raise ClipError(f"{path}: cannot be decoded, probably truncated ({reason}) -> {REMEDY}") from error
 
 
 def _by_decord(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
@@ -94,27 +93,27 @@ def _by_decord(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.ui
 
 
 def _by_av(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    """All frames are decoded, twice over: first to count them, since a header may say anything."""
+    """Decode all frames twice, first to count them, since headers are unreliable."""
     import av
 
     with av.open(str(path)) as container:
-        stated = container.streams.video[0].frames  # 0 where the container does not say
+        stated = container.streams.video[0].frames  # 0 if the container has no frame count
         length = sum(1 for _ in container.decode(video=0))
     if length < stated:
-        raise ClipError(f"{path}: cut short, {length} of {stated} frames can be decoded; {REMEDY}")
+        raise ClipError(f"{path}: truncated, {length} of {stated} frames can be decoded -> {REMEDY}")
     numbered = numbers(length)
     wanted = set(numbered)
     with av.open(str(path)) as container:
-        found = {
+        decoded = {
             number: frame.to_ndarray(format="rgb24")
             for number, frame in enumerate(container.decode(video=0))
             if number in wanted
         }
-    return np.stack([found[number] for number in numbered])
+    return np.stack([decoded[number] for number in numbered])
 
 
 def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    """Frames that lie in a folder as pictures, in the order of the numbers in their names."""
+    """Read frames from a folder of pictures, in the order of the numbers in their names."""
     from PIL import Image
 
     files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
@@ -125,9 +124,9 @@ def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.u
             with Image.open(files[number]) as picture:
                 frames.append(np.asarray(picture.convert("RGB")))
         except OSError as error:
-            raise ClipError(f"{files[number]}: cannot be decoded ({_last_line(error)}); {REMEDY}") from error
+            raise ClipError(f"{files[number]}: cannot be decoded ({_last_line(error)}) -> {REMEDY}") from error
     if len({frame.shape for frame in frames}) > 1:
-        raise ClipError(f"{folder}: its pictures differ in size; {REMEDY}")
+        raise ClipError(f"{folder}: its pictures differ in size -> {REMEDY}")
     return np.stack(frames)
 
 
@@ -142,11 +141,11 @@ def write_clip(
     """Write frames as an H.264 file with a key frame at least every 12 frames.
 
     Args:
-        path: Ends in ``.mp4``; overwritten.
-        frames: RGB.
+        path: Output file ``.mp4``; overwritten.
+        frames: RGB frames.
         fps: Frames per second.
         pixel_format: ``yuv444p`` keeps full colour resolution, ``yuv420p`` plays in every browser.
-        scale: Whole factor by which pixels are repeated in both directions.
+        scale: Integer factor by which pixels are repeated in both directions.
         crf: x264's constant rate factor: 0 is lossless, 51 worst.
 
     Shape:

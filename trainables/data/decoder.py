@@ -1,8 +1,8 @@
-"""Clips decoded in a process of their own, with a time limit: a decoder that hangs or crashes takes nobody with it.
+"""Clip decoding in a separate process with a time limit, so that a hanging or crashing decoder affects nothing else.
 
-The process is started afresh (never forked, so that it inherits no reader) and kept; it is replaced when a decode takes
-longer than the limit. ``python -m trainables.data.decoder`` is that process: a request is a line of JSON on its
-standard input, an answer a line of JSON and then the pixels.
+The process is spawned (not forked, so that it inherits no reader) and kept; it is replaced when a decode exceeds the
+limit. ``python -m trainables.data.decoder`` is that process: a request is a line of JSON on its standard input, an
+answer a line of JSON followed by the pixels.
 """
 
 import json
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, read_frames
-from trainables.data.frames import Choice, fit
+from trainables.data.frames import FrameChoice, fit
 
 LIMIT_S = 60.0
 STARTING_S = 60.0
@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Decoder:
-    """Reads clips in its own process; use it in a ``with`` block, from one thread.
+    """Reader of clips in a separate process; for use in a ``with`` block, from one thread.
 
     Args:
-        limit_s: Seconds that one clip may take.
+        limit_s: Time limit per clip in seconds.
     """
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
@@ -41,7 +41,7 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """The process starts with the first clip."""
+        """Return the decoder; its process starts with the first clip."""
         return self
 
     def __exit__(
@@ -51,23 +51,23 @@ class Decoder:
         self._end()
 
     def read(
-        self, entry: Entry, choice: Choice, frames: int, height: int, width: int, position: float = 0.5
+        self, entry: Entry, choice: FrameChoice, frames: int, height: int, width: int, position: float = 0.5
     ) -> NDArray[np.uint8]:
-        """Some frames of a clip, scaled and cropped to size.
+        """Read frames of a clip, scaled and cropped to size.
 
         Args:
-            entry: Which clip, or which stretch of one.
-            choice: Which of its frames.
-            frames: How many.
-            height: Pixels.
-            width: Pixels.
-            position: Where in the clip ``consecutive`` frames are taken, in [0, 1].
+            entry: The clip, or a frame range of it.
+            choice: Choice of its frames.
+            frames: Number of frames.
+            height: Height in pixels.
+            width: Width in pixels.
+            position: Position of ``consecutive`` frames in the clip, in [0, 1].
 
         Shape:
             (f height width 3) uint8, RGB.
 
         Raises:
-            ClipError: The clip is missing, cut short, no video, too short, or took too long.
+            ClipError: The clip is missing, truncated, not a video, or too short, or exceeded the time limit.
         """
         request = {
             "path": str(entry.path),
@@ -76,14 +76,14 @@ class Decoder:
             "shape": (frames, height, width),
             "position": position,
         }
-        answer = self._ask(request, entry.path)
+        answer = self._request(request, entry.path)
         if reason := answer.get("error"):
             raise ClipError(str(reason))
         pixels = self._receive(frames * height * width * 3, time.monotonic() + self.limit_s, entry.path)
         return np.frombuffer(pixels, np.uint8).reshape(frames, height, width, 3)
 
-    def _ask(self, request: dict[str, Any], path: Path) -> dict[str, Any]:
-        """Send a request to the process, started if need be, and wait for the line that answers it."""
+    def _request(self, request: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Send a request to the process, started if necessary, and wait for its answer."""
         try:
             process = self._started()
             assert process.stdin is not None
@@ -91,7 +91,7 @@ class Decoder:
             process.stdin.flush()
         except BrokenPipeError:
             self._end()
-            raise ClipError(f"{path}: the decoder ended before it was asked") from None
+            raise ClipError(f"{path}: the decoder ended before the request") from None
         deadline, line = time.monotonic() + self.limit_s, b""
         while not line.endswith(b"\n"):
             line += self._receive(1, deadline, path)
@@ -107,11 +107,11 @@ class Decoder:
             [sys.executable, "-m", "trainables.data.decoder"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment,
         )  # fmt: skip
-        self._receive(1, time.monotonic() + STARTING_S, Path("decoder"))  # its imports are not the first clip's fault
+        self._receive(1, time.monotonic() + STARTING_S, Path("decoder"))  # imports do not count as decoding time
         return self._process
 
     def _receive(self, number: int, deadline: float, path: Path) -> bytes:
-        """So many bytes of the answer, or the end of the process."""
+        """Read ``number`` bytes of the answer; end the process if it crashed or exceeds the deadline."""
         assert self._process is not None
         assert self._process.stdout is not None
         source, received = self._process.stdout.fileno(), bytearray()
@@ -119,11 +119,11 @@ class Decoder:
             ready, _, _ = select.select([source], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 self._end()
-                raise ClipError(f"{path}: took longer than {self.limit_s:g} s to decode")
+                raise ClipError(f"{path}: decoding took longer than {self.limit_s:g} s")
             chunk = os.read(source, number - len(received))
             if not chunk:
                 self._end()
-                raise ClipError(f"{path}: the decoder crashed on it")
+                raise ClipError(f"{path}: the decoder crashed on this clip")
             received += chunk
         return bytes(received)
 
@@ -140,14 +140,14 @@ class Decoder:
 
 
 def main() -> None:
-    """Answer requests until there are no more; libraries that print do so elsewhere."""
+    """Answer requests until standard input ends; output of libraries goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     import cv2
-    import decord  # noqa: F401  # imported before the first clip's time runs
+    import decord  # noqa: F401  # imports do not count as decoding time
 
     cv2.setNumThreads(1)
-    choices: TypeAdapter[Choice] = TypeAdapter(Choice)
+    choices: TypeAdapter[FrameChoice] = TypeAdapter(FrameChoice)
     answers.write(b"\n")
     answers.flush()
     for line in sys.stdin.buffer:

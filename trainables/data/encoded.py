@@ -1,4 +1,4 @@
-"""Training clips as a model encodes them, computed once and shared, and the batches that are made of them."""
+"""Encoded training clips, computed once and cached, and training batches."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -17,22 +17,22 @@ from trainables.data.layout import ClipSet
 Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
 
 SHARD = 32
-"""Clips that are encoded, kept and read together."""
+"""Number of clips that are encoded, cached and read together."""
 _HELD_BYTES = 2**30
 
 
 class Encoded:
-    """What a model makes of a list of clips before anything is drawn for them (``TrainedModel.encode``).
+    """Encodings of a list of clips, before any random draw (``TrainedModel.encode``).
 
-    Where all of it together would outgrow its room, each shard would be dropped before it is seen again: then nothing
-    is kept, and clips are encoded as they come.
+    If all encodings together exceed the size limit, each shard would be evicted before its next use. Nothing is cached
+    then, and clips are encoded at every step.
 
     Args:
-        model: It encodes; only on its base and on the clips may that depend.
-        clips: What is encoded, when it is asked for.
-        depends_on: What else decides the arrays: system, base, size, code.
-        keep: Gives the arrays that depend on some plain values, computed or kept from before.
-        room: Bytes that what is kept may take.
+        model: Encodes the clips; the encoding may depend only on its base and the clips.
+        clips: Clips to encode on demand.
+        depends_on: Further dependencies of the arrays: system, base, size, code.
+        keep: Returns arrays by their dependencies, computed or from a cache.
+        room: Size limit in bytes.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Encoded:
 
     @functools.cached_property
     def kept(self) -> bool:
-        """Whether all clips have room, as far as the first one tells."""
+        """Whether all clips fit into the size limit, estimated from the first one."""
         return len(self) * _num_bytes(self._encode(range(1))) <= self._room
 
     def of(self, clips: Sequence[int]) -> Tensors:
-        """The encodings of some clips, by number."""
+        """Return the encodings of clips, by number."""
         if not self.kept:
             return {name: torch.from_numpy(values) for name, values in self._encode(clips).items()}
         rows = [self._row(clip) for clip in clips]
@@ -95,15 +95,15 @@ def _num_bytes(arrays: Arrays) -> int:
 
 
 class Batches:
-    """What a training step sees: every draw keyed by the seed and the clip's position in the training, no more.
+    """Training batches; every random draw is keyed by the seed and the clip's position in the training only.
 
-    Neither arm nor number of workers nor micro-batch shifts a draw: position p is clip ``p mod n`` of a permutation,
-    which is drawn anew for each pass over the data.
+    Draws do not depend on arm, number of workers or micro-batch: position p is clip ``p mod n`` of the epoch's
+    permutation.
 
     Args:
-        model: It makes the batches.
+        model: Makes the batches.
         encoded: Training clips.
-        streams: Of the cell's seed.
+        streams: Random streams of the cell's seed.
     """
 
     def __init__(self, model: TrainedModel, encoded: Encoded, streams: Streams) -> None:
@@ -111,7 +111,7 @@ class Batches:
         self._order = functools.lru_cache(maxsize=2)(self._permutation)
 
     def batch(self, positions: Sequence[int]) -> Tensors:
-        """The clips at some positions with everything that is drawn for them."""
+        """Make the batch of the clips at these positions, with their random draws."""
         n = len(self._encoded)
         clips = [int(self._order(p // n)[p % n]) for p in positions]
         return self._model.batch(self._encoded.of(clips), Draws(self._streams, positions))

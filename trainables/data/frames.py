@@ -1,4 +1,4 @@
-"""Which frames of a clip are taken, and how they are brought to size."""
+"""Choice of the frames of a clip, and their scaling."""
 
 from __future__ import annotations
 
@@ -12,59 +12,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Choice(BaseModel):
+class _FrameChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Whole(_Choice):
-    """Frames spread evenly over the whole clip, both ends included: an action from its beginning to its end."""
+class Whole(_FrameChoice):
+    """Frames evenly spaced over the whole clip, including the first and last: an action from start to end."""
 
     kind: Literal["whole"] = "whole"
 
     def least(self, frames: int) -> int:
-        """Frames that a clip has to have."""
+        """Fewest frames of a usable clip."""
         return frames
 
     def numbers(self, available: int, frames: int, position: float = 0.5) -> list[int]:
-        """Numbers of the frames to take: ``round(k (available - 1) / (frames - 1))``.
+        """Return the numbers of the frames to take: ``round(k (available - 1) / (frames - 1))``.
 
         Args:
             available: Frames of the clip, at least ``frames``.
-            frames: How many to take.
-            position: Not used: the whole clip has one place only.
+            frames: Number of frames to take.
+            position: Not used.
         """
         if frames == 1:
             return [0]
         return [round(k * (available - 1) / (frames - 1)) for k in range(frames)]
 
 
-class Consecutive(_Choice):
-    """Frames one after another at a stride: the motion at its own speed, of a part of the clip."""
+class Consecutive(_FrameChoice):
+    """Consecutive frames at a stride: a part of the clip, at its original speed for stride 1."""
 
     kind: Literal["consecutive"] = "consecutive"
     stride: Annotated[int, Field(ge=1, description="1 takes every frame")] = 1
 
     def least(self, frames: int) -> int:
-        """Frames that a clip has to have."""
+        """Fewest frames of a usable clip."""
         return (frames - 1) * self.stride + 1
 
     def numbers(self, available: int, frames: int, position: float = 0.5) -> list[int]:
-        """Numbers of the frames to take.
+        """Return the numbers of the frames to take.
 
         Args:
             available: Frames of the clip, at least ``least(frames)``.
-            frames: How many to take.
-            position: Where in the clip, in [0, 1]: 0 is its beginning, 1 its end.
+            frames: Number of frames to take.
+            position: Position in the clip, from 0 (start) to 1 (end).
         """
         first = round(position * (available - self.least(frames)))
         return [first + k * self.stride for k in range(frames)]
 
 
-Choice = Annotated[Whole | Consecutive, Field(discriminator="kind")]
+FrameChoice = Annotated[Whole | Consecutive, Field(discriminator="kind")]
 
 
 def to_video(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """Pixels in [0, 255] as models take them.
+    """Convert pixels in [0, 255] to model video.
 
     Shape:
         uint8 (b f h w c) -> (b f c h w) in [-1, 1].
@@ -75,10 +75,9 @@ def to_video(pixels: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def fit(frames: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Scale frames until they just cover a size, then cut out the middle.
+    """Scale frames to cover a size, then crop the centre.
 
-    Pixel areas are averaged where frames shrink, so that nothing aliases; they are interpolated linearly where they
-    grow.
+    Frames are shrunk by area averaging, without aliasing, and enlarged by linear interpolation.
 
     Shape:
         frames (f h w 3) uint8 -> (f height width 3) uint8.
@@ -91,7 +90,7 @@ def fit(frames: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]
         return frames
     scale = max(height / h, width / w)
     tall, wide = max(height, round(h * scale)), max(width, round(w * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     top, left = (tall - height) // 2, (wide - width) // 2
-    scaled = (cv2.resize(frame, (wide, tall), interpolation=how) for frame in frames)
+    scaled = (cv2.resize(frame, (wide, tall), interpolation=interpolation) for frame in frames)
     return np.stack([frame[top : top + height, left : left + width] for frame in scaled])

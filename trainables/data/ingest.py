@@ -1,4 +1,4 @@
-"""Clips looked at once before anything is computed from them: what cannot be decoded is listed, not stumbled over."""
+"""Decoding check of all clips before use, with a list of the unusable ones."""
 
 import csv
 import io
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError
 from trainables.data.decoder import LIMIT_S, Decoder
-from trainables.data.frames import Choice
+from trainables.data.frames import FrameChoice
 from trainables.files import locked, write_atomically
 
 QUARANTINE = "quarantine.csv"
-LOOKED_AT = "looked_at.jsonl"
-MOST_BAD = 0.05
+CHECKED = "looked_at.jsonl"
+MAX_BAD_SHARE = 0.05
 
 
 class IngestError(ValueError):
-    """Too many clips of a dataset cannot be used, or none is left."""
+    """Too many clips of a dataset cannot be used, or the selection is empty."""
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A clip that cannot be used, and why."""
+    """A clip that cannot be used, with the reason."""
 
     entry: Entry
     reason: str
@@ -39,7 +39,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What came of looking at clips: those that can be used, in their order, and those that cannot."""
+    """Usable clips, in their order, and unusable ones."""
 
     good: tuple[Entry, ...]
     bad: tuple[Bad, ...]
@@ -47,76 +47,76 @@ class Ingested:
 
 def ingest(
     entries: Sequence[Entry],
-    choice: Choice,
+    choice: FrameChoice,
     size: tuple[int, int, int],
     folder: Path,
     *,
     limit_s: float = LIMIT_S,
     show: Callable[[int, int], None] | None = None,
 ) -> Ingested:
-    """Decode every clip once as it will be used; what was looked at before and has not changed is not decoded again.
+    """Decode every clip once as it will be used; clips that are unchanged since an earlier check are not decoded again.
 
-    Leaves ``quarantine.csv`` (path, start, stop, reason) in the folder, and what it found for the next time.
+    Writes ``quarantine.csv`` (path, start, stop, reason) to the folder, and the outcome for the next check.
 
     Args:
-        entries: Clips to look at.
-        choice: Which frames are used.
+        entries: Clips to check.
+        choice: Choice of the frames.
         size: Frames, height and width.
-        folder: Where the two files go; one for each dataset and choice of frames.
-        limit_s: Seconds that one clip may take.
-        show: Called with the clips looked at and their number.
+        folder: Folder of the two files; one for each dataset and choice of frames.
+        limit_s: Time limit per clip in seconds.
+        show: Called with the number of checked clips and of all clips.
 
     Raises:
-        IngestError: More than 5 % of the clips cannot be used, or there is none; ``quarantine.csv`` is there.
+        IngestError: There are no clips, or more than 5 % cannot be used; these are listed in ``quarantine.csv``.
     """
     if not entries:
-        raise IngestError("no clip is left after filtering -> another split, or another folder")
+        raise IngestError("no clips selected -> another split, or another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    # Height and width change nothing in what can be decoded.
+    # Height and width do not affect whether a clip can be decoded.
     stamps = [json.dumps([*stamp(entry, choice), size[0]]) for entry in entries]
-    with locked(folder / ".lock"):  # one process looks, and all others take what it found
-        known = _known(folder / LOOKED_AT)
+    with locked(folder / ".lock"):  # one process checks, the others read its outcome
+        known = _known(folder / CHECKED)
         new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
-        reasons = _look_at([entry for entry, _ in new], choice, size, limit_s, show)
+        reasons = _check([entry for entry, _ in new], choice, size, limit_s, show)
         known |= {mark: reason for (_, mark), reason in zip(new, reasons, strict=True)}
         if new:
             lines = [json.dumps([mark, known[mark]]) for mark in dict.fromkeys(stamps)]
-            write_atomically(folder / LOOKED_AT, "\n".join([*lines, ""]).encode())
+            write_atomically(folder / CHECKED, "\n".join([*lines, ""]).encode())
     bad = tuple(Bad(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True) if known[mark])
     good = tuple(entry for entry, mark in zip(entries, stamps, strict=True) if not known[mark])
     write_atomically(folder / QUARANTINE, _table(bad).encode())
-    if len(bad) > MOST_BAD * len(entries):
-        shown = "\n".join(f"  {one.reason}" for one in bad[:3])
+    if len(bad) > MAX_BAD_SHARE * len(entries):
+        shown = "\n".join(f"  {clip.reason}" for clip in bad[:3])
         raise IngestError(
-            f"{len(bad)} of {len(entries)} clips cannot be used, more than {MOST_BAD:.0%}; the first of them:\n"
-            f"{shown}\nall are in {folder / QUARANTINE} -> mend or remove them"
+            f"{len(bad)} of {len(entries)} clips cannot be used, more than {MAX_BAD_SHARE:.0%}; the first:\n"
+            f"{shown}\n-> repair or remove the clips listed in {folder / QUARANTINE}"
         )
     return Ingested(good, bad)
 
 
 def read_all(
-    entries: Iterable[Entry], choice: Choice, size: tuple[int, int, int], *, limit_s: float = LIMIT_S
+    entries: Iterable[Entry], choice: FrameChoice, size: tuple[int, int, int], *, limit_s: float = LIMIT_S
 ) -> NDArray[np.uint8]:
-    """The clips' frames.
+    """Decode the frames of clips.
 
     Shape:
         (n f h w 3) uint8.
 
     Raises:
-        ClipError: One of them cannot be decoded any more.
+        ClipError: A clip can no longer be decoded.
     """
     with Decoder(limit_s) as decoder:
         return np.stack([decoder.read(entry, choice, *size) for entry in entries])
 
 
-def _look_at(
+def _check(
     entries: Sequence[Entry],
-    choice: Choice,
+    choice: FrameChoice,
     size: tuple[int, int, int],
     limit_s: float,
     show: Callable[[int, int], None] | None,
 ) -> list[str]:
-    """Why each clip cannot be used, or nothing; as many at a time as there are processors."""
+    """Return for each clip the reason it cannot be used, or an empty string; in parallel on all CPU cores."""
     if not entries:
         return []
     number = min(len(entries), os.cpu_count() or 1)
@@ -124,7 +124,7 @@ def _look_at(
     for _ in range(number):
         decoders.put(Decoder(limit_s))
 
-    def look(entry: Entry) -> str:
+    def check(entry: Entry) -> str:
         decoder = decoders.get()
         try:
             decoder.read(entry, choice, *size)
@@ -137,7 +137,7 @@ def _look_at(
     reasons = []
     try:
         with ThreadPoolExecutor(number) as pool:
-            for reason in pool.map(look, entries):
+            for reason in pool.map(check, entries):
                 reasons.append(reason)
                 if show is not None:
                     show(len(reasons), len(entries))
@@ -147,8 +147,8 @@ def _look_at(
     return reasons
 
 
-def stamp(entry: Entry, choice: Choice) -> list[Any]:
-    """What a clip is known by: its file as it is now, and which of its frames are used."""
+def stamp(entry: Entry, choice: FrameChoice) -> list[Any]:
+    """Return plain values that identify a clip: state of its file, frame range and choice of frames."""
     try:
         about = entry.path.stat()
         file = [about.st_size, about.st_mtime_ns]
@@ -158,7 +158,7 @@ def stamp(entry: Entry, choice: Choice) -> list[Any]:
 
 
 def _known(file: Path) -> dict[str, str]:
-    """What was found earlier; a line that cannot be read is looked at again."""
+    """Read the outcome of earlier checks; clips of unreadable lines are checked again."""
     known: dict[str, str] = {}
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -175,6 +175,6 @@ def _known(file: Path) -> dict[str, str]:
 
 def _table(bad: Iterable[Bad]) -> str:
     text = io.StringIO()
-    rows = [(one.entry.path, one.entry.start, one.entry.stop or "", one.reason) for one in bad]
+    rows = [(clip.entry.path, clip.entry.start, clip.entry.stop or "", clip.reason) for clip in bad]
     csv.writer(text, lineterminator="\n").writerows([("path", "start", "stop", "reason"), *rows])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""What layouts of data offer: prompts, and where they have clips, sets of them that are decoded when asked for."""
+"""Interface of data layouts: prompts, and sets of clips that are decoded on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Size(NamedTuple):
-    """Frames of a clip, and their height and width in pixels."""
+    """Number of frames of a clip, with height and width in pixels."""
 
     frames: int
     height: int
@@ -27,12 +27,12 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipSet:
-    """Real clips, none of them decoded yet.
+    """Real clips, decoded on demand.
 
     Args:
         texts: One per clip.
-        identity: What each clip is known by, as plain values.
-        read: Decodes some of them, by number; uint8 (n f h w 3).
+        identity: Plain values that identify each clip.
+        read: Decodes clips by number; uint8 (n f h w 3).
         further: Further texts by name, such as predicted states, one per clip.
     """
 
@@ -45,7 +45,7 @@ class ClipSet:
         return len(self.texts)
 
     def take(self, numbers: Sequence[int]) -> ClipSet:
-        """Some of the clips, by number; a clip may be taken more than once."""
+        """Select clips by number; repeats are allowed."""
 
         def some(values: Sequence[Any]) -> list[Any]:
             return [values[k] for k in numbers]
@@ -54,12 +54,12 @@ class ClipSet:
         return ClipSet(some(self.texts), some(self.identity), lambda own: self.read([numbers[k] for k in own]), further)
 
     def all(self) -> NDArray[np.uint8]:
-        """All clips, decoded: uint8 (n f h w 3)."""
+        """Decode all clips: uint8 (n f h w 3)."""
         return self.read(range(len(self)))
 
 
 class Layout(BaseModel):
-    """A layout: plain data, closed to unknown keys."""
+    """Base class of layouts: plain data, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -67,11 +67,11 @@ class Layout(BaseModel):
 
     @abstractmethod
     def prompts(self, streams: Streams, clips: int) -> list[str]:
-        """One prompt per clip. Clip k of a seed has the same one in every arm, however many clips there are.
+        """Return one prompt per clip. Clip k of a seed has the same prompt in every arm, for any number of clips.
 
         Args:
-            streams: Of the cell's seed.
-            clips: How many.
+            streams: Random streams of the cell's seed.
+            clips: Number of clips.
 
         Raises:
             ValueError: The prompts or annotations cannot be read.
@@ -79,47 +79,47 @@ class Layout(BaseModel):
 
 
 class ClipLayout(Layout):
-    """A layout with clips: to compare with, to continue, and to train on."""
+    """Base class of layouts with clips, for references, continuation and training."""
 
     @abstractmethod
     def reference_clips(self, size: Size, folder: Path) -> ClipSet:
-        """The clips to compare with, which are never trained on.
+        """Return the reference clips, which are not used for training.
 
         Args:
-            size: Of a clip.
-            folder: For what is kept of the data; several processes may share it.
+            size: Size of a clip.
+            folder: Folder for files derived from the data; several processes may share it.
 
         Raises:
-            ValueError: The annotations are wrong, or too many clips cannot be used.
+            ValueError: The annotations are invalid, or too many clips cannot be decoded.
         """
 
     @abstractmethod
     def reference_identity(self) -> list[Any]:
-        """What the reference clips are, as plain values: as long as it stays the same, so do they. Decodes nothing."""
+        """Return plain values that identify the reference clips, without decoding: equal values mean equal clips."""
 
     @abstractmethod
     def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
-        """The clips to train on: those of the split that is not the references'.
+        """Return the training clips, from the split without the references.
 
         Args:
-            size: Of a clip.
-            most: How many at most; the layout's own number by default.
-            folder: For what is kept of the data.
+            size: Size of a clip.
+            most: Maximum number of clips; the layout's own number by default.
+            folder: Folder for files derived from the data.
 
         Raises:
-            ValueError: The annotations are wrong, or too many clips cannot be used.
+            ValueError: The annotations are invalid, or too many clips cannot be decoded.
         """
 
 
 def continued(references: ClipSet, streams: Streams, clips: int) -> ClipSet:
-    """The reference clips that a cell's clips continue: without repeats as long as there are enough.
+    """Draw the reference clips that a cell's clips continue; repeated only if there are too few.
 
-    Clip k of a seed has the same one in every arm, however many clips there are.
+    Clip k of a seed continues the same clip in every arm, for any number of clips.
 
     Args:
-        references: Of the layout.
-        streams: Of the cell's seed.
-        clips: How many.
+        references: Reference clips of the layout.
+        streams: Random streams of the cell's seed.
+        clips: Number of clips.
     """
     order = streams.generator("examples").permutation(len(references)).tolist()
     return references.take([order[k % len(order)] for k in range(clips)])

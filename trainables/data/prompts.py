@@ -1,4 +1,4 @@
-"""Prompts of one's own, without any clips."""
+"""Layout with prompts only, without clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.data.layout import Layout
 
 
 class PromptsData(Layout):
-    """Prompts only, of one's own.
+    """Prompts given by the study, without clips.
 
     Args:
         prompts: A list of prompts, or the path of a text file (UTF-8) with one prompt per line.
@@ -26,11 +26,11 @@ class PromptsData(Layout):
     ]
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
-        """The prompts in their order, from the start again where there are more clips than prompts.
+        """Return the prompts in their order, repeated if there are more clips than prompts.
 
         Args:
-            streams: Not used: the prompts are given.
-            clips: How many.
+            streams: Not used.
+            clips: Number of clips.
 
         Raises:
             ValueError: The text file is missing, empty or not UTF-8.
@@ -40,7 +40,7 @@ class PromptsData(Layout):
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a text file that hold anything."""
+    """Read the non-empty lines of a text file."""
     try:
         lines = [line.strip() for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
     except OSError as error:
@@ -49,7 +49,7 @@ def _lines(path: Path) -> list[str]:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"prompts {path}: not UTF-8 -> save the text file as UTF-8") from error
-    found = [line for line in lines if line]
-    if not found:
+    filled = [line for line in lines if line]
+    if not filled:
         raise ValueError(f"prompts {path}: empty -> a text file, one prompt per line")
-    return found
+    return filled

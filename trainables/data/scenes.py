@@ -1,8 +1,8 @@
-"""What a procedural clip shows, drawn by (seed, split, index), and what its caption says of it.
+"""Scenes of procedural clips, drawn by (seed, split, index), and their captions.
 
-A caption of the *study* grammar names colour, shape and motion ("a red circle moves right, then drops") and leaves
-everything else open. A caption of the *rich* grammar also mentions some of the open attributes ("a large banded red
-circle on a dark moss checked background moves right"), so that an embedding trained on it carries them.
+A *study* caption names only colour, shape and motion ("a red circle moves right, then drops"). A *rich* caption also
+mentions some of the other, open attributes ("a large banded red circle on a dark moss checked background moves right"),
+so that an embedding trained on it represents them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from models.streams import Streams
 Split = Literal["train", "test"]
 
 CANVAS = 32
-"""Side of the world, in world units; one unit is one pixel at the base's own size."""
+"""Side of the canvas in world units; one unit is one pixel at the base's native size."""
 
 SHAPES = ("circle", "square", "triangle", "cross")
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -37,8 +37,8 @@ HUES: dict[str, float] = {"brick": 8.0, "sand": 42.0, "moss": 95.0, "teal": 170.
 BACKGROUND_HUES = (*HUES, "grey")
 
 _SMALLEST, _LARGEST, _MIDDLE = 6.6, 9.4, 8.0
-_CONTRAST = 0.50  # least distance in RGB between a shape's colour and both colours of its background
-_CANDIDATES = 10  # backgrounds tried per scene before the one of most contrast is taken
+_CONTRAST = 0.50  # minimum RGB distance between a shape's colour and both colours of its background
+_CANDIDATES = 10  # backgrounds tried per scene; if all fail, the one with most contrast is used
 _NUM_DRAWS = 32 + 5 * _CANDIDATES
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip, before any pixel: everything ``render`` needs, in world units and radians."""
+    """Content of one clip: all inputs of ``render``, in world units and radians."""
 
     shape: str
     colour: str
@@ -83,37 +83,37 @@ class Scene:
 
     @property
     def size(self) -> str:
-        """``small`` or ``large``, of the first frame."""
+        """``small`` or ``large``, in the first frame."""
         return SIZES[int(self.radius >= _MIDDLE)]
 
     def caption(self) -> str:
-        """Caption in the study grammar: colour, shape, motion."""
+        """Make the study caption: colour, shape, motion."""
         return f"a {self.colour} {self.shape} {', then '.join(self.motions)}"
 
     def rich_caption(self, mentions: NDArray[np.bool_]) -> str:
-        """Caption that also mentions the open attributes chosen.
+        """Make a rich caption with the selected open attributes.
 
         Args:
-            mentions: For size, fill, brightness, hue, texture: is it said?
+            mentions: Whether to mention size, fill, brightness, hue, texture.
 
         Shape:
             mentions (5,).
         """
         size, fill, *ground = (bool(m) for m in mentions)
-        said = [w for w, m in ((self.size, size), (self.fill, fill)) if m]
-        behind = (self.background.brightness, self.background.hue, self.background.texture)
-        words = [w for w, m in zip(behind, ground, strict=True) if m]
-        where = f" on a {' '.join(words)} background" if words else ""
-        return f"a {' '.join([*said, self.colour, self.shape])}{where} {', then '.join(self.motions)}"
+        of_shape = [w for w, m in ((self.size, size), (self.fill, fill)) if m]
+        attributes = (self.background.brightness, self.background.hue, self.background.texture)
+        of_background = [w for w, m in zip(attributes, ground, strict=True) if m]
+        background = f" on a {' '.join(of_background)} background" if of_background else ""
+        return f"a {' '.join([*of_shape, self.colour, self.shape])}{background} {', then '.join(self.motions)}"
 
 
 def study_caption(shape: str, colour: str, motions: tuple[str, ...]) -> str:
-    """Caption of the study grammar for attributes that belong to no rendered clip."""
+    """Make the study caption of these attributes."""
     return f"a {colour} {shape} {', then '.join(motions)}"
 
 
 class _Draws:
-    """The uniform numbers of one scene, handed out in order."""
+    """Uniform random numbers of one scene, used in order."""
 
     def __init__(self, numbers: Floats) -> None:
         self._numbers = iter(numbers.tolist())
@@ -129,19 +129,19 @@ class _Draws:
 
 
 def draw_scene(split: Split, index: int, seed: int = 0) -> Scene:
-    """Scene number ``index`` of a split: the same for ever, and of no other split.
+    """Draw scene number ``index`` of a split; it depends only on these arguments.
 
     Args:
-        split: Names the random stream, so that train and test share no draw.
-        index: 0 and up; scenes do not depend on how many are drawn.
-        seed: Another seed is another world of the same law.
+        split: Key of the random stream, so that train and test share no draw.
+        index: Number of the scene, from 0; independent of how many scenes are drawn.
+        seed: Seed of the scenes.
     """
     draws = _Draws(Streams(seed).generator(f"shapes/{split}", index).random(_NUM_DRAWS))
     shape, colour = draws.pick(SHAPES), draws.pick(tuple(COLOURS))
     motions = draw_motions(draws.between(0, 1), draws.between(0, 1), draws.between(0, 1))
     fill, second = draws.pick(FILLS), draws.pick(("banded", "halved"))
     if shape == "circle" and "turns" in motions and fill in ("solid", "rimmed"):
-        fill = second  # a turn of an even circle could not be seen
+        fill = second  # the turn of a uniform circle would be invisible
     changes = tuple(_change(motion, len(motions), draws) for motion in motions)
     radius = draws.between(_SMALLEST, _LARGEST)
     start = _start(changes, radius, draws)
@@ -163,16 +163,16 @@ def draw_scene(split: Split, index: int, seed: int = 0) -> Scene:
 
 
 def draw_motions(phases: float, first: float, second: float) -> tuple[str, ...]:
-    """One or two different motions from three uniform numbers in [0, 1)."""
-    one = min(int(first * len(MOTIONS)), len(MOTIONS) - 1)
+    """Choose one or two different motions from three uniform numbers in [0, 1)."""
+    motion = MOTIONS[min(int(first * len(MOTIONS)), len(MOTIONS) - 1)]
     if phases < 0.5:
-        return (MOTIONS[one],)
-    others = [m for m in MOTIONS if m != MOTIONS[one]]
-    return MOTIONS[one], others[min(int(second * len(others)), len(others) - 1)]
+        return (motion,)
+    others = [m for m in MOTIONS if m != motion]
+    return motion, others[min(int(second * len(others)), len(others) - 1)]
 
 
 def _change(motion: str, phases: int, draws: _Draws) -> tuple[float, float, float, float]:
-    """Shift, change of log radius and turn over one phase."""
+    """Draw shift, change of log radius and turn over one phase."""
     shift = draws.between(6.0, 11.0) if phases == 1 else draws.between(5.0, 8.0)
     growth = float(np.log(draws.between(1.25, 1.45)))
     turn = draws.between(0.9, 1.5) * (1 if draws.between(0, 1) < 0.5 else -1)
@@ -190,7 +190,7 @@ def _change(motion: str, phases: int, draws: _Draws) -> tuple[float, float, floa
 
 
 def _start(changes: tuple[tuple[float, float, float, float], ...], radius: float, draws: _Draws) -> tuple[float, float]:
-    """A place from which the whole path stays on the canvas."""
+    """Draw a start position from which the whole path stays on the canvas."""
     path = np.concatenate([np.zeros((1, 4)), np.cumsum(np.asarray(changes), axis=0)])
     margin = 1.0 + radius * float(np.exp(max(0.0, path[:, 2].max())))
     low = margin - path[:, :2].min(axis=0)
@@ -199,7 +199,7 @@ def _start(changes: tuple[tuple[float, float, float, float], ...], radius: float
 
 
 def _background(rgb: Floats, draws: _Draws) -> Background:
-    """The first of a fixed number of candidate backgrounds against which the shape's colour stands out."""
+    """Draw candidate backgrounds and return the first with enough contrast to the shape's colour, else the best."""
     texture, angle = draws.pick(TEXTURES), draws.between(0.0, np.pi)
     period = draws.between(12.0, 20.0)
     phase = (draws.between(0, 2 * np.pi), draws.between(0, 2 * np.pi), draws.between(0, 2 * np.pi))
@@ -223,7 +223,7 @@ def _background(rgb: Floats, draws: _Draws) -> Background:
 
 
 def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
-    """RGB in [0, 1] of a hue in degrees, a saturation and a value in [0, 1]."""
+    """Convert a hue in degrees, a saturation and a value in [0, 1] to RGB in [0, 1]."""
     k = (np.array([5.0, 3.0, 1.0]) + hue / 60.0) % 6.0
     r, g, b = value - value * saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)
     return float(r), float(g), float(b)

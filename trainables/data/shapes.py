@@ -1,4 +1,4 @@
-"""The procedural world of coloured shapes: pixels, H.264 files, captions."""
+"""Procedural scenes of coloured shapes: pixels, H.264 files, captions."""
 
 import csv
 import os
@@ -17,24 +17,24 @@ Floats = NDArray[np.float64]
 Clip = NDArray[np.uint8]
 
 CAPTIONS = "captions.csv"
-PIXEL_FORMAT = "yuv444p"  # halved colour resolution would spoil clips of 32 pixels
-LOSSLESS = 0  # x264's lossy choices differ now and then between two runs on the same pixels
+PIXEL_FORMAT = "yuv444p"  # half colour resolution degrades clips of 32 pixels
+LOSSLESS = 0  # x264's lossy output occasionally differs between two runs on the same pixels
 FPS = 8
 WORLD = 2
-"""Version of the world: part of the names of rendered folders, so that a changed world is rendered anew."""
+"""Version of the scenes, part of the names of rendered folders, so that changed scenes are rendered again."""
 
 
 def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CANVAS) -> Clip:
-    """Pixels of a scene, anti-aliased.
+    """Render a scene with anti-aliasing.
 
-    The canvas fills the shorter side and stands in the middle of the longer one, along which the background goes on:
-    a circle is round in frames of any shape.
+    The canvas fills the shorter side and is centred along the longer one, where the background continues; circles are
+    round in frames of any shape.
 
     Args:
-        scene: What is shown.
-        frames: Number of frames, 1 and up; the motion always fills the clip.
-        height: Pixels.
-        width: Pixels.
+        scene: Scene to render.
+        frames: Number of frames, at least 1; the motion always spans the clip.
+        height: Height in pixels.
+        width: Width in pixels.
 
     Shape:
         (f h w 3) uint8.
@@ -59,7 +59,7 @@ def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CAN
 
 
 def path(scene: Scene, frames: int) -> Floats:
-    """Centre x and y, radius and angle per frame.
+    """Compute centre x and y, radius and angle per frame.
 
     Shape:
         (f 4).
@@ -73,7 +73,7 @@ def path(scene: Scene, frames: int) -> Floats:
 
 
 def _distance(shape: str, u: Floats, v: Floats) -> Floats:
-    """Signed distance to the outline in radii, negative inside; areas are about equal."""
+    """Compute the signed distance to the outline in radii, negative inside; areas are about equal."""
     if shape == "circle":
         return np.asarray(np.hypot(u, v) - 1.0)
     if shape == "square":
@@ -88,7 +88,7 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
 
 
 def _fill(fill: str, u: Floats, v: Floats, outside: Floats) -> Floats:
-    """Share of the second colour in [0, 1]."""
+    """Compute the weight of the second colour in [0, 1]."""
     if fill == "solid":
         return np.zeros_like(u)
     if fill == "banded":
@@ -100,7 +100,7 @@ def _fill(fill: str, u: Floats, v: Floats, outside: Floats) -> Floats:
 
 
 def _ground(ground: Background, x: Floats, y: Floats) -> Floats:
-    """Background image in [0, 1]."""
+    """Render the background in [0, 1]."""
     along = x * np.cos(ground.angle) + y * np.sin(ground.angle)
     wave = 2 * np.pi / ground.period
     a, b, c = ground.phase
@@ -123,7 +123,7 @@ def _ground(ground: Background, x: Floats, y: Floats) -> Floats:
 
 
 def _soft(wave: Floats) -> Floats:
-    """A wave around 0 turned into a share in [0, 1] with soft edges."""
+    """Map a wave around 0 to a weight in [0, 1] with soft edges."""
     return 0.5 + 0.5 * np.tanh(2.0 * wave)
 
 
@@ -137,19 +137,19 @@ def write_dataset(
     height: int = CANVAS,
     width: int = CANVAS,
 ) -> Path:
-    """Write clips 0 to ``num_clips`` - 1 of a split as H.264 files with a captions file, once.
+    """Write clips 0 to ``num_clips`` - 1 of a split as H.264 files with a captions file, unless they exist.
 
-    The files are written beside ``folder`` and moved into place in one step: a reader finds all of them or none, and
-    of several writers the first wins.
+    The folder is written under a temporary name and renamed, so that it is complete when visible; of several writers
+    the first wins.
 
     Args:
-        folder: Where the clips shall be; kept as it is if it is there.
-        num_clips: 1 and up.
-        split: Which scenes.
-        seed: Of the world.
-        frames: Per clip.
-        height: Pixels, even.
-        width: Pixels, even.
+        folder: Output folder; kept if it exists.
+        num_clips: Number of clips, at least 1.
+        split: Split of the scenes.
+        seed: Seed of the scenes.
+        frames: Frames per clip.
+        height: Height in pixels, even.
+        width: Width in pixels, even.
     """
     if (folder / CAPTIONS).is_file():
         return folder
@@ -180,22 +180,22 @@ def write_dataset(
 def read_dataset(
     folder: Path, frames: int = 8, numbers: Sequence[int] | None = None
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Decoded clips and captions of a folder that ``write_dataset`` filled.
+    """Decode the clips of a folder written by ``write_dataset``, and read their captions.
 
     Args:
-        folder: Where the clips are.
-        frames: To read of each, from its first.
-        numbers: Which clips; all by default.
+        folder: Folder of the clips.
+        frames: Frames to read from each clip, from the first.
+        numbers: Numbers of the clips; all by default.
 
     Shape:
         clips (n f h w 3).
 
     Raises:
-        ClipError: A file is missing, cut short or has fewer frames.
+        ClipError: A file is missing, truncated or has fewer frames.
     """
     listing = folder / CAPTIONS
     if not listing.is_file():
-        raise ClipError(f"{listing}: no captions file there; delete {folder} and it is written anew")
+        raise ClipError(f"{listing}: missing -> delete {folder}, and it is rendered again")
     with listing.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rows = rows if numbers is None else [rows[number] for number in numbers]

@@ -1,8 +1,8 @@
-"""The metrics a study may name: families, what fixes their extractor, and the full key under which a value is reported.
+"""Metric families, their extractors, and the full keys of reported values.
 
-A study names a **family** (``fid``). The base or the study's ``extractors`` fixes the network that turns pixels into
-features, and so the **key** (``fid/inception2015``, or ``fd/shapes_clip`` where a small network stands in): a value is
-never reported under the name of a published metric unless it is that metric. Nothing here imports torch.
+A study names a **family** (``fid``). The base or the study's ``extractors`` determines the network that maps pixels to
+features, and so the **key** (``fid/inception2015``, or ``fd/shapes_clip`` for a small stand-in network): only the
+published metric is reported under its published name. Imports no torch.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Role = Literal["clip", "inception", "i3d"]
 
 @dataclass(frozen=True)
 class Family:
-    """What a study may write under ``metrics``.
+    """Metric family, as a study names it under ``metrics``.
 
     Attributes:
-        name: The word in the study.
+        name: Name in the study.
         direction: Whether larger or smaller is better.
-        meaning: One sentence for tables, without the extractor's name.
-        extractor: The network it needs, or None where pixels are enough.
+        meaning: Description for tables, without the extractor's name.
+        extractor: Required network; None for metrics on pixels.
         needs_references: Whether it compares with reference clips of the data.
-        per: Whether each clip has a value (the set's is their mean) or only the set.
-        companion: Family that must stand beside it, since this one alone misleads.
-        least_frames: Fewest frames per clip it is defined for.
-        least_clips: Fewest clips per cell it is defined for.
-        aliases: What papers call it, beside its name.
+        per: Whether each clip has a value (averaged over the set) or only the set.
+        companion: Family that must be reported with it, since this one alone is misleading.
+        least_frames: Fewest frames per clip.
+        least_clips: Fewest clips per cell.
+        aliases: Other names in papers.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Family:
 
 
 def _between_frames(name: str, meaning: str, extractor: Role | None = None, aliases: tuple[str, ...] = ()) -> Family:
-    """A score that a frozen clip would win."""
+    """Make a score that is best for a frozen clip."""
     return Family(name, "max", meaning, extractor, companion=_MOTION, least_frames=2, aliases=aliases)
 
 
 def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> Family:
-    """A distance to the reference clips."""
-    clips = 2 if extractor == "i3d" else 1  # a row per clip there, a row per frame elsewhere
+    """Make a distance to the reference clips."""
+    clips = 2 if extractor == "i3d" else 1  # one row per clip for I3D, else one per frame
     return Family(
         name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
     )
@@ -98,28 +98,28 @@ FAMILIES: dict[str, Family] = {
         _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips", "kernel video distance"),
     )
 }
-"""Every family a study may name, in the order tables list them."""
+"""All metric families, in the order of tables."""
 
 HOW_TO_GET: dict[Role, str] = {
     "clip": (
-        "a CLIP model as a folder in transformers' layout or a hub id, such as openai/clip-vit-base-patch32: "
-        "write `extractors: {clip: folder-or-hub-id}`"
+        "a CLIP model (folder in transformers' layout, or hub id such as openai/clip-vit-base-patch32): "
+        "set `extractors: {clip: folder-or-hub-id}`"
     ),
     "inception": (
-        "the FID Inception network as torchscript, inception-2015-12-05.pt, which StyleGAN2-ADA ships at "
-        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt: "
-        "write `extractors: {inception: path/to/inception-2015-12-05.pt}`"
+        "FID's Inception network as torchscript, from StyleGAN2-ADA: "
+        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt, "
+        "and set `extractors: {inception: path/to/inception-2015-12-05.pt}`"
     ),
     "i3d": (
-        "I3D for Kinetics-400 as torchscript, i3d_torchscript.pt, as StyleGAN-V uses it, of which "
-        "https://huggingface.co/flateon/FVD-I3D-torchscript holds a copy: "
-        "write `extractors: {i3d: path/to/i3d_torchscript.pt}`"
+        "I3D for Kinetics-400 as torchscript (i3d_torchscript.pt, as in StyleGAN-V), copy at "
+        "https://huggingface.co/flateon/FVD-I3D-torchscript, "
+        "and set `extractors: {i3d: path/to/i3d_torchscript.pt}`"
     ),
 }
-"""For each role: what the network is, where it comes from, and how a study names it."""
+"""Role -> network, its source, and its key in a study."""
 
 I3D_FRAMES = 9
-"""Fewest frames I3D can take: its temporal stride is 8 and its last pool spans 2. Published practice is 16."""
+"""Fewest frames for I3D: its temporal stride is 8 and its last pool spans 2. Published values use 16."""
 
 _FILE_NAMES: dict[Role, str] = {"inception": "inception2015", "i3d": "i3d_k400"}
 _PIXEL_NAMES = {"temporal_flickering": "vbench_formula", _MOTION: "farneback"}
@@ -133,24 +133,24 @@ _STAND_IN_HEADS = {"fid": "fd", "kid": "mmd", "fvd": "fd", "kvd": "mmd"}
 
 
 class Extractors(BaseModel):
-    """Networks for metrics that the user supplies; each left out falls back to the base's own, where it has one."""
+    """Networks for metrics; an omitted one is taken from the base, if it has one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip: str | None = Field(None, min_length=1, description="CLIP: a folder, or a hub id with an optional @revision")
     i3d: str | None = Field(None, min_length=1, description="I3D for Kinetics-400: a torchscript file")
-    inception: str | None = Field(None, min_length=1, description="Inception of FID: a torchscript file")
+    inception: str | None = Field(None, min_length=1, description="FID's Inception: a torchscript file")
 
 
 @dataclass(frozen=True)
 class ExtractorRef:
-    """Which network turns pixels into features, before it is loaded.
+    """Reference to a feature extractor that is not loaded yet.
 
     Attributes:
-        kind: How to load it; ``classifier`` is a base's own video classifier.
-        name: Its name in metric keys.
-        source: A folder, a file or a hub id; the name of a base where ``subfolder`` is given.
-        subfolder: Folder inside the base, or None for a network the user supplies.
+        kind: Type of the network; ``classifier`` is a base's own video classifier.
+        name: Name in metric keys.
+        source: Folder, file or hub id; with ``subfolder``, the name of a base.
+        subfolder: Folder inside the base; None for a network from ``extractors``.
     """
 
     kind: Literal["clip", "inception", "i3d", "classifier"]
@@ -161,16 +161,16 @@ class ExtractorRef:
 
 @dataclass(frozen=True)
 class MetricKey:
-    """A family with its extractor fixed: the name and the meaning of a reported value.
+    """Metric family with a resolved extractor: name and meaning of a reported value.
 
     Attributes:
-        family: The word in the study.
+        family: Name in the study.
         key: Full name, ``family/extractor``.
         direction: Whether larger or smaller is better.
-        surrogate: Whether a network trained for this base stands in for the published one.
-        words: One sentence for tables.
-        extractor: The network, or None where pixels are enough.
-        least_frames: Fewest frames per clip that can be scored.
+        surrogate: Whether a network trained for this base replaces the published one.
+        words: Description for tables.
+        extractor: The network; None for metrics on pixels.
+        least_frames: Fewest frames per clip.
     """
 
     family: str
@@ -183,17 +183,16 @@ class MetricKey:
 
 
 def resolve(family: str, card: Card, extractors: Extractors, base: str) -> MetricKey:
-    """Fix the extractor of a family: the user's if given, else the base's own.
+    """Resolve the extractor of a family: the study's if given, else the base's.
 
     Args:
-        family: The word in the study.
-        card: The base's card, which names the networks the base brings along.
+        family: Name in the study.
+        card: Card of the base, which lists its extractors.
         extractors: The study's ``extractors``.
-        base: The base as the study names it.
+        base: Name of the base in the study.
 
     Raises:
-        ValueError: An unknown family, or a family whose network is neither given nor part of the base. The message
-            says what to add.
+        ValueError: Unknown family, or its network is neither given nor part of the base.
     """
     known = _known(family)
     if known.extractor is None:
@@ -205,8 +204,8 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
     entry, tail = _STAND_INS[known.extractor]
     if entry not in card.extractors:
         raise ValueError(
-            f"{family} needs a network that base {base} does not bring along: get {HOW_TO_GET[known.extractor]} "
-            f"(or take {family} off the metrics)"
+            f"{family} needs a network that base {base} does not include -> get {HOW_TO_GET[known.extractor]}, "
+            f"or remove {family} from the metrics"
         )
     kind: Literal["clip", "classifier"] = "clip" if entry == "clip" else "classifier"
     ref = ExtractorRef(kind, f"{card.name}_{tail}", base, card.extractors[entry])
@@ -214,7 +213,7 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
 
 
 def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Put a motion measure beside every score that a frozen clip would win.
+    """Add a motion measure to every score that is best for a frozen clip.
 
     Args:
         families: The study's metrics; the first is the objective and stays first.
@@ -223,7 +222,7 @@ def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:
         The families in order, each missing companion right after the score that needs it, and one note per addition.
 
     Raises:
-        ValueError: An unknown family.
+        ValueError: Unknown family.
     """
     complete: list[str] = []
     notes: list[str] = []
@@ -232,33 +231,33 @@ def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:
         companion = _known(name).companion
         if companion is not None and companion not in (*families, *complete):
             complete.append(companion)
-            notes.append(f"{companion} added beside {name}: a frozen clip would score best on {name} alone")
+            notes.append(f"{companion} added: a frozen clip would score best on {name} alone")
     return complete, notes
 
 
 def absent(extractors: Extractors) -> dict[Role, str]:
-    """The networks whose path leads nowhere on this machine: role -> what is missing, and where to get it."""
+    """Find networks missing on this machine: role -> missing path and remedy."""
     given: dict[Role, str | None] = {"clip": extractors.clip, "inception": extractors.inception, "i3d": extractors.i3d}
     return {
-        role: f"there is nothing at {source}; get {HOW_TO_GET[role]}"
+        role: f"{source} does not exist -> get {HOW_TO_GET[role]}"
         for role, source in given.items()
         if source is not None and (role != "clip" or is_path(source)) and not Path(source).expanduser().exists()
     }
 
 
 def is_path(source: str) -> bool:
-    """Whether a CLIP model is named by a path rather than by a hub id: by its look, or because a folder is there."""
+    """Whether a CLIP model is given by a path rather than a hub id: by its first character, or if the folder exists."""
     return source.startswith((".", "/", "~")) or Path(source).is_dir()
 
 
 def _known(family: str) -> Family:
     if family in FAMILIES:
         return FAMILIES[family]
-    raise ValueError(f"{family} is no metric; metrics are {', '.join(FAMILIES)}{did_you_mean(family, FAMILIES)}")
+    raise ValueError(f"unknown metric {family} -> {', '.join(FAMILIES)}{did_you_mean(family, FAMILIES)}")
 
 
 def _with_given(family: Family, role: Role, given: str) -> MetricKey:
-    """The key of a family on a network the user supplies."""
+    """Make the key of a family for a network from ``extractors``."""
     name = _FILE_NAMES.get(role) or _model_name(given)
     words = f"{family.meaning}, by {name}"
     least = I3D_FRAMES if role == "i3d" else family.least_frames
@@ -267,18 +266,18 @@ def _with_given(family: Family, role: Role, given: str) -> MetricKey:
 
 
 def _with_stand_in(family: Family, ref: ExtractorRef, *, surrogate: bool) -> MetricKey:
-    """The key of a family on a network that the base brings along; distances lose their published name."""
+    """Make the key of a family for a network of the base; distances lose their published name."""
     head = _STAND_IN_HEADS.get(family.name, family.name)
     words = f"{family.meaning}, by {ref.name}"
     if head != family.name:
         words += f", a stand-in: not {family.name.upper()}"
     if surrogate:
-        words += "; surrogate: the network was trained on this base's own clips, so values compare only within it"
+        words += "; surrogate: the network was trained on this base's clips, so compare values only within this base"
     surrogate = surrogate or head != family.name
     return MetricKey(family.name, f"{head}/{ref.name}", family.direction, surrogate, words, ref, family.least_frames)
 
 
 def _model_name(source: str) -> str:
-    """Last part of a path or hub id, without a revision, in characters that may stand in a metric's key."""
+    """Return the last part of a path or hub id, without a revision, in characters allowed in metric keys."""
     name = Path(source).expanduser().resolve().name if is_path(source) else source.split("@")[0].split("/")[-1]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

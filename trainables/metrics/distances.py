@@ -1,4 +1,4 @@
-"""Distances between two sets of features: functions of (n, d) matrices in float64, free of weights and chance.
+"""Distances between two sets of features: deterministic functions of (n, d) matrices in float64.
 
 Legend: ``n`` and ``m`` rows (clips or frames) of the two sets, ``d`` features per row.
 """
@@ -14,22 +14,22 @@ import numpy.typing as npt
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
 KERNEL = {"degree": 3, "gamma": "1/d", "coef0": 1}
-"""The polynomial kernel of ``polynomial_mmd``, as it is recorded with every value."""
+"""Polynomial kernel of ``polynomial_mmd``, recorded with every value."""
 
-_LARGEST = 1e48  # products of larger features leave float64 once cubed; no float32 feature is that large
+_LARGEST = 1e48  # cubed products of larger features overflow float64; float32 features are smaller
 _BLOCK = 1024  # rows of one kernel block: 8 MB at 1,024 columns, whatever the size of the sets
-_ROUNDING = 1e-6  # a negative distance below this share of the traces is rounding; a larger one is a mistake
+_ROUNDING = 1e-6  # negative distances down to this fraction of the traces are rounding errors
 
 
 class Moments:
-    """Number, mean and scatter of features that arrive in chunks; chunks and workers merge in any order.
+    """Running number, mean and scatter of features in chunks; chunks and workers merge in any order.
 
         delta = mean_b - mean_a,   n = n_a + n_b
         mean  = mean_a + delta n_b / n
         M2    = M2_a + M2_b + delta delta^T n_a n_b / n
 
-    Unlike sums of products, this keeps its precision for features that lie far from zero. The order of merging changes
-    the last digits only; merge in a fixed order where runs must be equal bit by bit.
+    Unlike sums of products, this keeps its precision for features far from zero. The order of merging changes only the
+    last digits; for bitwise equal runs, merge in a fixed order.
 
     Attributes:
         n: Number of rows seen.
@@ -48,13 +48,13 @@ class Moments:
         self.m2: Matrix = np.zeros((0, 0))
 
     def update(self, x: npt.ArrayLike) -> Self:
-        """Take in one chunk of rows, and return this object.
+        """Add one chunk of rows, and return this object.
 
         Shape:
             x (n d), n at least 1.
 
         Raises:
-            ValueError: The chunk is no finite matrix, or its width differs from that of earlier chunks.
+            ValueError: The chunk is not a finite matrix, or its width differs from that of earlier chunks.
         """
         rows = as_features(x, "x", at_least=1)
         chunk = Moments()
@@ -65,7 +65,7 @@ class Moments:
         return self.merge(chunk)
 
     def merge(self, other: Moments) -> Self:
-        """Take in all rows that another object has seen, and return this one; the other is left as it is.
+        """Add all rows of another object, and return this one; the other is unchanged.
 
         Raises:
             ValueError: The two have features of different width.
@@ -94,7 +94,7 @@ class Moments:
             ValueError: Fewer than 2 rows have been seen.
         """
         if self.n < 2:
-            raise ValueError(f"a covariance needs at least 2 rows, and these moments hold {self.n}: add features")
+            raise ValueError(f"a covariance needs at least 2 rows, got {self.n}")
         return self.m2 / (self.n - 1)
 
 
@@ -104,20 +104,20 @@ def frechet_distance(x: npt.ArrayLike | Moments, y: npt.ArrayLike | Moments) -> 
         A = (x - mean_x) / sqrt(n - 1),   B = (y - mean_y) / sqrt(m - 1)
         FD = |mean_x - mean_y|^2 + |A|_F^2 + |B|_F^2 - 2 sum of the singular values of A B^T
 
-    which equals |mean_x - mean_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) without squaring a covariance or rooting a
-    matrix that is not symmetric. The value is 0 or larger and symmetric in its arguments. It is biased upwards, and
-    mostly bias where n is not larger than d, so only values with equal n and m compare. ``Moments`` in place of rows
-    give the same value to about 1e-8 of the traces.
+    which equals |mean_x - mean_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) without squaring a covariance or taking the
+    root of a nonsymmetric matrix. The value is nonnegative and symmetric in its arguments. It is biased upwards, and
+    mostly bias if n <= d, so compare only values with equal n and m. ``Moments`` instead of rows give the same value to
+    about 1e-8 of the traces.
 
     Shape:
-        x (n d), y (m d) -> float; n and m at least 2 and free to differ.
+        x (n d), y (m d) -> float; n and m at least 2, may differ.
 
     Raises:
-        ValueError: A set is no matrix, has fewer than 2 rows or holds NaN or infinity, the widths differ, or a value is
-            larger than 1e48.
+        ValueError: A set is not a matrix, has fewer than 2 rows or contains NaN or infinity, the widths differ, or a
+            value is larger than 1e48.
 
-    Source: Heusel et al. (arXiv 1706.08500) and Unterthiner et al. (arXiv 1812.01717); departures: the trace by
-    singular values in place of a matrix square root.
+    Source: Heusel et al. (arXiv 1706.08500) and Unterthiner et al. (arXiv 1812.01717); departures: trace by singular
+    values instead of a matrix square root.
     """
     (mean_x, a), (mean_y, b) = _gaussian(x, "x"), _gaussian(y, "y")
     _same_width(len(mean_x), len(mean_y))
@@ -133,18 +133,17 @@ def polynomial_mmd(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         k(a, b) = (a . b / d + 1)^3
         MMD^2 = mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean over i, j of k(x_i, y_j)
 
-    The estimator has no bias, so near 0 it may be negative; the sign is kept. No subsets are drawn, so the value does
-    not depend on a random state.
+    The estimator is unbiased, so it may be negative near 0; the sign is kept. No random subsets are drawn.
 
     Shape:
-        x (n d), y (m d) -> float; n and m at least 2 and free to differ.
+        x (n d), y (m d) -> float; n and m at least 2, may differ.
 
     Raises:
-        ValueError: A set is no matrix, has fewer than 2 rows or holds NaN or infinity, the widths differ, or a value is
-            larger than 1e48.
+        ValueError: A set is not a matrix, has fewer than 2 rows or contains NaN or infinity, the widths differ, or a
+            value is larger than 1e48.
 
-    Source: Binkowski et al. (arXiv 1801.01401), the Kernel Inception Distance; departures: the full sets in place of
-    the mean over random subsets.
+    Source: Binkowski et al. (arXiv 1801.01401), the Kernel Inception Distance; departures: full sets instead of the
+    mean over random subsets.
     """
     first, second = as_features(x, "x"), as_features(y, "y")
     _same_width(first.shape[1], second.shape[1])
@@ -155,14 +154,14 @@ def polynomial_mmd(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 
 
 class Jackknife(NamedTuple):
-    """A distance with what leaving blocks of clips out says of it.
+    """Distance with its block-jackknife estimates.
 
     Args:
-        value: The distance over all rows.
-        corrected: The same without its bias of order 1/n; None where that cannot be trusted.
+        value: Distance over all rows.
+        corrected: Distance without its bias of order 1/n; None if that estimate is unreliable.
         error: Standard error.
-        low: Lower bound of the interval, around ``corrected``, or around ``value`` where there is none.
-        high: Upper bound of it.
+        low: Lower bound of the interval, around ``corrected`` if it exists, else around ``value``.
+        high: Upper bound of the interval.
         blocks: Number of blocks left out in turn.
     """
 
@@ -183,33 +182,33 @@ def block_jackknife(
     blocks: int = 16,
     confidence: float = 0.95,
 ) -> Jackknife | None:
-    """A distance's standard error and interval by leaving out blocks of clips, the same block of both sets at a time.
+    """Estimate a distance's standard error and interval by leaving out each block of clips, in both sets at a time.
 
         theta_b: the distance without block b,   b = 1 .. g
         error^2   = (g - 1) / g sum_b (theta_b - mean(theta))^2
         corrected = g theta - (g - 1) mean(theta)
         interval  = corrected +- t_{(1 + confidence) / 2, g - 1} error
 
-    Resampling with replacement would not do: doubled rows narrow the covariance, and percentile intervals then miss the
-    value nearly always. The correction takes off a bias of order 1/n; a Frechet distance of fewer rows than features is
-    not of that kind, so that no corrected value is given there. The kernel distance has no bias to begin with.
+    The bootstrap is unsuitable: repeated rows narrow the covariance, and percentile intervals then nearly always miss
+    the value. The correction removes a bias of order 1/n; the bias of a Frechet distance with fewer rows than features
+    is of another order, so no corrected value is given then. The kernel distance is unbiased.
 
     Args:
         distance: ``frechet_distance`` or ``polynomial_mmd``.
         x: Features of one set.
         y: Features of the other.
-        rows_per_clip: Consecutive rows that belong to one clip, such as its frames; they are left out together.
-        blocks: Blocks at most; as many as the smaller set has clips, if that is fewer.
+        rows_per_clip: Consecutive rows of one clip, such as its frames; they are left out together.
+        blocks: Maximum number of blocks; at most the number of clips in the smaller set.
         confidence: Coverage of the interval, in (0, 1).
 
     Returns:
-        None where a set has fewer than 3 clips, of which nothing can be left out.
+        None if a set has fewer than 3 clips.
 
     Shape:
         x (n d), y (m d).
 
     Raises:
-        ValueError: As the distance does.
+        ValueError: As for the distance.
 
     Source: Efron and Stein (1981) for the jackknife; measured coverage 95 % with 128 rows of 16 features.
     """
@@ -219,14 +218,14 @@ def block_jackknife(
     if number < 3:
         return None
     value = distance(*rows)
-    # Clip k of either set belongs to block k modulo g: whatever runs along a set is spread over all blocks.
+    # Clip k of either set is in block k modulo g, so that trends along a set are spread over all blocks.
     block_of = [np.arange(len(side)) // rows_per_clip % number for side in rows]
     left = np.array(
         [distance(*(side[of != block] for side, of in zip(rows, block_of, strict=True))) for block in range(number)]
     )
     error = float(np.sqrt((number - 1) / number * np.sum((left - left.mean()) ** 2)))
-    trusted = distance is not frechet_distance or min(map(len, rows)) > rows[0].shape[1]
-    corrected = float(number * value - (number - 1) * left.mean()) if trusted else None
+    reliable = distance is not frechet_distance or min(map(len, rows)) > rows[0].shape[1]
+    corrected = float(number * value - (number - 1) * left.mean()) if reliable else None
     from scipy.special import stdtrit
 
     half = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
@@ -238,9 +237,9 @@ def as_features(x: npt.ArrayLike, name: str, at_least: int = 2) -> Matrix:
     """Check that ``x`` is a finite matrix of features, and return it in float64.
 
     Args:
-        x: Anything numpy reads as an array of real numbers.
-        name: What to call it in an error.
-        at_least: Smallest number of rows allowed.
+        x: Array-like of real numbers.
+        name: Name in error messages.
+        at_least: Fewest rows.
 
     Shape:
         x (n d) -> (n d).
@@ -250,29 +249,29 @@ def as_features(x: npt.ArrayLike, name: str, at_least: int = 2) -> Matrix:
     """
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} has the type {array.dtype}; features are real numbers, such as float32 or float64")
+        raise ValueError(f"{name} has the type {array.dtype} -> real numbers, such as float32 or float64")
     if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(f"{name} has the shape {array.shape}; features are a matrix (n, d): one row per clip or frame")
+        raise ValueError(f"{name} has the shape {array.shape} -> a matrix (n, d) with one row per clip or frame")
     if len(array) < at_least:
-        raise ValueError(f"{name} has {len(array)} row(s) and needs at least {at_least}: give more clips or frames")
+        raise ValueError(f"{name} has {len(array)} row(s) -> at least {at_least}: more clips or frames")
     rows = array.astype(np.float64)
     if not np.isfinite(rows).all():
         bad = int((~np.isfinite(rows)).any(axis=1).sum())
-        raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(rows)} rows: look for broken clips first")
+        raise ValueError(f"{name} has NaN or infinity in {bad} of {len(rows)} rows -> remove broken clips")
     if np.abs(rows).max() > _LARGEST:
-        raise ValueError(f"{name} holds values above {_LARGEST:g}, too large to be cubed: rescale both sets alike")
+        raise ValueError(f"{name} has values above {_LARGEST:g}, too large for the cubic kernel -> rescale both sets")
     return rows
 
 
 def _same_width(d_x: int, d_y: int) -> None:
     if d_x != d_y:
         raise ValueError(
-            f"the two sets have {d_x} and {d_y} features per row: both must come from the same feature extractor"
+            f"the two sets have {d_x} and {d_y} features per row -> features from the same feature extractor"
         )
 
 
 def _gaussian(x: npt.ArrayLike | Moments, name: str) -> tuple[Matrix, Matrix]:
-    """Mean (d,) and a factor A (k d), k at most d or n, with A^T A the unbiased covariance."""
+    """Compute the mean (d,) and a factor A (k d), k at most d or n, with A^T A the unbiased covariance."""
     if isinstance(x, Moments):
         values, vectors = np.linalg.eigh(x.covariance)
         return x.mean, np.sqrt(np.clip(values, 0.0, None))[:, None] * vectors.T
@@ -286,7 +285,7 @@ def _gaussian(x: npt.ArrayLike | Moments, name: str) -> tuple[Matrix, Matrix]:
 
 
 def _kernel_sum(x: Matrix, y: Matrix, *, skip_diagonal: bool = False) -> float:
-    """Sum of (x_i . y_j / d + 1)^3 over all pairs, or over the pairs with i != j."""
+    """Sum (x_i . y_j / d + 1)^3 over all pairs, or over the pairs with i != j."""
     total = 0.0
     for start in range(0, len(x), _BLOCK):
         kernel = (x[start : start + _BLOCK] @ y.T / x.shape[1] + 1.0) ** 3

@@ -1,7 +1,7 @@
-"""Networks that turn decoded frames, clips and prompts into features: CLIP, FID's Inception, I3D, a base's classifier.
+"""Feature extractors for frames, clips and prompts: CLIP, FID's Inception, I3D, a base's classifier.
 
-Pixels come in as uint8 and features go out as float64 arrays, whatever network is inside. All compute in float32 and in
-batches of a fixed size, so that a value depends neither on how the weights are stored nor on the memory that is free.
+Inputs are uint8 pixels, outputs float64 features. All networks compute in float32 and in batches of fixed size, so that
+values depend neither on the stored precision of the weights nor on free memory.
 
 Legend: ``b`` clips, ``f`` frames, ``h w`` pixels, ``c`` = 3 colours, ``d`` features, ``n`` frames or clips of a batch.
 """
@@ -36,15 +36,15 @@ _SETTINGS = ("*.json", "*.txt")
 
 
 def load_extractor(key: MetricKey, device: str = "auto") -> FrameExtractor | ClipExtractor:
-    """Load the network that a metric needs, from its folder, file or hub id.
+    """Load the network of a metric from its folder, file or hub id.
 
     Args:
         key: A resolved metric with an extractor.
-        device: ``auto`` is the GPU where there is one; else a torch device.
+        device: A torch device; ``auto`` is the GPU if there is one.
 
     Raises:
-        ValueError: The folder, file or hub id is absent, incomplete or another network; the message says what belongs
-            there and where to get it.
+        ValueError: The folder, file or hub id is missing, incomplete or another network; the message names the source
+            of the right one.
     """
     ref = key.extractor
     assert ref is not None, f"{key.key} needs no extractor"
@@ -60,13 +60,13 @@ def load_extractor(key: MetricKey, device: str = "auto") -> FrameExtractor | Cli
 
 
 class Extractor(ABC):
-    """A loaded network, with all that a value must say about it.
+    """Base class of loaded networks, with the metadata recorded with every value.
 
     Attributes:
-        name: Its name in metric keys.
-        num_features: Width ``d`` of its features.
-        sha256: Hash of its weight file (of several, of their contents in the order of their names).
-        parameters: How pixels are prepared and which features are taken; safe for JSON.
+        name: Name in metric keys.
+        num_features: Width ``d`` of the features.
+        sha256: Hash of the weight file (for several: of their contents in the order of their names).
+        parameters: Preprocessing and choice of features, as JSON values.
     """
 
     name: str
@@ -77,62 +77,62 @@ class Extractor(ABC):
 
     @abstractmethod
     def _embed(self, batch: Pixels) -> Tensor:
-        """Features (n d) of a batch of frames (n h w c) or of clips (n f h w c)."""
+        """Compute features (n d) of a batch of frames (n h w c) or of clips (n f h w c)."""
 
     def _embed_all(self, items: Pixels, batch_size: int) -> Features:
-        """Features of all items, in batches of a fixed size."""
+        """Compute features of all items, in batches of fixed size."""
         parts = []
-        # In full float32: TensorFloat-32 would make a GPU's features differ from a CPU's in the third digit.
+        # Full float32: with TF32 a GPU's features differ from a CPU's in the third digit.
         full = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), full:
             for start in range(0, len(items), batch_size):
-                # A copy, since torch takes neither reversed nor read-only arrays.
+                # A copy, since torch accepts neither reversed nor read-only arrays.
                 features = self._embed(items[start : start + batch_size].copy())
                 if features.ndim != 2 or features.shape[1] != self.num_features:
                     raise ValueError(
-                        f"{self.name} gave features of the shape {tuple(features.shape)} in place of "
-                        f"(n, {self.num_features}): the file holds another network"
+                        f"{self.name} returned features of shape {tuple(features.shape)}, not "
+                        f"(n, {self.num_features}): the file has another network -> the network of this metric"
                     )
                 parts.append(features.double().cpu().numpy())
         return np.concatenate(parts)
 
 
 class FrameExtractor(Extractor):
-    """A network that sees one frame at a time."""
+    """Base class of networks on single frames."""
 
     def embed_frames(self, clips: Pixels) -> Features:
-        """Features of every frame.
+        """Compute features of every frame.
 
         Shape:
             clips (b f h w c) -> (b f d).
 
         Raises:
-            ValueError: The network does not give features of the promised width.
+            ValueError: The network returns features of another width.
         """
         frames = clips.reshape(-1, *clips.shape[2:])
         return self._embed_all(frames, FRAMES_PER_BATCH).reshape(*clips.shape[:2], -1)
 
 
 class ClipExtractor(Extractor):
-    """A network that sees a clip as a whole."""
+    """Base class of networks on whole clips."""
 
     def embed_clips(self, clips: Pixels) -> Features:
-        """Features of every clip.
+        """Compute features of every clip.
 
         Shape:
             clips (b f h w c) -> (b d).
 
         Raises:
-            ValueError: Too few frames, or the network does not give features of the promised width.
+            ValueError: Too few frames, or the network returns features of another width.
         """
         return self._embed_all(clips, max(1, FRAMES_PER_BATCH // clips.shape[1]))
 
 
 class ImageTextExtractor(FrameExtractor):
-    """CLIP: frames and prompts in one space, by the projected embeddings, not normalised and without logit scale.
+    """CLIP: projected embeddings of frames and prompts, not normalised and without logit scale.
 
-    Frames are prepared by the folder's own image processor, in the variant that needs no torchvision, so that values do
-    not depend on whether that is installed. Prompts longer than the text tower are cut, and the log says so.
+    Frames are preprocessed by the folder's image processor, in the variant without torchvision, so that values do not
+    depend on whether it is installed. Prompts longer than the text tower are truncated, with a warning.
     """
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
@@ -140,12 +140,12 @@ class ImageTextExtractor(FrameExtractor):
 
         folder = _clip_folder(ref)
         weights = _clip_weights(ref, folder)
-        # The stored type is not the type to compute in: half precision shifts cosines in the third digit.
+        # Compute in float32 for any stored type: half precision changes cosines in the third digit.
         model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         if report["missing_keys"] or report["mismatched_keys"]:
             missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
             raise ValueError(
-                f"{ref.name} at {folder} is no whole CLIP model (it lacks {missing}, ...): get {_remedy(ref)}"
+                f"{ref.name}: {folder} is an incomplete CLIP model (missing {missing}, ...) -> get {_remedy(ref)}"
             )
         self._model = model.eval().to(device)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
@@ -158,7 +158,7 @@ class ImageTextExtractor(FrameExtractor):
         self.parameters = {"preprocessing": _processing_record(self._processor), "features": "projected embeddings"}
 
     def embed_text(self, prompts: Sequence[str]) -> Features:
-        """Features of prompts.
+        """Compute features of prompts.
 
         Shape:
             b prompts -> (b d).
@@ -166,7 +166,7 @@ class ImageTextExtractor(FrameExtractor):
         lengths = [len(tokens) for tokens in self._tokenizer(list(prompts), verbose=False)["input_ids"]]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > self._num_tokens:
-                log.warning("%s reads %d of %d tokens of the prompt %r", self.name, self._num_tokens, length, prompt)
+                log.warning("%s: prompt truncated to %d of %d tokens: %r", self.name, self._num_tokens, length, prompt)
         tokens = self._tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self._num_tokens, return_tensors="pt"
         ).to(self.device)
@@ -181,9 +181,9 @@ class ImageTextExtractor(FrameExtractor):
 
 
 class InceptionExtractor(FrameExtractor):
-    """The Inception-v3 of FID, a torchscript file that resizes as TensorFlow 1 did and scales its pixels by itself.
+    """Inception-v3 of FID, a torchscript file that itself resizes (as TensorFlow 1) and scales pixels.
 
-    The file is called with uint8 frames (n c h w) and ``return_features=True`` and gives (n, 2048).
+    The network takes uint8 frames (n c h w) and ``return_features=True`` and returns (n, 2048).
     """
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
@@ -203,12 +203,12 @@ class InceptionExtractor(FrameExtractor):
 
 
 class I3DExtractor(ClipExtractor):
-    """I3D for Kinetics-400, a torchscript file that resizes and scales by itself.
+    """I3D for Kinetics-400, a torchscript file that itself resizes and scales pixels.
 
-    The file is called with float clips (n c f h w) in [0, 255] and ``rescale=True, resize=True, return_features=True``
-    and gives the 400 logits (n, 400). Its hash tells two files apart, not a right one from a wrong one; the self-test
-    does: clips all black and all white, 30 frames of 64 x 64 pixels, should lie about 151.3 apart by Frechet's distance
-    (common_metrics_on_video_quality's README). What it gives is recorded with every score.
+    The network takes float clips (n c f h w) in [0, 255] and ``rescale=True, resize=True, return_features=True`` and
+    returns the 400 logits (n, 400). A self-test verifies the file: the Frechet distance between black and white clips,
+    30 frames of 64 x 64 pixels, should be about 151.3 (common_metrics_on_video_quality's README). Its result is
+    recorded with every score.
     """
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
@@ -224,7 +224,7 @@ class I3DExtractor(ClipExtractor):
         self.parameters["self_test"] = {"black_to_white": self._black_to_white(), "published": BLACK_TO_WHITE}
 
     def _black_to_white(self) -> float:
-        """Frechet distance of black clips to white ones: equal clips have no spread, so one of each is enough."""
+        """Compute the Frechet distance of black to white clips; one of each, since equal clips have no covariance."""
         pair = np.stack([np.full((30, 64, 64, 3), level, np.uint8) for level in (0, 255)])
         black, white = self.embed_clips(pair)
         return float(np.square(black - white).sum())
@@ -232,15 +232,15 @@ class I3DExtractor(ClipExtractor):
     def _embed(self, batch: Pixels) -> Tensor:
         if batch.shape[1] < I3D_FRAMES:
             raise ValueError(
-                f"{self.name} needs clips of at least {I3D_FRAMES} frames (published values use 16) and these have "
-                f"{batch.shape[1]}: raise `protocol.frames`, or take fvd and kvd off the metrics"
+                f"{self.name} needs at least {I3D_FRAMES} frames per clip (published values use 16), got "
+                f"{batch.shape[1]} -> a larger `protocol.frames`, or remove fvd and kvd from the metrics"
             )
         clips = torch.from_numpy(batch).to(self.device, torch.float32).movedim(-1, 1)
         return torch.as_tensor(self._network(clips, rescale=True, resize=True, return_features=True))
 
 
 class ClassifierExtractor(ClipExtractor):
-    """A base's own video classifier, by the features before its heads."""
+    """Video classifier of a base; its features are those before the heads."""
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
         from models.video_classifier import VideoClassifier
@@ -248,7 +248,7 @@ class ClassifierExtractor(ClipExtractor):
         folder = _base_folder(ref)
         weights = sorted(folder.glob("*.safetensors"))
         if not weights or not (folder / "config.json").is_file():
-            raise ValueError(f"{ref.name}: {folder} lacks config.json or *.safetensors: restore the base {ref.source}")
+            raise ValueError(f"{ref.name}: {folder} lacks config.json or *.safetensors -> restore base {ref.source}")
         model = VideoClassifier.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
         self._model = model.eval().to(device)
         self.name = ref.name
@@ -263,9 +263,9 @@ class ClassifierExtractor(ClipExtractor):
 
 
 def _base_folder(ref: ExtractorRef) -> Path:
-    """The folder inside a base where one of its own extractors lies."""
+    """Return the folder of an extractor inside a base."""
     base = find_base(ref.source)
-    assert base.path is not None, "only a base in a folder brings extractors along"
+    assert base.path is not None, "only bases in folders include extractors"
     assert ref.subfolder is not None
     return base.path / ref.subfolder
 
@@ -275,7 +275,7 @@ def _remedy(ref: ExtractorRef) -> str:
 
 
 def _clip_folder(ref: ExtractorRef) -> Path:
-    """The local folder of a CLIP model; a hub id is downloaded, or found in the cache when offline."""
+    """Return the local folder of a CLIP model; a hub id is downloaded, or read from the cache when offline."""
     if ref.subfolder is not None:
         return _base_folder(ref)
     if is_path(ref.source):
@@ -284,12 +284,12 @@ def _clip_folder(ref: ExtractorRef) -> Path:
         return _download(ref.source)
     except (OSError, ValueError) as reason:
         raise ValueError(
-            f"CLIP model {ref.source} is neither on the hub nor in its cache ({reason}): get {_remedy(ref)}"
+            f"CLIP model {ref.source} is neither on the hub nor in its cache ({reason}) -> get {_remedy(ref)}"
         ) from reason
 
 
 def _download(source: str) -> Path:
-    """Fetch a CLIP model from the hub into its cache; pickled weights only where there are no others."""
+    """Download a CLIP model from the hub into its cache; pickled weights only if there are no others."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = source.partition("@")
@@ -306,9 +306,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _clip_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
-    """The weight files of a CLIP folder, after a look at whether the folder is whole.
+    """Check that a CLIP folder is complete, and return its weight files.
 
-    The look is needed: transformers makes an empty tokenizer, without a word, where the files of one are absent.
+    The check is necessary: transformers silently makes an empty tokenizer if its files are missing.
     """
     weights = _weight_files(folder)
     groups = {
@@ -319,34 +319,34 @@ def _clip_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
     }
     missing = [name for name, files in groups.items() if not any((folder / file).is_file() for file in files)]
     if missing:
-        raise ValueError(f"{ref.name}: the CLIP folder {folder} lacks {', '.join(missing)}: get {_remedy(ref)}")
+        raise ValueError(f"{ref.name}: the CLIP folder {folder} lacks {', '.join(missing)} -> get {_remedy(ref)}")
     return weights
 
 
 def _load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Sequence[str]) -> Any:
-    """Load a torchscript file and look at its signature, which tells the networks apart."""
+    """Load a torchscript file and check its signature, which identifies the network."""
     path = Path(ref.source).expanduser()
     if not path.is_file():
-        raise ValueError(f"extractors.{role}: there is no file at {path}; get {HOW_TO_GET[role]}")
+        raise ValueError(f"extractors.{role}: {path} does not exist -> get {HOW_TO_GET[role]}")
     try:
         with warnings.catch_warnings():
-            # Torch points to torch.export here, but these networks are published as torchscript only.
+            # torch recommends torch.export, but these networks are published as torchscript only.
             warnings.filterwarnings("ignore", ".*torch.jit.load.*", DeprecationWarning)
             network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
     except RuntimeError as reason:
-        raise ValueError(f"extractors.{role}: {path} is no torchscript file; get {HOW_TO_GET[role]}") from reason
+        raise ValueError(f"extractors.{role}: {path} is not a torchscript file -> get {HOW_TO_GET[role]}") from reason
     taken = {argument.name for argument in network.forward.schema.arguments}
     missing = [name for name in arguments if name not in taken]
     if missing:
         raise ValueError(
-            f"extractors.{role}: the network in {path} takes no {', '.join(missing)}, so it is another one; "
+            f"extractors.{role}: {path} is another network, without the argument {', '.join(missing)} -> "
             f"get {HOW_TO_GET[role]}"
         )
     return network
 
 
 def _processing_record(processor: Any) -> dict[str, Any]:
-    """What the image processor does, without what is merely its name."""
+    """Return the settings of the image processor that affect pixels."""
     record = json.loads(processor.to_json_string())
     steps = ("size", "crop_size", "resample", "rescale_factor", "image_mean", "image_std")
     return {"resize": "Pillow"} | {step: record[step] for step in steps if step in record}

@@ -1,4 +1,4 @@
-"""Scores on the pixels of clips alone, without a network: how much they flicker and how much they move.
+"""Scores on pixels, without a network: flicker and amount of motion.
 
 Legend: ``b`` clips, ``f`` frames, ``h w`` pixels, ``c`` = 3 colours, red first.
 """
@@ -21,19 +21,19 @@ FLOW: dict[str, Any] = {
     "poly_sigma": 1.2,
     "flags": 0,
 }
-"""Farneback's settings, as they are recorded with every value."""
+"""Settings of Farneback's method, recorded with every value."""
 
 LARGEST_SIDE = 256
-"""Frames whose shorter side is longer than this, in pixels, are shrunk to it before the flow is computed."""
+"""Largest shorter side of a frame in pixels; larger frames are shrunk before the flow is computed."""
 
 
 def temporal_flickering(clips: npt.ArrayLike) -> Array:
-    """How little the pixels change from frame to frame: VBench's temporal flickering.
+    """Compute VBench's temporal flickering: 1 minus the mean change of pixels between consecutive frames.
 
         score_k = (255 - mean over i of mean |I_ki - I_k,i+1|) / 255
 
-    In [0, 1], larger is better; 1 for a frozen clip. Made for static scenes: on moving clips it counts motion against
-    the clip. Give frames as they were generated, since lossy video files smooth flicker away.
+    In [0, 1], larger is better; 1 for a frozen clip. It is designed for static scenes and penalises motion. Use frames
+    as generated, since lossy video files reduce flicker.
 
     Shape:
         clips uint8 (b f h w c), f at least 2 -> (b,).
@@ -44,19 +44,19 @@ def temporal_flickering(clips: npt.ArrayLike) -> Array:
     Source: VBench (arXiv 2311.17982), temporal_flickering; departures: float64, and no filter for static clips.
     """
     frames = as_clips(clips, frames_at_least=2)
-    # int16, because a difference of uint8 wraps around; clip by clip, because it takes twice the memory
+    # int16, since differences of uint8 wrap around; clip by clip, to save memory
     change = [np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(dtype=np.float64) for clip in frames]
     return (255.0 - np.array(change, dtype=np.float64)) / 255.0
 
 
 def motion_magnitude(clips: npt.ArrayLike) -> Array:
-    """How much a clip moves: mean length of the optical flow between consecutive frames, over the frame's diagonal.
+    """Compute the amount of motion: mean length of the optical flow between frames, over the frame's diagonal.
 
         score_k = mean over i, pixels of |flow(I_ki, I_k,i+1)| / sqrt(h^2 + w^2)
 
-    0 for a frozen clip; 0.01 is 1 % of the diagonal per frame. It says what a consistency score is worth: more is not
+    0 for a frozen clip; 0.01 is 1 % of the diagonal per frame. It is context for consistency scores: more motion is not
     better by itself. Flow is computed on grey values, with frames larger than ``LARGEST_SIDE`` shrunk first, since its
-    settings suit small frames; areas without texture have no flow.
+    settings are for small frames; areas without texture have no flow.
 
     Shape:
         clips uint8 (b f h w c), f at least 2 -> (b,).
@@ -65,7 +65,7 @@ def motion_magnitude(clips: npt.ArrayLike) -> Array:
         ValueError: Not uint8, wrong shape, or fewer than 2 frames.
 
     Source: Farneback, "Two-frame motion estimation based on polynomial expansion" (2003), as in OpenCV; departures: the
-    flow between two identical frames is 0 by definition (OpenCV leaves a little at the right and lower edges).
+    flow between identical frames is defined as 0 (OpenCV's is not exactly 0 at the right and lower edges).
     """
     frames = as_clips(clips, frames_at_least=2)
     return np.array([np.mean([_flow_length(*pair) for pair in _grey_pairs(clip)]) for clip in frames], dtype=np.float64)
@@ -75,27 +75,25 @@ def as_clips(clips: npt.ArrayLike, *, frames_at_least: int = 1) -> npt.NDArray[n
     """Check that ``clips`` are decoded frames, and return them.
 
     Shape:
-        uint8 (b f h w 3), none of them 0.
+        uint8 (b f h w 3), no axis empty.
 
     Raises:
-        ValueError: Not uint8, wrong shape, or fewer frames than needed.
+        ValueError: Not uint8, wrong shape, or too few frames.
     """
     array: npt.NDArray[Any] = np.asarray(clips)
     if array.dtype != np.uint8:
-        raise ValueError(f"clips have the type {array.dtype}; give decoded frames as uint8 in [0, 255]")
+        raise ValueError(f"clips have the type {array.dtype} -> decoded frames as uint8 in [0, 255]")
     if array.ndim != 5 or array.shape[-1] != 3 or 0 in array.shape:
-        raise ValueError(
-            f"clips have the shape {array.shape}; it must be (clips, frames, height, width, 3), none of them 0"
-        )
+        raise ValueError(f"clips have the shape {array.shape} -> (clips, frames, height, width, 3), none of them 0")
     if array.shape[1] < frames_at_least:
         raise ValueError(
-            f"clips have {array.shape[1]} frame each: a score between frames needs at least {frames_at_least}"
+            f"clips have {array.shape[1]} frame each -> at least {frames_at_least} for a score between frames"
         )
     return array
 
 
 def _grey_pairs(clip: npt.NDArray[np.uint8]) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
-    """Consecutive frames (f h w c) in grey, shrunk where they are large."""
+    """Return pairs of consecutive frames (f h w c) in grey, shrunk if they are large."""
     import cv2
 
     height, width = clip.shape[1:3]
@@ -108,7 +106,7 @@ def _grey_pairs(clip: npt.NDArray[np.uint8]) -> list[tuple[npt.NDArray[np.uint8]
 
 
 def _flow_length(earlier: npt.NDArray[np.uint8], later: npt.NDArray[np.uint8]) -> float:
-    """Mean length of the flow from one grey frame (h w) to the next, over the diagonal."""
+    """Compute the mean length of the flow from one grey frame (h w) to the next, over the diagonal."""
     import cv2
 
     if np.array_equal(earlier, later):

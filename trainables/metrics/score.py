@@ -1,4 +1,4 @@
-"""Scores of one cell's clips: each network is loaded once, sees a cell once, and sees the references once in all."""
+"""Scoring of a cell's clips; each network is loaded once, and applied once per cell and once to the references."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _BETWEEN_SETS: dict[str, tuple[Callable[[Features, Features], float], dict[str, 
 
 
 class Scorer:
-    """Scores cells by a fixed list of metrics, against one set of reference clips.
+    """Scorer for a fixed list of metrics and one set of reference clips.
 
     Args:
-        keys: Resolved metrics, each once.
-        references: Gives the reference clips, uint8 (n f h w c), of the size of those to be scored. Called once, at the
-            first distance; may be left out where no metric needs references.
-        device: ``auto`` is the GPU where there is one; else a torch device.
-        keep: Gives the arrays that depend on some plain values, computed or kept from before; by default computed.
+        keys: Resolved metrics, without duplicates.
+        references: Returns the reference clips, uint8 (n f h w c), of the size of the scored clips. Called once, at the
+            first distance; optional if no metric needs references.
+        device: A torch device; ``auto`` is the GPU if there is one.
+        keep: Returns arrays by their dependencies, computed or from a cache; computes them by default.
 
     Raises:
-        ValueError: A network is absent or another one, or a metric needs references and there are none.
+        ValueError: A network is missing or wrong, or a metric needs references and there are none.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Scorer:
         self._keys = tuple(keys)
         compared = [key for key in keys if FAMILIES[key.family].needs_references]
         if compared and references is None:
-            raise ValueError(f"{compared[0].family} compares with reference clips, and this data has none")
+            raise ValueError(f"{compared[0].family} compares with reference clips, which this data does not have")
         self._references = references
         self._keep = keep
         self._compared = {key.extractor for key in compared if key.extractor is not None}
@@ -86,7 +86,7 @@ class Scorer:
             clips uint8 (b f h w c).
 
         Raises:
-            ValueError: Clips of a wrong type or shape, too few frames or clips for a metric, or another size than the
+            ValueError: Clips of wrong type or shape, too few frames or clips for a metric, or not the size of the
                 reference clips.
         """
         views = _Views(motion.as_clips(clips), prompts, self._networks)
@@ -118,14 +118,14 @@ class Scorer:
         )
 
     def _distance(self, key: MetricKey, views: _Views, parameters: dict[str, Any]) -> tuple[float, Uncertainty | None]:
-        """Distance of the cell's features to those of the references; its settings are written to ``parameters``."""
+        """Compute the distance of the cell's features to the references'; its settings are added to ``parameters``."""
         assert key.extractor is not None
         distance, settings = _BETWEEN_SETS[key.family]
         real, fake = self._reference_rows(key.extractor), views.rows(key.extractor)
         if self._real_clips[1:] != views.clips.shape[1:]:
             raise ValueError(
-                f"{key.key}: the reference clips have the shape {self._real_clips[1:]} and the clips of this cell "
-                f"{views.clips.shape[1:]} (frames, height, width, colours): distances compare clips of one size"
+                f"{key.key}: reference clips have the shape {self._real_clips[1:]}, clips of this cell "
+                f"{views.clips.shape[1:]} (frames, height, width, colours) -> clips of the same size"
             )
         num_features = fake.shape[1]
         parameters |= {"n_real": len(real), "n_fake": len(fake), "num_features": num_features, **settings}
@@ -135,14 +135,14 @@ class Scorer:
                 f"{fewest} rows for {num_features} features: mostly bias, so compare at equal n only"
             )
         rows_per_clip = len(fake) // views.clips.shape[0]
-        found = distances.block_jackknife(distance, real, fake, rows_per_clip=rows_per_clip)
-        if found is None:
+        jackknife = distances.block_jackknife(distance, real, fake, rows_per_clip=rows_per_clip)
+        if jackknife is None:
             return distance(real, fake), None
-        known = Uncertainty(**{name: getattr(found, name) for name in Uncertainty.model_fields})
-        return found.value, known
+        uncertainty = Uncertainty(**{name: getattr(jackknife, name) for name in Uncertainty.model_fields})
+        return jackknife.value, uncertainty
 
     def _reference_rows(self, ref: ExtractorRef) -> Features:
-        """Features (n d) of the reference clips, which are read at most once for all networks, and not kept."""
+        """Compute features (n d) of the reference clips, which are read at most once for all networks, and not kept."""
         if not self._real:
             references = self._references
             assert references is not None
@@ -156,12 +156,12 @@ class Scorer:
 
 
 def _reference_arrays(views: Callable[[], _Views], ref: ExtractorRef) -> Arrays:
-    """What is kept of the reference clips for one network: their features, and the shape of the clips."""
+    """Compute the cached arrays of the reference clips for one network: features, and the shape of the clips."""
     return {"rows": views().rows(ref), "shape": np.array(views().clips.shape)}
 
 
 class _Views:
-    """Clips as each network sees them; what several metrics look at is computed once."""
+    """Features of clips by network; features that several metrics use are computed once."""
 
     def __init__(self, clips: Pixels, prompts: Sequence[str], networks: Networks) -> None:
         self.clips = clips
@@ -171,7 +171,7 @@ class _Views:
         self._text: dict[ExtractorRef, Features] = {}
 
     def frames(self, ref: ExtractorRef) -> Features:
-        """(b f d)."""
+        """Compute features of frames (b f d)."""
         network = self._networks[ref]
         assert isinstance(network, FrameExtractor)
         if ref not in self._pixels:
@@ -179,7 +179,7 @@ class _Views:
         return self._pixels[ref]
 
     def rows(self, ref: ExtractorRef) -> Features:
-        """The rows (n d) of a distance: clips for a network that sees clips, else all frames."""
+        """Compute the rows (n d) of a distance: one per clip for a clip extractor, else one per frame."""
         network = self._networks[ref]
         if isinstance(network, FrameExtractor):
             return self.frames(ref).reshape(-1, network.num_features)
@@ -188,7 +188,7 @@ class _Views:
         return self._pixels[ref]
 
     def text(self, ref: ExtractorRef) -> Features:
-        """(b d)."""
+        """Compute features of prompts (b d)."""
         network = self._networks[ref]
         assert isinstance(network, ImageTextExtractor)
         if ref not in self._text:
@@ -197,7 +197,7 @@ class _Views:
 
 
 def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Features:
-    """One value per clip; the settings of a measure on pixels are written to ``parameters``."""
+    """Compute one value per clip; the settings of a measure on pixels are added to ``parameters``."""
     if key.extractor is None:
         measure, settings = _ON_PIXELS[key.family]
         parameters |= settings
@@ -209,7 +209,7 @@ def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Featur
 
 
 def _libraries() -> dict[str, str]:
-    """Versions of the libraries that a value may depend on."""
+    """Return versions of the libraries that influence values."""
     import cv2
     import torch
     import transformers

@@ -1,1 +1,1 @@
-"""Training of the embedded base: corpus, networks, stages, figures, card."""
+"""Training of the embedded base: corpus, networks, stages, quality, card."""

@@ -1,4 +1,4 @@
-"""The card of a base: for machines (``card.json``), for people (``README.md``), and a picture."""
+"""Card of a base: ``card.json``, ``README.md`` and a picture."""
 
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,24 @@ from trainables.pretraining.networks import Networks
 from trainables.pretraining.quality import Quality, balanced_captions, generate
 from trainables.pretraining.saving import write_json
 
-ASKED = {
+TARGETS = {
     "vae_psnr_db": 28.0,
     "clip_picks_of_16": 0.90,
     "generated_shape": 0.80,
     "generated_colour": 0.95,
 }
-"""What the base is meant to reach."""
+"""Required quality of the base."""
 
 
 def write_card(folder: Path, *, protocol: Protocol, quality: Quality, clock: Clock, record: dict[str, Any]) -> None:
     """Write ``card.json`` and ``README.md``.
 
     Args:
-        folder: The base.
+        folder: Folder of the base.
         protocol: Defaults of a study on it.
-        quality: Measured figures.
+        quality: Measured quality.
         clock: Times per stage.
-        record: How it was trained.
+        record: Settings of the training.
     """
     training = record | {
         "wall_seconds": {name: round(value, 1) for name, value in clock.wall.items()},
@@ -47,14 +47,14 @@ def write_card(folder: Path, *, protocol: Protocol, quality: Quality, clock: Clo
         "extractors": {"clip": "clip", "clips": "classifier"},
         "training": training,
         "quality": figures,
-        "asked": ASKED,
+        "asked": TARGETS,
     }
     write_json(folder / "card.json", card)
-    (folder / "README.md").write_text(_words(protocol, figures, training), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(protocol, figures, training), encoding="utf-8")
 
 
 def write_picture(nets: Networks, path: Path, *, protocol: Protocol, scale: int = 4) -> None:
-    """Generated frames: a row per shape, three to a colour."""
+    """Generate a picture of frames: one row per shape, three frames per colour."""
     captions = [c for c in balanced_captions(len(SHAPES) * len(COLOURS)) for _ in range(3)]
     pixels = generate(nets, captions, steps=protocol.steps, guidance=protocol.guidance, seed=1).numpy()
     grid = pixels.reshape(len(SHAPES), -1, *pixels.shape[1:]).swapaxes(1, 2)
@@ -62,10 +62,10 @@ def write_picture(nets: Networks, path: Path, *, protocol: Protocol, scale: int 
     Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1)).save(path)
 
 
-def _words(protocol: Protocol, figures: dict[str, float], training: dict[str, Any]) -> str:
-    missed = [name for name, asked in ASKED.items() if figures[name] < asked]
+def _readme(protocol: Protocol, figures: dict[str, float], training: dict[str, Any]) -> str:
+    missed = [name for name, target in TARGETS.items() if figures[name] < target]
     rows = "\n".join(
-        f"| `{name}` | {value:.4g} | {f'>= {ASKED[name]:.4g}' if name in ASKED else ''} |"
+        f"| `{name}` | {value:.4g} | {f'>= {TARGETS[name]:.4g}' if name in TARGETS else ''} |"
         for name, value in figures.items()
     )
     times = "\n".join(
@@ -76,7 +76,7 @@ def _words(protocol: Protocol, figures: dict[str, float], training: dict[str, An
     return _README.format(
         rows=rows,
         times=times,
-        verdict="Missed: " + ", ".join(missed) + "." if missed else "All are reached.",
+        verdict="Targets missed: " + ", ".join(missed) + "." if missed else "All targets are reached.",
         shapes=", ".join(SHAPES),
         num_shapes=len(SHAPES),
         colours=", ".join(COLOURS),
@@ -89,40 +89,40 @@ def _words(protocol: Protocol, figures: dict[str, float], training: dict[str, An
 
 _README = """# The embedded base `shapes`
 
-A small text-to-image latent diffusion model in Stable Diffusion layout, with the CLIP and the clip classifier that
-judge it: enough to run every study without downloading anything. It is a stand-in for a real base, and its scores
-carry names of their own (`clip_score/shapes_clip`, `fd/shapes_clip`, `fd/shapes_r3d`).
+A small text-to-image latent diffusion model in Stable Diffusion layout, with the CLIP and the clip classifier for its
+metrics: every study runs without any download. It stands in for a real base, so its scores have their own names
+(`clip_score/shapes_clip`, `fd/shapes_clip`, `fd/shapes_r3d`).
 
-![Generated frames: a row per shape, three to a colour](samples.png)
+![Generated frames: one row per shape, three frames per colour](samples.png)
 
 ## Data
 Procedural clips of {p.height} x {p.width} px and {p.frames} frames (`trainables/data/shapes.py`), rendered to
 lossless H.264 (yuv444p) and read back with decord. {num_shapes} shapes ({shapes}) in {num_colours} colours ({colours})
 move, grow, turn or stay, in one or two phases ("a red circle moves right, then drops"). Background hue, brightness and
-texture, size and fill vary widely, and these captions leave them open. {t[training_clips]} clips train;
-{t[held_out_clips]} others measure (another random stream; seed {t[seed]}).
+texture, size and fill vary widely and are not in these captions. {t[training_clips]} clips are for training,
+{t[held_out_clips]} others for measuring (another random stream; seed {t[seed]}).
 
 ## Networks
 - `vae`: `AutoencoderKL`, f = 4, 4 latent channels, trained on frames.
-- `clip`: `CLIPModel`, trained on frames with captions half of which also mention some open attributes ("a large banded
-  red circle on a dark moss checked background drops"), so that its embedding carries them. Its image tower is trained
-  some more in the end (`vision`), against the text tower as it is.
+- `clip`: `CLIPModel`, trained on frames; half of the captions also mention some open attributes ("a large banded red
+  circle on a dark moss checked background drops"), so that its embedding represents them. At the end its image tower is
+  trained further (`vision`), against the frozen text tower.
 - `text_encoder`: `CLIPTextModel`, the text tower of `clip`.
-- `unet`: `UNet2DConditionModel` with attention at both resolutions, trained on latents of frames with captions that
-  leave the open attributes open, 10 % of them empty, for guidance.
+- `unet`: `UNet2DConditionModel` with attention at both resolutions, trained on latents of frames with captions without
+  open attributes, 10 % of them empty, for guidance.
 - `classifier`: `models.video_classifier.VideoClassifier`, trained on clips, 30 % of them frozen: shape, colour and
-  motion from 64 features. It shares nothing with the other networks.
+  motion from 64 features. It shares no weights with the other networks.
 
 ## Defaults of a study
 {p.clips} clips of {p.frames} frames, {p.steps} DDIM steps, guidance {p.guidance}, {p.height} x {p.width} px.
 
 ## Quality, on held-out clips and {generated} generated frames
-| figure | measured | asked |
+| figure | measured | target |
 |---|---|---|
 {rows}
 
-{verdict} Shape and colour of generated frames are judged by `classifier`, each frame as a frozen clip. The figures are
-those of the float16 weights as shipped; `tests/models/test_shapes_base.py` recomputes them.
+{verdict} `classifier` judges shape and colour of generated frames, each frame as a frozen clip. The figures are of the
+float16 weights as shipped; `tests/models/test_shapes_base.py` recomputes them.
 
 ## Training
 `{t[command]}`: {t[wall_minutes]} minutes on {t[threads]} CPU threads, {t[cpu_minutes]} minutes of CPU time

@@ -1,4 +1,4 @@
-"""The clips that the base is trained on and measured with, in memory, with everything known about them."""
+"""Clips for training and measuring the base, in memory, with their labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from trainables.data.scenes import COLOURS, MOTIONS, SHAPES, Scene, Split, draw_scene
 from trainables.data.shapes import read_dataset, write_dataset
 
-_MENTIONED = 0.6  # share of rich captions that say a given open attribute
+_MENTIONED = 0.6  # probability that a rich caption mentions a given open attribute
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Decoded clips, what they show, and labels.
+    """Decoded clips, their scenes and labels.
 
     Shape:
         clips (n f h w 3) uint8; shape and colour (n,); motion (n, 2), the motions of the two halves.
@@ -31,7 +31,7 @@ class Corpus:
         return len(self.scenes)
 
     def frames(self, clip: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
-        """Single frames as a float image.
+        """Return single frames as float images.
 
         Shape:
             (b,), (b,) -> (b c h w) in [-1, 1].
@@ -39,7 +39,7 @@ class Corpus:
         return as_float(self.clips[clip, frame])
 
     def videos(self, clip: torch.Tensor) -> torch.Tensor:
-        """Whole clips.
+        """Return whole clips.
 
         Shape:
             (b,) -> (b f c h w) in [-1, 1].
@@ -47,13 +47,13 @@ class Corpus:
         return as_float(self.clips[clip])
 
     def rich_caption(self, clip: int, rng: np.random.Generator) -> str:
-        """A caption that mentions each open attribute with a fixed chance."""
+        """Make a caption that mentions each open attribute with a fixed probability."""
         mentions: NDArray[np.bool_] = rng.random(5) < _MENTIONED
         return self.scenes[clip].rich_caption(mentions)
 
 
 def as_float(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels of files as the networks take them.
+    """Convert pixels of files to the networks' input.
 
     Shape:
         (... h w 3) uint8 -> (... 3 h w) in [-1, 1].
@@ -62,7 +62,7 @@ def as_float(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def as_pixels(video: torch.Tensor) -> torch.Tensor:
-    """The reverse of ``as_float``, rounded.
+    """Invert ``as_float``, with rounding.
 
     Shape:
         (... 3 h w) in [-1, 1] -> (... h w 3) uint8.
@@ -71,14 +71,14 @@ def as_pixels(video: torch.Tensor) -> torch.Tensor:
 
 
 def load_corpus(folder: Path, num_clips: int, split: Split, seed: int, frames: int = 8) -> Corpus:
-    """Write the clips as H.264 files if they are not there yet, and decode them.
+    """Write the clips as H.264 files unless they exist, and decode them.
 
     Args:
-        folder: Where the files lie or shall lie; another size or seed needs another folder.
-        num_clips: 1 and up.
+        folder: Parent folder of the files.
+        num_clips: Number of clips, at least 1.
         split: Training or held-out scenes.
-        seed: Of the world.
-        frames: Per clip.
+        seed: Seed of the scenes.
+        frames: Frames per clip.
     """
     name = f"shapes_{split}_{num_clips}_seed{seed}_f{frames}"
     pixels, _ = read_dataset(write_dataset(folder / name, num_clips, split, seed=seed, frames=frames), frames)

@@ -1,4 +1,4 @@
-"""The one training loop of the pretraining stages, and its clock."""
+"""Training loop of the pretraining stages, and its progress clock."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,10 +12,10 @@ from torch import nn
 
 @dataclass
 class Clock:
-    """Seconds spent per stage, and a guess at what is left.
+    """Seconds per stage, and an estimate of the remaining time.
 
     Args:
-        shares: Expected seconds per stage in order; only their proportions matter once a stage is under way.
+        shares: Expected seconds per stage in order; once a stage runs, only their proportions matter.
     """
 
     shares: dict[str, float]
@@ -23,29 +23,29 @@ class Clock:
     cpu: dict[str, float] = field(default_factory=dict)
     _stage: str = ""
     _began: tuple[float, float] = (0.0, 0.0)
-    _said: float = 0.0
+    _printed: float = 0.0
 
     def start(self, stage: str) -> None:
-        """Begin a stage."""
+        """Start a stage."""
         assert stage in self.shares, stage
-        self._stage, self._began, self._said = stage, (time.perf_counter(), time.process_time()), 0.0
+        self._stage, self._began, self._printed = stage, (time.perf_counter(), time.process_time()), 0.0
         print(f"{stage} ...", flush=True)
 
     def progress(self, share: float, words: str, every: float = 15.0) -> None:
-        """Say how far the stage is, at most once in ``every`` seconds."""
+        """Print the progress of the stage, at most once in ``every`` seconds."""
         spent = time.perf_counter() - self._began[0]
-        if spent - self._said < every or share <= 0:
+        if spent - self._printed < every or share <= 0:
             return
-        self._said = spent
+        self._printed = spent
         whole = spent / share
         done = sum(self.shares[name] for name in self.wall) + self.shares[self._stage] * share
         pace = (sum(self.wall.values()) + spent) / done
         later = [s for name, s in self.shares.items() if name not in self.wall and name != self._stage]
         left = whole - spent + pace * sum(later)
-        print(f"  {self._stage} {share:4.0%}  {words}  {left / 60:.1f} min left in all", flush=True)
+        print(f"  {self._stage} {share:4.0%}  {words}  {left / 60:.1f} min left in total", flush=True)
 
     def stop(self, words: str = "") -> None:
-        """End the stage and note its time."""
+        """End the stage and record its time."""
         self.wall[self._stage] = time.perf_counter() - self._began[0]
         self.cpu[self._stage] = time.process_time() - self._began[1]
         print(f"  {self._stage} done in {self.wall[self._stage]:.0f} s  {words}", flush=True)
@@ -62,17 +62,17 @@ def fit(
     ema: float = 0.995,
     parameters: Iterable[nn.Parameter] | None = None,
 ) -> None:
-    """Train with AdamW, a short warm-up, a cosine to zero and averaged weights, which the model holds afterwards.
+    """Train with AdamW, a short warm-up, a cosine schedule to zero, and averaged weights in the final model.
 
     Args:
-        model: Trained in place and left in evaluation mode.
+        model: Trained in place, then set to evaluation mode.
         loss: Loss of the step with the given number; draws its own batch.
-        steps: Updates, 1 and up.
-        lr: Highest learning rate.
-        clock: Hears about progress.
-        weight_decay: Of AdamW.
+        steps: Updates, at least 1.
+        lr: Peak learning rate.
+        clock: Receives the progress.
+        weight_decay: Weight decay of AdamW.
         ema: Decay of the averaged weights, in [0, 1).
-        parameters: What is trained; everything when not given.
+        parameters: Trained parameters; all by default.
     """
     trained = list(parameters if parameters is not None else model.parameters())
     optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay, fused=True)

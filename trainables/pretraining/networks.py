@@ -1,4 +1,4 @@
-"""The networks of the embedded base, untrained, in diffusers' and transformers' own classes."""
+"""Untrained networks of the embedded base, in diffusers' and transformers' classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _END = "</w>"
 
 @dataclass
 class Networks:
-    """Everything that a base folder holds."""
+    """Networks of a base folder."""
 
     vae: AutoencoderKL
     clip: CLIPModel
@@ -41,7 +41,7 @@ class Networks:
 
 
 def build_networks() -> Networks:
-    """Untrained networks, initialised from torch's current generator."""
+    """Build untrained networks, initialised from torch's current generator."""
     tokenizer = build_tokenizer()
     return Networks(
         vae=build_vae(),
@@ -63,10 +63,10 @@ def build_networks() -> Networks:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer with one token per word of the captions; other words fall apart.
+    """Build CLIP's byte-pair tokenizer with one token per caption word; other words are split.
 
-    The merges are laid down word by word: each word is split by the merges so far and then joined from the left, so
-    that earlier words stay whole.
+    Merges are added word by word: each word is split by the existing merges and then joined from the left, so that
+    earlier words remain one token.
     """
     specials = ("<|startoftext|>", "<|endoftext|>")
     letters = [chr(code) for code in range(33, 127)]
@@ -83,7 +83,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
 
 def caption_words() -> list[str]:
-    """Every word that a caption can hold, sorted."""
+    """Return all words of captions, sorted."""
     words = {
         *SIZES,
         *FILLS,
@@ -101,7 +101,7 @@ def caption_words() -> list[str]:
 
 
 def _split(word: str, merges: dict[tuple[str, str], int]) -> list[str]:
-    """Byte-pair encoding of a word: the earliest merge first."""
+    """Split a word by byte-pair encoding, the earliest merge first."""
     parts = [*word[:-1], word[-1] + _END]
     while len(parts) > 1:
         ranks = [merges.get(pair, len(merges)) for pair in zip(parts, parts[1:], strict=False)]
@@ -113,7 +113,7 @@ def _split(word: str, merges: dict[tuple[str, str], int]) -> list[str]:
 
 
 def build_vae() -> AutoencoderKL:
-    """A convolutional autoencoder with 4 latent channels at a quarter of the resolution, near-linear at first."""
+    """Build a convolutional autoencoder with 4 latent channels at 1/4 resolution, near-linear at initialisation."""
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -129,11 +129,11 @@ def build_vae() -> AutoencoderKL:
 
 @torch.no_grad()
 def _start_near_linear(vae: AutoencoderKL) -> None:
-    """Initialise such that brightness and hue of an image pass at once.
+    """Initialise such that brightness and hue of an image pass from the start.
 
-    Residual branches start at zero, and the stream keeps its scale. Half of its channels are shifted up and half down:
-    group normalisation then hardly depends on the image, whose mean it would otherwise take away. (From the default
-    initialisation the same training reached 17 dB where this one reaches 22 dB.)
+    Residual branches start at zero, and the stream keeps its scale. Half of its channels are shifted up and half down,
+    so that group normalisation hardly depends on the image and does not remove its mean. (With the default
+    initialisation the same training reaches 17 dB, with this one 22 dB.)
     """
     stream = [vae.encoder.conv_in, vae.decoder.conv_in]
     for module in vae.modules():
@@ -151,7 +151,7 @@ def _start_near_linear(vae: AutoencoderKL) -> None:
 
 
 def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A contrastive pair of transformers; the text tower also conditions the U-Net."""
+    """Build a CLIP model of two small transformers; the text tower also conditions the U-Net."""
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -177,7 +177,7 @@ def build_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def build_unet() -> UNet2DConditionModel:
-    """A text-to-image U-Net with self- and cross-attention at both resolutions and in the middle."""
+    """Build a text-to-image U-Net with self- and cross-attention at both resolutions and in the middle."""
     return UNet2DConditionModel(
         sample_size=CANVAS // 4,
         in_channels=4,
@@ -193,7 +193,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def embed_images(clip: CLIPModel, images: torch.Tensor) -> torch.Tensor:
-    """Unit CLIP embeddings of frames.
+    """Compute unit CLIP embeddings of frames.
 
     Shape:
         (b c h w) in [-1, 1] -> (b d).
@@ -202,7 +202,7 @@ def embed_images(clip: CLIPModel, images: torch.Tensor) -> torch.Tensor:
 
 
 def embed_texts(nets: Networks, captions: Sequence[str]) -> torch.Tensor:
-    """Unit CLIP embeddings of captions.
+    """Compute unit CLIP embeddings of captions.
 
     Shape:
         (b d).

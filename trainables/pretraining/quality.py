@@ -1,4 +1,4 @@
-"""What a base can do, measured on held-out clips and on frames it generates."""
+"""Quality of a base, measured on held-out clips and on generated frames."""
 
 from collections.abc import Sequence
 
@@ -17,52 +17,52 @@ _PAIRS = tuple((shape, colour) for shape in SHAPES for colour in COLOURS)
 
 
 class Quality(BaseModel):
-    """Figures of a base; shares lie in [0, 1]."""
+    """Quality figures of a base; accuracies are in [0, 1]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     vae_psnr_db: float
-    """Of the mean squared error over held-out decoded frames, pixels rounded."""
+    """Peak signal-to-noise ratio over held-out decoded frames, pixels rounded."""
     clip_picks_of_16: float
-    """Share of held-out frames for which CLIP scores the true caption highest of 16 that differ in shape or colour."""
+    """Accuracy of CLIP on held-out frames: picking the true caption among 16 that differ in shape or colour."""
     classifier_shape: float
     classifier_colour: float
     classifier_motion: float
-    """Shares of held-out clips (motion: of their halves) that the classifier names rightly."""
+    """Accuracy of the classifier on held-out clips (motion: on their halves)."""
     generated_shape: float
     generated_colour: float
-    """Shares of generated frames in which the independent classifier sees what was asked for."""
+    """Fraction of generated frames in which the independent classifier finds the shape or colour of the caption."""
     generated_frames: int
 
 
 def measure(nets: Networks, corpus: Corpus, *, steps: int, guidance: float, num_generated: int = 192) -> Quality:
-    """All figures.
+    """Measure all figures.
 
     Args:
-        nets: In evaluation mode.
+        nets: Networks in evaluation mode.
         corpus: Held-out clips.
         steps: Denoising steps of generated frames.
         guidance: Classifier-free guidance scale.
-        num_generated: Frames to generate, spread evenly over shapes and colours.
+        num_generated: Frames to generate, balanced over shapes and colours.
     """
     shape, colour, motion = classifier_accuracy(nets, corpus)
     images = generate(nets, balanced_captions(num_generated), steps=steps, guidance=guidance)
-    asked_shape, asked_colour = asked_for(nets, images)
+    generated_shape, generated_colour = caption_accuracy(nets, images)
     return Quality(
         vae_psnr_db=vae_psnr(nets, corpus),
         clip_picks_of_16=clip_picks(nets, corpus),
         classifier_shape=shape,
         classifier_colour=colour,
         classifier_motion=motion,
-        generated_shape=asked_shape,
-        generated_colour=asked_colour,
+        generated_shape=generated_shape,
+        generated_colour=generated_colour,
         generated_frames=num_generated,
     )
 
 
 @torch.inference_mode()
 def vae_psnr(nets: Networks, corpus: Corpus) -> float:
-    """Peak signal-to-noise ratio of reconstructions in decibels, over every fourth frame."""
+    """Compute the peak signal-to-noise ratio of reconstructions in decibels, over every fourth frame."""
     error, count = 0.0, 0
     for pixels in torch.split(corpus.clips[:, ::4].flatten(0, 1), 64):
         latents = nets.vae.encode(as_float(pixels)).latent_dist.mean
@@ -74,7 +74,7 @@ def vae_psnr(nets: Networks, corpus: Corpus) -> float:
 
 @torch.inference_mode()
 def clip_picks(nets: Networks, corpus: Corpus) -> float:
-    """Share of frames (two per clip) whose true caption scores highest of 16 that differ in shape or colour."""
+    """Compute CLIP's accuracy on two frames per clip: the true caption among 16 that differ in shape or colour."""
     hits = 0
     for index, scene in enumerate(corpus.scenes):
         others = [pair for pair in _PAIRS if pair != (scene.shape, scene.colour)]
@@ -90,26 +90,26 @@ def clip_picks(nets: Networks, corpus: Corpus) -> float:
 
 @torch.inference_mode()
 def classifier_accuracy(nets: Networks, corpus: Corpus) -> tuple[float, float, float]:
-    """Shares of clips named rightly: shape, colour, motion."""
-    said = [nets.classifier(as_float(part)) for part in torch.split(corpus.clips, 64)]
+    """Compute the classifier's accuracy: shape, colour, motion."""
+    outputs = [nets.classifier(as_float(part)) for part in torch.split(corpus.clips, 64)]
 
-    def share(head: str) -> float:
-        logits = torch.cat([getattr(one, head) for one in said])
-        right: torch.Tensor = logits.argmax(-1) == getattr(corpus, head)
-        return right.float().mean().item()
+    def accuracy(head: str) -> float:
+        logits = torch.cat([getattr(output, head) for output in outputs])
+        correct: torch.Tensor = logits.argmax(-1) == getattr(corpus, head)
+        return correct.float().mean().item()
 
-    return share("shape"), share("colour"), share("motion")
+    return accuracy("shape"), accuracy("colour"), accuracy("motion")
 
 
 def balanced_captions(count: int) -> list[str]:
-    """Captions that go through all pairs of shape and colour, and through the motions."""
+    """Make captions that cycle through all pairs of shape and colour, and through the motions."""
     pairs = (_PAIRS[index % len(_PAIRS)] for index in range(count))
     return [study_caption(*pair, (MOTIONS[index % len(MOTIONS)],)) for index, pair in enumerate(pairs)]
 
 
 @torch.inference_mode()
 def generate(nets: Networks, captions: Sequence[str], *, steps: int, guidance: float, seed: int = 0) -> torch.Tensor:
-    """One frame per caption, by diffusers' own pipeline, each from its own noise.
+    """Generate one frame per caption with diffusers' pipeline, each from its own noise.
 
     Shape:
         (b h w 3) uint8.
@@ -144,11 +144,11 @@ def generate(nets: Networks, captions: Sequence[str], *, steps: int, guidance: f
 
 
 @torch.inference_mode()
-def asked_for(nets: Networks, pixels: torch.Tensor) -> tuple[float, float]:
-    """Shares of frames made for ``balanced_captions`` that show the shape and the colour, judged as frozen clips."""
+def caption_accuracy(nets: Networks, pixels: torch.Tensor) -> tuple[float, float]:
+    """Fractions of frames generated for ``balanced_captions`` with the right shape and colour, seen as frozen clips."""
     frozen = as_float(pixels)[:, None].expand(-1, 8, -1, -1, -1)
-    said = [nets.classifier(part) for part in torch.split(frozen, 64)]
+    outputs = [nets.classifier(part) for part in torch.split(frozen, 64)]
     pair = torch.arange(len(pixels)) % len(_PAIRS)
-    shape = torch.cat([one.shape for one in said]).argmax(-1) == pair // len(COLOURS)
-    colour = torch.cat([one.colour for one in said]).argmax(-1) == pair % len(COLOURS)
+    shape = torch.cat([output.shape for output in outputs]).argmax(-1) == pair // len(COLOURS)
+    colour = torch.cat([output.colour for output in outputs]).argmax(-1) == pair % len(COLOURS)
     return shape.float().mean().item(), colour.float().mean().item()

@@ -1,4 +1,4 @@
-"""A base folder in Stable Diffusion layout: written from networks, read back into them."""
+"""Saving and loading of networks as a base folder in Stable Diffusion layout."""
 
 import copy
 import json
@@ -31,9 +31,9 @@ _IMAGE_PROCESSOR = {
 
 
 def save_networks(nets: Networks, folder: Path) -> None:
-    """Write a folder that ``StableDiffusionPipeline.from_pretrained`` loads, and the extractors beside it.
+    """Write a folder for ``StableDiffusionPipeline.from_pretrained``, with the extractors.
 
-    Weights are float16 safetensors; configurations ask for float32, which is what a CPU computes in.
+    Weights are float16 safetensors; configurations request float32, in which CPUs compute.
     """
     _save(nets.unet, folder / "unet")
     _save(nets.vae, folder / "vae")
@@ -61,7 +61,7 @@ def save_networks(nets: Networks, folder: Path) -> None:
 
 
 def load_networks(folder: Path) -> Networks:
-    """The networks of a folder that ``save_networks`` wrote, in float32 and evaluation mode."""
+    """Load the networks of a folder written by ``save_networks``, in float32 and evaluation mode."""
     clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
     return Networks(
         vae=AutoencoderKL.from_pretrained(folder / "vae").eval(),
@@ -74,7 +74,7 @@ def load_networks(folder: Path) -> Networks:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Indented JSON with a final newline."""
+    """Write indented JSON with a final newline."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

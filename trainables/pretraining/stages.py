@@ -1,4 +1,4 @@
-"""What each network is trained on: one function per stage."""
+"""Training objectives of the networks: one function per stage."""
 
 from functools import partial
 
@@ -18,9 +18,9 @@ _QUARTERS = 0.75
 
 
 def train_vae(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock) -> None:
-    """Autoencoder: squared error, on quarters of frames at first (four times as many steps in the same time).
+    """Train the autoencoder by squared error, at first on quarters of frames (four times as many steps per second).
 
-    The latents are the encoder's means with a little noise; a faint pull keeps them near a standard normal.
+    The latents are the encoder's means with a little noise; a weak penalty keeps them near a standard normal.
     """
     vae = nets.vae.to(memory_format=torch.channels_last)
     on_quarters = round(_QUARTERS * steps)
@@ -35,8 +35,8 @@ def train_vae(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: to
         posterior = vae.encode(image).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=rng)
         decoded = vae.decode(posterior.mean + 0.02 * noise).sample
-        pull = posterior.mean.square().mean() + (posterior.logvar + 7.8).square().mean()  # log 0.02^2 = -7.8
-        value: torch.Tensor = F.mse_loss(decoded, image) + 1e-5 * pull
+        penalty = posterior.mean.square().mean() + (posterior.logvar + 7.8).square().mean()  # log 0.02^2 = -7.8
+        value: torch.Tensor = F.mse_loss(decoded, image) + 1e-5 * penalty
         return value
 
     fit(vae, loss, steps=steps, lr=2e-3, clock=clock, weight_decay=0.0, ema=0.99)
@@ -44,7 +44,7 @@ def train_vae(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: to
 
 
 def train_clip(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock) -> None:
-    """Both towers of CLIP, contrastively; from here on the text tower stays as it is."""
+    """Train both towers of CLIP contrastively; the text tower is frozen afterwards."""
     draws = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
 
     def loss(step: int) -> torch.Tensor:
@@ -55,7 +55,7 @@ def train_clip(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: t
 
 
 def train_vision(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock) -> None:
-    """The image tower of CLIP some more, against the text tower as it is, which conditions the U-Net."""
+    """Continue to train the image tower of CLIP against the frozen text tower, which conditions the U-Net."""
     draws = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
 
     def loss(step: int) -> torch.Tensor:
@@ -71,10 +71,10 @@ def train_vision(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng:
 def _with_captions(
     corpus: Corpus, batch: int, rng: torch.Generator, draws: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Numbers of clips, a frame of each (half of them mirrored) and its caption, and all pairs of shape and colour.
+    """Draw clip numbers, one frame each (half of them mirrored) and captions, followed by all shape-colour pairs.
 
-    Half of the captions are rich. The pairs are in the study grammar and differ in nothing else: in a batch the
-    background tells captions apart more easily than the shape does.
+    Half of the captions are rich. The pairs are study captions that differ only in shape and colour; in a batch alone
+    the background separates captions more easily than the shape.
     """
     clip, frame = _pick(corpus, batch, rng)
     texts = [
@@ -91,7 +91,7 @@ def _with_captions(
 def _contrast(
     model: CLIPModel, corpus: Corpus, clip: torch.Tensor, image: torch.Tensor, texts: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy among the captions of the batch, both ways, and among the pairs that follow them."""
+    """Compute the symmetric cross-entropy over the captions of the batch, plus that over the shape-colour pairs."""
     logits = model.logit_scale.exp() * embed_images(model, image) @ texts.T
     own, pairs = torch.split(logits, [len(clip), len(texts) - len(clip)], dim=1)
     target = torch.arange(len(clip))
@@ -102,9 +102,9 @@ def _contrast(
 def train_classifier(
     nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock
 ) -> None:
-    """Shape, colour and motion of clips, some of them frozen, all lightly blurred or grained.
+    """Train the classifier of shape, colour and motion on clips, some of them frozen, with light blur and noise.
 
-    Generated frames are softer than rendered ones and have one frame only: the classifier judges both.
+    It is also applied to generated single frames, which are softer than rendered ones.
     """
     stays = torch.tensor(MOTIONS.index("stays"))
 
@@ -115,17 +115,16 @@ def train_classifier(
         still = video[torch.arange(batch), frame][:, None].expand_as(video)
         video = _worsen(torch.where(frozen[:, None, None, None, None], still, video), rng)
         motion = torch.where(frozen[:, None], stays, corpus.motion[clip])
-        said = nets.classifier(video)
-        ways = F.cross_entropy(said.motion.flatten(0, 1), motion.flatten())
-        return (
-            F.cross_entropy(said.shape, corpus.shape[clip]) + F.cross_entropy(said.colour, corpus.colour[clip]) + ways
-        )
+        logits = nets.classifier(video)
+        of_motion = F.cross_entropy(logits.motion.flatten(0, 1), motion.flatten())
+        of_shape = F.cross_entropy(logits.shape, corpus.shape[clip])
+        return of_shape + F.cross_entropy(logits.colour, corpus.colour[clip]) + of_motion
 
     fit(nets.classifier, loss, steps=steps, lr=2e-3, clock=clock, weight_decay=0.05)
 
 
 def train_unet(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock) -> None:
-    """Denoiser of single frames under study captions, some of them empty, conditioned on the frozen text tower."""
+    """Train the U-Net on single frames with study captions, some of them empty, encoded by the frozen text tower."""
     latents = encode_frames(nets, corpus)
     captions = ["", *sorted({scene.caption() for scene in corpus.scenes})]
     states = encode_captions(nets, captions)
@@ -145,7 +144,7 @@ def train_unet(nets: Networks, corpus: Corpus, *, steps: int, batch: int, rng: t
 
 @torch.inference_mode()
 def encode_frames(nets: Networks, corpus: Corpus) -> torch.Tensor:
-    """Latents of all frames, scaled to standard deviation 1; sets the autoencoder's ``scaling_factor``.
+    """Encode all frames to latents with standard deviation 1; sets the autoencoder's ``scaling_factor``.
 
     Shape:
         (n f c h w) float16.
@@ -164,7 +163,7 @@ def _latent_means(nets: Networks, images: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def encode_captions(nets: Networks, captions: list[str]) -> torch.Tensor:
-    """Token states of captions, as the pipeline computes them.
+    """Encode captions to token states, as the pipeline does.
 
     Shape:
         (n l c).
@@ -175,13 +174,13 @@ def encode_captions(nets: Networks, captions: list[str]) -> torch.Tensor:
 
 
 def _pick(corpus: Corpus, batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Numbers of clips and of frames in them."""
+    """Draw clip numbers and frame numbers."""
     clip = torch.randint(len(corpus), (batch,), generator=rng)
     return clip, torch.randint(corpus.clips.shape[1], (batch,), generator=rng)
 
 
 def _worsen(video: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Blur with a random share of a 3 x 3 mean, and add grain."""
+    """Blur with a random weight of a 3 x 3 mean, and add noise."""
     blurred = F.avg_pool2d(video.flatten(0, 1), 3, 1, 1, count_include_pad=False).reshape(video.shape)
     share = torch.rand(len(video), 1, 1, 1, 1, generator=rng) * 0.6
     grain = torch.randn(video.shape, generator=rng) * torch.rand(len(video), 1, 1, 1, 1, generator=rng) * 0.08

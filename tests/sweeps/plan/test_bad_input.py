@@ -67,7 +67,7 @@ ONE_MISTAKE = {
         SOUND + "resources: {gpus_per_worker: 1.5}\n",
         8,
         "resources.gpus_per_worker",
-        "1.5 -> a fraction of one GPU, or whole GPUs",
+        "1.5 -> a fraction of one GPU, or a whole number",
     ),
     "name a number": (changed("sound", "7"), 1, "name", "7 -> a string"),
     "a list for a map": (SOUND + "protocol: [1]\n", 8, "protocol", "[1] -> a map"),

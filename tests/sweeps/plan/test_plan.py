@@ -251,7 +251,7 @@ def test_annotations_are_read_before_a_run_and_every_wrong_line_is_told(write: W
     assert len(wrong) == 2
     assert all("study.yaml:6: data.path: " in line for line in wrong)
     assert "captions.csv:2: no text" in wrong[0]
-    assert "b.mp4 from frame 0 is there twice" in wrong[1]
+    assert "b.mp4 from frame 0 is listed twice" in wrong[1]
     (tmp_path / "captions.csv").write_text("path,text\n" + "".join(f"{number}.mp4,rain\n" for number in range(100)))
     assert requirements(plan) == []
 
@@ -286,6 +286,6 @@ def test_a_network_that_is_absent_is_a_warning_and_keeps_a_run_from_starting(wri
     text = HEAD.replace("clip_score", "fvd") + "protocol: {frames: 16}\nextractors: {i3d: ./nothing.pt}\n"
     plan = load(write(text + "ablations: [{part: noise, action: REMOVE}]\n"))
     (warning,) = plan.warnings
-    assert warning.startswith("there is nothing at ./nothing.pt; get I3D")
+    assert warning.startswith("./nothing.pt does not exist -> get I3D")
     assert [(problem.path, problem.message) for problem in requirements(plan)] == [("extractors.i3d", warning)]
     assert plan.metrics[0].key == "fvd/i3d_k400"

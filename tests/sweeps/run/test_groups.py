@@ -15,7 +15,7 @@ from tests.factories import prove_here, sweeps, sweeps_here
 from trainables import worker
 from trainables.cell_files import TRAINED
 from trainables.group import Group
-from trainables.reservations import free_what_the_dead_reserved
+from trainables.reservations import remove_orphaned_placement_groups
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 pytestmark = [
@@ -169,17 +169,17 @@ def test_what_the_dead_reserved_is_freed_and_nothing_else(cluster_with_dashboard
     living, dead = a_holder(), a_holder()
     of_the_living, of_the_dead = ray.get(living.hold.remote(), timeout=60), ray.get(dead.hold.remote(), timeout=60)
     waiting = placement_group([{"CPU": 1}])  # of this driver, for what the dead one holds
-    assert free_what_the_dead_reserved() == 0
+    assert remove_orphaned_placement_groups() == 0
     ray.kill(dead)
     end = time.monotonic() + 60
-    while not free_what_the_dead_reserved():
+    while not remove_orphaned_placement_groups():
         assert time.monotonic() < end
         time.sleep(0.1)
     ray.get(waiting.ready(), timeout=60)
     states = {key: group["state"] for key, group in placement_group_table().items()}
     assert states[of_the_dead] == "REMOVED"
     assert {states[of_the_living], states[waiting.id.hex()]} == {"CREATED"}
-    assert free_what_the_dead_reserved() == 0
+    assert remove_orphaned_placement_groups() == 0
 
 
 def points(storage: Path, result: Result) -> list[dict[str, object]]:

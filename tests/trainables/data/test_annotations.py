@@ -1,4 +1,4 @@
-"""Published layouts are read as they are; what is wrong with them is said with file and line, all together."""
+"""Readers of published layouts; all problems are reported together, with file and line."""
 
 import json
 from pathlib import Path
@@ -151,7 +151,7 @@ def test_a_split_depends_on_nothing_but_the_group() -> None:
         ("path,caption\na.mp4,x\n", "captions.csv:1: no column text -> path, text"),
         ("path,text\n", "captions.csv: empty"),
         ("path,text\na.mp4,\n,rain\n", "captions.csv:3: no path"),
-        ("path,text\na.mp4,x\na.mp4,y\n", "a.mp4 from frame 0 is there twice"),
+        ("path,text\na.mp4,x\na.mp4,y\n", "a.mp4 from frame 0 is listed twice"),
     ],
 )
 def test_bad_captions(tmp_path: Path, text: str, reason: str) -> None:
@@ -161,8 +161,8 @@ def test_bad_captions(tmp_path: Path, text: str, reason: str) -> None:
 
 def test_every_bad_line_is_named_and_the_list_is_bounded(tmp_path: Path) -> None:
     put(tmp_path / "captions.jsonl", "\n".join(["{", '{"path": "a.mp4"}', "[]", '{"path": "b.mp4", "text": "x"}']))
-    said = problems(read_captions, tmp_path)
-    assert [line.split(":")[-2] for line in said.splitlines()] == ["1", "2", "3"]
+    lines = problems(read_captions, tmp_path).splitlines()
+    assert [line.split(":")[-2] for line in lines] == ["1", "2", "3"]
     put(tmp_path / "captions.jsonl", "{\n" * 50)
     assert problems(read_captions, tmp_path).splitlines()[-1] == "... and 30 more"
 
@@ -179,11 +179,11 @@ def test_an_empty_folder(reader: Any, tmp_path: Path) -> None:
 
 def test_bad_labels(tmp_path: Path) -> None:
     bad = [{"label": "x"}, {"id": "1"}, 3, {"id": "2", "label": "x"}, {"id": "2", "label": "y"}]
-    said = problems(read_ssv2, ssv2(tmp_path, bad)).splitlines()
-    assert len(said) == 4
-    assert "entry 1 has no id" in said[0]
-    assert "entry 2 has no text" in said[1]
-    assert "2.webm from frame 0 is there twice" in said[3]
+    lines = problems(read_ssv2, ssv2(tmp_path, bad)).splitlines()
+    assert len(lines) == 4
+    assert "entry 1 has no id" in lines[0]
+    assert "entry 2 has no text" in lines[1]
+    assert "2.webm from frame 0 is listed twice" in lines[3]
     put(tmp_path / "labels" / "train.json", '[{"id": "1",\n}]')
     assert "train.json:2: not JSON" in problems(read_ssv2, tmp_path)
     put(tmp_path / "labels" / "train.json", "{}")
@@ -193,8 +193,8 @@ def test_bad_labels(tmp_path: Path) -> None:
 def test_bad_action_lists(tmp_path: Path) -> None:
     rows = "a,P01,P01_01,x,2,open,o,d\nb,P01,P01_01,9,2,open,o,d\nc,P01,P01_01,0,2,open,o,d\n"
     put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + rows)
-    said = problems(read_epic, tmp_path).splitlines()
-    assert ["whole numbers" in said[0], "frames 9 to 2" in said[1], "frames 0 to 2" in said[2]] == [True] * 3
+    lines = problems(read_epic, tmp_path).splitlines()
+    assert ["whole numbers" in lines[0], "frames 9 to 2" in lines[1], "frames 0 to 2" in lines[2]] == [True] * 3
 
 
 def test_an_empty_instruction(tmp_path: Path) -> None:

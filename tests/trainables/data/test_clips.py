@@ -1,4 +1,4 @@
-"""Clips on disk: what is written comes back, and bad files say so."""
+"""Clips on disk: round trip, and errors for bad files."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_reading_starts_where_asked(tmp_path: Path) -> None:
 
 def test_a_clip_that_is_too_short_is_refused(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", _moving_square(4))
-    with pytest.raises(ClipError, match=r"a\.mp4: has 4 frames, 8 are needed"):
+    with pytest.raises(ClipError, match=r"a\.mp4: has 4 frames, needs at least 8"):
         read_clip(tmp_path / "a.mp4", 8)
 
 

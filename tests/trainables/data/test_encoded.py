@@ -1,4 +1,4 @@
-"""Training clips as a model encodes them: what is kept, what every step draws, and what shifts no draw."""
+"""Encoded training clips: caching, random draws of every step, and settings that change no draw."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which frames are taken, and how they are brought to size."""
+"""Choice and scaling of frames."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Further texts of clips are found beside the annotations; what is wrong with them is said all together."""
+"""Further texts of clips are read beside the annotations; all problems are reported together."""
 
 import csv
 import json
@@ -71,44 +71,44 @@ def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", ["texts.csv:1: no column clip -> clip"]),
         ("id,state\n11,up\n", ["texts.csv:1: no column clip -> clip"]),
-        ("clip\n11\n12\n", ["texts.csv:1: no column beside clip -> one for each further text"]),
-        (",clip\n0,11\n1,12\n", ["texts.csv:1: no column beside clip -> one for each further text"]),
-        ("clip,state\n11,up\n", ["texts.csv: no line for 12 -> one for each annotated clip"]),
+        ("clip\n11\n12\n", ["texts.csv:1: no column besides clip -> a column for each further text"]),
+        (",clip\n0,11\n1,12\n", ["texts.csv:1: no column besides clip -> a column for each further text"]),
+        ("clip,state\n11,up\n", ["texts.csv: no line for 12 -> a line for each annotated clip"]),
         (
             "clip,state\n11,up\n11,up\n12,down\n",
-            ["texts.csv:3: clip 11 is in line 2 already -> once"],
+            ["texts.csv:3: clip 11 is already in line 2 -> list it once"],
         ),
         (
             "clip,state,goal\n11,,\n12, ,x\n13,a\n",
             [
-                "texts.csv:2: no state, goal -> a text in every line, or no such column",
-                "texts.csv:3: no state -> a text in every line, or no such column",
-                "texts.csv:4: no goal -> a text in every line, or no such column",
+                "texts.csv:2: no state, goal -> a text in every line, or remove the column",
+                "texts.csv:3: no state -> a text in every line, or remove the column",
+                "texts.csv:4: no goal -> a text in every line, or remove the column",
             ],
         ),
         (
             "clip,state\n11,up\n12,up\n14,up\n",
-            ["texts.csv:4: clip 14 is not in the annotations -> one of theirs"],
+            ["texts.csv:4: clip 14 is not in the annotations -> an annotated clip"],
         ),
         (
             "clip,state\n14,up\n,up\n11,\n11,up\n",
             [
                 "texts.csv:3: no clip",
-                "texts.csv:4: no state -> a text in every line, or no such column",
-                "texts.csv:2: clip 14 is not in the annotations -> one of theirs",
-                "texts.csv:5: clip 11 is in line 4 already -> once",
-                "texts.csv: no line for 12 -> one for each annotated clip",
+                "texts.csv:4: no state -> a text in every line, or remove the column",
+                "texts.csv:2: clip 14 is not in the annotations -> an annotated clip",
+                "texts.csv:5: clip 11 is already in line 4 -> list it once",
+                "texts.csv: no line for 12 -> a line for each annotated clip",
             ],
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(content: str, said: list[str], tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_with_its_line(content: str, expected: list[str], tmp_path: Path) -> None:
     put(tmp_path / "texts.csv", content)
-    assert problems(tmp_path) == said
+    assert problems(tmp_path) == expected
 
 
 def test_what_is_wrong_with_lines_of_json(tmp_path: Path) -> None:
@@ -126,10 +126,9 @@ def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
 
 def test_clips_without_a_line_are_named_up_to_twenty(tmp_path: Path) -> None:
     put(tmp_path / "texts.csv", "clip,state\n11,up\n")
-    (said,) = problems(tmp_path, [Entry(Path(f"{k}.webm"), "moves", key=f"{k}") for k in range(11, 36)])
-    assert (
-        said == f"texts.csv: no line for {', '.join(map(str, range(12, 32)))} and 4 more -> one for each annotated clip"
-    )
+    (line,) = problems(tmp_path, [Entry(Path(f"{k}.webm"), "moves", key=f"{k}") for k in range(11, 36)])
+    named = ", ".join(map(str, range(12, 32)))
+    assert line == f"texts.csv: no line for {named} and 4 more -> a line for each annotated clip"
 
 
 def test_where_the_other_side_cannot_be_read_its_clips_are_not_told_from_unknown_ones(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Clips are looked at once: real files of each layout, bad ones among them, and a decoder that hangs or crashes."""
+"""Decoding check of clips: real and bad files of each layout, and a decoder that hangs or crashes."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, read_frames
 from trainables.data.decoder import Decoder
 from trainables.data.frames import Consecutive, Whole
-from trainables.data.ingest import LOOKED_AT, QUARANTINE, IngestError, ingest, read_all
+from trainables.data.ingest import CHECKED, QUARANTINE, IngestError, ingest, read_all
 from trainables.data.layout import Size
 
 SIZE = (4, 32, 32)
@@ -111,12 +111,12 @@ def test_bad_clips_are_listed_and_the_rest_is_used(
     shown: list[tuple[int, int]] = []
     looked = ingest([*dataset, *bad], Whole(), SIZE, tmp_path / "out", show=lambda *where: shown.append(where))
     assert looked.good == tuple(dataset)
-    assert [one.entry for one in looked.bad] == bad
+    assert [clip.entry for clip in looked.bad] == bad
     assert shown[-1] == (21, 21)
     with (tmp_path / "out" / QUARANTINE).open() as file:
         (row,) = csv.DictReader(file)
     assert row["path"] == str(bad[0].path)
-    assert "has 2 frames, 4 are needed" in row["reason"]
+    assert "has 2 frames, needs at least 4" in row["reason"]
 
 
 def test_too_many_bad_clips_stop_with_the_list(dataset: list[Entry], write_video: WriteVideo, tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_no_clip_is_looked_at_twice_unless_it_changed(
     assert (again.good, looked) == (tuple(dataset), [])
     write_video(dataset[3].path, 2)
     changed = ingest(dataset, Whole(), SIZE, out, show=lambda *where: looked.append(where))
-    assert [one.entry for one in changed.bad] == [dataset[3]]
+    assert [clip.entry for clip in changed.bad] == [dataset[3]]
     assert looked == [(1, 1)]
-    (out / LOOKED_AT).write_text((out / LOOKED_AT).read_text()[:-30])
+    (out / CHECKED).write_text((out / CHECKED).read_text()[:-30])
     assert ingest(dataset, Whole(), SIZE, out).bad == changed.bad
 
 
 def test_nothing_left_after_filtering(tmp_path: Path) -> None:
-    with pytest.raises(IngestError, match="no clip is left"):
+    with pytest.raises(IngestError, match="no clips selected"):
         ingest([], Whole(), SIZE, tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_a_decoder_that_stops_or_dies_is_replaced(write_video: WriteVideo, tmp_p
         expected = decoder.read(good, Whole(), *SIZE)
         child = psutil.Process().children()[-1]
         child.suspend()
-        with pytest.raises(ClipError, match="took longer than 3 s"):
+        with pytest.raises(ClipError, match="decoding took longer than 3 s"):
             decoder.read(good, Whole(), *SIZE)
         assert not child.is_running()
         assert np.array_equal(decoder.read(good, Whole(), *SIZE), expected)

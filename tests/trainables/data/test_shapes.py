@@ -1,4 +1,4 @@
-"""The procedural world: deterministic, disjoint splits, true captions, pixels that show what is said."""
+"""Procedural scenes: deterministic, disjoint splits, captions that match the pixels."""
 
 import threading
 from dataclasses import replace
@@ -179,7 +179,7 @@ def test_a_truncated_clip_names_itself_and_the_remedy(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", 2, "test")
     clip = folder / "00001.mp4"
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    with pytest.raises(ClipError, match=r"00001\.mp4: cannot be decoded.*rendered anew"):
+    with pytest.raises(ClipError, match=r"00001\.mp4: cannot be decoded.*rendered again"):
         read_dataset(folder)
 
 

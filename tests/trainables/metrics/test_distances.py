@@ -344,32 +344,32 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     def difference(a: Matrix, b: Matrix) -> float:
         return float(a[:, 0].mean() - b[:, 0].mean())
 
-    found = block_jackknife(difference, x, y, blocks=24)
-    assert found is not None
+    estimate = block_jackknife(difference, x, y, blocks=24)
+    assert estimate is not None
     paired = x[:, 0] - y[:, 0]
     error = paired.std(ddof=1) / np.sqrt(24)
     # Means of 23 values below 3, 24 times over.
     rounding = bound(torch.float64, 2 * 24 * (23 + 24), 3)
-    assert found.error == pytest.approx(error, rel=0, abs=rounding)
-    assert found.corrected == pytest.approx(found.value, rel=0, abs=rounding)  # a mean has no bias
+    assert estimate.error == pytest.approx(error, rel=0, abs=rounding)
+    assert estimate.corrected == pytest.approx(estimate.value, rel=0, abs=rounding)  # a mean has no bias
     quantile = scipy.stats.t.ppf(0.975, 23)  # two algorithms, which agree to their own precision
-    assert found.high - found.value == pytest.approx(quantile * error, rel=1e-9)
+    assert estimate.high - estimate.value == pytest.approx(quantile * error, rel=1e-9)
 
 
 def test_the_jackknife_covers_the_true_distance_and_takes_its_bias_off() -> None:
     # Two Gaussians of 16 dimensions, means 0.2 apart in each: the true distance is 16 * 0.04 = 0.64.
     draws = np.random.default_rng(0)
-    found = []
+    estimates = []
     for _ in range(100):
         x, y = draws.normal(size=(128, 16)), draws.normal(0.2, 1, size=(128, 16))
-        found.append(block_jackknife(frechet_distance, x, y))
-    assert np.mean([one.value for one in found]) > 1.5
-    spread = np.std([one.corrected for one in found], ddof=1)
-    standard_error = spread / np.sqrt(len(found))
-    assert abs(np.mean([one.corrected for one in found]) - 0.64) < STANDARD_ERRORS * standard_error
-    assert 0.88 <= np.mean([one.low <= 0.64 <= one.high for one in found]) <= 1
-    of_spread = STANDARD_ERRORS / np.sqrt(2 * (len(found) - 1))  # a standard deviation's own standard error, as a share
-    assert np.mean([one.error for one in found]) == pytest.approx(spread, rel=of_spread)
+        estimates.append(block_jackknife(frechet_distance, x, y))
+    assert np.mean([estimate.value for estimate in estimates]) > 1.5
+    spread = np.std([estimate.corrected for estimate in estimates], ddof=1)
+    standard_error = spread / np.sqrt(len(estimates))
+    assert abs(np.mean([estimate.corrected for estimate in estimates]) - 0.64) < STANDARD_ERRORS * standard_error
+    assert 0.88 <= np.mean([estimate.low <= 0.64 <= estimate.high for estimate in estimates]) <= 1
+    of_spread = STANDARD_ERRORS / np.sqrt(2 * (len(estimates) - 1))  # relative standard error of a standard deviation
+    assert np.mean([estimate.error for estimate in estimates]) == pytest.approx(spread, rel=of_spread)
 
 
 def test_frames_of_a_clip_are_left_out_together() -> None:

@@ -1,4 +1,4 @@
-"""Families, keys and companions: what a study's words become on a base."""
+"""Families, keys and companions of metrics on a base."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_path_to_nothing_is_told_with_a_source_and_has_a_key_all_the_same(fami
     assert role is not None
     assert resolve(family, SHAPES, given, "shapes").key.startswith(f"{family}/")
     assert list(absent(given)) == [role]
-    assert absent(given)[role].startswith("there is nothing at")
+    assert absent(given)[role].startswith(f"{getattr(given, role)} does not exist -> get ")
     assert HOW_TO_GET[role] in absent(given)[role]
 
 

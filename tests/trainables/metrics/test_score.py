@@ -1,4 +1,4 @@
-"""A cell's scores against the functions they are made of, and how often each network and file is touched."""
+"""Scores of a cell against their functions, and the number of uses of each network and file."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_distances_without_references_are_refused(base_folder: Path) -> None:
 
 def test_references_of_another_size_are_refused(base_folder: Path, clips: Pixels, references: Pixels) -> None:
     scorer = Scorer(keys_on(base_folder, ["fid"]), lambda: references[:, :8], "cpu")
-    with pytest.raises(ValueError, match="clips of one size"):
+    with pytest.raises(ValueError, match="clips of the same size"):
         scorer.score(clips, PROMPTS)
 
 

@@ -87,9 +87,9 @@ def test_computed_in_double_precision_whatever_comes_in() -> None:
     ("frames", "message"),
     [
         (np.ones((2, 1, 4)), "at least 2"),
-        (np.ones((2, 4)), "must be"),
-        (np.ones((0, 3, 4)), "must be"),
-        (np.ones((2, 3, 0)), "must be"),
+        (np.ones((2, 4)), "shape .* -> "),
+        (np.ones((0, 3, 4)), "shape .* -> "),
+        (np.ones((2, 3, 0)), "shape .* -> "),
         (np.zeros((2, 3, 4)), "zeros"),
         (np.full((2, 3, 4), np.inf), "NaN or infinity"),
         (np.ones((2, 3, 4), dtype=complex), "real numbers"),
@@ -105,11 +105,11 @@ def test_scores_between_frames_refuse(score: Callable[[Any], Array], frames: Any
     [
         (np.ones((2, 3, 4)), np.ones((3, 4)), "one prompt per clip"),
         (np.ones((2, 3, 4)), np.ones((2, 5)), "same CLIP model"),
-        (np.ones((2, 3, 4)), np.ones((2, 3, 4)), "must be"),
-        (np.ones((2, 4)), np.ones((2, 4)), "must be"),
+        (np.ones((2, 3, 4)), np.ones((2, 3, 4)), "shape .* -> "),
+        (np.ones((2, 4)), np.ones((2, 4)), "shape .* -> "),
         (np.ones((2, 3, 4)), np.zeros((2, 4)), "zeros"),
         (np.ones((2, 3, 4)), np.full((2, 4), np.nan), "NaN"),
-        (np.ones((2, 0, 4)), np.ones((2, 4)), "must be"),
+        (np.ones((2, 0, 4)), np.ones((2, 4)), "shape .* -> "),
     ],
 )
 def test_clip_score_refuses(frames: Any, text: Any, message: str) -> None:

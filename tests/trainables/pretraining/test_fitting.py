@@ -44,7 +44,7 @@ def test_the_clock_forecasts_from_the_pace_so_far(
     clock.start("one")
     now[0] = 100.0  # half of it took as long as all of it was expected to take
     clock.progress(0.5, "words")
-    assert "one  50%  words  3.3 min left in all" in capsys.readouterr().out
+    assert "one  50%  words  3.3 min left in total" in capsys.readouterr().out
     now[0] = 101.0
     clock.progress(0.51, "words")
     assert capsys.readouterr().out == ""

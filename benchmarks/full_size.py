@@ -19,7 +19,7 @@ from benchmarks.commands import free_port
 from benchmarks.figures import ROOT, conclude, table
 
 if TYPE_CHECKING:
-    from models.backbones import Precision
+    from models.bases import Precision
     from models.bases.stable_diffusion import StableDiffusion
 
 FRAMES, TRAINED_SIZE, DRAWN_FRAMES, DRAWN_SIZE = 16, 256, 8, 512

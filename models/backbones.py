@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import psutil
@@ -21,14 +21,12 @@ from einops import rearrange
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from models.bases import BaseRef, Protocol, latent_cell, missing_files, precision_in_full
+from models.bases import BaseRef, Precision, Protocol, latent_cell, missing_files, precision_in_full
 from models.contracts import Sample
 from models.streams import Streams
 from models.system import NonFiniteError
 
 logger = logging.getLogger(__name__)
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

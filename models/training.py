@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from models.bases import Count
 from models.contracts import TrainedModel
 from models.system import Part, System
 
 if TYPE_CHECKING:
     from torch import nn
 
-Count = Annotated[int, Field(ge=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 

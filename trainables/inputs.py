@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from models import SYSTEMS
 from models.streams import Streams
-from trainables.data.layout import ClipLayout, ClipSet, Size, continued
+from trainables.data.layout import ClipLayout, ClipSet, ClipSize, continued
 from trainables.trial_spec import TrialSpec
 
 
-def size(spec: TrialSpec) -> Size:
+def size(spec: TrialSpec) -> ClipSize:
     """Frames, height and width of a cell's clips."""
-    return Size(spec.protocol.frames, spec.protocol.height, spec.protocol.width)
+    return ClipSize(spec.protocol.frames, spec.protocol.height, spec.protocol.width)
 
 
 def clips_of(spec: TrialSpec) -> ClipLayout:

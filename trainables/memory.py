@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from models.bases import precision_in_full
+from models.bases import Precision, precision_in_full
 from trainables.scaling import Scaling
-from trainables.trial_spec import Precision
 
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 

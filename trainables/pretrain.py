@@ -33,7 +33,7 @@ class NetworkTraining:
     seconds: float
 
 
-STAGES = {
+RECIPES = {
     "vae": NetworkTraining(train_vae, steps=2500, batch=32, seconds=340),
     "clip": NetworkTraining(train_clip, steps=2800, batch=64, seconds=500),
     "classifier": NetworkTraining(train_classifier, steps=1500, batch=32, seconds=150),
@@ -64,7 +64,7 @@ def pretrain(
     torch.set_num_threads(threads or os.cpu_count() or 1)
     torch.set_flush_denormal(True)  # denormal moments of dead weights slow Adam down severalfold
     torch.manual_seed(seed)
-    clock = Clock({"clips": 60.0} | {name: stage.seconds for name, stage in STAGES.items()} | {"quality": 40.0})
+    clock = Clock({"clips": 60.0} | {name: stage.seconds for name, stage in RECIPES.items()} | {"quality": 40.0})
     clock.start("clips")
     training = load_corpus(data, max(256, round(TRAINING_CLIPS * fraction)), "train", seed)
     held_out = load_corpus(data, max(64, round(HELD_OUT_CLIPS * fraction)), "test", seed)
@@ -92,8 +92,8 @@ def pretrain(
                 "training_clips": len(training),
                 "held_out_clips": len(held_out),
                 "threads": torch.get_num_threads(),
-                "steps": {name: _scaled(stage.steps, fraction) for name, stage in STAGES.items()},
-                "batch": {name: stage.batch for name, stage in STAGES.items()},
+                "steps": {name: _scaled(stage.steps, fraction) for name, stage in RECIPES.items()},
+                "batch": {name: stage.batch for name, stage in RECIPES.items()},
             },
         )
         _swap(part, out.resolve())
@@ -104,7 +104,7 @@ def pretrain(
 
 def _train(nets: Networks, corpus: Corpus, fraction: float, seed: int, clock: Clock) -> None:
     """Run all stages in order; each has its own generator, so that their lengths are independent."""
-    for number, (name, stage) in enumerate(STAGES.items()):
+    for number, (name, stage) in enumerate(RECIPES.items()):
         rng = torch.Generator().manual_seed(1000 * (seed + 1) + number)
         clock.start(name)
         stage.train(nets, corpus, steps=_scaled(stage.steps, fraction), batch=stage.batch, rng=rng, clock=clock)

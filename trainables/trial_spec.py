@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from models import SYSTEMS
-from models.bases import Protocol
+from models.bases import Precision, Protocol
 from models.training import AdamW
 from trainables.data import Data
 from trainables.files import json_hash
@@ -23,7 +23,6 @@ OBJECTIVE = "objective"
 UPDATE = "update"
 """Name of the number of completed updates in these reports."""
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]
 Failure = Literal["infrastructure", "out of memory", "diverged", "refused", "error"]

@@ -25,6 +25,7 @@ _WEIGHTS = (".safetensors", ".bin")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Protocol(BaseModel):

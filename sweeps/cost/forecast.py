@@ -8,7 +8,7 @@ from sweeps.cost.calibration import Calibration
 from sweeps.plan import Plan
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
-from sweeps.results.stopping import stage_of
+from sweeps.results.stopping import reached_seeds
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
 
 def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     """Return the arms of the remaining cells, in the order of their execution."""
-    if stage_of(plan, records).decided:
+    if reached_seeds(plan, records).decided:
         return []
     left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in WAITING]
     if plan.search is None:

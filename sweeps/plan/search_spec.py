@@ -15,7 +15,7 @@ from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
 from sweeps.study.words import not_among, written
 from trainables.files import json_hash
-from trainables.metrics import FAMILIES, with_companions
+from trainables.metrics import METRICS, with_companions
 
 FIRST_FRESH = 10_000
 """First seed of confirmations, larger than every seed of ``seeds: N``."""
@@ -55,12 +55,12 @@ def unmeasured(study: Study, family: str) -> str | None:
     """Word the message for a metric that a study does not measure; None for measured metrics and their companions."""
     if not study.metrics:  # the metrics are invalid themselves
         return None
-    known = [name for name in study.metrics if name in FAMILIES]
+    known = [name for name in study.metrics if name in METRICS]
     measured = dict.fromkeys([*with_companions(known)[0], *study.metrics])
     if family in measured:
         return None
     allowed = f"one of the study's metrics: {', '.join(measured)}{did_you_mean(family, measured)}"
-    return f"{written(family)} -> {allowed}" + (", or add it to them" if family in FAMILIES else "")
+    return f"{written(family)} -> {allowed}" + (", or add it to them" if family in METRICS else "")
 
 
 def _space(search: Search) -> tuple[Mapping[str, Domain], list[Wrong]]:
@@ -164,7 +164,7 @@ def _plan(
 def _directions(study: Study, search: Search) -> dict[str, Literal["max", "min"]]:
     """Return the direction of each objective's family."""
     objectives = search.objectives or study.metrics[:1]
-    return objectives if isinstance(objectives, dict) else {family: FAMILIES[family].direction for family in objectives}
+    return objectives if isinstance(objectives, dict) else {family: METRICS[family].direction for family in objectives}
 
 
 def _notes_on_arms(search: Search, arm_spaces: Sequence[ArmSpace]) -> Iterator[str]:
@@ -181,9 +181,9 @@ def _notes_on_arms(search: Search, arm_spaces: Sequence[ArmSpace]) -> Iterator[s
 
 def _notes_on_search(study: Study, search: Search, arm_spaces: Sequence[ArmSpace], seed: int) -> Iterator[str]:
     """List notes on the search as a whole."""
-    contexts = {family.companion for family in FAMILIES.values()}
+    contexts = {family.companion for family in METRICS.values()}
     for family, direction in _directions(study, search).items():
-        if direction != FAMILIES[family].direction and family not in contexts:
+        if direction != METRICS[family].direction and family not in contexts:
             better = "larger" if direction == "min" else "smaller"
             yield f"objective {family}: the search takes {direction}, although {better} values are better"
     sampler, number = search.search_sampler, search.trials_per_arm

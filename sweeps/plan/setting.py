@@ -15,7 +15,7 @@ from sweeps.study.types import Study
 from trainables.data import Data
 from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
-from trainables.metrics import FAMILIES, MetricKey, resolve, with_companions
+from trainables.metrics import METRICS, MetricKey, resolve, with_companions
 
 
 def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
@@ -115,8 +115,8 @@ def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
     """Map each existing metric to its position in the list."""
     places: dict[str, int] = {}
     for place, family in enumerate(study.metrics):
-        if family not in FAMILIES:
-            wrong.append((("metrics", place), words.not_among(family, FAMILIES)))
+        if family not in METRICS:
+            wrong.append((("metrics", place), words.not_among(family, METRICS)))
         elif family in places:
             wrong.append((("metrics", place), f"{family} is listed twice -> only once"))
         else:
@@ -132,7 +132,7 @@ def _metrics(
     families, notes = with_companions(list(places))
     metrics = []
     for name in families:
-        family = FAMILIES[name]
+        family = METRICS[name]
         is_own = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
         place: Key = ("metrics", places[name]) if name in places else ("metrics",)
         try:

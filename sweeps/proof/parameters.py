@@ -13,7 +13,7 @@ from models.system import System
 
 
 @dataclass(frozen=True)
-class Size:
+class Counts:
     """Size of a denoiser: parameter counts by name, and FLOPs of one pass."""
 
     parameters: dict[str, int] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Size:
         return sum(self.parameters.values())
 
 
-def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tuple[Size, str]:
+def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tuple[Counts, str]:
     """Count parameters and FLOPs on the meta device; return the size, and the reason if it cannot be built.
 
     Args:
@@ -35,12 +35,12 @@ def size_of(tree: System, networks: Mapping[str, Any], protocol: Protocol) -> tu
     """
     try:
         denoiser = tree.denoiser_on_meta(networks, protocol)
-        return (Size(), "") if denoiser is None else (_counted(denoiser), "")
+        return (Counts(), "") if denoiser is None else (_counted(denoiser), "")
     except ValueError as error:
-        return Size(), str(error)
+        return Counts(), str(error)
 
 
-def _counted(denoiser: MetaDenoiser) -> Size:
+def _counted(denoiser: MetaDenoiser) -> Counts:
     counted = {
         f"{name}.{inner}": weight.numel()
         for name, module in denoiser.modules.items()
@@ -48,7 +48,7 @@ def _counted(denoiser: MetaDenoiser) -> Size:
     }
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         denoiser.denoise_clip()
-    return Size(counted, int(counter.get_total_flops()))
+    return Counts(counted, int(counter.get_total_flops()))
 
 
 def grouped(parameters: Mapping[str, int], depth: int = 4) -> dict[str, int]:

@@ -9,7 +9,7 @@ from models.system import Part, System
 from sweeps.plan import Plan
 from sweeps.proof.calls import shown, wrong_calls
 from sweeps.proof.outputs import Behaviour, behaviour_of, difference_of
-from sweeps.proof.parameters import Size, grouped, missing, size_of
+from sweeps.proof.parameters import Counts, grouped, missing, size_of
 from sweeps.proof.types import ArmProof
 
 
@@ -26,7 +26,7 @@ class Examined:
     """
 
     tree: System
-    size: Size
+    size: Counts
     build_error: str
     behaviour: Behaviour | None
     run_error: str

@@ -10,20 +10,20 @@ from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
 from sweeps.results.search import winner
-from sweeps.results.stopping import Stage
+from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
 from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
 
-def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> list[Sentence]:
+def caption(plan: Plan, rows: Sequence[ArmRow], code: str, reached: ReachedSeeds) -> list[Sentence]:
     """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
     newest = code or "unknown"
     return [
-        _intervals(plan, stage),
-        *_looks(stage),
-        *significance(rows, plan.metrics, sequential=stage.looks is not None),
+        _intervals(plan, reached),
+        *_looks(reached),
+        *significance(rows, plan.metrics, sequential=reached.looks is not None),
         *_equivalence(plan),
         *_drawn_orders(plan),
         *map(same, dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics)),
@@ -34,15 +34,15 @@ def caption(plan: Plan, rows: Sequence[ArmRow], code: str, stage: Stage) -> list
     ]
 
 
-def _intervals(plan: Plan, stage: Stage) -> Sentence:
+def _intervals(plan: Plan, reached: ReachedSeeds) -> Sentence:
     protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
     means = (
-        f"Means over {counted(len(stage.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
+        f"Means over {counted(len(reached.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
         f"with {level} t intervals; Δ is arm minus control, paired by seed, with its {level} paired t interval, "
     )
     return Sentence(
-        f"{means}{'widened for the repeated looks' if stage.looks else 'not corrected for the number of arms'}.",
-        in_json=f"{means}{'widened for the looks' if stage.looks else 'not corrected'}.",
+        f"{means}{'widened for the repeated looks' if reached.looks else 'not corrected for the number of arms'}.",
+        in_json=f"{means}{'widened for the looks' if reached.looks else 'not corrected'}.",
     )
 
 
@@ -76,15 +76,15 @@ def significance(
         yield same(f"Correlation with the control over the seeds: {correlations}.")
 
 
-def _looks(stage: Stage) -> Iterator[Sentence]:
+def _looks(reached: ReachedSeeds) -> Iterator[Sentence]:
     """Describe at which numbers of seeds a study with a stopping rule was analysed, and why it ended."""
-    if stage.looks is None:
+    if reached.looks is None:
         return
-    at = ", ".join(map(str, stage.looks.seeds))
-    num_seeds = len(stage.seeds)
-    if stage.over:
-        readers = f"Ended after {num_seeds} seeds: {'every arm was decided' if stage.decided else 'the maximum'}."
-        in_json = f"{'every arm was decided' if stage.decided else 'these were all'} after {num_seeds}"
+    at = ", ".join(map(str, reached.looks.seeds))
+    num_seeds = len(reached.seeds)
+    if reached.complete:
+        readers = f"Ended after {num_seeds} seeds: {'every arm was decided' if reached.decided else 'the maximum'}."
+        in_json = f"{'every arm was decided' if reached.decided else 'these were all'} after {num_seeds}"
     else:
         readers, in_json = f"{num_seeds} seeds are requested so far.", f"{num_seeds} are asked for so far"
     yield Sentence(

@@ -49,7 +49,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ClipRow:
     """One clip number in all arms."""
 
     number: int
@@ -103,7 +103,7 @@ def strips(report: Report, shown: Sequence[Film]) -> Iterator[tuple[str, bytes]]
         yield f"strip_seed{seed}_clip{number}.png", content.getvalue()
 
 
-def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) -> tuple[list[Scene], str]:
+def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) -> tuple[list[ClipRow], str]:
     """Select the clips for a page up to a size, and word what was left out; empty where all arms are shown.
 
     The first clip is shown in as many arms as fit, in the table's order; further clips only where all arms fit.
@@ -113,7 +113,7 @@ def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) 
         shown: Clips of its arms.
         most_bytes: Largest size of pictures and videos together, in bytes.
     """
-    selected: list[Scene] = []
+    selected: list[ClipRow] = []
     left = most_bytes
     for number, (seed, prompt) in enumerate(_prompts(report, shown)):
         arms = [_shown(film, number) for film in shown]
@@ -124,7 +124,7 @@ def scenes(report: Report, shown: Sequence[Film], most_bytes: int = MOST_BYTES) 
                 fitting.append(arm)
         if not fitting or (selected and len(fitting) < len(arms)):
             break
-        selected.append(Scene(number, seed, prompt, tuple(fitting)))
+        selected.append(ClipRow(number, seed, prompt, tuple(fitting)))
     seen, arms_in_all = len(selected[0].arms) if selected else 0, len(report.rows)
     if not shown or seen == arms_in_all:
         return selected, ""

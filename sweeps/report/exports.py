@@ -10,13 +10,13 @@ from typing import Any
 from sweeps.report.json_words import json_effort, json_robustness, json_verdict
 from sweeps.report.table import Report
 from sweeps.report.verdicts import json_claim_line
-from sweeps.results.comparison import ArmRow, Size, Summary, finite
+from sweeps.results.comparison import ArmRow, NetworkSize, Summary, finite
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.effort import Audit
 from sweeps.results.robustness import Robustness
 from sweeps.results.search import SearchFindings, TrialRow
 
-SIZES = tuple(field.name for field in fields(Size))
+SIZES = tuple(field.name for field in fields(NetworkSize))
 NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in ("verdict", "pairs", "margin"))
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 

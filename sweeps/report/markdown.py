@@ -66,7 +66,7 @@ def _claims(report: Report) -> Iterator[str]:
         yield _line(claim.arm, claim.claim, claim.reading, claim.outcome, claim.because, claim.evidence)
 
 
-def _change(entry: texts.Entry) -> str:
+def _change(entry: texts.FormattedMetric) -> str:
     return entry.change or entry.mean
 
 

@@ -33,7 +33,7 @@ class Line:
     incomplete: str
     n: str
     sizes: tuple[str, ...]
-    entries: tuple[texts.Entry, ...]
+    entries: tuple[texts.FormattedMetric, ...]
 
 
 def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str:
@@ -113,9 +113,9 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
     yield "system", study.system
     yield "base", study.base
-    yield "arms × seeds", f"{len(report.rows)} × {len(report.stage.seeds)}"
+    yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
-    cells = len(report.rows) * len(report.stage.seeds)
+    cells = len(report.rows) * len(report.reached.seeds)
     unfinished = sum(row.failed + row.lost + row.diverged + row.pruned + row.missing for row in report.rows)
     yield "cells done", f"{cells - unfinished} of {cells}"
 

@@ -14,14 +14,14 @@ from sweeps.report.search_notes import search_notes
 from sweeps.report.sentences import for_json, for_readers, same
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
-from sweeps.results.comparison import ArmRow, Size, compare
+from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.effort import Audit, audit
 from sweeps.results.hypotheses import Claim, judge
 from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
-from sweeps.results.stopping import Stage, stage_of
+from sweeps.results.stopping import ReachedSeeds, reached_seeds
 from trainables.metrics import MetricKey
 
 
@@ -45,7 +45,7 @@ class Report:
         errors: Failed cells, each with its reason.
         values: Arm -> metric key -> seed -> value, from which the rows were computed.
         search: Results of the study's search; None without a search.
-        stage: Seeds that the study has reached.
+        reached: Seeds that the study has reached.
         effort: Cost of each arm, and whether all arms received the same effort.
         json_texts: Caption and notes in the fixed wording of ``report.json``.
         contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
@@ -62,7 +62,7 @@ class Report:
     values: dict[str, dict[str, dict[int, float]]]
     search: SearchFindings | None
     plan: Plan
-    stage: Stage
+    reached: ReachedSeeds
     effort: Audit
     json_texts: JsonTexts
     contrasts: tuple[ContrastRow, ...] = ()
@@ -94,17 +94,17 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         records: Results by cell id.
         proof: Parameters and operations of the arms, counted before they ran.
     """
-    stage = stage_of(plan, records)
-    arms = values_of(plan, records, stage.seeds)
+    reached = reached_seeds(plan, records)
+    arms = values_of(plan, records, reached.seeds)
     of_plan = [record for arm in arms for record in arm.records.values()]
     code = newest_code(of_plan)
-    rows = compare(arms, plan.metrics, plan.study.margins, code, stage.looks)
+    rows = compare(arms, plan.metrics, plan.study.margins, code, reached.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = search_findings(plan, records)
     values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in arms}
     of_search = search.records if search else ()
     failed = [record for record in (*of_plan, *of_search) if record.status == "failed"]
-    sentences = caption(plan, rows, code, stage)
+    sentences = caption(plan, rows, code, reached)
     notes = [*map(same, plan.notes), *warnings(of_plan, code, "cells"), *not_compared(arms)]
     of_search_notes = list(search_notes(plan, search)) if search else []
     return Report(
@@ -120,12 +120,12 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         search_notes=for_readers(of_search_notes),
         json_texts=JsonTexts("\n".join(for_json(sentences)), for_json(notes), for_json(of_search_notes)),
         plan=plan,
-        stage=stage,
-        effort=audit(plan, records, stage.seeds),
-        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], stage),
+        reached=reached,
+        effort=audit(plan, records, reached.seeds),
+        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], reached),
     )
 
 
-def _size(arm: str, proof: Proof | None) -> Size | None:
+def _size(arm: str, proof: Proof | None) -> NetworkSize | None:
     of_arm = proof.of(arm) if proof else None
-    return Size(of_arm.parameters, of_arm.flops, of_arm.delta_parameters, of_arm.delta_flops) if of_arm else None
+    return NetworkSize(of_arm.parameters, of_arm.flops, of_arm.delta_parameters, of_arm.delta_flops) if of_arm else None

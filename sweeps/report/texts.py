@@ -43,7 +43,7 @@ SIZES = ("Δ parameters", "Δ FLOPs")
 
 
 @dataclass(frozen=True)
-class Entry:
+class FormattedMetric:
     """One metric of one arm, formatted; missing numbers are empty.
 
     Args:
@@ -73,7 +73,7 @@ class Entry:
         return self.verdict if self.is_finding else ""
 
 
-def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
+def entries(rows: Sequence[ArmRow], key: str) -> list[FormattedMetric]:
     """Format one metric of all rows, with two significant digits of the median interval in the whole column."""
     summaries = [row.metrics[key] for row in rows]
     of_means = _decimals([_half(s.low_mean, s.high_mean) for s in summaries], [s.mean for s in summaries])
@@ -81,20 +81,20 @@ def entries(rows: Sequence[ArmRow], key: str) -> list[Entry]:
     return [_entry(summary, of_means, of_differences) for summary in summaries]
 
 
-def _entry(summary: Summary, of_means: int, of_differences: int) -> Entry:
+def _entry(summary: Summary, of_means: int, of_differences: int) -> FormattedMetric:
     if summary.mean is None:
-        return Entry(NOTHING)
+        return FormattedMetric(NOTHING)
     mean, half = f"{summary.mean:.{of_means}f}", _half(summary.low_mean, summary.high_mean)
     if half is not None:
         mean += f" ± {half:.{of_means}f}"
     if summary.difference is None:
-        return Entry(mean)
+        return FormattedMetric(mean)
     interval = ""
     if summary.low is not None and summary.high is not None:
         interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
     mark = MARK if is_marked(summary) else ""
     difference, is_finding = f"{summary.difference:+z.{of_differences}f}", summary.verdict is not Verdict.INCONCLUSIVE
-    return Entry(mean, difference, interval, mark, verdict_words(summary), is_finding)
+    return FormattedMetric(mean, difference, interval, mark, verdict_words(summary), is_finding)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ContrastTable:
     short: str
     heading: str
     rows: tuple[ContrastRow, ...]
-    entries: Mapping[str, list[Entry]]
+    entries: Mapping[str, list[FormattedMetric]]
 
 
 def contrast_tables(report: Report) -> list[ContrastTable]:
@@ -117,20 +117,20 @@ def contrast_tables(report: Report) -> list[ContrastTable]:
     return tables
 
 
-def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[Entry]:
+def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[FormattedMetric]:
     estimates = [row.metrics.get(key) for row in rows]
     halves = [_half(finite(estimate.effect.low), finite(estimate.effect.high)) for estimate in estimates if estimate]
     decimals = _decimals(halves, [estimate.effect.difference for estimate in estimates if estimate])
     return [_contrast(estimate, decimals) for estimate in estimates]
 
 
-def _contrast(estimate: Estimate | None, decimals: int) -> Entry:
+def _contrast(estimate: Estimate | None, decimals: int) -> FormattedMetric:
     if estimate is None:
-        return Entry(NOTHING)
+        return FormattedMetric(NOTHING)
     low, high = finite(estimate.effect.low), finite(estimate.effect.high)
     interval = "" if low is None or high is None else f"[{low:+z.{decimals}f}, {high:+z.{decimals}f}]"
     mark = MARK if estimate.p_corrected <= ALPHA else ""
-    return Entry("", f"{estimate.effect.difference:+z.{decimals}f}", interval, mark)
+    return FormattedMetric("", f"{estimate.effect.difference:+z.{decimals}f}", interval, mark)
 
 
 def is_marked(summary: Summary) -> bool:
@@ -264,8 +264,8 @@ class TunedLine:
 
     arm: str
     settings: str
-    at_control_settings: Entry
-    at_best_settings: Entry
+    at_control_settings: FormattedMetric
+    at_best_settings: FormattedMetric
 
 
 def tuned_lines(report: Report, key: str) -> list[TunedLine]:
@@ -275,4 +275,6 @@ def tuned_lines(report: Report, key: str) -> list[TunedLine]:
         return []
     untuned = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
     tuned = zip(search.tuned, entries(search.tuned, key), strict=True)
-    return [TunedLine(row.id, row.changes, untuned.get(row.id, Entry(NOTHING)), entry) for row, entry in tuned]
+    return [
+        TunedLine(row.id, row.changes, untuned.get(row.id, FormattedMetric(NOTHING)), entry) for row, entry in tuned
+    ]

@@ -60,7 +60,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Size:
+class NetworkSize:
     """Size of an arm's denoising network, as the ablation proof counted it.
 
     Args:
@@ -104,7 +104,7 @@ class ArmRow:
     missing: int
     other_code: int
     lost: int = 0
-    size: Size | None = None
+    size: NetworkSize | None = None
 
 
 def compare(
@@ -148,9 +148,9 @@ def _is_charged(record: Record) -> bool:
 
 def is_context(metric: MetricKey) -> bool:
     """Whether a metric only gives context to another one and is no objective itself."""
-    from trainables.metrics import FAMILIES
+    from trainables.metrics import METRICS
 
-    return metric.family in {family.companion for family in FAMILIES.values()}
+    return metric.family in {family.companion for family in METRICS.values()}
 
 
 def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:

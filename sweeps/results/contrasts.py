@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeps.results.stopping import Stage
+from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import Difference, holm, over_draws
 from sweeps.statistics.sequential import confidence, sequential_difference
 from sweeps.study.designs import Contrast
@@ -36,7 +36,7 @@ class ContrastRow:
 
 
 def estimate(
-    contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], stage: Stage
+    contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], reached: ReachedSeeds
 ) -> tuple[ContrastRow, ...]:
     """Estimate effects.
 
@@ -49,11 +49,11 @@ def estimate(
         contrasts: The weighted sums.
         values: Scores of the arms.
         keys: Keys of the metrics.
-        stage: Seeds that the study has reached, and its interim analyses.
+        reached: Seeds that the study has reached, and its interim analyses.
     """
     rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
     for key in keys:
-        each = ((place, _difference(contrast, values, key, stage)) for place, contrast in enumerate(contrasts))
+        each = ((place, _difference(contrast, values, key, reached)) for place, contrast in enumerate(contrasts))
         differences = {place: item for place, item in each if item}
         for kind in {contrast.kind for contrast in contrasts}:
             places = [place for place in differences if contrasts[place].kind == kind]
@@ -65,7 +65,7 @@ def estimate(
     return tuple(rows)
 
 
-def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage) -> Difference | None:
+def _difference(contrast: Contrast[str], values: Values, key: str, reached: ReachedSeeds) -> Difference | None:
     """Compute the sum at each seed as positive minus negative terms, and compare the two paired sides."""
     of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
     seeds = [
@@ -80,9 +80,9 @@ def _difference(contrast: Contrast[str], values: Values, key: str, stage: Stage)
         weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
         return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    difference = sequential_difference(side(1), side(-1), seeds, stage.looks, len(stage.seeds))
+    difference = sequential_difference(side(1), side(-1), seeds, reached.looks, len(reached.seeds))
     if not contrast.draws:
         return difference
     means = {arm: sum(values_of_arm[seed] for seed in seeds) / len(seeds) for arm, values_of_arm in of_arms.items()}
     draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
-    return over_draws(difference, draws, confidence(stage.looks, len(stage.seeds)))
+    return over_draws(difference, draws, confidence(reached.looks, len(reached.seeds)))

@@ -7,7 +7,7 @@ from sweeps.plan import Plan
 from sweeps.results.arm_values import ArmValues, values_of
 from sweeps.results.comparison import is_context
 from sweeps.results.record import Record
-from sweeps.results.stopping import stage_of
+from sweeps.results.stopping import reached_seeds
 from sweeps.statistics.paired import paired, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.sequential import smallest_sequential_p
@@ -59,7 +59,7 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
     arms, seeds = len(plan.arms) - 1, len(plan.study.all_seeds)
     if not arms:
         return None
-    looks = stage_of(plan, records).looks
+    looks = reached_seeds(plan, records).looks
     smallest = smallest_sequential_p(looks.seeds, looks.shares) if looks else smallest_p(seeds)
     values = values_of(plan, records, plan.study.all_seeds)
     keys = [metric.key for metric in plan.metrics if not is_context(metric)]

@@ -11,7 +11,7 @@ from sweeps.plan.search import SearchPlan
 from sweeps.results.driver import Driver, read_driver
 from sweeps.results.ledger import Ledger, state, study_folder
 from sweeps.results.record import Record
-from sweeps.results.stopping import stage_of
+from sweeps.results.stopping import reached_seeds
 from sweeps.results.winners import confirmation, trials_of
 
 
@@ -21,8 +21,8 @@ def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     Cells of seeds that became unnecessary, since every arm was decided before, are ``spared``. A trial that the search
     has not proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
     """
-    reached = stage_of(plan, records)
-    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.over else set()
+    reached = reached_seeds(plan, records)
+    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.complete else set()
     cells: list[dict[str, Any]] = [
         {
             "id": cell.id,

@@ -14,23 +14,23 @@ from sweeps.statistics.verdicts import Verdict
 
 
 @dataclass(frozen=True)
-class Stage:
+class ReachedSeeds:
     """Seeds that a study has reached.
 
     Args:
         seeds: Seeds that are requested so far.
         looks: Interim analyses, where the study has a stopping rule.
         decided: Whether every arm is decided, so that no further seed is needed.
-        over: Whether no further seed will be requested.
+        complete: Whether no further seed will be requested.
     """
 
     seeds: tuple[int, ...]
     looks: Looks | None
     decided: bool
-    over: bool
+    complete: bool
 
 
-def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
+def reached_seeds(plan: Plan, records: Mapping[str, Record]) -> ReachedSeeds:
     """Determine the seeds that a study has reached, from its results alone.
 
     Seeds are requested up to the next interim analysis, until one decides every arm by the study's first metric: an
@@ -39,14 +39,14 @@ def stage_of(plan: Plan, records: Mapping[str, Record]) -> Stage:
     study = plan.study
     looks = looks_of(study, len(plan.arms) - 1)
     if looks is None:
-        return Stage(study.all_seeds, None, decided=False, over=True)
+        return ReachedSeeds(study.all_seeds, None, decided=False, complete=True)
     for number in looks.seeds:
         seeds = study.all_seeds[:number]
         if not _ended(plan, records, number):
-            return Stage(seeds, looks, decided=False, over=False)
+            return ReachedSeeds(seeds, looks, decided=False, complete=False)
         if _decided(plan, records, seeds, looks):
-            return Stage(seeds, looks, decided=True, over=True)
-    return Stage(study.all_seeds, looks, decided=False, over=True)
+            return ReachedSeeds(seeds, looks, decided=True, complete=True)
+    return ReachedSeeds(study.all_seeds, looks, decided=False, complete=True)
 
 
 def _ended(plan: Plan, records: Mapping[str, Record], number: int) -> bool:

@@ -11,7 +11,7 @@ from sweeps.plan.search import SearchPlan
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.status import listed
-from sweeps.results.stopping import stage_of
+from sweeps.results.stopping import reached_seeds
 from sweeps.results.winners import trials_of, winners
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Queue:
     def _plan_cells(self) -> Iterator[Cell | None]:
         """Yield the plan's cells; with sequential seeds, one interim look after the other."""
         while True:
-            seeds = set(stage_of(self.plan, self.records).seeds)
+            seeds = set(reached_seeds(self.plan, self.records).seeds)
             due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
             if not due:  # all seeds are done, or the look lacks cells that this run does not repeat
                 return

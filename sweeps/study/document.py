@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+YamlValue = None | bool | int | float | str | list["YamlValue"] | dict[str, "YamlValue"]
 Key = tuple[str | int, ...]
 
 
@@ -49,7 +49,7 @@ class Document:
     """
 
     file: str
-    value: dict[str, Value]
+    value: dict[str, YamlValue]
     marks: dict[Key, Mark] = field(repr=False)
     problems: tuple[Problem, ...] = ()
 
@@ -57,7 +57,7 @@ class Document:
         """Copy the document without these entries; later entries of a list move up and keep their marks."""
         marks: dict[Key, Mark] = {(): self.marks[()]}
 
-        def kept(value: Value, source: Key, target: Key) -> Value:
+        def kept(value: YamlValue, source: Key, target: Key) -> YamlValue:
             marks[target] = self.marks.get(source, marks[()])
             if isinstance(value, dict):
                 return {
@@ -81,7 +81,7 @@ class Document:
         """
         marks: dict[Key, Mark] = {(): self.marks[()]}
 
-        def copied(value: Value, source: Key, target: Key) -> Value:
+        def copied(value: YamlValue, source: Key, target: Key) -> YamlValue:
             marks[target] = self.marks.get(source, marks[()])
             if isinstance(value, dict):
                 return {key: copied(inner, (*source, key), (*target, key)) for key, inner in value.items()}
@@ -89,7 +89,7 @@ class Document:
                 return [copied(inner, (*source, place), (*target, place)) for place, inner in enumerate(value)]
             return value
 
-        def combined(under: Value, over: Value, source: Key, target: Key) -> Value:
+        def combined(under: YamlValue, over: YamlValue, source: Key, target: Key) -> YamlValue:
             if not isinstance(under, dict) or not isinstance(over, dict) or _differ_in_kind(under, over):
                 return copied(over, source, target)
             result = {key: copied(inner, (*target, key), (*target, key)) for key, inner in under.items()}
@@ -102,7 +102,7 @@ class Document:
                 )
             return result
 
-        over: Value = self.value
+        over: YamlValue = self.value
         for key in source:
             assert isinstance(over, dict), source
             over = over[key]  # type: ignore[index]
@@ -135,5 +135,5 @@ def dotted(path: Key) -> str:
     return text
 
 
-def _differ_in_kind(under: dict[str, Value], over: dict[str, Value]) -> bool:
+def _differ_in_kind(under: dict[str, YamlValue], over: dict[str, YamlValue]) -> bool:
     return any(key in over and over[key] != under.get(key) for key in ("kind", "layout"))

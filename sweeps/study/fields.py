@@ -18,7 +18,7 @@ from pydantic import (
 
 from search_spaces import SPACES, Domain, domain
 from search_spaces.domains import DOMAINS
-from trainables.metrics import FAMILIES
+from trainables.metrics import METRICS
 
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
@@ -134,7 +134,7 @@ Name = Annotated[
     AfterValidator(_name),
 ]
 ArmName = Annotated[str, AfterValidator(_arm_name)]
-Value = Annotated[
+Scalar = Annotated[
     bool | int | float | str, BeforeValidator(_value), WithJsonSchema({"type": ["number", "string", "boolean"]})
 ]
 With = Annotated[
@@ -142,7 +142,7 @@ With = Annotated[
     | Annotated[dict[ArmName, Edit], Field(min_length=1), Tag("a map of arms")],
     Discriminator(_with, custom_error_type="with", custom_error_message="a list of kinds, or a map of arms"),
 ]
-Family = Annotated[Text, WithJsonSchema({"type": "string", "enum": list(FAMILIES)})]
+MetricName = Annotated[Text, WithJsonSchema({"type": "string", "enum": list(METRICS)})]
 SearchedDomain = Annotated[
     Domain,
     PlainValidator(domain),
@@ -167,8 +167,8 @@ Space = Annotated[
     ),
 ]
 Objectives = Annotated[
-    Annotated[tuple[Family, ...], Field(min_length=1), AfterValidator(distinct), Tag("a list of metrics")]
-    | Annotated[dict[Family, Literal["max", "min"]], Field(min_length=1), Tag("a map of directions")],
+    Annotated[tuple[MetricName, ...], Field(min_length=1), AfterValidator(distinct), Tag("a list of metrics")]
+    | Annotated[dict[MetricName, Literal["max", "min"]], Field(min_length=1), Tag("a map of directions")],
     Discriminator(
         _objectives,
         custom_error_type="objectives",

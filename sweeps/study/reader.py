@@ -15,14 +15,14 @@ from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
-from sweeps.study.document import Document, Key, Mark, Problem, SpecError, Value, dotted
+from sweeps.study.document import Document, Key, Mark, Problem, SpecError, YamlValue, dotted
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 10_000
 MAX_DEPTH = 40
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_WORDS: dict[str, Value] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS: dict[str, YamlValue] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,15}")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
 _NOT_FINITE = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
@@ -143,7 +143,7 @@ class _Converter:
         self.marks: dict[Key, Mark] = {}
         self.problems: list[tuple[int, str, str]] = []
 
-    def value(self, node: yaml.Node, path: Key) -> Value:
+    def value(self, node: yaml.Node, path: Key) -> YamlValue:
         self.marks.setdefault(path, Mark(_line(node), dotted(path)))
         if isinstance(node, yaml.MappingNode):
             return self.map(node, path)
@@ -152,9 +152,9 @@ class _Converter:
         assert isinstance(node, yaml.ScalarNode), node
         return self.scalar(node, path)
 
-    def map(self, node: yaml.MappingNode, path: Key) -> dict[str, Value]:
+    def map(self, node: yaml.MappingNode, path: Key) -> dict[str, YamlValue]:
         first: dict[str, int] = {}
-        values: dict[str, Value] = {}
+        values: dict[str, YamlValue] = {}
         for key_node, value_node in node.value:
             line = _line(key_node)
             key: str = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
@@ -170,7 +170,7 @@ class _Converter:
                 values[key] = self.value(value_node, (*path, key))
         return values
 
-    def scalar(self, node: yaml.ScalarNode, path: Key) -> Value:
+    def scalar(self, node: yaml.ScalarNode, path: Key) -> YamlValue:
         text: str = node.value
         if _is_broken(text):
             self.wrong(_line(node), path, "a lone surrogate (half of a character) -> whole characters")

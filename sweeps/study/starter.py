@@ -40,7 +40,7 @@ from sweeps.study.types import (
 )
 from trainables.data import Data
 from trainables.data.layout import ClipLayout
-from trainables.metrics import FAMILIES, Extractors, resolve, with_companions
+from trainables.metrics import METRICS, Extractors, resolve, with_companions
 
 WIDTH = 120
 NUM_METRICS = 2
@@ -129,7 +129,7 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
         written, by_default = NO_CLIPS if not system.continues_clips else CLIPS, False
         data = layout.validate_python(written)
     scorable = {}
-    for family in FAMILIES.values():
+    for family in METRICS.values():
         try:
             metric = resolve(family.name, card, Extractors(), base)
         except ValueError:
@@ -142,7 +142,7 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
         "data": written,
         "data_by_default": by_default,
         "scorable": scorable,
-        "unscorable": [name for name in FAMILIES if name not in scorable],
+        "unscorable": [name for name in METRICS if name not in scorable],
         "metrics": with_companions(list(scorable)[:NUM_METRICS])[0],
         "protocol": card.protocol.model_dump(),
     }

@@ -11,6 +11,7 @@ from pydantic import (
     Tag,
 )
 
+from models.bases import Precision
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (
@@ -19,15 +20,15 @@ from sweeps.study.fields import (
     ArmName,
     Block,
     Change,
-    Family,
+    MetricName,
     Name,
     Objectives,
+    Scalar,
     Seed,
     SeedRule,
     Seeds,
     Space,
     Text,
-    Value,
     With,
     as_data,
     as_design,
@@ -37,14 +38,13 @@ from sweeps.study.fields import (
 from trainables.data import Data
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling
-from trainables.trial_spec import Precision
 
 
 class Hypothesis(Block):
     """Expected effect of an arm; the report states whether it holds."""
 
     claim: Annotated[Text, Field(description="the hypothesis in words")]
-    metric: Family | None = Field(None, description="metric that tests it; the study's first by default")
+    metric: MetricName | None = Field(None, description="metric that tests it; the study's first by default")
     expect: Literal["worse", "better", "lower", "higher", "different", "equivalent"] = Field(
         description="expected result of the arm relative to the control; equivalent needs a margin"
     )
@@ -60,7 +60,7 @@ class Ablation(Block):
     with_: With | None = Field(
         None, alias="with", description="REPLACE and ADD: a list of kinds, or a map from an arm's name to an edit"
     )
-    values: Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(distinct)] | None = Field(
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(distinct)] | None = Field(
         None, description="VALUES: the values to try"
     )
     hypothesis: Annotated[
@@ -116,7 +116,7 @@ class Search(Block):
     objectives: Objectives | None = Field(
         None, description="metrics with their directions, or a list of them; the study's first metric by default"
     )
-    points: tuple[Annotated[dict[Text, Value], Field(min_length=1)], ...] = Field(
+    points: tuple[Annotated[dict[Text, Scalar], Field(min_length=1)], ...] = Field(
         (), description="settings to try first; missing values are drawn"
     )
     seed: Seed | None = Field(None, description="seed of all trials; the study's first seed by default")
@@ -189,7 +189,7 @@ class Study(Block):
     todo: tuple[Todo, ...] = ()
     search: Search | None = None
     margins: Annotated[
-        dict[Family, Annotated[float, Field(gt=0)]],
+        dict[MetricName, Annotated[float, Field(gt=0)]],
         Field(description="metric -> smallest relevant difference, in the metric's units"),
     ] = {}
     design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(as_design)] = OneAtATime()

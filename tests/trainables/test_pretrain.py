@@ -32,7 +32,7 @@ def test_a_shortened_training_moves_the_figures_the_right_way(tmp_path: Path) ->
         name: pytest.approx(figure, rel=0, abs=0.5e-4 + 1e-12) for name, figure in trained.model_dump().items()
     }
     assert card["training"]["fraction"] == 0.04
-    assert set(card["training"]["wall_seconds"]) == {*module.STAGES, "clips", "quality"}
+    assert set(card["training"]["wall_seconds"]) == {*module.RECIPES, "clips", "quality"}
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from models.streams import Streams
 from trainables.data.frames import FrameChoice, Whole
-from trainables.data.layout import ClipLayout, ClipSet, Size
+from trainables.data.layout import ClipLayout, ClipSet, ClipSize
 from trainables.data.prompts import PromptsData
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ShapesData(ClipLayout):
 
         return ["shapes", WORLD, self.split, self.references]
 
-    def reference_clips(self, size: Size, folder: Path) -> ClipSet:
+    def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
         """Return the scenes of the split, rendered to H.264 once and decoded on demand.
 
         Args:
@@ -79,7 +79,7 @@ class ShapesData(ClipLayout):
 
         return self._scenes(self.split, self.references, read)
 
-    def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
+    def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return scenes of the other split, rendered on demand; 4,096 by default, as for the training of the base.
 
         Args:
@@ -119,7 +119,7 @@ class ClipsData(ClipLayout):
         path: Folder of the dataset; for ``captions`` also the captions file itself.
         split: Split of prompts and references; training clips are from the other split.
         held_out: Fraction of recordings in ``test`` if the dataset publishes no split, in (0, 1).
-        frames: Choice of the frames of a clip.
+        frames: FrameSelection of the frames of a clip.
         references: Number of reference clips, at least 2; the whole split if it has fewer.
     """
 
@@ -165,7 +165,7 @@ class ClipsData(ClipLayout):
 
         return [stamp(entry, self.frames) for entry in self.entries()[: self.references]]
 
-    def reference_clips(self, size: Size, folder: Path) -> ClipSet:
+    def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
         """Return clips of the split, checked once and decoded on demand.
 
         Args:
@@ -177,7 +177,7 @@ class ClipsData(ClipLayout):
         """
         return self._usable(self.entries()[: self.references], size, folder)
 
-    def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
+    def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return clips of the other split, checked once and decoded on demand; all by default.
 
         Raises:
@@ -186,7 +186,7 @@ class ClipsData(ClipLayout):
         other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
         return other._usable(other.entries()[:most], size, folder)
 
-    def _usable(self, entries: Sequence[Entry], size: Size, folder: Path) -> ClipSet:
+    def _usable(self, entries: Sequence[Entry], size: ClipSize, folder: Path) -> ClipSet:
         """Make a set of the clips that can be decoded."""
         from trainables.data.ingest import ingest, read_all, stamp
 

@@ -1,4 +1,4 @@
-"""Choice of the frames of a clip, and their scaling."""
+"""FrameSelection of the frames of a clip, and their scaling."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.streams import Streams
 
 
-class Size(NamedTuple):
+class ClipSize(NamedTuple):
     """Number of frames of a clip, with height and width in pixels."""
 
     frames: int
@@ -82,7 +82,7 @@ class ClipLayout(Layout):
     """Base class of layouts with clips, for references, continuation and training."""
 
     @abstractmethod
-    def reference_clips(self, size: Size, folder: Path) -> ClipSet:
+    def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
         """Return the reference clips, which are not used for training.
 
         Args:
@@ -98,7 +98,7 @@ class ClipLayout(Layout):
         """Return plain values that identify the reference clips, without decoding: equal values mean equal clips."""
 
     @abstractmethod
-    def training_clips(self, size: Size, most: int | None, folder: Path) -> ClipSet:
+    def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return the training clips, from the split without the references.
 
         Args:

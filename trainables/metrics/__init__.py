@@ -22,7 +22,7 @@ Role = Literal["clip", "inception", "i3d"]
 
 
 @dataclass(frozen=True)
-class Family:
+class MetricFamily:
     """Metric family, as a study names it under ``metrics``.
 
     Attributes:
@@ -50,24 +50,26 @@ class Family:
     aliases: tuple[str, ...] = ()
 
 
-def _between_frames(name: str, meaning: str, extractor: Role | None = None, aliases: tuple[str, ...] = ()) -> Family:
+def _between_frames(
+    name: str, meaning: str, extractor: Role | None = None, aliases: tuple[str, ...] = ()
+) -> MetricFamily:
     """Make a score that is best for a frozen clip."""
-    return Family(name, "max", meaning, extractor, companion=_MOTION, least_frames=2, aliases=aliases)
+    return MetricFamily(name, "max", meaning, extractor, companion=_MOTION, least_frames=2, aliases=aliases)
 
 
-def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> Family:
+def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> MetricFamily:
     """Make a distance to the reference clips."""
     clips = 2 if extractor == "i3d" else 1  # one row per clip for I3D, else one per frame
-    return Family(
+    return MetricFamily(
         name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
     )
 
 
 _MOTION = "motion_magnitude"
-FAMILIES: dict[str, Family] = {
+METRICS: dict[str, MetricFamily] = {
     family.name: family
     for family in (
-        Family(
+        MetricFamily(
             "clip_score",
             "max",
             "100 times the mean cosine of frames and prompt",
@@ -81,7 +83,7 @@ FAMILIES: dict[str, Family] = {
             "1 minus the mean change of a pixel between frames: VBench's formula, without its filter for static clips",
             aliases=("flickering", "temporal flicker"),
         ),
-        Family(
+        MetricFamily(
             _MOTION,
             "max",
             "mean Farneback flow between frames, over the frame's diagonal: 0 when frozen; context, not a goal",
@@ -250,13 +252,13 @@ def is_path(source: str) -> bool:
     return source.startswith((".", "/", "~")) or Path(source).is_dir()
 
 
-def _known(family: str) -> Family:
-    if family in FAMILIES:
-        return FAMILIES[family]
-    raise ValueError(f"unknown metric {family} -> {', '.join(FAMILIES)}{did_you_mean(family, FAMILIES)}")
+def _known(family: str) -> MetricFamily:
+    if family in METRICS:
+        return METRICS[family]
+    raise ValueError(f"unknown metric {family} -> {', '.join(METRICS)}{did_you_mean(family, METRICS)}")
 
 
-def _with_given(family: Family, role: Role, given: str) -> MetricKey:
+def _with_given(family: MetricFamily, role: Role, given: str) -> MetricKey:
     """Make the key of a family for a network from ``extractors``."""
     name = _FILE_NAMES.get(role) or _model_name(given)
     words = f"{family.meaning}, by {name}"
@@ -265,7 +267,7 @@ def _with_given(family: Family, role: Role, given: str) -> MetricKey:
     return MetricKey(family.name, f"{family.name}/{name}", family.direction, False, words, ref, least)
 
 
-def _with_stand_in(family: Family, ref: ExtractorRef, *, surrogate: bool) -> MetricKey:
+def _with_stand_in(family: MetricFamily, ref: ExtractorRef, *, surrogate: bool) -> MetricKey:
     """Make the key of a family for a network of the base; distances lose their published name."""
     head = _STAND_IN_HEADS.get(family.name, family.name)
     words = f"{family.meaning}, by {ref.name}"

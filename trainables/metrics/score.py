@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.cache import Arrays
-from trainables.metrics import FAMILIES, ExtractorRef, MetricKey, distances, motion, similarity
+from trainables.metrics import METRICS, ExtractorRef, MetricKey, distances, motion, similarity
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
 from trainables.trial_spec import Score, Uncertainty
 
@@ -59,7 +59,7 @@ class Scorer:
         keep: Keep = lambda depends_on, compute: compute(),
     ) -> None:
         self._keys = tuple(keys)
-        compared = [key for key in keys if FAMILIES[key.family].needs_references]
+        compared = [key for key in keys if METRICS[key.family].needs_references]
         if compared and references is None:
             raise ValueError(f"{compared[0].family} compares with reference clips, which this data does not have")
         self._references = references
@@ -102,7 +102,7 @@ class Scorer:
         if key.extractor is not None:
             network = self._networks[key.extractor]
             parameters["extractor"] = {"name": network.name, "sha256": network.sha256, **network.parameters}
-        if FAMILIES[key.family].per == "set":
+        if METRICS[key.family].per == "set":
             value, uncertainty = self._distance(key, views, parameters)
             per_clip = None
         else:

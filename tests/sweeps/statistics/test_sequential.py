@@ -17,7 +17,7 @@ from sweeps.report.table import build
 from sweeps.results.reach import reach
 from sweeps.results.record import Record
 from sweeps.results.status import listed
-from sweeps.results.stopping import stage_of
+from sweeps.results.stopping import reached_seeds
 from sweeps.run.queue import Exhausted, Queue
 from sweeps.statistics.paired import ALPHA, paired_difference, smallest_p
 from sweeps.statistics.sequential import looks, sequential_p, smallest_sequential_p
@@ -182,11 +182,11 @@ def run(plan: Plan, records: dict[str, Record], queue: Queue) -> list[str]:
 def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> None:
     plan = planned()
     records = simulated(plan, 6, np.random.default_rng(1))
-    assert stage_of(plan, {}).seeds == tuple(range(9))
+    assert reached_seeds(plan, {}).seeds == tuple(range(9))
     handed = run(plan, records, Queue(plan, {}))
     assert handed == [cell.id for cell in plan.cells if cell.seed < 9]
     done = {cell_id: records[cell_id] for cell_id in handed}
-    stage = stage_of(plan, done)
+    stage = reached_seeds(plan, done)
     assert (stage.decided, stage.over, len(stage.seeds)) == (True, True, 9)
     assert {cell["state"] for cell in listed(plan, done) if cell["seed"] >= 9} == {"spared"}
     assert not Queue(plan, done)
@@ -201,13 +201,13 @@ def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
     plan = planned()
     records = simulated(plan, 0, np.random.default_rng(2))
     assert len(run(plan, records, Queue(plan, {}))) == len(plan.cells)
-    assert (stage_of(plan, records).decided, stage_of(plan, records).over) == (False, True)
+    assert (reached_seeds(plan, records).decided, reached_seeds(plan, records).over) == (False, True)
     assert "Ended after 16 seeds: the maximum." in build(plan, records).caption
 
 
 def test_an_arm_within_its_margin_is_decided_too(planned: Planned) -> None:
     plan = planned(more="margins: {clip_score: 5}\n")
-    assert stage_of(plan, simulated(plan, 0, np.random.default_rng(3))).decided
+    assert reached_seeds(plan, simulated(plan, 0, np.random.default_rng(3))).decided
 
 
 def test_a_look_waits_for_a_cell_that_was_lost(planned: Planned) -> None:
@@ -215,7 +215,7 @@ def test_a_look_waits_for_a_cell_that_was_lost(planned: Planned) -> None:
     records = simulated(plan, 6, np.random.default_rng(1))
     lost = plan.cells[7].id
     del records[lost]
-    assert not stage_of(plan, records).over
+    assert not reached_seeds(plan, records).over
     assert [cell.id for cell in iter_next(Queue(plan, records))] == [lost]
 
 
@@ -237,7 +237,7 @@ def test_an_arm_without_any_value_does_not_hold_the_study_up(planned: Planned) -
     for place, cell in enumerate(plan.cells):
         if cell.arm == plan.arms[2].id:
             records[cell.id] = record(plan, place, {}, "failed", "NonFiniteError: the loss became nan")
-    assert stage_of(plan, records).decided
+    assert reached_seeds(plan, records).decided
 
 
 def test_the_interval_is_that_of_the_look(planned: Planned) -> None:
@@ -254,7 +254,7 @@ def test_the_interval_is_that_of_the_look(planned: Planned) -> None:
 def test_effects_of_a_design_hold_whenever_one_stops_too(planned: Planned) -> None:
     plan = planned(more="design: factorial\n", arms=1)
     records = simulated(plan, 6, np.random.default_rng(1))
-    stage = stage_of(plan, records)
+    stage = reached_seeds(plan, records)
     assert len(stage.seeds) == 7
     (effect,) = [row for row in build(plan, records).contrasts if row.kind == "effect"]
     found = effect.metrics[plan.metrics[0].key].effect
@@ -293,7 +293,7 @@ def test_the_family_wise_error_is_held_over_looks_and_arms(planned: Planned, cor
 @pytest.mark.slow
 def test_large_effects_save_cells_and_moderate_ones_keep_their_power(planned: Planned) -> None:
     plan, rng = planned(), np.random.default_rng(6)
-    stages = [stage_of(plan, simulated(plan, 2, rng)) for _ in range(200)]
+    stages = [reached_seeds(plan, simulated(plan, 2, rng)) for _ in range(200)]
     saved = 1 - np.mean([len(stage.seeds) for stage in stages]) / 16
     found = np.mean([stage.decided for stage in stages])
     print(f"effect of 2 standard deviations: {saved:.1%} of the cells saved, all arms found in {found:.1%}")

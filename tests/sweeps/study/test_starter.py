@@ -37,7 +37,7 @@ from sweeps.study.types import (
     Tracking,
 )
 from tests.factories import fresh
-from trainables.metrics import FAMILIES, Extractors
+from trainables.metrics import METRICS, Extractors
 
 Write = Callable[[str | bytes], Path]
 
@@ -238,8 +238,11 @@ def test_values_come_with_their_range_and_meaning() -> None:
 
 def test_only_metrics_that_the_base_can_score_are_offered() -> None:
     shapes, hub = starting_study("zs2"), starting_study("zs2", "org/model")
-    assert [family for family in FAMILIES if f"##   {family} " not in shapes] == []
-    assert [family for family in FAMILIES if f"##   {family} " in hub] == ["temporal_flickering", "motion_magnitude"]
+    assert [family for family in METRICS if f"##   {family} " not in shapes] == []
+    assert [family for family in METRICS if f"##   {family} " in hub] == [
+        "temporal_flickering",
+        "motion_magnitude",
+    ]
     assert "\ndata: {layout: prompts, " in hub, "this base brings no data"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.bases import Card
 from tests.factories import fresh
-from trainables.metrics import FAMILIES, HOW_TO_GET, Extractors, absent, resolve, with_companions
+from trainables.metrics import HOW_TO_GET, METRICS, Extractors, absent, resolve, with_companions
 
 SHAPES = Card(name="shapes", extractors={"clip": "clip", "clips": "classifier"}, surrogate=True, data="shapes")
 BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
@@ -78,7 +78,7 @@ def test_a_hub_id_needs_no_download_to_plan(source: str) -> None:
 
 @pytest.mark.parametrize("family", SURROGATE_KEYS)
 def test_a_base_without_networks_says_what_to_add(family: str) -> None:
-    role = FAMILIES[family].extractor
+    role = METRICS[family].extractor
     with pytest.raises(ValueError, match=f"extractors: {{{role}: "):
         resolve(family, BARE, Extractors(), "some/base")
 
@@ -92,7 +92,7 @@ def test_a_base_without_networks_says_what_to_add(family: str) -> None:
     ],
 )
 def test_a_path_to_nothing_is_told_with_a_source_and_has_a_key_all_the_same(family: str, given: Extractors) -> None:
-    role = FAMILIES[family].extractor
+    role = METRICS[family].extractor
     assert role is not None
     assert resolve(family, SHAPES, given, "shapes").key.startswith(f"{family}/")
     assert list(absent(given)) == [role]
@@ -124,10 +124,10 @@ def test_companions_are_added_once_and_only_where_missing() -> None:
 
 
 def test_directions_follow_the_literature() -> None:
-    lower = {name for name, family in FAMILIES.items() if family.direction == "min"}
+    lower = {name for name, family in METRICS.items() if family.direction == "min"}
     assert lower == {"fid", "kid", "fvd", "kvd"}
-    assert lower == {name for name, family in FAMILIES.items() if family.needs_references}
-    assert all(name == family.name for name, family in FAMILIES.items())
+    assert lower == {name for name, family in METRICS.items() if family.needs_references}
+    assert all(name == family.name for name, family in METRICS.items())
 
 
 def test_families_are_known_without_torch() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from models.bases import find_base, read_card
 from tests.tolerance import bound
-from trainables.metrics import FAMILIES, Extractors, MetricKey, distances, motion, resolve, score, similarity
+from trainables.metrics import METRICS, Extractors, MetricKey, distances, motion, resolve, score, similarity
 from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor, load_extractor
 from trainables.metrics.score import Scorer
 from trainables.trial_spec import Score
@@ -33,7 +33,7 @@ def references() -> Pixels:
 
 
 def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixels, references: Pixels) -> None:
-    keys = keys_on(base_folder, list(FAMILIES))
+    keys = keys_on(base_folder, list(METRICS))
     scores = Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS)
     clip, classifier = load_extractor(keys[0], "cpu"), load_extractor(keys[-1], "cpu")
     assert isinstance(clip, ImageTextExtractor)
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
 
 
 def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: Pixels, references: Pixels) -> None:
-    scores = Scorer(keys_on(base_folder, list(FAMILIES)), lambda: references, "cpu").score(clips, PROMPTS)
+    scores = Scorer(keys_on(base_folder, list(METRICS)), lambda: references, "cpu").score(clips, PROMPTS)
     for value in scores.values():
         assert Score.model_validate_json(value.model_dump_json()) == value
         assert json.loads(json.dumps(value.model_dump())) == value.model_dump()
@@ -106,7 +106,7 @@ def test_networks_and_references_are_touched_once(
         return network
 
     monkeypatch.setattr(score, "load_extractor", load)
-    scorer = Scorer(keys_on(base_folder, list(FAMILIES)), lambda: read.append(1) or references, "cpu")  # type: ignore[func-returns-value]
+    scorer = Scorer(keys_on(base_folder, list(METRICS)), lambda: read.append(1) or references, "cpu")  # type: ignore[func-returns-value]
     assert sorted(loaded) == ["toy_clip", "toy_r3d"]
     assert not read
     first = scorer.score(clips, PROMPTS)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
-from sweeps.report.sentences import Sentence, same
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
@@ -17,7 +16,7 @@ from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
 
-def caption(plan: Plan, rows: Sequence[ArmRow], code: str, reached: ReachedSeeds) -> list[Sentence]:
+def caption(plan: Plan, rows: Sequence[ArmRow], code: str, reached: ReachedSeeds) -> list[str]:
     """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
     newest = code or "unknown"
     return [
@@ -26,85 +25,66 @@ def caption(plan: Plan, rows: Sequence[ArmRow], code: str, reached: ReachedSeeds
         *significance(rows, plan.metrics, sequential=reached.looks is not None),
         *_equivalence(plan),
         *_drawn_orders(plan),
-        *map(same, dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics)),
-        Sentence(
-            f"Results computed with code {newest}; table written at commit {commit()}.",
-            in_json=f"Results by code {newest}, table by commit {commit()}.",
-        ),
+        *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
+        f"Results computed with code {newest}; table written at commit {commit()}.",
     ]
 
 
-def _intervals(plan: Plan, reached: ReachedSeeds) -> Sentence:
+def _intervals(plan: Plan, reached: ReachedSeeds) -> str:
     protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
-    means = (
+    return (
         f"Means over {counted(len(reached.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
         f"with {level} t intervals; Δ is arm minus control, paired by seed, with its {level} paired t interval, "
-    )
-    return Sentence(
-        f"{means}{'widened for the repeated looks' if reached.looks else 'not corrected for the number of arms'}.",
-        in_json=f"{means}{'widened for the looks' if reached.looks else 'not corrected'}.",
+        f"{'widened for the repeated looks' if reached.looks else 'not corrected for the number of arms'}."
     )
 
 
-def significance(
-    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False
-) -> Iterator[Sentence]:
+def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
     """Describe the test, its correction, the smallest p it can reach, and the gain from pairing."""
     tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(tested.values()):
-        yield Sentence(
-            "Nothing is compared: no arm has a value at a seed at which the control has one.",
-            in_json="No arm has a seed with a value in common with the control, so nothing is compared.",
-        )
+        yield "Nothing is compared: no arm has a value at a seed at which the control has one."
         return
-    test = f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
-    correction = "corrected after Holm over the arms of each metric."
-    drawn = f"{FLIPS:,} seeded flips" if not sequential else "some drawn"
-    yield Sentence(
-        f"{test}pairs, {f'{FLIPS:,} random' if not sequential else 'random'} sign patterns above), {correction}",
-        in_json=f"{test}pairs, {drawn} above), {correction}",
+    yield (
+        f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
+        f"pairs, {'random' if sequential else f'{FLIPS:,} random'} sign patterns above), corrected after Holm over the "
+        "arms of each metric."
     )
-    by_sentence: dict[Sentence, list[str]] = {}
+    by_sentence: dict[str, list[str]] = {}
     for key, summaries in tested.items():
         if summaries:
             by_sentence.setdefault(_smallest_p(summaries), []).append(key)
     for sentence, keys in by_sentence.items():
         prefix = f"{', '.join(keys)}: " if len(by_sentence) > 1 else ""
-        yield Sentence(f"{prefix}{sentence.text}", f"{prefix}{sentence.in_json}")
+        yield f"{prefix}{sentence}"
     correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
     if correlations:
-        yield same(f"Correlation with the control over the seeds: {correlations}.")
+        yield f"Correlation with the control over the seeds: {correlations}."
 
 
-def _looks(reached: ReachedSeeds) -> Iterator[Sentence]:
+def _looks(reached: ReachedSeeds) -> Iterator[str]:
     """Describe at which numbers of seeds a study with a stopping rule was analysed, and why it ended."""
     if reached.looks is None:
         return
     at = ", ".join(map(str, reached.looks.seeds))
     num_seeds = len(reached.seeds)
     if reached.complete:
-        readers = f"Ended after {num_seeds} seeds: {'every arm was decided' if reached.decided else 'the maximum'}."
-        in_json = f"{'every arm was decided' if reached.decided else 'these were all'} after {num_seeds}"
+        state = f"Ended after {num_seeds} seeds: {'every arm was decided' if reached.decided else 'the maximum'}."
     else:
-        readers, in_json = f"{num_seeds} seeds are requested so far.", f"{num_seeds} are asked for so far"
-    yield Sentence(
-        f"Interim analyses after {at} seeds, by the first metric. {readers} p is valid at every analysis.",
-        in_json=f"Looked at after {at} seeds, by the first metric: {in_json}. p holds whenever one stops.",
-    )
+        state = f"{num_seeds} seeds are requested so far."
+    yield f"Interim analyses after {at} seeds, by the first metric. {state} p is valid at every analysis."
 
 
-def _drawn_orders(plan: Plan) -> Iterator[Sentence]:
+def _drawn_orders(plan: Plan) -> Iterator[str]:
     """Describe the Monte Carlo error of effects that are averaged over random orders."""
     if draws := max((len(contrast.draws) for contrast in plan.contrasts), default=0):
-        yield Sentence(
+        yield (
             f"Shapley values are means over {2 * draws} random orders, in pairs of an order and its reverse; intervals "
-            "and p-values include the error of this sampling.",
-            in_json=f"Shapley values are means over {2 * draws} drawn orders, every second one the reverse of the one "
-            "before; intervals and p-values take in that others might have been drawn.",
+            "and p-values include the error of this sampling."
         )
 
 
-def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[Sentence]:
+def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
     """Warn of results that may not be comparable with the others.
 
     Args:
@@ -113,26 +93,19 @@ def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[Senten
         noun: Their name, such as ``cells``.
     """
     if smaller := sum(bool(record.retries) for record in records):
-        yield Sentence(
-            f"{smaller} of {len(records)} {noun} ran out of memory and were repeated in smaller batches.",
-            in_json=f"{smaller} of {len(records)} {noun} ran out of memory first, and were done in smaller pieces.",
-        )
+        yield f"{smaller} of {len(records)} {noun} ran out of memory and were repeated in smaller batches."
     if other := sum(record.code_hash != code for record in records):
-        yield Sentence(
+        yield (
             f"{other} of {len(records)} {noun} were computed with other code than the newest result; they may not be "
-            "comparable.",
-            in_json=f"{other} of {len(records)} {noun} were done by other code than the newest, which may not compare.",
+            "comparable."
         )
 
 
-def mixed(records: Sequence[Record], noun: str) -> Iterator[Sentence]:
+def mixed(records: Sequence[Record], noun: str) -> Iterator[str]:
     """Warn of metrics that were not computed with the same settings in all results of one table."""
     for key in sorted({key for record in records for key in record.settings}):
         if len({record.settings[key] for record in records if key in record.settings}) > 1:
-            yield Sentence(
-                f"{key}: not all {noun} were scored with the same settings; they are not comparable.",
-                in_json=f"{key}: not all {noun} were scored with the same settings, so they do not compare.",
-            )
+            yield f"{key}: not all {noun} were scored with the same settings; they are not comparable."
 
 
 def failure(record: Record) -> str:
@@ -143,18 +116,16 @@ def failure(record: Record) -> str:
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 
-def not_compared(arms: Sequence[ArmValues]) -> Iterator[Sentence]:
+def not_compared(arms: Sequence[ArmValues]) -> Iterator[str]:
     """Warn of values that are excluded because they were scored with other settings than the control's."""
     excluded: Counter[str] = Counter()
     for arm in arms:
         for record in arm.records.values():
             excluded.update(key for key, by in record.settings.items() if by != arm.settings[key])
     for key, number in sorted(excluded.items()):
-        yield Sentence(
+        yield (
             f"{key}: {counted(number, 'value')} excluded: not comparable with the control's, since extractor or number "
-            "or size of clips or frames differ.",
-            in_json=f"{key}: {counted(number, 'value')} left out: another extractor, or another number or size of "
-            "clips or frames than the control's, and such values do not compare.",
+            "or size of clips or frames differ."
         )
 
 
@@ -162,16 +133,14 @@ def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
     return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
 
 
-def _smallest_p(tested: Sequence[Summary]) -> Sentence:
+def _smallest_p(tested: Sequence[Summary]) -> str:
     """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, and none is below that."""
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
     corrected = min(1.0, len(tested) * smallest)
-    too_few = f": no arm can be significant at {ALPHA}, and none is marked" if corrected > ALPHA else ""
-    arms = counted(len(tested), "arm")
-    return Sentence(
-        f"Smallest p that these seeds can reach: {smallest:.2g}; corrected over {arms}: {corrected:.2g}"
-        f"{f'. Too few seeds for any arm to be significant at {ALPHA}' if too_few else ''}.",
-        in_json=f"These seeds can reach p = {smallest:.2g}, corrected over {arms} {corrected:.2g}{too_few}.",
+    too_few = f" Too few seeds for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
+    return (
+        f"Smallest p that these seeds can reach: {smallest:.2g}; corrected over "
+        f"{counted(len(tested), 'arm')}: {corrected:.2g}.{too_few}"
     )
 
 
@@ -183,11 +152,11 @@ def _correlation(key: str, tested: Sequence[Summary]) -> str:
     return f"{key} median {median(correlations):.2f}{spread}"
 
 
-def _equivalence(plan: Plan) -> Iterator[Sentence]:
+def _equivalence(plan: Plan) -> Iterator[str]:
     margins = plan.study.margins
     within = ", ".join(
         f"{metric.key} {margins[metric.family]:g}" for metric in plan.metrics if metric.family in margins
     )
     if within:
-        test = f"Equivalent within a margin ({within}): two one-sided paired t tests at {ALPHA}"
-        yield Sentence(f"{test} divided by the number of arms.", in_json=f"{test} over the number of arms.")
+        test = f"two one-sided paired t tests at {ALPHA} divided by the number of arms"
+        yield f"Equivalent within a margin ({within}): {test}."

@@ -1,4 +1,4 @@
-"""The report for other programs: JSON and CSV, numbers unrounded, strings fixed."""
+"""The report for other programs: JSON and CSV, numbers unrounded."""
 
 import csv
 import io
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report.json_words import json_effort, json_robustness, json_verdict
+from sweeps.report import spent
 from sweeps.report.table import Report
-from sweeps.report.verdicts import json_claim_line
+from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow, NetworkSize, Summary, finite
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.effort import Audit
@@ -25,19 +25,19 @@ def to_json(report: Report) -> str:
     """Write the report as JSON: ``{"arms": [{"id", "metrics": {name: {mean, sd, n, difference, low, high, ...}}}]}``.
 
     Contains the study's metrics only, and no timings except the hours under ``effort``. A missing number, such as the
-    control's difference, is null. Keys and strings are an interface: they are added, never changed.
+    control's difference, is null. Keys are an interface: they are added, never changed.
     """
     whole = {
         "study": report.study,
         "question": report.question,
         "arms": [_arm(row) for row in report.rows],
         "effort": _effort(report.effort),
-        "claims": [asdict(json_claim_line(claim)) for claim in report.judged],
+        "claims": [asdict(claim) for claim in report.claims],
         "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
-        "search": None if report.search is None else _search(report.search, report.json_texts.search_notes),
-        "caption": report.json_texts.caption,
-        "notes": report.json_texts.notes,
+        "search": None if report.search is None else _search(report.search, report.search_notes),
+        "caption": report.caption,
+        "notes": report.notes,
         "errors": report.errors,
     }
     return json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -50,17 +50,19 @@ def _arm(row: ArmRow) -> dict[str, Any]:
 
 
 def _effort(audit: Audit) -> dict[str, Any]:
-    problems, remarks = (list(map(json_effort, unequal)) for unequal in (audit.problems, audit.remarks))
+    problems, remarks = (list(map(spent.in_words, unequal)) for unequal in (audit.problems, audit.remarks))
     return {"efforts": [asdict(effort) for effort in audit.efforts], "problems": problems, "remarks": remarks}
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
-    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {"verdict": json_verdict(summary)}
+    return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
+        "verdict": verdict_words(summary)
+    }
 
 
 def _robustness(examined: Robustness) -> dict[str, Any]:
     numbers = {key: value for key, value in asdict(examined).items() if key not in ("assessment", "num_seeds")}
-    return numbers | {"verdict": json_robustness(examined)}
+    return numbers | {"verdict": robustness_words(examined)}
 
 
 def _contrast(row: ContrastRow) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def to_csv(report: Report) -> str:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
-            numbers = [*(getattr(summary, number) for number in NUMBERS), json_verdict(summary)]
+            numbers = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary)]
             sizes = [getattr(row.size, name, None) for name in SIZES]
             lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *numbers, *counts, *sizes))
     return _csv(lines)

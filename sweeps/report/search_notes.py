@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from sweeps.plan import Plan
 from sweeps.plan.search import SearchPlan
 from sweeps.report.captions import mixed, significance, warnings
-from sweeps.report.sentences import Sentence, same
 from sweeps.results.arm_values import newest_code
 from sweeps.results.comparison import ArmRow
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.study.words import counted
 
 
-def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[Sentence]:
+def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[str]:
     """Describe a search: its trials, its winners, and results that may not be comparable."""
     assert plan.search is not None, "findings of a search"
     noun = "trials and confirmations"
@@ -22,36 +21,27 @@ def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[Sentence]:
     yield from mixed(findings.records, noun)
 
 
-def _of_trials(search: SearchPlan, trials: Sequence[TrialRow]) -> Iterator[Sentence]:
-    yield Sentence(
+def _of_trials(search: SearchPlan, trials: Sequence[TrialRow]) -> Iterator[str]:
+    yield (
         f"All trials used seed {search.seed}; the value of the best trial is optimistic, since it was selected as the "
-        "best.",
-        in_json=f"All trials sampled at seed {search.seed}; the best of many is better than it would repeat.",
+        "best."
     )
     for space in search.arms:
-        asked, states = search.num_trials(space), [row.status for row in trials if row.arm == space.arm.id]
+        requested, states = search.num_trials(space), [row.status for row in trials if row.arm == space.arm.id]
         lost = [f"{count} {state}" for state in ("failed", "pruned") if (count := states.count(state))]
-        if lost or len(states) < asked:
-            yield same(f"{space.arm.id}: {', '.join([f'{len(states)} of {asked} trials', *lost])}.")
+        if lost or len(states) < requested:
+            yield f"{space.arm.id}: {', '.join([f'{len(states)} of {requested} trials', *lost])}."
 
 
-def _of_winners(plan: Plan, search: SearchPlan, confirmed: Sequence[ArmRow]) -> Iterator[Sentence]:
+def _of_winners(plan: Plan, search: SearchPlan, confirmed: Sequence[ArmRow]) -> Iterator[str]:
     if confirmed:
         seeds = counted(len(search.confirm_seeds), "fresh seed")
-        yield Sentence(
-            f"Winners were repeated at {seeds} and compared with the untuned control at the same seeds.",
-            in_json=f"Winners on {seeds}, against the control as it stands on the same.",
-        )
+        yield f"Winners were repeated at {seeds} and compared with the untuned control at the same seeds."
         yield from significance(confirmed, plan.metrics)
     elif search.confirm is not None:
-        yield Sentence(
-            "No winner was repeated at fresh seeds yet, so none is shown to be better than the control.",
-            in_json="No winner was run on fresh seeds yet, so none is shown to be better than the control.",
-        )
+        yield "No winner was repeated at fresh seeds yet, so none is shown to be better than the control."
     else:
-        yield Sentence(
+        yield (
             "Winners are not repeated at fresh seeds (key search.confirm), so none is shown to be better than the "
-            "control.",
-            in_json="No winner is run on fresh seeds (search: confirm), so none is shown to be better than the "
-            "control.",
+            "control."
         )

@@ -49,8 +49,8 @@ def in_words(unequal: Unequal) -> str:
             (here,), (most,) = unequal.here, unequal.others
             return f"{unequal.arm}: {counted(here, 'trial')}, other arms have {most} (its space has no further samples)"
         case Inequality.BEHIND:
-            (here,), (asked,) = unequal.here, unequal.others
-            line = f"{unequal.arm}: {here} of {counted(asked, 'trial')} finished, more in another arm"
+            (here,), (requested,) = unequal.here, unequal.others
+            line = f"{unequal.arm}: {here} of {counted(requested, 'trial')} finished, more in another arm"
             return f"{line} ({unequal.failed} failed)" if unequal.failed else line
 
 

@@ -11,27 +11,17 @@ from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, warnings
 from sweeps.report.search_notes import search_notes
-from sweeps.report.sentences import for_json, for_readers, same
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.effort import Audit, audit
-from sweeps.results.hypotheses import Claim, judge
+from sweeps.results.hypotheses import judge
 from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
 from sweeps.results.stopping import ReachedSeeds, reached_seeds
 from trainables.metrics import MetricKey
-
-
-@dataclass(frozen=True)
-class JsonTexts:
-    """Caption and notes in the fixed wording of ``report.json``."""
-
-    caption: str
-    notes: tuple[str, ...]
-    search_notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,6 @@ class Report:
         search: Results of the study's search; None without a search.
         reached: Seeds that the study has reached.
         effort: Cost of each arm, and whether all arms received the same effort.
-        json_texts: Caption and notes in the fixed wording of ``report.json``.
         contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
         search_notes: Remarks on the search.
     """
@@ -64,19 +53,13 @@ class Report:
     plan: Plan
     reached: ReachedSeeds
     effort: Audit
-    json_texts: JsonTexts
     contrasts: tuple[ContrastRow, ...] = ()
     search_notes: tuple[str, ...] = ()
 
     @functools.cached_property
-    def judged(self) -> tuple[Claim, ...]:
-        """Outcomes of the study's hypotheses."""
-        return judge(self.plan.arms, self.rows, self.metrics, self.robustness)
-
-    @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
         """Outcomes of the study's hypotheses, in words."""
-        return tuple(claim_line(claim) for claim in self.judged)
+        return tuple(map(claim_line, judge(self.plan.arms, self.rows, self.metrics, self.robustness)))
 
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
@@ -104,21 +87,17 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
     values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in arms}
     of_search = search.records if search else ()
     failed = [record for record in (*of_plan, *of_search) if record.status == "failed"]
-    sentences = caption(plan, rows, code, reached)
-    notes = [*map(same, plan.notes), *warnings(of_plan, code, "cells"), *not_compared(arms)]
-    of_search_notes = list(search_notes(plan, search)) if search else []
     return Report(
         study=plan.study.name,
         question=plan.study.question,
         rows=rows,
         metrics=plan.metrics,
-        notes=for_readers(notes),
-        caption="\n".join(for_readers(sentences)),
+        notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(arms)),
+        caption="\n".join(caption(plan, rows, code, reached)),
         errors=tuple(map(failure, failed)),
         values=values,
         search=search,
-        search_notes=for_readers(of_search_notes),
-        json_texts=JsonTexts("\n".join(for_json(sentences)), for_json(notes), for_json(of_search_notes)),
+        search_notes=tuple(search_notes(plan, search)) if search else (),
         plan=plan,
         reached=reached,
         effort=audit(plan, records, reached.seeds),

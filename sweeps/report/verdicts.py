@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from sweeps.report.json_words import json_because
 from sweeps.results.comparison import Summary
 from sweeps.results.hypotheses import Claim, Outcome
 from sweeps.results.robustness import Assessment, Robustness
@@ -91,17 +90,8 @@ class ClaimLine:
 
 def claim_line(claim: Claim) -> ClaimLine:
     """Word a hypothesis and its outcome for readers."""
-    return _line(claim, _reason(claim))
-
-
-def json_claim_line(claim: Claim) -> ClaimLine:
-    """Word a hypothesis and its outcome as ``report.json`` has them."""
-    return _line(claim, json_because(claim))
-
-
-def _line(claim: Claim, because: str) -> ClaimLine:
     reading = f"{claim.effect} by {claim.metric}"
-    return ClaimLine(claim.arm, claim.claim, reading, claim.outcome, because, evidence(claim.summary))
+    return ClaimLine(claim.arm, claim.claim, reading, claim.outcome, _reason(claim), evidence(claim.summary))
 
 
 def _reason(claim: Claim) -> str:

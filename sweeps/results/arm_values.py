@@ -49,9 +49,9 @@ def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str
 def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> list[ArmValues]:
     """Collect the values of a plan's arms at some of its seeds, the control first."""
     by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
-    asked = set(seeds)
+    requested = set(seeds)
     for cell in plan.cells:
-        if cell.id in records and cell.seed in asked:
+        if cell.id in records and cell.seed in requested:
             by_seed[cell.arm][cell.seed] = records[cell.id]
     control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
     settings = settings_of(control, itertools.chain(*others))

@@ -162,8 +162,8 @@ def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, 
     common = {place: seeds for place, seeds in common.items() if seeds}
     pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
     level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
-    asked = arms[0].num_seeds
-    differences = [sequential_difference(*pairs[place], seeds, looks, asked) for place, seeds in common.items()]
+    requested = arms[0].num_seeds
+    differences = [sequential_difference(*pairs[place], seeds, looks, requested) for place, seeds in common.items()]
     corrected = holm([difference.p_value for difference in differences])
     direction = None if is_context(metric) else metric.direction
     for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):

@@ -87,9 +87,9 @@ def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Au
         seeds: Seeds of the plan that are requested so far.
     """
     of_plan: dict[str, list[Record]] = {arm.id: [] for arm in plan.arms}
-    asked = set(seeds)
+    requested = set(seeds)
     for cell in plan.cells:
-        if cell.seed in asked and cell.id in records:
+        if cell.seed in requested and cell.id in records:
             of_plan[cell.arm].append(records[cell.id])
     search = plan.search
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}
@@ -120,8 +120,8 @@ def _per_cell(plan: Plan, of_plan: Mapping[str, Sequence[Record]]) -> Iterator[U
         for arm in others:
             here = _numbers(of_plan[arm.id], kind)
             if usual and here and here != usual:
-                asked = any(place.strip().startswith("training") for place in arm.part.split("+"))
-                yield Unequal(arm.id, kind, not asked, here, usual)
+                is_declared = any(place.strip().startswith("training") for place in arm.part.split("+"))
+                yield Unequal(arm.id, kind, not is_declared, here, usual)
 
 
 def _numbers(records: Sequence[Record], kind: Inequality) -> tuple[int, ...]:
@@ -141,13 +141,13 @@ def _of_search(plan: Plan, of_trials: Mapping[str, Sequence[Record]]) -> Iterato
         if arm.id not in spaces:
             yield Unequal(arm.id, Inequality.NOT_TUNED, is_problem=False)
             continue
-        asked, here = search.num_trials(spaces[arm.id]), ended[arm.id]
-        if asked < most:
-            yield Unequal(arm.id, Inequality.FEWER_SAMPLES, False, (asked,), (most,))
+        requested, here = search.num_trials(spaces[arm.id]), ended[arm.id]
+        if requested < most:
+            yield Unequal(arm.id, Inequality.FEWER_SAMPLES, False, (requested,), (most,))
         others = [number for other, number in ended.items() if other != arm.id]
         failed = len(of_trials[arm.id]) - here
-        if min(asked, max(others, default=0)) > here:
+        if min(requested, max(others, default=0)) > here:
             # An arm that was not begun is compared with none; and while a search runs, arms differ by one trial.
-            behind = min(asked, max(others)) - here
+            behind = min(requested, max(others)) - here
             is_problem = bool(failed) or (here > 0 and behind > 1)
-            yield Unequal(arm.id, Inequality.BEHIND, is_problem, (here,), (asked,), failed)
+            yield Unequal(arm.id, Inequality.BEHIND, is_problem, (here,), (requested,), failed)

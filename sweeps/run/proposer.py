@@ -44,7 +44,7 @@ class ArmSearch:
         self, plan: SearchPlan, space: ArmSpace, records: Mapping[str, Record], *, retry_failed: bool = False
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.asked = 0
+        self.proposed = 0
         self.finished = 0
         self.exhausted = False
         self._plan = plan
@@ -62,18 +62,18 @@ class ArmSearch:
     @property
     def done(self) -> bool:
         """Whether all trials were handed out and have ended."""
-        return (self.exhausted or self.asked >= self._num_trials) and self.asked == self.finished
+        return (self.exhausted or self.proposed >= self._num_trials) and self.proposed == self.finished
 
     def ask(self) -> Cell | None:
         """Return the next trial to run; None if all were handed out, or the search space is exhausted."""
-        if self.exhausted or self.asked >= self._num_trials:
+        if self.exhausted or self.proposed >= self._num_trials:
             return None
         while not self._waiting and self._num_repeats < MAX_REPEATS:
             self._propose_next()
         if not self._waiting:
             self.exhausted = True
             return None
-        self.asked += 1
+        self.proposed += 1
         return self._waiting.popleft()
 
     def tell(self, cell: Cell, record: Record | None) -> None:
@@ -102,7 +102,7 @@ class ArmSearch:
                 self._waiting.append(cell)
             else:
                 self._close(cell.id, record)
-                self.asked += 1
+                self.proposed += 1
                 self.finished += 1
 
     def _propose_next(self, ahead: Collection[str] = ()) -> None:

@@ -121,7 +121,7 @@ def sequential_p(
 
 
 def sequential_difference(
-    arm: Sequence[float], control: Sequence[float], seeds: Sequence[int], looks: Looks | None, asked: int
+    arm: Sequence[float], control: Sequence[float], seeds: Sequence[int], looks: Looks | None, requested: int
 ) -> Difference:
     """Compute a paired difference whose interval and p-value are valid after any number of looks.
 
@@ -133,24 +133,24 @@ def sequential_difference(
         control: The control's values at the same seeds.
         seeds: The seeds, increasing; numbered from 0 in a study with looks.
         looks: Looks of the study; None for a fixed number of seeds.
-        asked: Number of seeds that are requested so far.
+        requested: Number of seeds that are requested so far.
     """
     if looks is None:
         return paired_difference(arm, control)
-    reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= asked]
-    difference = paired_difference(arm, control, confidence(looks, asked))
+    reached = [sum(seed < at for seed in seeds) for at in looks.seeds if at <= requested]
+    difference = paired_difference(arm, control, confidence(looks, requested))
     p, smallest = sequential_p(arm, control, reached, looks.shares), smallest_sequential_p(reached, looks.shares)
     return difference._replace(p_value=p, smallest_p=smallest)
 
 
-def confidence(looks: Looks | None, asked: int) -> float:
+def confidence(looks: Looks | None, requested: int) -> float:
     """Return the coverage of an interval: 95 %, or 1 - 0.05 h at a look with share h.
 
     Args:
         looks: Looks of the study; None for a fixed number of seeds.
-        asked: Number of seeds that are requested so far.
+        requested: Number of seeds that are requested so far.
     """
-    return CONFIDENCE if looks is None else 1 - ALPHA * looks.share_at(asked)
+    return CONFIDENCE if looks is None else 1 - ALPHA * looks.share_at(requested)
 
 
 def _is_rejected(sums: "Sequence[Array]", shares: Sequence[float], level: float, tied: float) -> bool:

@@ -5,8 +5,8 @@ import math
 from dataclasses import asdict, replace
 
 from sweeps.report.exports import to_csv, to_json, to_values_csv
-from sweeps.report.json_words import json_verdict
 from sweeps.report.table import Report
+from sweeps.report.verdicts import verdict_words
 
 DOCUMENTED = {"mean", "sd", "n", "difference", "low", "high"}
 ADDED = {"low_mean", "high_mean", "p_value", "p_corrected", "smallest_p", "correlation", "verdict"}
@@ -22,9 +22,9 @@ def test_json_has_the_documented_form(report: Report) -> None:
             assert set(numbers) == DOCUMENTED | ADDED
             summary = row.metrics[key]
             expected = {name: value for name, value in asdict(summary).items() if name in DOCUMENTED | ADDED}
-            assert numbers == expected | {"verdict": json_verdict(summary)}, "unrounded"
+            assert numbers == expected | {"verdict": verdict_words(summary)}, "unrounded"
         assert (arm["failed"], arm["missing"]) == (row.failed, row.missing)
-    assert found["caption"] == report.json_texts.caption
+    assert found["caption"] == report.caption
     assert found["errors"] == list(report.errors)
 
 
@@ -50,7 +50,7 @@ def test_csv_reads_back_as_the_numbers(report: Report) -> None:
             summary = row.metrics[metric.key]
             for name in (DOCUMENTED | ADDED) - {"verdict"}:
                 assert (float(line[name]) if line[name] else None) == getattr(summary, name)
-            assert line["verdict"] == json_verdict(summary)
+            assert line["verdict"] == verdict_words(summary)
             assert line["direction"] == metric.direction
             assert int(line["failed"]) == row.failed
             assert line["changes"] == row.changes

@@ -125,13 +125,13 @@ def test_every_trial_is_a_sample_of_the_space(sampler: str, objectives: str, sea
     )
     score = hill if len(plan.objectives) == 1 else trade
     search = begun(plan)
-    assert (search.asked, search.finished, search.done) == (0, 0, False)
+    assert (search.proposed, search.finished, search.done) == (0, 0, False)
     cells = run(search, plan, score, {})
     assert len(cells) == len({cell.id for cell in cells}) == 20
     assert all(plan.arms[0].holds(sample) for sample in samples(cells))
     assert {sample["attention"] for sample in samples(cells)} == {"momentum", "previous_frame", "removed"}
     assert all(("attention.mu" in sample) == (sample["attention"] != "removed") for sample in samples(cells))
-    assert (search.asked, search.finished, search.done, search.exhausted) == (20, 20, True, False)
+    assert (search.proposed, search.finished, search.done, search.exhausted) == (20, 20, True, False)
     assert search.ask() is None
 
 
@@ -152,7 +152,7 @@ def test_a_search_goes_on_from_the_ledger_as_if_undisturbed(
         records: dict[str, Record] = {}
         before = run(begun(plan), plan, score, records, most=num_before)
         after = begun(plan, dict(sorted(records.items())))
-        assert (after.asked, after.finished) == (len(before), len(before))
+        assert (after.proposed, after.finished) == (len(before), len(before))
         again = before + run(after, plan, score, records)
         assert [(cell.spec.trial, cell.id) for cell in again] == [(cell.spec.trial, cell.id) for cell in cells]
         assert winners(plan, plan.arms[0], records, 3) == by_optuna(after, 3) == by_optuna(undisturbed, 3)
@@ -174,7 +174,7 @@ def test_what_was_interrupted_is_proposed_once_more(searched: Searched) -> None:
 
     hole = {cell_id: record for cell_id, record in records.items() if record.trial != 4}
     again = begun(plan, hole)
-    assert again.asked == 8
+    assert again.proposed == 8
     retried = again.ask()
     assert retried == first[4], "numbers without a result come first"
 
@@ -189,7 +189,7 @@ def test_several_trials_are_open_at_a_time(searched: Searched) -> None:
         for cell in reversed(opened):
             records[cell.id] = result(cell, plan, hill(cell.spec.sampled))
             search.tell(cell, records[cell.id])
-    assert (search.asked, search.finished, len(records)) == (24, 24, 24)
+    assert (search.proposed, search.finished, len(records)) == (24, 24, 24)
     assert begun(plan, records).done
 
 
@@ -198,10 +198,10 @@ def test_raising_the_number_of_trials_goes_on(searched: Searched) -> None:
     records: dict[str, Record] = {}
     run(begun(few), few, hill, records)
     more = begun(many, records)
-    assert (more.asked, more.done) == (9, False)
+    assert (more.proposed, more.done) == (9, False)
     assert [cell.spec.trial for cell in run(more, many, hill, records)] == [9, 10, 11, 12]
     fewer = begun(few, records)
-    assert (fewer.asked, fewer.done) == (9, True), "effort is equal again: only the first count"
+    assert (fewer.proposed, fewer.done) == (9, True), "effort is equal again: only the first count"
 
 
 def test_arms_and_seeds_draw_apart(searched: Searched) -> None:
@@ -229,8 +229,8 @@ def test_results_of_other_searches_and_arms_are_passed_over(searched: Searched) 
     changed = searched(NUMBERS, arms="arms: {x: {noise.candidates: 4}}\n")
     assert changed.identity == plan.identity
     assert [len(trials_of(changed, arm, records)) for arm in ("control", "x")] == [3, 0], "x is another arm now"
-    assert ArmSearch(changed, changed.space_of("control"), records).asked == len(cells)
-    assert ArmSearch(changed, changed.space_of("x"), records).asked == 0
+    assert ArmSearch(changed, changed.space_of("control"), records).proposed == len(cells)
+    assert ArmSearch(changed, changed.space_of("x"), records).proposed == 0
 
 
 def test_a_cell_that_another_search_left_is_a_trial_of_this_one(searched: Searched) -> None:
@@ -274,7 +274,7 @@ def test_failed_stopped_and_lost_trials_are_told_as_such(sampler: str, objective
         search.tell(cell, record)
     names = ["COMPLETE", "FAIL", "PRUNED", "FAIL", "FAIL", "FAIL"]
     assert [trial.state.name for trial in search._study.trials] == names * 4
-    assert (search.asked, search.finished) == (24, 24)
+    assert (search.proposed, search.finished) == (24, 24)
     best = winners(plan, plan.arms[0], records, 99)
     assert len(best) == 4
     assert best == by_optuna(search, 99)
@@ -292,9 +292,9 @@ def test_failed_trials_are_tried_again_where_that_is_asked(searched: Searched) -
     assert failed is not None
     records[failed.id] = result(failed, plan, (), "failed")
     search.tell(failed, records[failed.id])
-    assert begun(plan, records).asked == 7
+    assert begun(plan, records).proposed == 7
     retrying = ArmSearch(plan, plan.arms[0], records, retry_failed=True)
-    assert retrying.asked == len(cells)
+    assert retrying.proposed == len(cells)
     assert retrying.ask() == failed
 
 
@@ -304,7 +304,7 @@ def test_a_trial_that_lacks_its_objective_is_handed_out_again(searched: Searched
     [cell] = run(begun(plan), plan, hill, records, most=1)
     unscored = {cell.id: replace(records[cell.id], scores={"other": 1.0})}
     search = begun(plan, unscored)
-    assert search.asked == 0
+    assert search.proposed == 0
     assert search.ask() == cell
 
 

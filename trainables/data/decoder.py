@@ -57,7 +57,7 @@ class Decoder:
 
         Args:
             entry: The clip, or a frame range of it.
-            choice: FrameSelection of its frames.
+            choice: Choice of its frames.
             frames: Number of frames.
             height: Height in pixels.
             width: Width in pixels.

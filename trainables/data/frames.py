@@ -1,4 +1,4 @@
-"""FrameSelection of the frames of a clip, and their scaling."""
+"""Choice of the frames of a clip, and their scaling."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def ingest(
 
     Args:
         entries: Clips to check.
-        choice: FrameSelection of the frames.
+        choice: Choice of the frames.
         size: Frames, height and width.
         folder: Folder of the two files; one for each dataset and choice of frames.
         limit_s: Time limit per clip in seconds.

@@ -105,7 +105,7 @@ def test_it_ends_where_another_seed_of_all_arms_would_cost_more(
     assert Counter(cell.arm for cell in done) == dict.fromkeys([arm.id for arm in plan.arms], seeds)
     assert bool(queue.stopped) == (seeds < 8)
     if queue.stopped:
-        assert "for one more seed of all arms beside" in queue.stopped
+        assert "needed for one more seed of all arms" in queue.stopped
 
 
 def test_what_cells_took_is_expected_where_no_price_was_taken(planned: Callable[..., Plan], tmp_path: Path) -> None:

@@ -487,7 +487,7 @@ ONE_MISTAKE = {
         HEAD + "arms:\n  x: {noise: removed, noise.threshold: 0.1}\n",
         7,
         "arms.x.noise.threshold",
-        "noise is removed here",
+        "noise=removed has no values",
     ),
     "an arm without changes": (HEAD + "arms:\n  x: {}\n", 7, "arms.x", "{} -> at least 1 entry"),
     "an arm named control": (HEAD + "arms:\n  control: {noise: removed}\n", 7, "arms.control", "another name"),

@@ -172,7 +172,7 @@ def test_a_stand_in_never_has_the_published_name(write: Write) -> None:
 
 def test_notes_of_parts_reach_the_reader(planned: Planned) -> None:
     plan = planned("ablations: [{part: noise, action: REPLACE, with: [random_search]}]")
-    assert any(note.startswith("noise=random_search: ") and "independent in effect" in note for note in plan.notes)
+    assert any(note.startswith("noise=random_search: ") and "practically independent" in note for note in plan.notes)
 
 
 # ------------------------------------------------------------------------------------------------------------- bases

@@ -35,7 +35,7 @@ def test_cluster_file_fits_rays_own_schema() -> None:
 def head() -> Iterator[tuple[str, dict[str, str]]]:
     """A Ray head of two processors with token authentication; its address and the environment that may talk to it."""
     folder = tempfile.mkdtemp(prefix="head", dir="/tmp")  # sockets have room for 107 characters
-    port, dashboard = free_port(), free_port()
+    port, dashboard, agent = free_port(), free_port(), free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
         "RAY_AUTH_MODE": "token",
@@ -43,7 +43,9 @@ def head() -> Iterator[tuple[str, dict[str, str]]]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = f"ray start --head --block --num-cpus 2 --port {port} --dashboard-port {dashboard} --temp-dir {folder}"
+    # Submitted jobs go to the head's agent, which has a fixed port by default: one agent per machine.
+    ports = f"--port {port} --dashboard-port {dashboard} --dashboard-agent-listen-port {agent}"
+    command = f"ray start --head --block --num-cpus 2 {ports} --temp-dir {folder}"
     with open(f"{folder}/head.log", "wb") as log:
         process = subprocess.Popen(
             command.split(), env=environment, start_new_session=True, stdout=log, stderr=subprocess.STDOUT

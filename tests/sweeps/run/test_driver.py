@@ -253,7 +253,7 @@ def test_results_of_other_code_are_refused_or_marked(grown: Grown, tmp_path: Pat
     assert "--accept-code-change" in refused.stderr
     accepted = sweeps_here("run", grown.study, "--storage", storage, "--accept-code-change")
     assert accepted.exit_code == 0, accepted.stderr
-    assert f"{result['spec']['arm']} (1 of other code)" in accepted.stdout
+    assert f"{result['spec']['arm']} (1 with other code)" in accepted.stdout
 
 
 @pytest.mark.slow
@@ -305,7 +305,7 @@ def test_a_study_ends_by_itself_where_its_arms_are_decided(
     study.write_text(text.replace("  - {part: attention, action: REMOVE}\n", ""))
     done = sweeps_here("run", study, "--storage", storage)
     assert done.exit_code == 0, done.stderr
-    assert "every arm was decided after 7" in done.stdout, "independent noise flickers in every clip"
+    assert "Ended after 7 seeds: every arm was decided" in done.stdout, "independent noise flickers in every clip"
     assert states(study, storage) == ["done"] * 14 + ["spared"] * 10
     status = json.loads(sweeps_here("status", study, "--storage", storage, "--json").stdout)
     assert status["counts"] == {"done": 14, "spared": 10}

@@ -113,19 +113,30 @@ def kill(driver: psutil.Process, how: str, rng: random.Random, seconds: float) -
     return kills + end(driver, how)
 
 
-def kill_within(driver: psutil.Process, rng: random.Random, seconds: float) -> Counter[str]:
+def attempts(storage: Path) -> int:
+    """How often a worker has begun a cell."""
+    return sum(len(path.read_text().splitlines()) for path in storage.glob("tiny/cells/*/attempts.jsonl"))
+
+
+def kill_within(driver: psutil.Process, storage: Path, rng: random.Random, seconds: float) -> Counter[str]:
     """Kill a rank and a trial of a trained study, in either order, and then its driver.
 
     Args:
         driver: A study's run that has just begun.
-        rng: Of the moments.
-        seconds: How long an undisturbed cell takes: libraries are read, then it trains, draws and scores.
+        storage: Where it runs.
+        rng: Of the moments; the first kill hits a cell at work.
+        seconds: How long after the start of a rank it is killed at most.
     """
     kills: Counter[str] = Counter()
+    begun = attempts(storage)
     for kind in [*rng.sample(["rank", "worker"], k=2), "driver"]:
         if not await_workers(driver, "rank"):
             return kills  # it came to its end first
-        time.sleep(rng.uniform(0, seconds))
+        while not kills and attempts(storage) == begun:
+            with contextlib.suppress(psutil.TimeoutExpired):
+                driver.wait(0.1)
+                return kills
+        time.sleep(rng.uniform(0, seconds if kills else 3))
         if kind == "driver":
             return kills + end(driver, kind)
         for process in workers(driver, kind)[:1]:
@@ -256,7 +267,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
 
     rng = random.Random(20261125)
     kills: Counter[str] = Counter()
-    rounds = attempts = cells = 0
+    rounds = begun = cells = 0
     while kills.total() < wanted or kills.keys() != {"rank", "worker", "driver"}:
         storage = tmp_path / f"round{rounds}"
         rounds += 1
@@ -264,7 +275,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
         for _ in range(KILLS_IN_A_ROUND):
             before = stamps(storage)
             driver = begin(study, storage)
-            kills += kill_within(driver, rng, seconds / 2)
+            kills += kill_within(driver, storage, rng, seconds / 4)
             assert driver.wait(120) in (0, -signal.SIGKILL), "a killed rank or trial is an accident, no failure"
             assert before.items() <= stamps(storage).items(), "a finished cell was done again"
             if len(stamps(storage)) == 2 or kills.total() >= wanted:
@@ -274,10 +285,10 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
         assert_same(table(study, storage), expected)
         assert_one_run_per_cell(storage)
         assert not list(storage.glob("tiny/cells/*/checkpoints/*")), "a cell that ended keeps no checkpoint"
-        attempts += sum(len(path.read_text().splitlines()) for path in storage.glob("tiny/cells/*/attempts.jsonl"))
+        begun += attempts(storage)
         cells += len(stamps(storage))
     print(f"{kills.total()} kills in {rounds} rounds: {dict(kills)}")
-    assert attempts > cells, "no kill hit a cell at work"
+    assert begun > cells, "no kill hit a cell at work"
 
 
 @pytest.mark.timeout(300)

@@ -187,7 +187,7 @@ def test_a_study_ends_at_the_look_that_decides_every_arm(planned: Planned) -> No
     assert handed == [cell.id for cell in plan.cells if cell.seed < 9]
     done = {cell_id: records[cell_id] for cell_id in handed}
     stage = reached_seeds(plan, done)
-    assert (stage.decided, stage.over, len(stage.seeds)) == (True, True, 9)
+    assert (stage.decided, stage.complete, len(stage.seeds)) == (True, True, 9)
     assert {cell["state"] for cell in listed(plan, done) if cell["seed"] >= 9} == {"spared"}
     assert not Queue(plan, done)
     report = build(plan, done)
@@ -201,7 +201,7 @@ def test_where_nothing_is_found_all_seeds_are_taken(planned: Planned) -> None:
     plan = planned()
     records = simulated(plan, 0, np.random.default_rng(2))
     assert len(run(plan, records, Queue(plan, {}))) == len(plan.cells)
-    assert (reached_seeds(plan, records).decided, reached_seeds(plan, records).over) == (False, True)
+    assert (reached_seeds(plan, records).decided, reached_seeds(plan, records).complete) == (False, True)
     assert "Ended after 16 seeds: the maximum." in build(plan, records).caption
 
 
@@ -215,7 +215,7 @@ def test_a_look_waits_for_a_cell_that_was_lost(planned: Planned) -> None:
     records = simulated(plan, 6, np.random.default_rng(1))
     lost = plan.cells[7].id
     del records[lost]
-    assert not reached_seeds(plan, records).over
+    assert not reached_seeds(plan, records).complete
     assert [cell.id for cell in iter_next(Queue(plan, records))] == [lost]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sweeps.plan import Plan, load
 from sweeps.report.table import build
 from sweeps.results.contrasts import estimate
-from sweeps.results.stopping import Stage
+from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import paired_difference
 from sweeps.study.designs import (
     MAX_EXACT_PARTS,
@@ -166,7 +166,7 @@ def test_drawn_orders_share_out_the_whole_too_and_give_nothing_to_what_does_noth
     assert found[3:] == pytest.approx([0.0] * 5)
 
 
-WHOLE = Stage((0, 1, 2, 3), None, decided=False, over=True)
+WHOLE = ReachedSeeds((0, 1, 2, 3), None, decided=False, complete=True)
 
 
 def test_an_effect_of_two_arms_is_their_paired_difference() -> None:

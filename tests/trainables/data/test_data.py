@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.streams import Streams
 from tests.factories import fresh
 from trainables.data import Data, ShapesData
-from trainables.data.layout import ClipLayout, Size, continued
+from trainables.data.layout import ClipLayout, ClipSize, continued
 from trainables.data.prompts import PromptsData
 from trainables.data.scenes import COLOURS, SHAPES
 
@@ -41,25 +41,25 @@ def test_prompts_are_balanced(seed: int) -> None:
 
 def test_reference_clips_are_rendered_once_and_decoded(tmp_path: Path) -> None:
     data = ShapesData(references=4)
-    clips = data.reference_clips(Size(3, 32, 32), tmp_path).all()
+    clips = data.reference_clips(ClipSize(3, 32, 32), tmp_path).all()
     assert clips.shape == (4, 3, 32, 32, 3)
     assert clips.dtype == np.uint8
     (folder,) = tmp_path.iterdir()
     written = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    assert np.array_equal(data.reference_clips(Size(3, 32, 32), tmp_path).all(), clips)
+    assert np.array_equal(data.reference_clips(ClipSize(3, 32, 32), tmp_path).all(), clips)
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == written
-    assert data.reference_clips(Size(2, 64, 64), tmp_path).all().shape == (4, 2, 64, 64, 3)
+    assert data.reference_clips(ClipSize(2, 64, 64), tmp_path).all().shape == (4, 2, 64, 64, 3)
 
 
 def test_texts_of_references_render_nothing(tmp_path: Path) -> None:
-    references = ShapesData(references=4).reference_clips(Size(3, 32, 32), tmp_path)
+    references = ShapesData(references=4).reference_clips(ClipSize(3, 32, 32), tmp_path)
     assert len(continued(references, Streams(0), 6).texts) == 6
     assert list(tmp_path.iterdir()) == []
     assert references.read([3, 1]).shape == (2, 3, 32, 32, 3)
 
 
-@pytest.mark.parametrize("size", [Size(2, 32, 48), Size(2, 48, 32)])
-def test_scenes_are_rendered_in_any_shape(size: Size, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [ClipSize(2, 32, 48), ClipSize(2, 48, 32)])
+def test_scenes_are_rendered_in_any_shape(size: ClipSize, tmp_path: Path) -> None:
     data = ShapesData(references=2)
     for clips in (data.reference_clips(size, tmp_path), data.training_clips(size, 2, tmp_path)):
         pixels = clips.all()

@@ -19,7 +19,7 @@ from trainables.cache import Cache
 from trainables.data import ClipsData, ShapesData
 from trainables.data.encoded import SHARD, Batches, Encoded
 from trainables.data.frames import to_video
-from trainables.data.layout import ClipSet, Size, continued
+from trainables.data.layout import ClipSet, ClipSize, continued
 
 NUM = SHARD + 5
 SIZE = (3, 32, 32)
@@ -170,7 +170,7 @@ def test_timesteps_are_uniform_and_noise_is_normal(model: TrainedModel) -> None:
 
 
 def test_of_shapes_the_continued_clips_are_references_and_training_clips_are_not(tmp_path: Path) -> None:
-    data, size = ShapesData(references=6), Size(4, 32, 32)
+    data, size = ShapesData(references=6), ClipSize(4, 32, 32)
     references = data.reference_clips(size, tmp_path)
     for streams in (Streams(0), Streams(1)):
         clips = continued(references, streams, 6)
@@ -192,7 +192,7 @@ def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: Wri
     lines = "".join(f"{number}.mp4,text {number}\n" for number in range(12))
     (captions_folder / "captions.csv").write_text(f"path,text\n{lines}")
     data = ClipsData(layout="captions", path=str(captions_folder), held_out=0.5, references=4)
-    size = Size(4, 16, 16)
+    size = ClipSize(4, 16, 16)
     training = data.training_clips(size, None, tmp_path)
     held_out = {entry.text for entry in data.entries()}
     assert training.texts
@@ -213,7 +213,7 @@ def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: P
     bad = data.entries()[0]
     bad.path.write_bytes(b"not a video")
     num = len(data.entries()) - 1
-    clips = continued(data.reference_clips(Size(4, 16, 16), tmp_path), Streams(0), num)
+    clips = continued(data.reference_clips(ClipSize(4, 16, 16), tmp_path), Streams(0), num)
     assert bad.text not in clips.texts
     assert len(set(clips.texts)) == num
     assert len(clips.all()) == num

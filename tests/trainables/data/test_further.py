@@ -21,7 +21,7 @@ from trainables.data.annotations import (
     read_ucf101,
 )
 from trainables.data.further import with_further_texts
-from trainables.data.layout import Size
+from trainables.data.layout import ClipSize
 
 ENTRIES = [Entry(Path(f"{name}.webm"), "moves", key=name) for name in ("11", "12")]
 OTHER = [Entry(Path("13.webm"), "moves", key="13")]
@@ -202,8 +202,8 @@ def test_a_set_of_clips_has_its_further_texts_in_the_order_of_its_texts(
     put(tmp_path / "data" / "captions.csv", "\n".join(lines))
     data = ClipsData(layout="captions", path=str(tmp_path / "data"), held_out=0.5)
     for clips in (
-        data.reference_clips(Size(2, 16, 24), tmp_path),
-        data.training_clips(Size(2, 16, 24), None, tmp_path),
+        data.reference_clips(ClipSize(2, 16, 24), tmp_path),
+        data.training_clips(ClipSize(2, 16, 24), None, tmp_path),
     ):
         for some in (clips, clips.take([1, 0, 1])):
             assert some.further == {

@@ -16,7 +16,7 @@ from trainables.data.clips import ClipError, read_frames
 from trainables.data.decoder import Decoder
 from trainables.data.frames import Consecutive, Whole
 from trainables.data.ingest import CHECKED, QUARANTINE, IngestError, ingest, read_all
-from trainables.data.layout import Size
+from trainables.data.layout import ClipSize
 
 SIZE = (4, 32, 32)
 WriteVideo = Callable[..., Path]
@@ -174,8 +174,8 @@ def test_a_dataset_gives_prompts_and_references(write_video: WriteVideo, tmp_pat
         lines.append(json.dumps({"path": f"{number}.mp4", "text": f"clip {number}"}))
     (root / "captions.jsonl").write_text("\n".join(lines))
     data = ClipsData(layout="captions", path=str(root), held_out=0.5, references=4)
-    clips = data.reference_clips(Size(*SIZE), tmp_path / "references").all()
+    clips = data.reference_clips(ClipSize(*SIZE), tmp_path / "references").all()
     assert clips.shape == (4, *SIZE, 3)
-    assert np.array_equal(data.reference_clips(Size(*SIZE), tmp_path / "references").all(), clips)
+    assert np.array_equal(data.reference_clips(ClipSize(*SIZE), tmp_path / "references").all(), clips)
     (folder,) = (tmp_path / "references").iterdir()
     assert (folder / QUARANTINE).read_text() == "path,start,stop,reason\n"

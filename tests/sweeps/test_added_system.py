@@ -82,6 +82,8 @@ def test_a_file_changes_the_results_that_it_can_decide(
     assert {system for system in SYSTEMS if after[system] != hashes_before[system]} == systems
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("added")
 def test_the_added_system_is_known_at_once(checkout: Path) -> None:
     checked = sweeps("check", "smoke.yaml", cwd=checkout)
     assert checked.returncode == 0, checked.stderr

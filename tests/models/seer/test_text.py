@@ -54,8 +54,8 @@ def test_the_warm_up_brings_the_mean_text_to_the_instructions() -> None:
     last = warm_up(model, texts, Streams(3), steps=400, lr=5e-3, frames=4)
     assert last < 0.1 * first
     assert all(parameter.grad is None for parameter in model.parameters()), "the next training starts clean"
-    again = decomposer()
-    assert warm_up(again, texts, Streams(3), steps=400, lr=5e-3, frames=4) == last, "the same seed, the same weights"
+    few, again = (warm_up(decomposer(), texts, Streams(3), steps=20, lr=5e-3, frames=4) for _ in range(2))
+    assert few == again, "the same seed, the same weights"
 
 
 @in_float64()

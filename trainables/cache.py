@@ -36,7 +36,7 @@ class Cache:
 
     Args:
         folder: Created by the first entry.
-        max_bytes: ClipSize limit of all entries together; a larger entry is returned but not stored.
+        max_bytes: Size limit of all entries together; a larger entry is returned but not stored.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:

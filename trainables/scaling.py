@@ -62,7 +62,7 @@ class Scaling(_Block):
         micro_batch_size: Clips per worker and pass; by default the worker's share of the batch.
         gradient_checkpointing: Whether to recompute activations in the backward pass, to save memory.
         cache: Whether to keep latents and text states of training clips on the storage.
-        cache_gib: ClipSize limit of the cache; the least recently used files are removed first.
+        cache_gib: Size limit of the cache; the least recently used files are removed first.
         report_every: Updates between two reports.
         checkpoint_every: Updates between two checkpoints.
     """

@@ -32,7 +32,7 @@ class Encoded:
         clips: Clips to encode on demand.
         depends_on: Further dependencies of the arrays: system, base, size, code.
         keep: Returns arrays by their dependencies, computed or from a cache.
-        room: ClipSize limit in bytes.
+        room: Size limit in bytes.
     """
 
     def __init__(

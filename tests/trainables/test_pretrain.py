@@ -18,7 +18,7 @@ from trainables.pretraining.quality import measure
 def test_a_shortened_training_moves_the_figures_the_right_way(tmp_path: Path) -> None:
     # Motion and shape need more of the training than this to move: of them only the full run's card speaks.
     out = tmp_path / "base"
-    trained = pretrain(out, fraction=0.04, data=tmp_path / "data")
+    trained = pretrain(out, fraction=0.04, data=tmp_path / "data", threads=1)  # another test runs beside it
     torch.manual_seed(0)
     held_out = load_corpus(tmp_path / "data", 64, "test", 0)
     untrained = measure(build_networks(), held_out, steps=4, guidance=4.0, num_generated=48)

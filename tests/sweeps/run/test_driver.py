@@ -92,6 +92,7 @@ def cold(grown: Grown, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return storage, sweeps_here("run", grown.study, "--storage", storage, "--cold", **nowhere)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("driver")
 @pytest.mark.timeout(600)
 def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ class Workbench:
                 keys,
                 lambda: self._references(spec).all(),
                 keep=functools.partial(self._features, spec),
-                readers=lambda: Counter(self._references(spec).readers),
+                decoders=lambda: Counter(self._references(spec).decoders),
             )
         return self._scorers[key]
 

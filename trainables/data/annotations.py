@@ -45,7 +45,7 @@ class Entry:
         key: Name of the clip in the annotations, by which further texts are matched.
         further: Further texts by name, such as predicted states.
         seconds: Start and end in seconds, which take the place of frame numbers in a video.
-        reader: Library that reads the clip's frames correctly, as its check found; None before.
+        decoder: Library that reads the clip's frames correctly, as its check found; None before.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class Entry:
     key: str = ""
     further: Mapping[str, str] = field(default_factory=dict, hash=False)
     seconds: tuple[float, float] | None = None
-    reader: str | None = field(default=None, compare=False)
+    decoder: str | None = field(default=None, compare=False)
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:

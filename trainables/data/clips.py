@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from trainables.data.frames import Seconds, Stretch
 from trainables.data.video import REMEDY, ClipError, VideoDecoder, last_line, read_video
 
-__all__ = ["ClipError", "Reader", "read_clip", "read_frames", "read_stretch", "write_clip"]
+__all__ = ["ClipError", "DecoderName", "read_clip", "read_frames", "read_stretch", "write_clip"]
 
-Reader = VideoDecoder | Literal["pillow"]
+DecoderName = VideoDecoder | Literal["pillow"]
 """Library that reads the frames of a clip."""
 PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -67,8 +67,8 @@ def read_stretch(
     choose: Callable[[int], Sequence[int]],
     *,
     least: int = 1,
-    reader: Reader | None = None,
-) -> tuple[NDArray[np.uint8], Reader]:
+    decoder: DecoderName | None = None,
+) -> tuple[NDArray[np.uint8], DecoderName]:
     """Read chosen frames of a stretch of a clip.
 
     Files are opened and closed here, since decord's readers survive neither fork nor pickling.
@@ -78,7 +78,7 @@ def read_stretch(
         stretch: The stretch.
         choose: Maps the number of its frames to the frames to read, counted from its start.
         least: Fewest frames of the stretch, at least 1.
-        reader: Reader that an earlier call returned for the unchanged file; None finds out.
+        decoder: Decoder that an earlier call returned for the unchanged file; None finds out.
 
     Returns:
         The frames, and the library that has read them.
@@ -100,7 +100,7 @@ def read_stretch(
         return _pictures(path, lambda length: numbers(length, None)), "pillow"
     if not path.is_file():
         raise ClipError(f"{path}: no such clip -> {REMEDY}")
-    return read_video(path, numbers, "decord" if reader == "decord" else "pyav" if reader == "pyav" else None)
+    return read_video(path, numbers, decoder if decoder != "pillow" else None)
 
 
 def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from trainables.data.annotations import Entry
-from trainables.data.clips import ClipError, Reader, read_stretch
+from trainables.data.clips import ClipError, DecoderName, read_stretch
 from trainables.data.frames import FrameChoice, Stretch, fit
 
 LIMIT_S = 60.0
@@ -33,7 +33,7 @@ class Decoded(NamedTuple):
     """Frames of a clip, uint8 (f h w 3), and the library that has read them."""
 
     frames: NDArray[np.uint8]
-    reader: Reader
+    decoder: DecoderName
 
 
 class Decoder:
@@ -75,7 +75,7 @@ class Decoder:
         """Read frames of a clip, scaled and cropped to size, and tell by which library.
 
         Args:
-            entry: The clip, or a stretch of it. Its ``reader`` is used, or found out if it has none.
+            entry: The clip, or a stretch of it. Its ``decoder`` is used, or found out if it has none.
             choice: Choice of its frames.
             frames: Number of frames.
             height: Height in pixels.
@@ -91,7 +91,7 @@ class Decoder:
         request = {
             "path": str(entry.path),
             "stretch": (entry.start, entry.stop, entry.seconds),
-            "reader": entry.reader,
+            "decoder": entry.decoder,
             "choice": choice.model_dump(),
             "shape": (frames, height, width),
             "position": position,
@@ -100,7 +100,7 @@ class Decoder:
         if reason := answer.get("error"):
             raise ClipError(str(reason))
         pixels = self._receive(frames * height * width * 3, time.monotonic() + self.limit_s, entry.path)
-        return Decoded(np.frombuffer(pixels, np.uint8).reshape(frames, height, width, 3), answer["reader"])
+        return Decoded(np.frombuffer(pixels, np.uint8).reshape(frames, height, width, 3), answer["decoder"])
 
     def _request(self, request: dict[str, Any], path: Path) -> dict[str, Any]:
         """Send a request to the process, started if necessary, and wait for its answer."""
@@ -177,14 +177,14 @@ def main() -> None:
         start, stop, seconds = request["stretch"]
         choice = choices.validate_python(request["choice"])
         try:
-            taken, reader = read_stretch(
+            taken, decoder = read_stretch(
                 Path(request["path"]),
                 Stretch(start, stop, seconds and tuple(seconds)),
                 lambda available: choice.numbers(available, frames, request["position"]),  # noqa: B023  # called here
                 least=choice.least(frames),
-                reader=request["reader"],
+                decoder=request["decoder"],
             )
-            answers.write(json.dumps({"reader": reader}).encode() + b"\n")
+            answers.write(json.dumps({"decoder": decoder}).encode() + b"\n")
             answers.write(np.ascontiguousarray(fit(taken, height, width)).tobytes())
         except ClipError as error:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.annotations import Entry
-from trainables.data.clips import ClipError, Reader
+from trainables.data.clips import ClipError, DecoderName
 from trainables.data.decoder import LIMIT_S, Decoder
 from trainables.data.frames import FrameChoice
 from trainables.files import locked, write_atomically
@@ -41,12 +41,12 @@ class Outcome(NamedTuple):
     """Outcome of the check of a clip: the reason that it cannot be used, or the library that reads it correctly."""
 
     reason: str
-    reader: Reader | None
+    decoder: DecoderName | None
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """Usable clips, in their order, each with the reader of its frames, and unusable ones."""
+    """Usable clips, in their order, each with its decoder, and unusable ones."""
 
     good: tuple[Entry, ...]
     bad: tuple[Bad, ...]
@@ -63,7 +63,7 @@ def ingest(
 ) -> Ingested:
     """Decode every clip once as it will be used; clips that are unchanged since an earlier check are not decoded again.
 
-    The check also finds out which library reads the frames of a clip correctly, which its ``Entry.reader`` then tells.
+    The check also finds out which library reads the frames of a clip correctly, which its ``Entry.decoder`` then tells.
 
     Writes ``quarantine.csv`` (path, start, stop, reason) to the folder, and the outcome for the next check.
 
@@ -93,7 +93,7 @@ def ingest(
             write_atomically(folder / CHECKED, "\n".join([*lines, ""]).encode())
     checked = [(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True)]
     bad = tuple(Bad(entry, outcome.reason) for entry, outcome in checked if outcome.reason)
-    good = tuple(replace(entry, reader=outcome.reader) for entry, outcome in checked if not outcome.reason)
+    good = tuple(replace(entry, decoder=outcome.decoder) for entry, outcome in checked if not outcome.reason)
     write_atomically(folder / QUARANTINE, _table(bad).encode())
     if len(bad) > MAX_BAD_SHARE * len(entries):
         shown = "\n".join(f"  {clip.reason}" for clip in bad[:3])
@@ -135,13 +135,13 @@ def _check(
         decoders.put(Decoder(limit_s))
 
     def check(entry: Entry) -> Outcome:
-        decoder = decoders.get()
+        process = decoders.get()
         try:
-            return Outcome("", decoder.decode(entry, choice, *size).reader)
+            return Outcome("", process.decode(entry, choice, *size).decoder)
         except ClipError as error:
             return Outcome(str(error), None)
         finally:
-            decoders.put(decoder)
+            decoders.put(process)
 
     outcomes = []
     try:
@@ -168,7 +168,7 @@ def stamp(entry: Entry, choice: FrameChoice) -> list[Any]:
 
 
 def _known(file: Path) -> dict[str, Outcome]:
-    """Read the outcome of earlier checks; clips of unreadable lines, or without a reader, are checked again."""
+    """Read the outcome of earlier checks; clips of unreadable lines, or without a decoder, are checked again."""
     known: dict[str, Outcome] = {}
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -176,8 +176,8 @@ def _known(file: Path) -> dict[str, Outcome]:
         return known
     for line in lines:
         try:
-            mark, reason, reader = json.loads(line)
-            known[str(mark)] = Outcome(str(reason), reader)
+            mark, reason, decoder = json.loads(line)
+            known[str(mark)] = Outcome(str(reason), decoder)
         except (TypeError, ValueError):
             continue
     return known

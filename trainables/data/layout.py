@@ -34,14 +34,14 @@ class ClipSet:
         identity: Plain values that identify each clip.
         read: Decodes clips by number; uint8 (n f h w 3).
         further: Further texts by name, such as predicted states, one per clip.
-        readers: Library that reads the frames of each clip; empty for clips that are rendered here.
+        decoders: Library that reads the frames of each clip; empty for clips that are rendered here.
     """
 
     texts: Sequence[str]
     identity: Sequence[Any]
     read: Callable[[Sequence[int]], NDArray[np.uint8]]
     further: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    readers: Sequence[str] = ()
+    decoders: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -53,9 +53,9 @@ class ClipSet:
             return [values[k] for k in numbers]
 
         further = {name: some(texts) for name, texts in self.further.items()}
-        readers = some(self.readers) if self.readers else ()
+        decoders = some(self.decoders) if self.decoders else ()
         own = some(self.texts), some(self.identity), lambda own: self.read([numbers[k] for k in own])
-        return ClipSet(*own, further, readers)
+        return ClipSet(*own, further, decoders)
 
     def all(self) -> NDArray[np.uint8]:
         """Decode all clips: uint8 (n f h w 3)."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers (FFmpeg's names) in which key frames are found by their presentation time."""
+UNSTAMPED = ("avi", "asf")
+"""Containers that store times of decoding; FFmpeg guesses those of presentation."""
 _RESETS = {"h264": ((5,), 0, 0x1F, 4), "hevc": ((19, 20), 1, 0x3F, 21)}
 """Codec -> NAL unit types that reset the decoder (IDR); shift and mask of the type in a unit's first byte; byte of the
 stream's header that gives the size of a unit's length."""
@@ -30,6 +32,7 @@ class Timeline:
     Attributes:
         stamps: Presentation time stamps of the packets (n,), sorted, without those of packets that have none.
         keys: Time stamps of the key frames, sorted.
+        times: Times of presentation, sorted: the time stamps, or in containers without them those of decoding.
         unit: Seconds of one unit of the time stamps.
         packets: Number of packets.
         stated: Number of packets that the container states; 0 if it does not.
@@ -39,6 +42,7 @@ class Timeline:
 
     stamps: NDArray[np.int64]
     keys: NDArray[np.int64]
+    times: NDArray[np.int64]
     unit: Fraction
     packets: int
     stated: int
@@ -48,7 +52,7 @@ class Timeline:
     @property
     def seconds(self) -> NDArray[np.float64]:
         """Presentation times in seconds, from the first frame."""
-        return (self.stamps - self.stamps[:1]) * float(self.unit)
+        return (self.times - self.times[:1]) * float(self.unit)
 
     def key_before(self, stamp: int) -> int:
         """Return the time stamp of the last key frame that is not after ``stamp``; the first time stamp without one."""
@@ -69,6 +73,7 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
     is_reset = _reset_test(container.format.name, stream)
     stamps: list[int] = []
     keys: list[int] = []
+    decoding: list[int] = []
     packets, plain, independent = 0, True, True
     latest: int | None = None
     key: int | None = None
@@ -76,6 +81,8 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
         if packet.size == 0 and packet.pts is None and packet.dts is None:  # PyAV's end of the stream
             continue
         packets += 1
+        if packet.dts is not None:
+            decoding.append(packet.dts)
         stamp = packet.pts
         plain = plain and packet.size > 0 and not (packet.is_discard or packet.is_corrupt)
         if stamp is None:
@@ -87,12 +94,12 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
         independent = independent and key is not None and key <= stamp  # no leading frames of an open GOP
         latest = stamp if latest is None else max(latest, stamp)
         stamps.append(stamp)
-    ordered = np.sort(np.array(stamps, np.int64))
+    ordered, in_order, decoded = (np.sort(np.array(values, np.int64)) for values in (stamps, keys, decoding))
     numbered = plain and 0 < packets == len(stamps) and bool((np.diff(ordered) > 0).all())
     unit = stream.time_base or Fraction(0)
     stated = _stated(container.format.name, stream, int(ordered[-1]) + 1 - packets if len(ordered) else 0)
-    in_order = np.sort(np.array(keys, np.int64))
-    return Timeline(ordered, in_order, unit, packets, stated, numbered, numbered and independent)
+    times = decoded if container.format.name in UNSTAMPED and len(decoded) == packets else ordered
+    return Timeline(ordered, in_order, times, unit, packets, stated, numbered, numbered and independent)
 
 
 def _stated(container: str, stream: VideoStream, skipped: int) -> int:

@@ -155,9 +155,9 @@ def _by_stamps(path: Path, timeline: Timeline, numbers: list[int]) -> NDArray[np
 def _by_count(path: Path, choose: Choose) -> NDArray[np.uint8]:
     """Return frames by number, in the order in which decoding from the start yields them; decodes twice."""
     with _Video(path) as video:
-        rate = float(video.stream.average_rate or 1)
-        stamps = [frame.time for frame in video.frames()]
-    numbers = choose(len(stamps), lambda: _seconds(stamps, rate))
+        rate = float(video.stream.average_rate or video.stream.guessed_rate or 1)
+        stamps = [frame.pts for frame in video.frames()]
+    numbers = choose(len(stamps), lambda: _seconds(stamps, _timeline(path), rate))
     wanted, pictures = set(numbers), dict[int, NDArray[np.uint8]]()
     with _Video(path) as video:
         for number, frame in enumerate(video.frames()):
@@ -168,15 +168,23 @@ def _by_count(path: Path, choose: Choose) -> NDArray[np.uint8]:
     return np.stack([pictures[number] for number in numbers])
 
 
-def _seconds(stamps: Sequence[float | None], rate: float) -> NDArray[np.float64]:
-    """Return presentation times in seconds from the first frame; by number where time stamps are missing or unordered.
+def _seconds(stamps: Sequence[int | None], timeline: Timeline, rate: float) -> NDArray[np.float64]:
+    """Return times of decoded frames in seconds from the first, for files whose time stamps do not tell them.
+
+    These are the times of the packets if there are as many of them as frames, else those of the frames if these
+    increase, else times at a constant rate.
 
     Args:
-        stamps: Time stamps of the frames in seconds.
+        stamps: Time stamps of the decoded frames.
+        timeline: Time stamps of the packets.
         rate: Frames per second.
     """
-    known = np.array([np.nan if stamp is None else stamp for stamp in stamps])
-    return known - known[:1] if (np.diff(known) > 0).all() else np.arange(len(known)) / rate
+    if len(timeline.times) == len(stamps):
+        return timeline.seconds
+    times: NDArray[np.float64] = np.array([np.nan if stamp is None else stamp for stamp in stamps])
+    if (np.diff(times) > 0).all():  # not if one is missing
+        return (times - times[:1]) * float(timeline.unit)
+    return np.arange(len(times)) / rate
 
 
 class _Video:

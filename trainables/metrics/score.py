@@ -46,7 +46,7 @@ class Scorer:
             first distance; optional if no metric needs references.
         device: A torch device; ``auto`` is the GPU if there is one.
         keep: Returns arrays by their dependencies, computed or from a cache; computes them by default.
-        readers: Returns the number of reference clips by the library that reads their frames, empty for clips that are
+        decoders: Returns the number of reference clips by the library that reads their frames, empty for clips that are
             rendered here. Called once, at the first distance.
 
     Raises:
@@ -59,7 +59,7 @@ class Scorer:
         references: Callable[[], Pixels] | None = None,
         device: str = "auto",
         keep: Keep = lambda depends_on, compute: compute(),
-        readers: Callable[[], Mapping[str, int]] = dict,
+        decoders: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._keys = tuple(keys)
         compared = [key for key in keys if METRICS[key.family].needs_references]
@@ -67,7 +67,7 @@ class Scorer:
             raise ValueError(f"{compared[0].family} compares with reference clips, which this data does not have")
         self._references = references
         self._keep = keep
-        self._readers = functools.cache(readers)
+        self._decoders = functools.cache(decoders)
         self._compared = {key.extractor for key in compared if key.extractor is not None}
         self._networks: dict[ExtractorRef, FrameExtractor | ClipExtractor] = {}
         for key in keys:
@@ -133,8 +133,8 @@ class Scorer:
             )
         num_features = fake.shape[1]
         parameters |= {"n_real": len(real), "n_fake": len(fake), "num_features": num_features, **settings}
-        if readers := self._readers():
-            parameters["readers"] = dict(sorted(readers.items()))
+        if decoders := self._decoders():
+            parameters["decoders"] = dict(sorted(decoders.items()))
         fewest = min(len(real), len(fake))
         if distance is distances.frechet_distance and fewest <= num_features:
             parameters["warning"] = (

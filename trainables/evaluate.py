@@ -3,7 +3,6 @@
 import functools
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,7 +105,7 @@ class Workbench:
                 keys,
                 lambda: self._references(spec).all(),
                 keep=functools.partial(self._features, spec),
-                decoders=lambda: Counter(self._references(spec).decoders),
+                decoders=lambda: self._references(spec).decoders,
             )
         return self._scorers[key]
 

@@ -196,6 +196,7 @@ class _Video:
 
     def __init__(self, path: Path) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self._container = av.open(str(path))
         stream = self._container.streams.best("video")
@@ -204,6 +205,7 @@ class _Video:
             raise ClipError(f"{path}: has no video that can be decoded -> {REMEDY}")
         self.stream = cast("VideoStream", stream)
         self.stream.codec_context.thread_count = 1
+        self._reformatter = VideoReformatter()
         self._size = self.stream.codec_context.width, self.stream.codec_context.height
 
     def __enter__(self) -> Self:
@@ -239,8 +241,8 @@ class _Video:
             (h w 3) uint8.
         """
         width, height = self._size
-        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
-        return np.rot90(pixels, round(frame.rotation / 90))
+        rgb = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
+        return np.rot90(rgb.to_ndarray(), round(frame.rotation / 90))
 
 
 def _timeline(path: Path) -> Timeline:

@@ -133,7 +133,9 @@ def test_distances_say_by_which_decoders_the_references_were_read(
     base_folder: Path, clips: Pixels, references: Pixels
 ) -> None:
     keys = keys_on(base_folder, ["fid", "kvd", "clip_score"])
-    scores = Scorer(keys, lambda: references, "cpu", decoders=lambda: {"pyav": 2, "decord": 3}).score(clips, PROMPTS)
+    scores = Scorer(
+        keys, lambda: references, "cpu", decoders=lambda: ["pyav", "decord", "pyav", "decord", "decord"]
+    ).score(clips, PROMPTS)
     told = [value.parameters.get("decoders") for value in scores.values()]
     assert told == [{"decord": 3, "pyav": 2}, {"decord": 3, "pyav": 2}, None]
     for value in Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS).values():

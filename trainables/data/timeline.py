@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from av.container import InputContainer
     from av.packet import Packet
@@ -31,7 +31,7 @@ class Timeline:
 
     Attributes:
         stamps: Presentation time stamps of the packets (n,), sorted, without those of packets that have none.
-        keys: Time stamps of the key frames, sorted.
+        keys: Time stamps of the key frames, sorted; none where seeking to them may lose count of the frames.
         times: Times of presentation, sorted: the time stamps, or in containers without them those of decoding.
         unit: Seconds of one unit of the time stamps.
         packets: Number of packets.
@@ -70,36 +70,53 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
     Raises:
         av.error.FFmpegError: The file is damaged.
     """
-    is_reset = _reset_test(container.format.name, stream)
-    stamps: list[int] = []
-    keys: list[int] = []
-    decoding: list[int] = []
-    packets, plain, independent = 0, True, True
-    latest: int | None = None
-    key: int | None = None
-    for packet in container.demux(stream):
-        if packet.size == 0 and packet.pts is None and packet.dts is None:  # PyAV's end of the stream
-            continue
-        packets += 1
-        if packet.dts is not None:
-            decoding.append(packet.dts)
-        stamp = packet.pts
-        plain = plain and packet.size > 0 and not (packet.is_discard or packet.is_corrupt)
-        if stamp is None:
-            continue
-        if packet.is_keyframe:
-            independent = independent and (latest is None or latest < stamp) and is_reset(packet)
-            key = stamp
-            keys.append(stamp)
-        independent = independent and key is not None and key <= stamp  # no leading frames of an open GOP
-        latest = stamp if latest is None else max(latest, stamp)
-        stamps.append(stamp)
-    ordered, in_order, decoded = (np.sort(np.array(values, np.int64)) for values in (stamps, keys, decoding))
-    numbered = plain and 0 < packets == len(stamps) and bool((np.diff(ordered) > 0).all())
-    unit = stream.time_base or Fraction(0)
-    stated = _stated(container.format.name, stream, int(ordered[-1]) + 1 - packets if len(ordered) else 0)
-    times = decoded if container.format.name in UNSTAMPED and len(decoded) == packets else ordered
-    return Timeline(ordered, in_order, times, unit, packets, stated, numbered, numbered and independent)
+    resets = _reset_test(container.format.name, stream)
+    rows = [
+        (packet.pts, packet.dts, _is_whole(packet), packet.is_keyframe, packet.is_keyframe and resets(packet))
+        for packet in container.demux(stream)
+        if packet.size or packet.pts is not None or packet.dts is not None  # an empty one ends the stream in PyAV
+    ]
+    stamps = np.array([pts for pts, *_ in rows if pts is not None], np.int64)
+    keys = np.array([pts for pts, _, _, is_key, _ in rows if is_key and pts is not None], np.int64)
+    decoding = np.array([dts for _, dts, *_ in rows if dts is not None], np.int64)
+    ordered = np.sort(stamps)
+    numbered = 0 < len(rows) == len(stamps) and all(row[2] for row in rows) and bool((np.diff(ordered) > 0).all())
+    is_unstamped = container.format.name in UNSTAMPED and len(decoding) == len(rows)
+    return Timeline(
+        stamps=ordered,
+        keys=np.sort(keys) if _is_seekable(container.format.name, stream) else keys[:0],
+        times=np.sort(decoding) if is_unstamped else ordered,
+        unit=stream.time_base or Fraction(0),
+        packets=len(rows),
+        stated=_stated(container.format.name, stream, int(ordered[-1]) + 1 - len(rows) if len(ordered) else 0),
+        numbered=numbered,
+        independent=numbered and _are_closed(stamps, np.array([row[3] for row in rows]), [row[4] for row in rows]),
+    )
+
+
+def _is_seekable(container: str, stream: VideoStream) -> bool:
+    """Whether the packets before a key frame tell its number: AVI files and VP8 may have packets that show no frame."""
+    return container in INDEXED and stream.codec_context.name not in ("vp8", "libvpx")
+
+
+def _is_whole(packet: Packet[VideoStream]) -> bool:
+    return packet.size > 0 and not (packet.is_discard or packet.is_corrupt)
+
+
+def _are_closed(stamps: NDArray[np.int64], is_key: NDArray[np.bool_], resets: Sequence[bool]) -> bool:
+    """Whether all groups of pictures are closed: each begins with a reset, and no two overlap in time.
+
+    Args:
+        stamps: Time stamps of the packets in order of decoding (n,).
+        is_key: Which of them are marked as key frames (n,).
+        resets: Which of them reset the decoder.
+    """
+    if not is_key[0] or int(is_key.sum()) != sum(resets):
+        return False
+    begins = np.where(is_key, stamps, stamps[0])
+    is_after = stamps >= np.maximum.accumulate(begins)  # no leading frames
+    is_later = stamps[1:] > np.maximum.accumulate(stamps)[:-1]  # than all frames before
+    return bool(is_after.all() and is_later[is_key[1:]].all())
 
 
 def _stated(container: str, stream: VideoStream, skipped: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, cast
 
@@ -126,11 +127,14 @@ def _decord_seconds(reader: decord.VideoReader) -> NDArray[np.float64]:
 
 def _by_pyav(path: Path, choose: Choose) -> NDArray[np.uint8]:
     """Decode from the key frame before the chosen frames if the time stamps allow it, else from the first frame."""
+    import av
+
     timeline = _timeline(path)
     if timeline.numbered:
         numbers = choose(len(timeline.stamps), lambda: timeline.seconds)
-        if (pictures := _by_stamps(path, timeline, numbers)) is not None:
-            return pictures
+        with suppress(av.error.InvalidDataError):  # of frames whose references were not decoded
+            if (pictures := _by_stamps(path, timeline, numbers)) is not None:
+                return pictures
     return _by_count(path, choose)
 
 

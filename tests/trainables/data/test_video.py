@@ -286,7 +286,7 @@ def test_these_clips_are_wrong_by_decord_alone(name: str, codec: Codec, tmp_path
     import decord
 
     path = write(tmp_path / name, codec)
-    assert numbers(decord.VideoDecoderName(str(path), num_threads=1).get_batch(SPREAD).asnumpy()) != SPREAD
+    assert numbers(decord.VideoReader(str(path), num_threads=1).get_batch(SPREAD).asnumpy()) != SPREAD
     assert numbers(read_frames(path, lambda _: SPREAD)) == SPREAD
 
 

@@ -32,6 +32,7 @@ from trainables.cell_files import (
     trained_weights,
 )
 from trainables.data.frames import to_video
+from trainables.data.layout import ClipSet
 from trainables.failures import classify
 from trainables.inputs import clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
@@ -101,7 +102,10 @@ class Workbench:
             card = read_card(self.ref(spec))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
             self._scorers[key] = Scorer(
-                keys, lambda: self._references(spec), keep=functools.partial(self._features, spec)
+                keys,
+                lambda: self._references(spec).all(),
+                keep=functools.partial(self._features, spec),
+                decoders=lambda: self._references(spec).decoders,
             )
         return self._scorers[key]
 
@@ -109,8 +113,8 @@ class Workbench:
         """Return arrays by their dependencies, from the cache if there is one."""
         return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
 
-    def _references(self, spec: TrialSpec) -> NDArray[np.uint8]:
-        return clips_of(spec).reference_clips(size(spec), self.references).all()
+    def _references(self, spec: TrialSpec) -> ClipSet:
+        return clips_of(spec).reference_clips(size(spec), self.references)
 
     def _features(self, spec: TrialSpec, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Compute features of reference clips, or read them from the cache."""

@@ -194,9 +194,10 @@ class ClipsData(ClipLayout):
         good = ingest(entries, self.frames, size, folder / f"{self.layout}-{name}").good
         return ClipSet(
             [entry.text for entry in good],
-            [stamp(entry, self.frames) for entry in good],
+            [[*stamp(entry, self.frames), entry.decoder] for entry in good],
             lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
             {key: [entry.further[key] for entry in good] for key in good[0].further},
+            [entry.decoder or "" for entry in good],
         )
 
 

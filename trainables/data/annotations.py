@@ -44,6 +44,8 @@ class Entry:
         group: Recording; a split by hash keeps its clips together.
         key: Name of the clip in the annotations, by which further texts are matched.
         further: Further texts by name, such as predicted states.
+        seconds: Start and end in seconds, which take the place of frame numbers in a video.
+        decoder: Library that reads the clip's frames correctly, as its check found; None before.
     """
 
     path: Path
@@ -54,6 +56,8 @@ class Entry:
     group: str = ""
     key: str = ""
     further: Mapping[str, str] = field(default_factory=dict, hash=False)
+    seconds: tuple[float, float] | None = None
+    decoder: str | None = field(default=None, compare=False)
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:
@@ -121,10 +125,13 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Read EPIC-Kitchens-100: ``EPIC_100_train.csv``, ``EPIC_100_validation.csv``; actions are parts of long videos.
 
     ``test`` is the published validation list, or a split of the videos by hash if it is missing. Frames are numbered
-    from 1 in the lists, and the stop frame is inclusive.
+    from 1 in the lists, at 50 or 60 per second, and the stop frame is inclusive. Some videos are recorded at other
+    rates, so actions in videos are taken by their time stamps; in folders of pictures, or from lists without time
+    stamps, by frame numbers.
 
     Raises:
-        AnnotationError: A list is missing, lacks a column, or has rows without frame numbers, or duplicates.
+        AnnotationError: A list is missing, lacks a column, or has rows without frame numbers, invalid time stamps, or
+            duplicates.
     """
     train, validation = (root / f"EPIC_100_{name}.csv" for name in ("train", "validation"))
     published = validation.is_file()
@@ -141,10 +148,19 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
         if not 0 <= start < stop:
             problems.append(f"{listing}:{line}: frames {start + 1} to {stop} -> 1 <= start_frame <= stop_frame")
             continue
+        stamps = row.get("start_timestamp", ""), row.get("stop_timestamp", "")
+        try:
+            seconds = (_seconds(stamps[0]), _seconds(stamps[1])) if all(stamps) else None
+        except ValueError:
+            problems.append(f"{listing}:{line}: time stamps {' and '.join(stamps)} -> as in 00:01:02.50")
+            continue
+        if seconds is not None and seconds[0] > seconds[1]:
+            problems.append(f"{listing}:{line}: time stamps {' to '.join(stamps)} -> start_timestamp <= stop_timestamp")
+            continue
         category = row.get("verb", "") or row.get("verb_class", "")
-        entries.append(
-            Entry(_epic_video(root, video), row["narration"], category, start, stop, video, f"{video}:{start + 1}")
-        )
+        key = f"{video}:{start + 1}"
+        path = _epic_video(root, video)
+        entries.append(Entry(path, row["narration"], category, start, stop, video, key, seconds=seconds))
     _validate(entries, problems, listing)
     return entries if published else of_split(entries, split, held_out)
 
@@ -241,6 +257,18 @@ def _label(row: dict[str, Any]) -> str:
         return str(label or "")
     names = iter(placeholders)
     return re.sub(r"\[[^\]]*\]", lambda bracket: str(next(names, bracket[0])), template)
+
+
+def _seconds(stamp: str) -> float:
+    """Convert ``hours:minutes:seconds`` to seconds.
+
+    Raises:
+        ValueError: Not of this form.
+    """
+    match = re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)", stamp)
+    if match is None:
+        raise ValueError(stamp)
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 
 
 def _epic_video(root: Path, video: str) -> Path:

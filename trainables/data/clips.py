@@ -1,18 +1,20 @@
-"""Clips on disk: H.264 is written with PyAV; videos are read with decord, else with PyAV."""
+"""Clips on disk: videos and folders of pictures are read, H.264 is written with PyAV."""
 
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.frames import Seconds, Stretch
+from trainables.data.video import REMEDY, ClipError, VideoDecoder, last_line, read_video
 
-class ClipError(ValueError):
-    """A clip cannot be read or has too few frames; the message gives the file and the remedy."""
+__all__ = ["ClipError", "DecoderName", "read_clip", "read_frames", "read_stretch", "write_clip"]
 
-
-REMEDY = "replace the file; rendered clips: delete the folder, and they are rendered again"
+DecoderName = VideoDecoder | Literal["pillow"]
+"""Library that reads the frames of a clip."""
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
@@ -43,9 +45,6 @@ def read_frames(
 ) -> NDArray[np.uint8]:
     """Read chosen frames of a clip, or of a range of it.
 
-    The reader is opened and closed here, since decord's readers survive neither fork nor pickling. Files that decord
-    cannot read are tried with PyAV.
-
     Args:
         path: Video file, or a folder with one picture per frame.
         choose: Maps the number of frames of the range to the frames to read, counted from its start.
@@ -59,57 +58,49 @@ def read_frames(
     Raises:
         ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size.
     """
+    return read_stretch(path, Stretch(start, stop), choose, least=least)[0]
 
-    def numbers(length: int) -> list[int]:
-        end = length if stop is None else min(stop, length)
-        if end - start < max(1, least):
-            raise ClipError(f"{path}: has {end} frames, needs at least {start + least} -> {REMEDY}")
-        return [start + number for number in choose(end - start)]
+
+def read_stretch(
+    path: Path,
+    stretch: Stretch,
+    choose: Callable[[int], Sequence[int]],
+    *,
+    least: int = 1,
+    decoder: DecoderName | None = None,
+) -> tuple[NDArray[np.uint8], DecoderName]:
+    """Read chosen frames of a stretch of a clip.
+
+    Files are opened and closed here, since decord's readers survive neither fork nor pickling.
+
+    Args:
+        path: Video file, or a folder with one picture per frame.
+        stretch: The stretch.
+        choose: Maps the number of its frames to the frames to read, counted from its start.
+        least: Fewest frames of the stretch, at least 1.
+        decoder: Decoder that an earlier call returned for the unchanged file; None finds out.
+
+    Returns:
+        The frames, and the library that has read them.
+
+    Shape:
+        (f h w 3) uint8, RGB.
+
+    Raises:
+        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size.
+    """
+
+    def numbers(length: int, seconds: Seconds | None) -> list[int]:
+        first, end = stretch.bounds(length, seconds)
+        if end - first < max(1, least):
+            raise ClipError(f"{path}: has {stretch.describe(first, end)}, needs at least {least} -> {REMEDY}")
+        return [first + number for number in choose(end - first)]
 
     if path.is_dir():
-        return _pictures(path, numbers)
+        return _pictures(path, lambda length: numbers(length, None)), "pillow"
     if not path.is_file():
         raise ClipError(f"{path}: no such clip -> {REMEDY}")
-    try:
-        return _by_decord(path, numbers)
-    except ClipError:
-        raise
-    except Exception as first:  # decord raises RuntimeError and its own errors
-        try:
-            return _by_av(path, numbers)
-        except ClipError:
-            raise
-        except Exception as error:
-            reason = _last_line(first)
-            raise ClipError(f"{path}: cannot be decoded, probably truncated ({reason}) -> {REMEDY}") from error
-
-
-def _by_decord(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    import decord
-
-    reader = decord.VideoReader(str(path), num_threads=1)
-    video: NDArray[np.uint8] = reader.get_batch(numbers(len(reader))).asnumpy()
-    return video
-
-
-def _by_av(path: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    """Decode all frames twice, first to count them, since headers are unreliable."""
-    import av
-
-    with av.open(str(path)) as container:
-        stated = container.streams.video[0].frames  # 0 if the container has no frame count
-        length = sum(1 for _ in container.decode(video=0))
-    if length < stated:
-        raise ClipError(f"{path}: truncated, {length} of {stated} frames can be decoded -> {REMEDY}")
-    numbered = numbers(length)
-    wanted = set(numbered)
-    with av.open(str(path)) as container:
-        decoded = {
-            number: frame.to_ndarray(format="rgb24")
-            for number, frame in enumerate(container.decode(video=0))
-            if number in wanted
-        }
-    return np.stack([decoded[number] for number in numbered])
+    return read_video(path, numbers, decoder if decoder != "pillow" else None)
 
 
 def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
@@ -124,15 +115,10 @@ def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.u
             with Image.open(files[number]) as picture:
                 frames.append(np.asarray(picture.convert("RGB")))
         except OSError as error:
-            raise ClipError(f"{files[number]}: cannot be decoded ({_last_line(error)}) -> {REMEDY}") from error
+            raise ClipError(f"{files[number]}: cannot be decoded ({last_line(error)}) -> {REMEDY}") from error
     if len({frame.shape for frame in frames}) > 1:
         raise ClipError(f"{folder}: its pictures differ in size -> {REMEDY}")
     return np.stack(frames)
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def write_clip(

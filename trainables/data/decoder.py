@@ -14,19 +14,26 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from trainables.data.annotations import Entry
-from trainables.data.clips import ClipError, read_frames
-from trainables.data.frames import FrameChoice, fit
+from trainables.data.clips import ClipError, DecoderName, read_stretch
+from trainables.data.frames import FrameChoice, Stretch, fit
 
 LIMIT_S = 60.0
 STARTING_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Decoded(NamedTuple):
+    """Frames of a clip, uint8 (f h w 3), and the library that has read them."""
+
+    frames: NDArray[np.uint8]
+    decoder: DecoderName
 
 
 class Decoder:
@@ -55,8 +62,20 @@ class Decoder:
     ) -> NDArray[np.uint8]:
         """Read frames of a clip, scaled and cropped to size.
 
+        Shape:
+            (f height width 3) uint8, RGB.
+
+        See ``decode`` for arguments and errors.
+        """
+        return self.decode(entry, choice, frames, height, width, position).frames
+
+    def decode(
+        self, entry: Entry, choice: FrameChoice, frames: int, height: int, width: int, position: float = 0.5
+    ) -> Decoded:
+        """Read frames of a clip, scaled and cropped to size, and tell by which library.
+
         Args:
-            entry: The clip, or a frame range of it.
+            entry: The clip, or a stretch of it. Its ``decoder`` is used, or found out if it has none.
             choice: Choice of its frames.
             frames: Number of frames.
             height: Height in pixels.
@@ -71,7 +90,8 @@ class Decoder:
         """
         request = {
             "path": str(entry.path),
-            "stretch": (entry.start, entry.stop),
+            "stretch": (entry.start, entry.stop, entry.seconds),
+            "decoder": entry.decoder,
             "choice": choice.model_dump(),
             "shape": (frames, height, width),
             "position": position,
@@ -80,7 +100,7 @@ class Decoder:
         if reason := answer.get("error"):
             raise ClipError(str(reason))
         pixels = self._receive(frames * height * width * 3, time.monotonic() + self.limit_s, entry.path)
-        return np.frombuffer(pixels, np.uint8).reshape(frames, height, width, 3)
+        return Decoded(np.frombuffer(pixels, np.uint8).reshape(frames, height, width, 3), answer["decoder"])
 
     def _request(self, request: dict[str, Any], path: Path) -> dict[str, Any]:
         """Send a request to the process, started if necessary, and wait for its answer."""
@@ -143,8 +163,9 @@ def main() -> None:
     """Answer requests until standard input ends; output of libraries goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    import av  # noqa: F401  # imports do not count as decoding time
     import cv2
-    import decord  # noqa: F401  # imports do not count as decoding time
+    import decord  # noqa: F401
 
     cv2.setNumThreads(1)
     choices: TypeAdapter[FrameChoice] = TypeAdapter(FrameChoice)
@@ -153,17 +174,17 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         frames, height, width = request["shape"]
-        start, stop = request["stretch"]
+        start, stop, seconds = request["stretch"]
         choice = choices.validate_python(request["choice"])
         try:
-            taken = read_frames(
+            taken, decoder = read_stretch(
                 Path(request["path"]),
+                Stretch(start, stop, seconds and tuple(seconds)),
                 lambda available: choice.numbers(available, frames, request["position"]),  # noqa: B023  # called here
                 least=choice.least(frames),
-                start=start,
-                stop=stop,
+                decoder=request["decoder"],
             )
-            answers.write(b"{}\n")
+            answers.write(json.dumps({"decoder": decoder}).encode() + b"\n")
             answers.write(np.ascontiguousarray(fit(taken, height, width)).tobytes())
         except ClipError as error:
             answers.write(json.dumps({"error": str(error)}).encode() + b"\n")

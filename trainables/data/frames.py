@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,6 +63,51 @@ class Consecutive(_FrameChoice):
 
 
 FrameChoice = Annotated[Whole | Consecutive, Field(discriminator="kind")]
+
+
+Seconds = Callable[[], "NDArray[np.float64]"]
+"""Returns the presentation times of the frames of a clip, in seconds from its first frame, sorted."""
+
+_ROUNDING_S = 1e-3
+"""Containers store time stamps in units of up to a millisecond."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a clip, by frame numbers or by time.
+
+    Attributes:
+        start: First frame, from 0.
+        stop: One past the last frame; None is the end.
+        seconds: Start and end in seconds from the first frame; takes the place of frame numbers in clips whose frames
+            have times. A frame belongs to the stretch if its time is at or after the start and before the end.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    seconds: tuple[float, float] | None = None
+
+    def bounds(self, length: int, times: Seconds | None) -> tuple[int, int]:
+        """Return the first frame, and one past the last.
+
+        Args:
+            length: Frames of the clip.
+            times: Their times; None for pictures, which have none.
+        """
+        import numpy as np
+
+        if self.seconds is None or times is None:
+            return self.start, length if self.stop is None else min(self.stop, length)
+        first, end = np.searchsorted(times(), np.array(self.seconds) - _ROUNDING_S).tolist()
+        return first, end
+
+    def describe(self, first: int, end: int) -> str:
+        """Say in words how many frames a clip has for the stretch, given its bounds."""
+        if self.seconds is None:
+            part = f" from frame {first}" if first else ""
+        else:
+            part = f" from {self.seconds[0]:g} s to {self.seconds[1]:g} s"
+        return f"{max(0, end - first)} frames{part}"
 
 
 def to_video(pixels: NDArray[np.uint8]) -> torch.Tensor:

@@ -7,15 +7,15 @@ import os
 import queue
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.annotations import Entry
-from trainables.data.clips import ClipError
+from trainables.data.clips import ClipError, DecoderName
 from trainables.data.decoder import LIMIT_S, Decoder
 from trainables.data.frames import FrameChoice
 from trainables.files import locked, write_atomically
@@ -37,9 +37,16 @@ class Bad:
     reason: str
 
 
+class Outcome(NamedTuple):
+    """Outcome of the check of a clip: the reason that it cannot be used, or the library that reads it correctly."""
+
+    reason: str
+    decoder: DecoderName | None
+
+
 @dataclass(frozen=True)
 class Ingested:
-    """Usable clips, in their order, and unusable ones."""
+    """Usable clips, in their order, each with its decoder, and unusable ones."""
 
     good: tuple[Entry, ...]
     bad: tuple[Bad, ...]
@@ -55,6 +62,8 @@ def ingest(
     show: Callable[[int, int], None] | None = None,
 ) -> Ingested:
     """Decode every clip once as it will be used; clips that are unchanged since an earlier check are not decoded again.
+
+    The check also finds out which library reads the frames of a clip correctly, which its ``Entry.decoder`` then tells.
 
     Writes ``quarantine.csv`` (path, start, stop, reason) to the folder, and the outcome for the next check.
 
@@ -77,13 +86,14 @@ def ingest(
     with locked(folder / ".lock"):  # one process checks, the others read its outcome
         known = _known(folder / CHECKED)
         new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
-        reasons = _check([entry for entry, _ in new], choice, size, limit_s, show)
-        known |= {mark: reason for (_, mark), reason in zip(new, reasons, strict=True)}
+        outcomes = _check([entry for entry, _ in new], choice, size, limit_s, show)
+        known |= {mark: outcome for (_, mark), outcome in zip(new, outcomes, strict=True)}
         if new:
-            lines = [json.dumps([mark, known[mark]]) for mark in dict.fromkeys(stamps)]
+            lines = [json.dumps([mark, *known[mark]]) for mark in dict.fromkeys(stamps)]
             write_atomically(folder / CHECKED, "\n".join([*lines, ""]).encode())
-    bad = tuple(Bad(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True) if known[mark])
-    good = tuple(entry for entry, mark in zip(entries, stamps, strict=True) if not known[mark])
+    checked = [(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True)]
+    bad = tuple(Bad(entry, outcome.reason) for entry, outcome in checked if outcome.reason)
+    good = tuple(replace(entry, decoder=outcome.decoder) for entry, outcome in checked if not outcome.reason)
     write_atomically(folder / QUARANTINE, _table(bad).encode())
     if len(bad) > MAX_BAD_SHARE * len(entries):
         shown = "\n".join(f"  {clip.reason}" for clip in bad[:3])
@@ -115,8 +125,8 @@ def _check(
     size: tuple[int, int, int],
     limit_s: float,
     show: Callable[[int, int], None] | None,
-) -> list[str]:
-    """Return for each clip the reason it cannot be used, or an empty string; in parallel on all CPU cores."""
+) -> list[Outcome]:
+    """Check clips in parallel on all CPU cores."""
     if not entries:
         return []
     number = min(len(entries), os.cpu_count() or 1)
@@ -124,51 +134,51 @@ def _check(
     for _ in range(number):
         decoders.put(Decoder(limit_s))
 
-    def check(entry: Entry) -> str:
-        decoder = decoders.get()
+    def check(entry: Entry) -> Outcome:
+        process = decoders.get()
         try:
-            decoder.read(entry, choice, *size)
+            return Outcome("", process.decode(entry, choice, *size).decoder)
         except ClipError as error:
-            return str(error)
+            return Outcome(str(error), None)
         finally:
-            decoders.put(decoder)
-        return ""
+            decoders.put(process)
 
-    reasons = []
+    outcomes = []
     try:
         with ThreadPoolExecutor(number) as pool:
-            for reason in pool.map(check, entries):
-                reasons.append(reason)
+            for outcome in pool.map(check, entries):
+                outcomes.append(outcome)
                 if show is not None:
-                    show(len(reasons), len(entries))
+                    show(len(outcomes), len(entries))
     finally:
         for _ in range(number):
             decoders.get().__exit__(None, None, None)
-    return reasons
+    return outcomes
 
 
 def stamp(entry: Entry, choice: FrameChoice) -> list[Any]:
-    """Return plain values that identify a clip: state of its file, frame range and choice of frames."""
+    """Return plain values that identify a clip: state of its file, stretch and choice of frames."""
     try:
         about = entry.path.stat()
         file = [about.st_size, about.st_mtime_ns]
     except OSError:
         file = []
-    return [str(entry.path), entry.start, entry.stop, file, choice.model_dump()]
+    seconds = [] if entry.seconds is None else [list(entry.seconds)]
+    return [str(entry.path), entry.start, entry.stop, *seconds, file, choice.model_dump()]
 
 
-def _known(file: Path) -> dict[str, str]:
-    """Read the outcome of earlier checks; clips of unreadable lines are checked again."""
-    known: dict[str, str] = {}
+def _known(file: Path) -> dict[str, Outcome]:
+    """Read the outcome of earlier checks; clips of unreadable lines, or without a decoder, are checked again."""
+    known: dict[str, Outcome] = {}
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return known
     for line in lines:
         try:
-            mark, reason = json.loads(line)
-            known[str(mark)] = str(reason)
-        except ValueError:
+            mark, reason, decoder = json.loads(line)
+            known[str(mark)] = Outcome(str(reason), decoder)
+        except (TypeError, ValueError):
             continue
     return known
 

@@ -34,12 +34,14 @@ class ClipSet:
         identity: Plain values that identify each clip.
         read: Decodes clips by number; uint8 (n f h w 3).
         further: Further texts by name, such as predicted states, one per clip.
+        decoders: Library that reads the frames of each clip; empty for clips that are rendered here.
     """
 
     texts: Sequence[str]
     identity: Sequence[Any]
     read: Callable[[Sequence[int]], NDArray[np.uint8]]
     further: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    decoders: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,7 +53,9 @@ class ClipSet:
             return [values[k] for k in numbers]
 
         further = {name: some(texts) for name, texts in self.further.items()}
-        return ClipSet(some(self.texts), some(self.identity), lambda own: self.read([numbers[k] for k in own]), further)
+        decoders = some(self.decoders) if self.decoders else ()
+        own = some(self.texts), some(self.identity), lambda own: self.read([numbers[k] for k in own])
+        return ClipSet(*own, further, decoders)
 
     def all(self) -> NDArray[np.uint8]:
         """Decode all clips: uint8 (n f h w 3)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -46,6 +47,8 @@ class Scorer:
             first distance; optional if no metric needs references.
         device: A torch device; ``auto`` is the GPU if there is one.
         keep: Returns arrays by their dependencies, computed or from a cache; computes them by default.
+        decoders: Returns the library that reads the frames of each reference clip; empty for clips that are rendered
+            here. Called with ``references``.
 
     Raises:
         ValueError: A network is missing or wrong, or a metric needs references and there are none.
@@ -57,6 +60,7 @@ class Scorer:
         references: Callable[[], Pixels] | None = None,
         device: str = "auto",
         keep: Keep = lambda depends_on, compute: compute(),
+        decoders: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._keys = tuple(keys)
         compared = [key for key in keys if METRICS[key.family].needs_references]
@@ -64,6 +68,8 @@ class Scorer:
             raise ValueError(f"{compared[0].family} compares with reference clips, which this data does not have")
         self._references = references
         self._keep = keep
+        self._decoders = decoders
+        self._decoded_by: dict[str, int] = {}
         self._compared = {key.extractor for key in compared if key.extractor is not None}
         self._networks: dict[ExtractorRef, FrameExtractor | ClipExtractor] = {}
         for key in keys:
@@ -129,6 +135,8 @@ class Scorer:
             )
         num_features = fake.shape[1]
         parameters |= {"n_real": len(real), "n_fake": len(fake), "num_features": num_features, **settings}
+        if self._decoded_by:
+            parameters["decoders"] = dict(self._decoded_by)
         fewest = min(len(real), len(fake))
         if distance is distances.frechet_distance and fewest <= num_features:
             parameters["warning"] = (
@@ -150,14 +158,15 @@ class Scorer:
             for known in self._compared:
                 network = self._networks[known]
                 about = {"name": network.name, "sha256": network.sha256, **network.parameters}
-                kept = self._keep({"extractor": about}, functools.partial(_reference_arrays, views, known))
+                kept = self._keep({"extractor": about}, functools.partial(self._reference_arrays, views, known))
                 self._real[known], self._real_clips = kept["rows"], tuple(kept["shape"].tolist())
+                self._decoded_by = dict(sorted(Counter(kept["decoders"].tolist()).items()))
         return self._real[ref]
 
-
-def _reference_arrays(views: Callable[[], _Views], ref: ExtractorRef) -> Arrays:
-    """Compute the cached arrays of the reference clips for one network: features, and the shape of the clips."""
-    return {"rows": views().rows(ref), "shape": np.array(views().clips.shape)}
+    def _reference_arrays(self, views: Callable[[], _Views], ref: ExtractorRef) -> Arrays:
+        """Compute the cached arrays of the reference clips for one network: features, shape and decoders of clips."""
+        rows, shape = views().rows(ref), np.array(views().clips.shape)
+        return {"rows": rows, "shape": shape, "decoders": np.array(self._decoders(), np.str_)}
 
 
 class _Views:

@@ -103,6 +103,39 @@ def test_epic_kitchens(tmp_path: Path) -> None:
     assert (validation.start, validation.stop, validation.text) == (0, 60, "take cup")
 
 
+TIMED = EPIC_HEAD.replace("start_frame", "start_timestamp,stop_timestamp,start_frame")
+
+
+def test_epic_kitchens_by_time_stamps(tmp_path: Path) -> None:
+    rows = (
+        "P01_01_0,P01,P01_01,00:00:00.14,00:00:03.37,8,202,open door,open,door\n"
+        "P01_01_1,P01,P01_01,01:02:03,01:02:59.999,223403,226799,turn on light,turn-on,light\n"
+        "P01_01_2,P01,P01_01,,,300,400,close door,close,door\n"
+    )
+    put(tmp_path / "EPIC_100_train.csv", TIMED + rows)
+    entries = sorted(both_sides(read_epic, tmp_path), key=lambda entry: entry.start)
+    assert [(entry.start, entry.stop, entry.seconds, entry.key) for entry in entries] == [
+        (7, 202, (0.14, 3.37), "P01_01:8"),
+        (299, 400, None, "P01_01:300"),
+        (223402, 226799, (3723.0, 3779.999), "P01_01:223403"),
+    ]
+
+
+@pytest.mark.parametrize("stamp", ["1.5", "00:01", "00:61:00.00", "00:00:60", "x", "-00:00:01.00", "00:00:01,50"])
+def test_bad_time_stamps(stamp: str, tmp_path: Path) -> None:
+    row = f'a,P01,P01_01,"{stamp}",00:00:09.00,1,2,open,o,d\n'
+    put(tmp_path / "EPIC_100_train.csv", TIMED + row)
+    (line,) = problems(read_epic, tmp_path).splitlines()
+    assert line.endswith(f"EPIC_100_train.csv:2: time stamps {stamp} and 00:00:09.00 -> as in 00:01:02.50")
+
+
+def test_time_stamps_in_the_wrong_order(tmp_path: Path) -> None:
+    put(tmp_path / "EPIC_100_train.csv", f"{TIMED}a,P01,P01_01,00:00:02.00,00:00:01.00,1,2,open,o,d\n")
+    assert "time stamps 00:00:02.00 to 00:00:01.00 -> start_timestamp <= stop_timestamp" in problems(
+        read_epic, tmp_path
+    )
+
+
 def test_epic_kitchens_as_pictures(tmp_path: Path) -> None:
     put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + "P01_01_0,P01,P01_01,9,202,open door,open,door\n")
     pictures = tmp_path / "P01" / "rgb_frames" / "P01_01"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.data.frames import Consecutive, Whole, fit
+from trainables.data.frames import Consecutive, Stretch, Whole, fit
 
 
 @given(frames=st.integers(1, 40), more=st.integers(0, 500))
@@ -28,6 +28,30 @@ def test_consecutive_frames_lie_within_the_clip(frames: int, stride: int, more: 
     assert numbers == list(range(numbers[0], numbers[0] + frames * stride, stride))
     assert numbers[0] >= 0
     assert numbers[-1] <= available - 1
+
+
+@pytest.mark.parametrize(
+    ("stretch", "bounds"),
+    [
+        (Stretch(), (0, 10)),
+        (Stretch(3), (3, 10)),
+        (Stretch(3, 7), (3, 7)),
+        (Stretch(3, 70), (3, 10)),
+        (Stretch(3, 7, (1.0, 2.0)), (4, 8)),
+        (Stretch(seconds=(1.01, 2.01)), (5, 9)),
+        (Stretch(seconds=(0.0, 99.0)), (0, 10)),
+        (Stretch(seconds=(99.0, 100.0)), (10, 10)),
+        (Stretch(seconds=(1.0, 1.0)), (4, 4)),
+    ],
+)
+def test_a_stretch_by_numbers_or_by_time(stretch: Stretch, bounds: tuple[int, int]) -> None:
+    # Rounded as containers do, to either side.
+    times = np.arange(10) / 4 + np.where(np.arange(10) % 2, 4e-4, -4e-4)
+    assert stretch.bounds(10, lambda: times) == bounds
+
+
+def test_pictures_have_no_times() -> None:
+    assert Stretch(3, 7, (1.0, 2.0)).bounds(10, None) == (3, 7)
 
 
 def test_a_position_moves_the_window_from_one_end_to_the_other() -> None:

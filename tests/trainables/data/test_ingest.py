@@ -85,8 +85,31 @@ def test_what_decord_cannot_read_pyav_may(
     assert np.array_equal(read_frames(path, lambda n: [0, n - 1]), by_decord)
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ClipError, match="decord says no"):
+    with pytest.raises(ClipError, match=r"cannot be decoded, probably truncated \(Invalid data found"):
         read_frames(cut, lambda n: [0])
+
+
+def test_an_action_by_time_in_a_video_of_another_rate(write_video: WriteVideo, tmp_path: Path) -> None:
+    """Frames are numbered at 60 per second; the recording has 8 frames a second, its pictures have all numbers."""
+    head = "video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,narration,verb\n"
+    rows = ["P01_01,00:00:01.00,00:00:02.00,60,120,take cup,take\n", "P01_01,00:00:00.50,00:00:01.00,4,7,put cup,put\n"]
+    (tmp_path / "EPIC_100_train.csv").write_text(head + "".join(rows))
+    (tmp_path / "EPIC_100_validation.csv").write_text(head + "".join(rows))
+    write_video(tmp_path / "P01" / "videos" / "P01_01.MP4", 24)
+    data = ClipsData(layout="epic", path=str(tmp_path))
+    clips = data.reference_clips(ClipSize(*SIZE), tmp_path / "out")
+    shown = {text: brightness(clip) for text, clip in zip(clips.texts, clips.all(), strict=True)}
+    assert shown["take cup"][::3] == pytest.approx([grey(8), grey(15)], abs=3)
+    assert shown["put cup"] == pytest.approx([grey(4), grey(5), grey(6), grey(7)], abs=3)
+    assert clips.decoders == ["decord", "decord"]
+    assert clips.take([1]).decoders == ["decord"]
+    assert [identity[-1] for identity in clips.identity] == ["decord", "decord"]
+
+
+def test_an_action_in_pictures_is_taken_by_frame_numbers(write_pictures: WriteVideo, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "rgb_frames")
+    entry = Entry(folder, "", start=4, stop=8, seconds=(1.0, 2.0))
+    assert brightness(read_all([entry], Whole(), SIZE)[0])[::3] == pytest.approx([grey(4), grey(7)], abs=2)
 
 
 @pytest.fixture

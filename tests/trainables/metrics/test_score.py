@@ -129,6 +129,19 @@ def test_the_references_themselves_are_at_distance_zero(base_folder: Path, refer
         assert 0 <= distance.value <= bound(torch.float64, 2 * (rows.size + 8), traces)
 
 
+def test_distances_say_by_which_decoders_the_references_were_read(
+    base_folder: Path, clips: Pixels, references: Pixels
+) -> None:
+    keys = keys_on(base_folder, ["fid", "kvd", "clip_score"])
+    scores = Scorer(
+        keys, lambda: references, "cpu", decoders=lambda: ["pyav", "decord", "pyav", "decord", "decord"]
+    ).score(clips, PROMPTS)
+    told = [value.parameters.get("decoders") for value in scores.values()]
+    assert told == [{"decord": 3, "pyav": 2}, {"decord": 3, "pyav": 2}, None]
+    for value in Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS).values():
+        assert "decoders" not in value.parameters
+
+
 def test_the_users_files_give_the_published_names(
     clip_folder: Path, inception_file: str, i3d_file: str, base_folder: Path, clips: Pixels, references: Pixels
 ) -> None:

@@ -256,7 +256,7 @@ def _values(document: PlanDocument, text: str, lines_before: int) -> Iterator[tu
         lines_before += text.count("\n", 0, len(text) - len(text.lstrip()))
         yield from ((lines_before + 1, value) for value in (whole if isinstance(whole, list) else [whole]))
         return
-    for number, line in enumerate(text.splitlines(), lines_before + 1):
+    for number, line in enumerate(text.split("\n"), lines_before + 1):
         if not line.strip():
             continue
         try:

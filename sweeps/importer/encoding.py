@@ -1,12 +1,7 @@
 """Decoding of text with an unknown encoding, or that was encoded twice."""
 
-import codecs
+from trainables import text as texts
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _ROUNDS = 3  # maximum number of repeated decodings
 
 
@@ -23,13 +18,12 @@ def decode(content: bytes) -> tuple[str, list[str]]:
     Raises:
         NotTextError: The bytes contain zeros, as in images and archives.
     """
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     notes = []
-    if encoding == "utf-8" and b"\0" in content:
+    if b"\0" in content and not content.startswith(texts.UTF16_MARKS):
         raise NotTextError("binary, not text -> a Markdown or JSONL file")
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
+        text = texts.decode(content)
+    except texts.EncodingError:
         text = content.decode("cp1252", errors="replace")
         notes.append("not UTF-8: read as Windows-1252")
     for _ in range(_ROUNDS):

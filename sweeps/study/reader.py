@@ -16,6 +16,7 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from sweeps.study.document import Document, Key, Mark, Problem, SpecError, YamlValue, dotted
+from trainables.text import EncodingError, decode, is_broken
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 10_000
@@ -158,7 +159,7 @@ class _Converter:
         for key_node, value_node in node.value:
             line = _line(key_node)
             key: str = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
-            if not key or _is_broken(key):
+            if not key or is_broken(key):
                 self.wrong(line, path, "a list, a map, null or a lone surrogate as a key -> a string")
             elif key == "<<" and key_node.style is None:
                 self.wrong(line, path, "the merge key << -> write the keys out, or use profiles:")
@@ -172,7 +173,7 @@ class _Converter:
 
     def scalar(self, node: yaml.ScalarNode, path: Key) -> YamlValue:
         text: str = node.value
-        if _is_broken(text):
+        if is_broken(text):
             self.wrong(_line(node), path, "a lone surrogate (half of a character) -> whole characters")
             return None
         if node.style is not None:
@@ -204,11 +205,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(path: Path, content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + content[: error.start].count(b"\n")
-        written = content[error.start]
-        raise _refusal(path, line, f"the byte 0x{written:02x} is not UTF-8 -> save the file as UTF-8") from None
+        return decode(content, utf16=False)
+    except EncodingError as error:
+        raise _refusal(path, error.line, error.reason) from None
 
 
 def _refuse_yaml(path: Path, text: str, error: Exception) -> SpecError:
@@ -237,11 +236,6 @@ def _refuse_yaml(path: Path, text: str, error: Exception) -> SpecError:
 
 def _refusal(path: Path, line: int, message: str) -> SpecError:
     return SpecError([Problem(str(path), line, "", message)])
-
-
-def _is_broken(text: str) -> bool:
-    """Whether a text contains half of a surrogate pair, which an escape can produce but UTF-8 cannot encode."""
-    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _line(node: yaml.Node) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -138,6 +139,8 @@ class ClipsData(ClipLayout):
     def entries(self) -> Sequence[Entry]:
         """Read the annotated clips of the split, in an order independent of the seed that mixes classes and recordings.
 
+        A clip with several captions has several entries. All clips with their first captions precede second captions.
+
         Raises:
             ValueError: The annotations are missing or invalid, or the split has fewer than 2 clips.
         """
@@ -163,10 +166,10 @@ class ClipsData(ClipLayout):
         """Return plain values that identify the reference clips: file state, frame range and choice of frames."""
         from trainables.data.ingest import stamp
 
-        return [stamp(entry, self.frames) for entry in self.entries()[: self.references]]
+        return [stamp(entry, self.frames) for entry in self._references()]
 
     def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
-        """Return clips of the split, checked once and decoded on demand.
+        """Return clips of the split, each with its first caption, checked once and decoded on demand.
 
         Args:
             size: Size of a clip.
@@ -175,7 +178,7 @@ class ClipsData(ClipLayout):
         Raises:
             ValueError: The annotations are invalid, or more than 5 % of the clips cannot be decoded.
         """
-        return self._usable(self.entries()[: self.references], size, folder)
+        return self._usable(self._references(), size, folder)
 
     def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return clips of the other split, checked once and decoded on demand; all by default.
@@ -185,6 +188,13 @@ class ClipsData(ClipLayout):
         """
         other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
         return other._usable(other.entries()[:most], size, folder)
+
+    def _references(self) -> Sequence[Entry]:
+        """Return each clip once: repeated clips would distort distances between sets."""
+        first: dict[Any, Entry] = {}
+        for entry in self.entries():
+            first.setdefault(entry.clip, entry)
+        return list(first.values())[: self.references]
 
     def _usable(self, entries: Sequence[Entry], size: ClipSize, folder: Path) -> ClipSet:
         """Make a set of the clips that can be decoded."""
@@ -211,9 +221,15 @@ def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_ou
     if layout != "captions":  # its own file has them
         other: Literal["train", "test"] = "train" if split == "test" else "test"
         entries = with_further_texts(entries, folder, lambda: read(folder, other, held_out))
-    if len(entries) < 2:
-        raise AnnotationError([f"{folder}: split {split} has {len(entries)} clips -> at least 2"])
-    return sorted(entries, key=lambda entry: hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest())
+    captions: Counter[Any] = Counter()  # of each clip so far
+    order = []
+    for entry in entries:
+        mixed = hashlib.sha256(f"{entry.path.name} {entry.start}".encode()).digest()
+        order.append((captions[entry.clip], mixed))
+        captions[entry.clip] += 1
+    if len(captions) < 2:
+        raise AnnotationError([f"{folder}: split {split} has {len(captions)} clips -> at least 2"])
+    return [entries[k] for k in sorted(range(len(entries)), key=order.__getitem__)]
 
 
 Data = Annotated[ShapesData | PromptsData | ClipsData, Field(discriminator="layout")]

@@ -3,21 +3,26 @@
 Clips are not opened here; ``trainables.data.ingest`` checks that they exist and can be decoded.
 """
 
-import csv
 import hashlib
-import io
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from trainables.data.tables import BROKEN, further_texts, rows, text_of
+from trainables.text import is_broken
 
 Split = Literal["train", "test"]
 
 SHOWN_PROBLEMS = 20
 CAPTIONS = ("path", "text", "category")
 """Columns of a captions file that are not further texts."""
+_KINDS = {"Lu": "A", "Lt": "A", "L": "a", "M": "a", "N": "0"}
+"""Unicode's categories of capitals, of other letters and their marks, and of digits."""
 VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
 
 
@@ -33,7 +38,7 @@ class AnnotationError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One annotated clip.
+    """One annotated clip, or one of its captions.
 
     Args:
         path: Video file, or folder with one picture per frame.
@@ -58,6 +63,11 @@ class Entry:
     further: Mapping[str, str] = field(default_factory=dict, hash=False)
     seconds: tuple[float, float] | None = None
     decoder: str | None = field(default=None, compare=False)
+
+    @property
+    def clip(self) -> tuple[Path, int, int | None, tuple[float, float] | None]:
+        """File and stretch, which entries with several captions of one clip share."""
+        return self.path, self.start, self.stop, self.seconds
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:
@@ -101,14 +111,14 @@ def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Read BridgeData: a folder per trajectory with ``lang.txt`` and its frames, in ``images0`` or beside it.
 
     Raises:
-        AnnotationError: No ``lang.txt`` below the folder, or one is empty or not UTF-8.
+        AnnotationError: No ``lang.txt`` below the folder, or one is empty or not text.
     """
     entries: list[Entry] = []
     problems: list[str] = []
-    for file in sorted(root.rglob("lang.txt")):
-        content = _text(file, problems)
-        lines = [line.strip() for line in content.splitlines() if line.strip()]
-        if content and (not lines or lines[0].startswith("confidence")):
+    for file in _visible(root, "**/lang.txt"):
+        content = text_of(file, problems)
+        lines = [line.strip() for line in (content or "").split("\n") if line.strip()]
+        if content is not None and (not lines or lines[0].startswith("confidence")):
             problems.append(f"{file}:1: empty -> add the instruction of this trajectory, or delete the file")
         elif lines:
             images = file.parent / "images0"
@@ -127,18 +137,17 @@ def read_epic(root: Path, split: Split, held_out: float) -> list[Entry]:
     ``test`` is the published validation list, or a split of the videos by hash if it is missing. Frames are numbered
     from 1 in the lists, at 50 or 60 per second, and the stop frame is inclusive. Some videos are recorded at other
     rates, so actions in videos are taken by their time stamps; in folders of pictures, or from lists without time
-    stamps, by frame numbers.
+    stamps, by frame numbers. A segment with several narrations has an entry for each.
 
     Raises:
-        AnnotationError: A list is missing, lacks a column, or has rows without frame numbers, invalid time stamps, or
-            duplicates.
+        AnnotationError: A list is missing, lacks a column, or has rows without frame numbers, or invalid time stamps.
     """
     train, validation = (root / f"EPIC_100_{name}.csv" for name in ("train", "validation"))
     published = validation.is_file()
     listing = validation if published and split == "test" else train
     entries: list[Entry] = []
     problems: list[str] = []
-    for line, row in csv_rows(listing, ("video_id", "start_frame", "stop_frame", "narration"), problems):
+    for line, row in rows(listing, ("video_id", "start_frame", "stop_frame", "narration"), problems):
         video = row["video_id"]
         try:
             start, stop = int(row["start_frame"]) - 1, int(row["stop_frame"])
@@ -176,11 +185,10 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
     inner = root / "UCF-101"
     base = inner if inner.is_dir() else root
     entries = []
-    for file in sorted(base.glob("*/*")):
+    for file in _visible(base, "*/*"):
         if file.suffix.lower() in VIDEOS:
             name = file.parent.name
-            words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)).lower()
-            entries.append(Entry(file, words or name, name, group=re.sub(r"_c\d+$", "", file.stem), key=file.stem))
+            entries.append(Entry(file, _in_words(name), name, group=re.sub(r"_c\d+$", "", file.stem), key=file.stem))
     if not entries:
         raise AnnotationError([f"{base}: no class folders with clips -> UCF-101's folders, or another layout"])
     return of_split(entries, split, held_out)
@@ -189,7 +197,8 @@ def read_ucf101(root: Path, split: Split, held_out: float) -> list[Entry]:
 def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Read clips with ``captions.csv`` or ``captions.jsonl``: path (below the folder), text, optionally category.
 
-    All other named columns, or keys with strings, are further texts; empty if a line has none.
+    All other named columns, or keys with strings, are further texts; empty if a line has none. A clip with several
+    captions has a line, and an entry, for each; they are on the same side of the split.
 
     Args:
         root: The folder, or the captions file itself.
@@ -197,19 +206,18 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         held_out: Fraction of the test side.
 
     Raises:
-        AnnotationError: No such file, a missing column, not UTF-8, lines without path or text, or duplicates.
+        AnnotationError: No such file, a missing column, not text, or lines without path or text, or unlike the header.
     """
     files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
     listing = next((file for file in files if file.is_file()), None)
     if listing is None:
         raise AnnotationError([f"{root}: no captions.csv or captions.jsonl -> add one with path,text[,category]"])
     problems: list[str] = []
-    rows = json_rows if listing.suffix == ".jsonl" else csv_rows
-    numbered = list(rows(listing, ("path", "text"), problems))
-    entries = [
-        Entry(listing.parent / row["path"], row["text"], row.get("category", ""), group=row["path"], further=further)
-        for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS), strict=True)
-    ]
+    numbered = list(rows(listing, ("path", "text"), problems, also=CAPTIONS))
+    entries = []
+    for (_, row), further in zip(numbered, further_texts(numbered, CAPTIONS), strict=True):
+        path = os.path.normpath(row["path"])  # equal for all captions of a clip
+        entries.append(Entry(listing.parent / path, row["text"], row.get("category", ""), group=path, further=further))
     _validate(entries, problems, listing)
     return of_split(entries, split, held_out)
 
@@ -231,19 +239,27 @@ def _labels(root: Path, names: Iterable[str]) -> Path | None:
 def _ssv2(root: Path, listing: Path) -> list[Entry]:
     problems: list[str] = []
     try:
-        rows = json.loads(_text(listing, problems) or "[]")
+        labels = json.loads(text_of(listing, problems) or "[]")
     except json.JSONDecodeError as error:
         raise AnnotationError([f"{listing}:{error.lineno}: not JSON ({error.msg}) -> a list of labels"]) from None
-    if not isinstance(rows, list):
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists nested without end
+        raise AnnotationError([f"{listing}: not JSON ({error}) -> a list of labels"]) from None
+    if not isinstance(labels, list):
         raise AnnotationError([f"{listing}: not a list -> a list of labels, each with id and label"])
     folders = (root / "20bn-something-something-v2", root / "videos", root)
-    clips = next((folder for folder in folders if any(folder.glob("*.webm"))), folders[0])
+    clips = next((folder for folder in folders if any(folder.glob("[!.]*.webm"))), folders[0])
     entries = []
-    for number, row in enumerate(rows, 1):
+    seen: set[str] = set()
+    for number, row in enumerate(labels, 1):
         name, text = (str(row.get("id") or ""), _label(row)) if isinstance(row, dict) else ("", "")
         if not name or not text:
             problems.append(f"{listing}: entry {number} has no {'text' if name else 'id'} -> id and label")
+        elif is_broken(name + text):
+            problems.append(f"{listing}: entry {number}: {BROKEN}")
+        elif name in seen:
+            problems.append(f"{listing}: entry {number}: {name}.webm is listed twice -> list it once")
         else:
+            seen.add(name)
             template = str(row.get("template") or "")
             entries.append(Entry(clips / f"{name}.webm", text, template, group=name, key=name))
     _validate(entries, problems, listing)
@@ -271,6 +287,28 @@ def _seconds(stamp: str) -> float:
     return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 
 
+def _in_words(name: str) -> str:
+    """Split a class name at capitals and numbers ("Übung2AmBarren": übung 2 am barren), in any script."""
+    name = unicodedata.normalize("NFC", name)  # macOS stores letters and their accents separately
+    categories = map(unicodedata.category, name)
+    kinds = "".join(_KINDS.get(category, _KINDS.get(category[0], " ")) for category in categories)
+    words = [name[match.start() : match.end()] for match in re.finditer("A?a+|A+(?!a)|0+", kinds)]
+    return " ".join(words).lower() or name
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """List files by pattern, sorted, without hidden files and folders, such as macOS leaves beside clips.
+
+    Raises:
+        AnnotationError: A name is not UTF-8, as after unpacking an archive in another encoding.
+    """
+    files = {str(file.relative_to(folder)): file for file in folder.glob(pattern)}
+    visible = {name: file for name, file in files.items() if not re.search(r"(^|/)\.", name)}
+    if broken := [os.fsencode(name) for name in visible if is_broken(name)]:
+        raise AnnotationError([f"{folder}: {name!r}: a name that is not UTF-8 -> rename it" for name in broken])
+    return sorted(visible.values())
+
+
 def _epic_video(root: Path, video: str) -> Path:
     """Find a video in the folders of the dataset's download, or in the folder itself; the first path if none exists."""
     person = video.partition("_")[0]
@@ -280,66 +318,8 @@ def _epic_video(root: Path, video: str) -> Path:
     return next((file for file in files if file.exists()), files[0])
 
 
-def _text(file: Path, problems: list[str]) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.append(f"{file}: not UTF-8 at byte {error.start} -> save it as UTF-8")
-    except OSError as error:
-        problems.append(f"{file}: cannot be read ({error.strerror})")
-    return ""
-
-
-Rows = Iterator[tuple[int, dict[str, str]]]
-
-
-def csv_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
-    """Iterate over the lines of a CSV file that have all these columns, each with its number."""
-    reader = csv.DictReader(io.StringIO(_text(file, problems)))  # line breaks within quotes are kept
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
-    if missing and not problems:
-        problems.append(f"{file}:1: no column {', '.join(missing)} -> {', '.join(columns)}")
-    if problems:
-        return
-    for row in reader:
-        if empty := [column for column in columns if not (row[column] or "").strip()]:
-            problems.append(f"{file}:{reader.line_num}: no {', '.join(empty)}")
-        else:
-            yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-
-
-def json_rows(file: Path, columns: Sequence[str], problems: list[str]) -> Rows:
-    """Iterate over the lines of a JSON-lines file that have all these keys, each with its number."""
-    for number, line in enumerate(_text(file, problems).split("\n"), 1):  # strings may contain other line separators
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.append(f"{file}:{number}: not JSON ({error.msg})")
-            continue
-        if not isinstance(row, dict) or not all(isinstance(row.get(column), str) and row[column] for column in columns):
-            problems.append(f"{file}:{number}: not a map with {' and '.join(columns)}")
-        else:
-            kept = {key: value for key, value in row.items() if isinstance(value, str) or key in CAPTIONS}
-            yield number, {key: str(value) for key, value in kept.items() if value is not None}
-
-
-def further_texts(rows: Iterable[tuple[int, Mapping[str, str]]], others: Sequence[str]) -> list[dict[str, str]]:
-    """Return the further texts of each line: all named columns except ``others``, with empty texts for gaps."""
-    rows = list(rows)
-    names = [name for name in dict.fromkeys(key for _, row in rows for key in row) if name and name not in others]
-    return [{name: row.get(name, "") for name in names} for _, row in rows]
-
-
 def _validate(entries: Sequence[Entry], problems: list[str], listing: Path) -> None:
-    """Raise if there are problems, duplicate clips, or no clips."""
-    seen: set[tuple[Path, int, int | None]] = set()
-    for entry in entries:
-        key = (entry.path, entry.start, entry.stop)
-        if key in seen:
-            problems.append(f"{listing}: {entry.path.name} from frame {entry.start} is listed twice -> list it once")
-        seen.add(key)
+    """Raise if there are problems, or no clips."""
     if not entries and not problems:
         problems.append(f"{listing}: empty -> at least one clip")
     if problems:

@@ -107,7 +107,8 @@ def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.u
     """Read frames from a folder of pictures, in the order of the numbers in their names."""
     from PIL import Image
 
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
+    visible = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = [file for file in visible if file.suffix.lower() in PICTURES]
     files.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
     frames = []
     for number in numbers(len(files)):

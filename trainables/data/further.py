@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.data.annotations import SHOWN_PROBLEMS, AnnotationError, Entry, csv_rows, further_texts, json_rows
+from trainables.data.annotations import SHOWN_PROBLEMS, AnnotationError, Entry
+from trainables.data.tables import further_texts, rows
 
 NAMES = ("texts.csv", "texts.jsonl")
 CLIP = "clip"
@@ -34,19 +35,19 @@ def with_further_texts(
     if file is None:
         return entries
     problems: list[str] = []
-    rows = list((json_rows if file.suffix == ".jsonl" else csv_rows)(file, (CLIP,), problems))
-    if problems and not rows:
+    numbered = list(rows(file, (CLIP,), problems))
+    if problems and not numbered:
         raise AnnotationError(problems)
-    texts = further_texts(rows, (CLIP,))
-    for (line, _), further in zip(rows, texts, strict=True):
+    texts = further_texts(numbered, (CLIP,))
+    for (line, _), further in zip(numbered, texts, strict=True):
         if gaps := [name for name, text in further.items() if not text.strip()]:
             problems.append(f"{file}:{line}: no {', '.join(gaps)} -> a text in every line, or remove the column")
     if not any(texts):
         raise AnnotationError([*problems, f"{file}:1: no column besides {CLIP} -> a column for each further text"])
-    clips = [row[CLIP] for _, row in rows]
+    clips = [row[CLIP] for _, row in numbered]
     unknown = _unknown(clips, entries, other_side)
     first: dict[str, int] = {}
-    for line, row in rows:
+    for line, row in numbered:
         clip = row[CLIP]
         if first.setdefault(clip, line) != line:
             problems.append(f"{file}:{line}: clip {clip} is already in line {first[clip]} -> list it once")

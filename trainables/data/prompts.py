@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,13 +10,14 @@ from pydantic import AliasChoices, Field, StringConstraints
 
 from models.streams import Streams
 from trainables.data.layout import Layout
+from trainables.text import TextError, read_text
 
 
 class PromptsData(Layout):
     """Prompts given by the study, without clips.
 
     Args:
-        prompts: A list of prompts, or the path of a text file (UTF-8) with one prompt per line.
+        prompts: A list of prompts, or the path of a text file with one prompt per line.
     """
 
     layout: Literal["prompts"]
@@ -33,23 +35,19 @@ class PromptsData(Layout):
             clips: Number of clips.
 
         Raises:
-            ValueError: The text file is missing, empty or not UTF-8.
+            ValueError: The text file is missing, empty or not text.
         """
-        given = self.source if isinstance(self.source, list) else _lines(Path(self.source))
+        given = self.source if isinstance(self.source, list) else _lines(Path(os.path.expanduser(self.source)))
         return [given[k % len(given)] for k in range(clips)]
 
 
 def _lines(path: Path) -> list[str]:
     """Read the non-empty lines of a text file."""
     try:
-        lines = [line.strip() for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise ValueError(
-            f"prompts {path}: cannot be read ({error.strerror}) -> a text file, one prompt per line"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"prompts {path}: not UTF-8 -> save the text file as UTF-8") from error
-    filled = [line for line in lines if line]
+        text = read_text(path)
+    except TextError as error:
+        raise ValueError(f"prompts {error}, one prompt per line") from None
+    filled = [line.strip() for line in text.split("\n") if line.strip()]
     if not filled:
         raise ValueError(f"prompts {path}: empty -> a text file, one prompt per line")
     return filled

@@ -272,6 +272,18 @@ def _as_letter(byte: int) -> str:
         return chr(byte)
 
 
+def test_a_separator_within_a_line_of_json_ends_no_line(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"name": name, "ablated_part": "a\u2028b", "action": "REMOVE"}, ensure_ascii=False) for name in "ab"
+    ]
+    (tmp_path / "plan.jsonl").write_text("\n".join(lines), encoding="utf-8-sig")
+    (document,) = read_documents(tmp_path / "plan.jsonl")
+    assert [(entry.name, entry.ablated_part, entry.line) for entry in document.suggestions] == [
+        ("a", "a b", 1),
+        ("b", "a b", 2),
+    ]
+
+
 def test_twice_encoded_greek_is_repaired_and_clean_text_left_alone() -> None:
     assert decode("Âµ = 0, Î» and ðŸ“‹".encode()) == ("µ = 0, λ and 📋", ["encoded twice: repaired"])
     clean = "µ = 0, λ, ZS² — “quoted” naïve café"

@@ -1,6 +1,7 @@
 """Readers of published layouts; all problems are reported together, with file and line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_a_split_depends_on_nothing_but_the_group() -> None:
         ("path,caption\na.mp4,x\n", "captions.csv:1: no column text -> path, text"),
         ("path,text\n", "captions.csv: empty"),
         ("path,text\na.mp4,\n,rain\n", "captions.csv:3: no path"),
-        ("path,text\na.mp4,x\na.mp4,y\n", "a.mp4 from frame 0 is listed twice"),
+        ("path,text\na.mp4,a ball, rolling\n", "captions.csv:2: 3 fields, the header has 2"),
     ],
 )
 def test_bad_captions(tmp_path: Path, text: str, reason: str) -> None:
@@ -202,7 +203,92 @@ def test_every_bad_line_is_named_and_the_list_is_bounded(tmp_path: Path) -> None
 
 def test_a_list_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_bytes("path,text\na.mp4,café\n".encode("latin-1"))
-    assert "not UTF-8" in problems(read_captions, tmp_path)
+    assert "captions.csv:2: the byte 0xe9 is not UTF-8" in problems(read_captions, tmp_path)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    put(tmp_path / "captions/captions.csv", "\ufeffpath,text\na.mp4,rain\n")
+    put(tmp_path / "bridge/traj0/lang.txt", "\ufeffopen the drawer\u2028slowly\r\nconfidence: 1.0\r\n")
+    put(tmp_path / "ssv2/labels/train.json", "\ufeff" + json.dumps(LABELS[:1]))
+    row = "P01_01_0,P01,P01_01,9,202,open door,open,door\n"
+    put(tmp_path / "epic/EPIC_100_train.csv", f"\ufeff{EPIC_HEAD}{row}")
+    texts = [
+        entry.text
+        for reader, name in (
+            (read_captions, "captions"),
+            (read_bridge, "bridge"),
+            (read_ssv2, "ssv2"),
+            (read_epic, "epic"),
+        )
+        for entry in both_sides(reader, tmp_path / name)
+    ]
+    assert texts == ["rain", "open the drawer\u2028slowly", LABELS[0]["label"], "open door"]
+
+
+def test_two_captions_of_a_clip_are_two_entries_on_one_side(tmp_path: Path) -> None:
+    lines = [
+        f"{place}{clip}.mp4,{text} {clip}" for clip in range(40) for place, text in (("", "rain"), ("./", "water"))
+    ]
+    put(tmp_path / "captions.csv", "\n".join(["path,text", *lines]))
+    sides = [read_captions(tmp_path, split, 0.5) for split in ("train", "test")]
+    assert sorted(entry.text for side in sides for entry in side) == sorted(line.split(",")[1] for line in lines)
+    clips = [{entry.clip for entry in side} for side in sides]
+    assert len(clips[0]) + len(clips[1]) == 40
+    assert not clips[0] & clips[1]
+
+
+def test_two_narrations_of_a_segment_are_two_entries(tmp_path: Path) -> None:
+    rows = [
+        "P01_101_0,P01,P01_101,1,24,put carrot into pan,put-into,carrot",
+        "P01_101_1,P01,P01_101,1,24,put down carrot,put-down,carrot",
+        "P01_102_0,P01,P01_102,1,48,wash cup,wash,cup",
+    ]
+    put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + "\n".join(rows))
+    put(tmp_path / "EPIC_100_validation.csv", EPIC_HEAD + rows[0])
+    found = read_epic(tmp_path, "train", 0.1)
+    assert [entry.text for entry in found] == ["put carrot into pan", "put down carrot", "wash cup"]
+    assert len({entry.clip for entry in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ApplyEyeMakeup", "apply eye makeup"),
+        ("TaiChi", "tai chi"),
+        ("YoYo2", "yo yo 2"),
+        ("VRGame", "vr game"),
+        ("Übung", "übung"),
+        ("U\u0308bungAmBarren", "übung am barren"),
+        ("ÜBUNG", "übung"),
+        ("SautÀLaPerche", "saut à la perche"),
+        ("éclair_Straße3", "éclair straße 3"),
+        ("ПрыжокВВысоту", "прыжок в высоту"),
+        ("打篮球", "打篮球"),
+        ("नृत्य", "नृत्य"),
+        ("--", "--"),
+    ],
+)
+def test_class_names_in_words(name: str, words: str, tmp_path: Path) -> None:
+    put(tmp_path / name / "v_g01_c01.avi", "")
+    assert [(entry.text, entry.category) for entry in both_sides(read_ucf101, tmp_path)] == [(words, name)]
+
+
+def test_names_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / os.fsdecode(b"\xdcbung") / "v_g01_c01.avi", "")
+    assert r"b'\xdcbung/v_g01_c01.avi': a name that is not UTF-8 -> rename it" in problems(read_ucf101, tmp_path)
+
+
+def test_hidden_files_beside_clips_are_passed_over(tmp_path: Path) -> None:
+    root = tmp_path / ".cache"  # hidden folders above the dataset do not matter
+    for name in ("Archery/v_g01_c01.avi", "Archery/._v_g01_c01.avi", ".Trash/v_g01_c02.avi", "Archery/.DS_Store"):
+        put(root / "ucf" / name, "")
+    for name in ("traj0/lang.txt", ".cache/traj1/lang.txt", "traj0/._lang.txt"):
+        put(root / "bridge" / name, "open the drawer")
+    assert [entry.key for entry in both_sides(read_ucf101, root / "ucf")] == ["v_g01_c01"]
+    assert [entry.key for entry in both_sides(read_bridge, root / "bridge")] == ["traj0"]
+    put(root / "ssv2/20bn-something-something-v2/._7.webm", "")
+    video = put(root / "ssv2/videos/78687.webm", "")
+    assert [entry.path for entry in both_sides(read_ssv2, ssv2(root / "ssv2", LABELS[:1]))] == [video]
 
 
 @pytest.mark.parametrize("reader", [read_ssv2, read_bridge, read_epic, read_ucf101, read_captions])
@@ -216,7 +302,7 @@ def test_bad_labels(tmp_path: Path) -> None:
     assert len(lines) == 4
     assert "entry 1 has no id" in lines[0]
     assert "entry 2 has no text" in lines[1]
-    assert "2.webm from frame 0 is listed twice" in lines[3]
+    assert "entry 5: 2.webm is listed twice" in lines[3]
     put(tmp_path / "labels" / "train.json", '[{"id": "1",\n}]')
     assert "train.json:2: not JSON" in problems(read_ssv2, tmp_path)
     put(tmp_path / "labels" / "train.json", "{}")
@@ -231,5 +317,6 @@ def test_bad_action_lists(tmp_path: Path) -> None:
 
 
 def test_an_empty_instruction(tmp_path: Path) -> None:
-    put(tmp_path / "traj0" / "lang.txt", "confidence: 0.5\n")
-    assert "lang.txt:1: empty" in problems(read_bridge, tmp_path)
+    for text in ("confidence: 0.5\n", "\n", ""):
+        put(tmp_path / "traj0" / "lang.txt", text)
+        assert "lang.txt:1: empty" in problems(read_bridge, tmp_path)

@@ -217,3 +217,28 @@ def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: P
     assert bad.text not in clips.texts
     assert len(set(clips.texts)) == num
     assert len(clips.all()) == num
+
+
+def test_references_have_each_clip_once_and_trainings_each_caption(write_video: WriteVideo, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    lines = ["path,text"]
+    for number in range(12):
+        write_video(folder / f"{number}.mp4", 4)
+        lines += [f"{number}.mp4,first {number}", f"{number}.mp4,second {number}"]
+    (folder / "captions.csv").write_text("\n".join(lines))
+    data = ClipsData(layout="captions", path=str(folder), held_out=0.5)
+    size = ClipSize(2, 16, 16)
+    references = data.reference_clips(size, tmp_path)
+    num = len(data.entries()) // 2
+    assert len(references) == len({str(identity) for identity in references.identity}) == num
+    assert all(text.startswith("first") for text in references.texts)
+    assert [str(identity) for identity in data.reference_identity()] == [str(known) for known in references.identity]
+    training = data.training_clips(size, None, tmp_path)
+    assert len(set(training.texts)) == len(training) == 24 - 2 * num
+    assert all(text.startswith("first") for text in training.texts[: 12 - num]), "each clip before a second caption"
+    assert len({*data.prompts(Streams(0), 2 * num)}) == 2 * num
+    (folder / "one.csv").write_text("path,text\n" + "0.mp4,a\n0.mp4,b\n")
+    one = [ClipsData(layout="captions", path=str(folder / "one.csv"), split=split) for split in ("train", "test")]
+    for side in one:
+        with pytest.raises(ValueError, match=r"has [01] clips -> at least 2"):
+            side.entries()

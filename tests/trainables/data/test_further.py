@@ -83,11 +83,12 @@ def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts:
             ["texts.csv:3: clip 11 is already in line 2 -> list it once"],
         ),
         (
-            "clip,state,goal\n11,,\n12, ,x\n13,a\n",
+            "clip,state,goal\n11,,\n12, ,x\n13,a\n13,a,\n",
             [
+                "texts.csv:4: 2 fields, the header has 3 -> a field for each column, if need be an empty one",
                 "texts.csv:2: no state, goal -> a text in every line, or remove the column",
                 "texts.csv:3: no state -> a text in every line, or remove the column",
-                "texts.csv:4: no goal -> a text in every line, or remove the column",
+                "texts.csv:5: no goal -> a text in every line, or remove the column",
             ],
         ),
         (
@@ -121,7 +122,7 @@ def test_what_is_wrong_with_lines_of_json(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_bytes(b"clip,state\n11,\xff\n")
-    assert problems(tmp_path) == ["texts.csv: not UTF-8 at byte 14 -> save it as UTF-8"]
+    assert problems(tmp_path) == ["texts.csv:2: the byte 0xff is not UTF-8 -> save the file as UTF-8"]
 
 
 def test_clips_without_a_line_are_named_up_to_twenty(tmp_path: Path) -> None:

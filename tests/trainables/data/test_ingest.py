@@ -45,6 +45,7 @@ def test_every_container_gives_the_frames_that_were_asked_for(
 
 def test_a_folder_of_pictures_in_the_order_of_their_numbers(write_pictures: WriteVideo, tmp_path: Path) -> None:
     entry = Entry(write_pictures(tmp_path / "images0", first=5), "")
+    (entry.path / "._im_5.jpg").write_bytes(b"what macOS leaves beside a file")
     clip = read_all([entry], Whole(), SIZE)[0]
     assert brightness(clip) == pytest.approx([grey(0), grey(5), grey(10), grey(15)], abs=2)
 

@@ -36,7 +36,7 @@ class StableDiffusion(Base):
     """A loaded base of this family.
 
     Args:
-        unet: Predicts the noise of a latent given text states.
+        unet: Predicts noise, velocity or the clean latent, given a noisy latent and text states.
         vae: Encodes pixels to latents and decodes latents, frame by frame.
         text_encoder: Token ids -> text states.
         tokenizer: Text -> token ids.
@@ -147,7 +147,7 @@ class StableDiffusion(Base):
         """Return the base's U-Net on clips: every frame is an image, unless an attached processor mixes them.
 
         Shape:
-            latents (b f c h w), time (), text (b f l c) -> noise (b f c h w).
+            latents (b f c h w), time (), text (b f l c) -> prediction (b f c h w).
         """
 
         def predict(latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

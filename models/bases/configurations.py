@@ -113,6 +113,15 @@ class Files:
     def __getitem__(self, name: str) -> Mapping[str, Any]:
         return self._read.get(name, {})
 
+    def number(self, name: str, key: str, default: int) -> int:
+        """Return a whole number, or the default where the key is missing or has another type, which is a misfit."""
+        written = self[name].get(key, default)
+        if type(written) is int:
+            return written
+        misfit = Misfit(name, key, written, "not a whole number", "the published configuration")
+        self.damaged += [] if misfit in self.damaged else [misfit]
+        return default
+
     def _load(self, name: str) -> Mapping[str, Any]:
         file = self.folder / name
         if not file.is_file():
@@ -229,10 +238,10 @@ def _second_encoders(files: Files) -> Iterator[Misfit]:
 
 
 def _image_channels(files: Files) -> Iterator[Misfit]:
-    unet, latent = files[UNET], files[VAE].get("latent_channels", 4)
-    if not unet or not files[VAE]:
+    if not files[UNET] or not files[VAE]:
         return
-    taken, made = unet.get("in_channels", 4), unet.get("out_channels", 4)
+    latent = files.number(VAE, "latent_channels", 4)
+    taken, made = files.number(UNET, "in_channels", 4), files.number(UNET, "out_channels", 4)
     allowed = f"a text-to-image U-Net, which has the {latent} channels of its VAE"
     if taken != latent:
         reason = _OTHER_CHANNELS.get(taken, "a U-Net with further inputs") if latent == 4 else "not the VAE's channels"
@@ -242,11 +251,11 @@ def _image_channels(files: Files) -> Iterator[Misfit]:
 
 
 def _video_channels(files: Files) -> Iterator[Misfit]:
-    unet, latent = files[UNET], files[VAE].get("latent_channels", 4)
-    if not unet or not files[VAE]:
+    if not files[UNET] or not files[VAE]:
         return
+    latent = files.number(VAE, "latent_channels", 4)
     for key, default, needed in (("in_channels", 8, 2 * latent), ("out_channels", 4, latent)):
-        if (written := unet.get(key, default)) != needed:
+        if (written := files.number(UNET, key, default)) != needed:
             reason = "not the channels of noisy latents and an image beside them"
             yield Misfit(UNET, key, written, reason, f"{needed}, with a VAE of {latent} channels")
 
@@ -258,7 +267,7 @@ def _text_width(files: Files) -> Iterator[Misfit]:
 
 def _vocabulary(files: Files) -> Iterator[Misfit]:
     """Find a tokenizer whose vocabulary has no words, or more than the text encoder."""
-    most_ids = files[TEXT].get("vocab_size", 49408) if files[TEXT] else None
+    most_ids = files.number(TEXT, "vocab_size", 49408) if files[TEXT] else None
     if problem := vocabulary_problem(files.folder / "tokenizer", most_ids=most_ids):
         name, reason = problem
         yield Misfit(f"tokenizer/{name}", "", None, reason, "the tokenizer that the base was published with")
@@ -272,7 +281,7 @@ def _width(files: Files, key: str, default: int, file: str, source: str, source_
     """Compare the width that the U-Net's cross-attention takes with that of an encoder's states."""
     if not files[UNET] or not files[file]:
         return
-    written, width = files[UNET].get(key, default), files[file].get(source, source_default)
+    written, width = files[UNET].get(key, default), files.number(file, source, source_default)
     if any(each != width for each in (written if isinstance(written, list) else [written])):
         reason = f"the states of {file.partition('/')[0]} are {width} wide ({file}: {source})"
         yield Misfit(UNET, key, written, reason, "U-Net and encoder of one base")
@@ -281,7 +290,8 @@ def _width(files: Files, key: str, default: int, file: str, source: str, source_
 def _micro_conditions(files: Files) -> Iterator[Misfit]:
     if not files[UNET]:
         return
-    needed = 3 * files[UNET].get("addition_time_embed_dim", 256)
-    if (written := files[UNET].get("projection_class_embeddings_input_dim", 768)) != needed:
+    needed = 3 * files.number(UNET, "addition_time_embed_dim", 256)
+    key = "projection_class_embeddings_input_dim"
+    if (written := files.number(UNET, key, 768)) != needed:
         reason = "not the embeddings of frame rate, motion and augmentation"
-        yield Misfit(UNET, "projection_class_embeddings_input_dim", written, reason, f"{needed}, three embeddings")
+        yield Misfit(UNET, key, written, reason, f"{needed}, three embeddings")

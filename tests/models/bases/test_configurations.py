@@ -54,6 +54,9 @@ UNFIT: dict[str, tuple[str, dict[str, Any], str]] = {
     "latents": (VAE, {"latent_channels": 16}, "in_channels: 4: not the VAE's channels.*16"),
     "shift": (VAE, {"shift_factor": 0.1}, "shift_factor: 0.1: latents with an offset"),
     "means": (VAE, {"latents_mean": [0.1] * 4}, "latents_mean: .*latents with an offset"),
+    "no number": (VAE, {"latent_channels": None}, "latent_channels: null: not a whole number"),
+    "no numbers": (UNET, {"in_channels": [9]}, "in_channels: .*not a whole number"),
+    "no text": (TEXT, {"hidden_size": "16"}, 'hidden_size: "16": not a whole number'),
     "T5": (TEXT, {"model_type": "t5"}, 'model_type: "t5": not CLIP\'s text encoder'),
     "few ids": (TEXT, {"vocab_size": 20}, "tokenizer.json: ids up to .*embeddings for 20"),
 }

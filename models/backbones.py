@@ -7,6 +7,7 @@ and in the families' modules.
 import contextlib
 import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from einops import rearrange
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from models.bases import BaseRef, Precision, Protocol, latent_cell, missing_files, precision_in_full
+from models.bases import BaseRef, Precision, Protocol, latent_cell, misfits, missing_files, precision_in_full
 from models.contracts import Sample
 from models.streams import Streams
 from models.system import NonFiniteError
@@ -29,6 +30,9 @@ from models.system import NonFiniteError
 logger = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_VARIANT = re.compile(r"\.(?P<variant>\w+)(-\d{5}-of-\d{5})?\.(safetensors|bin)$")
+"""Name of a weight file with a variant."""
 
 Denoiser = Callable[..., torch.Tensor]
 """Makes the prediction for a noise scheduler: latents (b f c h w), time (), conditions by name -> (b f c h w)."""
@@ -297,11 +301,13 @@ def check_finite(clips: torch.Tensor, where: str) -> None:
 
 
 def _folder(ref: BaseRef) -> Path:
-    """Return the folder of a base and check that it is complete; a hub id is downloaded unless offline."""
+    """Return the folder of a base, checked to be complete and of its family; a hub id is downloaded unless offline."""
     folder = ref.path or _download(ref)
-    missing = missing_files(BaseRef(ref.name, folder, ref.revision, "folder", ref.family))
-    if missing:
+    local = BaseRef(ref.name, folder, ref.revision, "folder", ref.family)
+    if missing := missing_files(local):
         raise ValueError(f"base {ref} is incomplete: {folder} lacks {', '.join(missing)}")
+    if wrong := misfits(local):
+        raise ValueError(f"base {ref} cannot be used: " + "; ".join(map(str, wrong)))
     return folder
 
 
@@ -328,7 +334,7 @@ def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> An
     options: dict[str, Any] = (
         {"torch_dtype": dtype} if issubclass(kind, ModelMixin) else {"dtype": dtype, "ignore_mismatched_sizes": True}
     )
-    options |= {"subfolder": part, "variant": _variant(folder / part), "local_files_only": True}
+    options |= {"subfolder": part, "variant": weights_variant(folder / part), "local_files_only": True}
     try:
         network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -349,10 +355,15 @@ def _on_meta(kind: Any, source: str, **options: Any) -> Any:
     return kind(kind.config_class.from_pretrained(source, **options))
 
 
-def _variant(folder: Path) -> str | None:
-    """Return "fp16" if a folder holds only half-precision files, as some downloads do."""
-    stems = {file.name for file in folder.glob("*.safetensors")} | {file.name for file in folder.glob("*.bin")}
-    return "fp16" if stems and all(".fp16." in stem for stem in stems) else None
+def weights_variant(folder: Path) -> str | None:
+    """Return the variant of weight files that ``from_pretrained`` must be told, such as "fp16"; None for plain names.
+
+    Some downloads hold only half-precision files, whole (``model.fp16.safetensors``) or in shards
+    (``model.fp16-00001-of-00002.safetensors``). If there are several variants, fp16 is taken.
+    """
+    names = [file.name for suffix in ("safetensors", "bin") for file in folder.glob(f"*.{suffix}")]
+    variants = {match["variant"] if (match := _VARIANT.search(name)) else None for name in names}
+    return None if None in variants else min(variants, key=lambda name: (name != "fp16", name), default=None)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.bases.configurations import Misfit
 from models.bases.families import FAMILIES, STABLE_DIFFUSION, Family
+from models.bases.vocabulary import missing_vocabulary
 from models.words import did_you_mean
 
 FOLDER = Path(__file__).parent
@@ -183,7 +185,15 @@ def missing_files(ref: BaseRef) -> list[str]:
     if folder is None:
         return needed
     missing = [file for file in needed if not (folder / file).is_file()]
+    if "tokenizer" in ref.family.settings:
+        missing += [f"tokenizer/{file}" for file in missing_vocabulary(folder / "tokenizer")]
     return missing + [f"{part}/*.safetensors" for part in ref.family.networks if not any(_weight_files(folder / part))]
+
+
+def misfits(ref: BaseRef) -> list[Misfit]:
+    """Return the reasons why a base's configuration files do not fit its family; empty if it is not on this machine."""
+    folder = ref.path or _cached_snapshot(ref)
+    return ref.family.misfits(folder) if folder else []
 
 
 def base_hash(ref: BaseRef) -> str:

@@ -1,9 +1,12 @@
 """Families of bases: their description without torch. The code of a family is in its own module."""
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from models.bases.configurations import Misfit, stable_diffusion_misfits, stable_video_diffusion_misfits
 
 if TYPE_CHECKING:
     from models.backbones import Base
@@ -21,6 +24,7 @@ class Family:
         networks: Sub-folders with weights, the denoiser first.
         settings: Sub-folder without weights -> its configuration file.
         default_base: Embedded base of its systems by default.
+        misfits: Lists the reasons why the configuration files in a folder are those of another kind of base.
         protocol: Sampling settings that differ from the defaults of ``Protocol``.
     """
 
@@ -31,6 +35,7 @@ class Family:
     networks: tuple[str, ...]
     settings: Mapping[str, str]
     default_base: str
+    misfits: Callable[[Path], list[Misfit]]
     protocol: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -52,6 +57,7 @@ STABLE_DIFFUSION = Family(
     networks=("unet", "vae", "text_encoder"),
     settings={"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"},
     default_base="shapes",
+    misfits=stable_diffusion_misfits,
 )
 STABLE_VIDEO_DIFFUSION = Family(
     name="stable_video_diffusion",
@@ -61,6 +67,7 @@ STABLE_VIDEO_DIFFUSION = Family(
     networks=("unet", "vae", "image_encoder"),
     settings={"feature_extractor": "preprocessor_config.json", "scheduler": "scheduler_config.json"},
     default_base="stable-video-diffusion-img2vid-xt",
+    misfits=stable_video_diffusion_misfits,
     protocol={"frames": 25, "steps": 25, "guidance": 3.0, "height": 576, "width": 1024},
 )
 

@@ -18,9 +18,11 @@ from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPToken
 from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
 from models.bases import BaseRef, Protocol, latent_cell
 from models.bases.families import STABLE_DIFFUSION
+from models.bases.vocabulary import tells_words_apart
 from models.contracts import Sample
 from models.denoising import Conditions, denoise
 from models.guidance import CONDITIONAL, UNCONDITIONAL, ClassifierFree
+from models.noise_schedule import converted
 from models.streams import Streams
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class StableDiffusion(Base):
     """A loaded base of this family.
 
     Args:
-        unet: Predicts the noise of a latent given text states.
+        unet: Predicts noise, velocity or the clean latent, given a noisy latent and text states.
         vae: Encodes pixels to latents and decodes latents, frame by frame.
         text_encoder: Token ids -> text states.
         tokenizer: Text -> token ids.
@@ -55,8 +57,12 @@ class StableDiffusion(Base):
 
     @classmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
-        """Load the tokenizer and the base's schedule as DDIM, whatever scheduler it was published with."""
-        tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+        """Load the tokenizer and the base's schedule as DDIM, whatever scheduler it was published with.
+
+        Raises:
+            ValueError: The tokenizer cannot be loaded, or gives all words one id.
+        """
+        tokenizer = _tokenizer(folder)
         schedule = DDIMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
         return {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
 
@@ -70,7 +76,13 @@ class StableDiffusion(Base):
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
         """Build a U-Net of four levels, VAE with f = 8, CLIP text tower, letter tokenizer and v1.5's noise schedule."""
-        schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+        schedule = {
+            "_class_name": "PNDMScheduler",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "steps_offset": 1,
+        }
         tokenizer = _spelling_tokenizer()
         networks = _tiny_networks(seed, len(tokenizer))
         settings = {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
@@ -135,7 +147,7 @@ class StableDiffusion(Base):
         """Return the base's U-Net on clips: every frame is an image, unless an attached processor mixes them.
 
         Shape:
-            latents (b f c h w), time (), text (b f l c) -> noise (b f c h w).
+            latents (b f c h w), time (), text (b f l c) -> prediction (b f c h w).
         """
 
         def predict(latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
@@ -210,9 +222,23 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.
         )
 
 
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    remedy = "the tokenizer that the base was published with"
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, subfolder="tokenizer", local_files_only=True
+        )
+    except Exception as error:  # the tokenizers' library raises no narrower class
+        raise ValueError(f"base {folder}: tokenizer/ cannot be loaded: {error} -> {remedy}") from error
+    if not tells_words_apart(tokenizer):
+        raise ValueError(f"base {folder}: tokenizer/ gives all words one id -> {remedy}")
+    return tokenizer
+
+
 def _ddim(schedule: Mapping[str, Any]) -> DDIMScheduler:
     # Latents are not pixels: like Stable Diffusion's pipeline, never clip them, even if the schedule says so.
-    return DDIMScheduler.from_config(schedule, clip_sample=False)
+    ddim: DDIMScheduler = converted(schedule, DDIMScheduler, clip_sample=False)
+    return ddim
 
 
 def _tiny_networks(seed: int, num_tokens: int) -> dict[str, Any]:

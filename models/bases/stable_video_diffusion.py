@@ -24,6 +24,7 @@ from models.bases.families import STABLE_VIDEO_DIFFUSION
 from models.contracts import Sample
 from models.denoising import Conditions, denoise
 from models.guidance import CONDITIONAL, UNCONDITIONAL, RisingGuidance
+from models.noise_schedule import converted
 from models.streams import Streams
 
 PREPROCESSOR = "feature_extractor/preprocessor_config.json"
@@ -80,9 +81,9 @@ class StableVideoDiffusion(Base):
     def settings(cls, folder: Path) -> dict[str, Any]:
         """Load the image encoder's normalisation and the published noise scheduler."""
         written = json.loads((folder / PREPROCESSOR).read_bytes())
-        scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+        schedule = EulerDiscreteScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
         pixels = Normalisation(tuple(written["image_mean"]), tuple(written["image_std"]))
-        return {"pixels": pixels, "noise_scheduler": scheduler}
+        return {"pixels": pixels, "noise_scheduler": converted(schedule, EulerDiscreteScheduler)}
 
     @classmethod
     def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:

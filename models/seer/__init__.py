@@ -235,11 +235,12 @@ class Seer(TrainedSystem):
         import torch
 
         from models.bases.stable_diffusion import text_shape
+        from models.noise_schedule import NoiseSchedule
         from models.seer.network import build_network
 
         with torch.device("meta"):
-            unet, alphas = copy.deepcopy(networks["unet"]), torch.empty(0)
-            return build_network(self, unet, text_shape(networks), alphas)
+            unet, schedule = copy.deepcopy(networks["unet"]), NoiseSchedule(torch.empty(0))
+            return build_network(self, unet, text_shape(networks), schedule)
 
     def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """Build a pass of U-Net and text decomposer, if frames are denoised."""

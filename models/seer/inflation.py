@@ -126,7 +126,7 @@ class InflatedUNet(nn.Module):
         self.unet = unet
 
     def forward(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Predict the noise of every frame."""
+        """Predict noise, or what else the base predicts, for every frame."""
         b, f = latents.shape[:2]
         self.clips.num_frames = f
         images = rearrange(latents, "b f c h w -> (b f) c h w")

@@ -19,6 +19,7 @@ from models.contracts import Clips, Sample, Tensors
 from models.denoising import denoise
 from models.guidance import ClassifierFree
 from models.initialisation import initialise
+from models.noise_schedule import NoiseSchedule
 from models.seer.inflation import FrameCount, InflatedUNet
 from models.seer.temporal import TemporalTransformer
 from models.streams import Draws, Streams
@@ -33,13 +34,15 @@ _TEXTS_PER_CALL = 32
 class SeerNetwork(nn.Module):
     """Denoiser and text decomposer, trained together; ``forward`` returns the loss.
 
-        L = || eps - eps_theta(concat(z_ref, z_t), t, s) ||^2 over the predicted frames,   z_t = a_t z + s_t eps
+        L = || y_t - y_theta(concat(z_ref, z_t), t, s) ||^2 over the predicted frames,   z_t = a_t z + s_t eps
+
+    The target y_t follows the base's noise schedule: eps, v or z (``NoiseSchedule``).
 
     Args:
         unet: Denoiser of clips.
         text: Instruction -> one text per frame.
         references: Number of given first frames, which stay clean.
-        alphas: Cumulative products of the base's schedule.
+        schedule: Forward process of the base.
 
     Shape:
         latents and noise (b f c h w), float32; text (b l c), time (b,) -> ().
@@ -47,10 +50,10 @@ class SeerNetwork(nn.Module):
     Source: Seer (arXiv 2303.14897), section on training; departures: see ``TemporalTransformer``.
     """
 
-    def __init__(self, unet: InflatedUNet, text: nn.Module, references: int, alphas: torch.Tensor) -> None:
+    def __init__(self, unet: InflatedUNet, text: nn.Module, references: int, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.unet, self.text, self.references = unet, text, references
-        self.alphas = alphas.float()  # not a buffer, which would be rounded with the weights
+        self.schedule = schedule  # no buffers, which would be rounded with the weights
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,11 +65,10 @@ class SeerNetwork(nn.Module):
     ) -> torch.Tensor:
         """Compute the loss of a batch; noise is added before rounding to the precision of the forward pass."""
         r = self.references
-        alpha = self.alphas.to(time.device)[time].view(-1, 1, 1, 1, 1)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        noisy, target = self.schedule.add_noise(latents, noise, time), self.schedule.target(latents, noise, time)
         clips = torch.cat([latents[:, :r], noisy[:, r:]], dim=1).to(self.dtype)
         predicted = self.unet(clips, time, self.text(text.to(self.dtype), latents.shape[1]))
-        return F.mse_loss(predicted[:, r:].float(), noise[:, r:].float())
+        return F.mse_loss(predicted[:, r:].float(), target[:, r:].float())
 
 
 class SeerModel:
@@ -83,7 +85,7 @@ class SeerModel:
         self._tree = tree
         self._streams = streams
         unet = copy.deepcopy(base.unet)
-        network = build_network(tree, unet, text_shape(base.networks), base.noise_scheduler.alphas_cumprod)
+        network = build_network(tree, unet, text_shape(base.networks), NoiseSchedule.of(base.noise_scheduler))
         new = {f"unet.{name}": part for name, part in network.unet.temporal_parts().items()} | {"text": network.text}
         initialise(new, streams)
         self.network = network.to(base.device, base.dtype)
@@ -189,9 +191,9 @@ class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuser
         from models.seer import Seer
 
         image_unet = UNet2DConditionModel.from_config(unet)
-        alphas = DDIMScheduler.from_config(schedule).alphas_cumprod
+        process = NoiseSchedule.of(DDIMScheduler.from_config(schedule))
         width, length = text
-        self.network = build_network(Seer.model_validate_json(json.dumps(tree)), image_unet, (width, length), alphas)
+        self.network = build_network(Seer.model_validate_json(json.dumps(tree)), image_unet, (width, length), process)
 
 
 class LastFrame:
@@ -243,14 +245,16 @@ class LastFrame:
         return Sample(torch.cat([before, before[:, -1:].expand(-1, protocol.frames - before.shape[1], -1, -1, -1)], 1))
 
 
-def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int], alphas: torch.Tensor) -> SeerNetwork:
+def build_network(
+    tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int], schedule: NoiseSchedule
+) -> SeerNetwork:
     """Build the trained network: an inflated image U-Net; new parts have torch's initialisation, the rest is frozen.
 
     Args:
         tree: The parts.
         unet: Image U-Net; it becomes part of the network and is changed.
         text: Width and number of the text states.
-        alphas: Cumulative products of the noise schedule.
+        schedule: Forward process of the base.
     """
     mixer, norms = tree.temporal_attention.build(), tree.group_norm.build()
     groups = int(unet.config.norm_num_groups)
@@ -260,7 +264,7 @@ def build_network(tree: "Seer", unet: UNet2DConditionModel, text: tuple[int, int
         return TemporalTransformer(dim, mixer(dim), norms(nn.GroupNorm(groups, dim, eps=1e-6), FrameCount()))
 
     inflated = InflatedUNet(unet, temporal if mixer else None, norms)
-    network = SeerNetwork(inflated, tree.text_decomposer.build(*text), tree.references, alphas)
+    network = SeerNetwork(inflated, tree.text_decomposer.build(*text), tree.references, schedule)
     network.requires_grad_(False)
     for parameter in tree.trainable.build(network):
         parameter.requires_grad_(True)

@@ -12,6 +12,7 @@ from sweeps.study.document import Key
 from sweeps.study.fields import SeedRule
 from sweeps.study.types import Hypothesis, Study, Todo
 from trainables.data.layout import ClipLayout
+from trainables.metrics.clip_files import unfit_clip
 
 MAX_CELLS = 100_000
 
@@ -21,6 +22,12 @@ Wrong = tuple[Key, str]
 def unmeasured_margins(study: Study) -> list[Wrong]:
     """Find margins of metrics that the study does not measure."""
     return [(("margins", family), message) for family in study.margins if (message := unmeasured(study, family))]
+
+
+def unfit_extractors(study: Study) -> list[Wrong]:
+    """Find a CLIP model on this machine that is of another kind or incomplete."""
+    message = unfit_clip(study.extractors)
+    return [(("extractors", "clip"), message)] if message else []
 
 
 def budget_problems(study: Study) -> list[Wrong]:

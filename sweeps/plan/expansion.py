@@ -80,6 +80,7 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
         search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += problems
     wrong += checks.unmeasured_margins(study)
+    wrong += checks.unfit_extractors(study)
     wrong += checks.untestable_hypotheses(study)
     wrong += checks.budget_problems(study)
     wrong += checks.too_many_cells(study, arms, search)

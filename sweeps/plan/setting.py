@@ -5,7 +5,17 @@ import json
 from pydantic import TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import BaseRef, Card, Protocol, bases_of, find_base, missing_files, pixels_per_latent, read_card
+from models.bases import (
+    BaseRef,
+    Card,
+    Protocol,
+    bases_of,
+    find_base,
+    misfits,
+    missing_files,
+    pixels_per_latent,
+    read_card,
+)
 from models.bases.families import STABLE_DIFFUSION
 from sweeps.plan.cells import Setting
 from sweeps.plan.requirements import incomplete
@@ -35,7 +45,7 @@ def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
 
 
 def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
-    """Find the base and its card; a base given as a path must be complete."""
+    """Find the base and its card; its configuration files must fit its family, and a folder must be complete."""
     if not study.base:
         return None, None
     family = SYSTEMS[study.system].family if study.system in SYSTEMS else STABLE_DIFFUSION
@@ -56,8 +66,10 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
         return None, None
     if study.system in SYSTEMS and ref.family != family:
         wrong.append((("base",), _of_another_family(study, ref)))
-    elif ref.where == "folder" and (missing := missing_files(ref)):
+        return ref, card
+    if ref.where == "folder" and (missing := missing_files(ref)):
         wrong.append((("base",), incomplete(study, missing, ref.family)))
+    wrong += [(("base",), f"{study.base}: {misfit}") for misfit in misfits(ref)]
     return ref, card
 
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from models.backbones import load_base, networks_on_meta, num_parameters
+from models.backbones import load_base, networks_on_meta, num_parameters, weights_variant
 from models.bases import BaseRef, find_base
 from models.bases.families import STABLE_DIFFUSION
 from models.bases.stable_diffusion import StableDiffusion
@@ -74,6 +74,50 @@ def test_weights_stored_in_half_precision_are_converted(
     for name, expected in tiny_base.unet.state_dict().items():
         assert actual[name].dtype == torch.float32
         assert torch.equal(actual[name], expected.half().float())
+
+
+@pytest.mark.parametrize("variant", [None, "fp16", "bf16"])
+@pytest.mark.parametrize("late", [False, True])
+def test_shards_load_whatever_their_names(
+    variant: str | None, late: bool, tiny_base: StableDiffusion, copied: Path
+) -> None:
+    for name in STABLE_DIFFUSION.networks:
+        (whole,) = (copied / name).glob("*.safetensors")
+        weights, middle = load_file(whole), f".{variant}" if variant else ""
+        places = {}
+        for number, part in enumerate((list(weights)[::2], list(weights)[1::2]), start=1):
+            shard = f"-{number:05}-of-00002"
+            file = f"{whole.stem}{shard}{middle}.safetensors" if late else f"{whole.stem}{middle}{shard}.safetensors"
+            save_file({key: weights[key].half() for key in part}, whole.with_name(file), {"format": "pt"})
+            places |= dict.fromkeys(part, file)
+        whole.unlink()
+        index = {"metadata": {"total_size": 1}, "weight_map": places}
+        (copied / name / f"{whole.name}.index{middle}.json").write_text(json.dumps(index))
+    base = load_base(find_base(str(copied)), device="cpu", precision="fp32")
+    for name, network in tiny_base.networks.items():
+        actual = base.networks[name].state_dict()
+        assert all(torch.equal(actual[key], weight.half().float()) for key, weight in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("files", "variant"),
+    [
+        (["model.safetensors"], None),
+        (["model.safetensors", "model.fp16.safetensors"], None),
+        (["model.fp16.safetensors", "pytorch_model.bin"], None),
+        (["model.fp16.safetensors", "pytorch_model.fp16.bin"], "fp16"),
+        (["model.fp16-00001-of-00002.safetensors", "model.fp16-00002-of-00002.safetensors"], "fp16"),
+        (["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"], None),
+        (["model-00001-of-00002.fp16.safetensors", "model-00002-of-00002.fp16.safetensors"], "fp16"),
+        (["model.non_ema.safetensors", "model.fp16.safetensors"], "fp16"),
+        (["model.non_ema.safetensors"], "non_ema"),
+        ([], None),
+    ],
+)
+def test_the_variant_follows_the_names(files: list[str], variant: str | None, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    assert weights_variant(tmp_path) == variant
 
 
 def test_files_as_stable_diffusion_v1_5_has_them_load_strictly(copied: Path, tiny_base: StableDiffusion) -> None:

@@ -65,6 +65,7 @@ def test_a_folder_without_a_card_has_the_size_its_networks_say(copied: Path) -> 
         ("unet/diffusion_pytorch_model.safetensors", "unet/*.safetensors"),
         ("text_encoder/model.safetensors", "text_encoder/*.safetensors"),
         ("tokenizer/tokenizer_config.json", "tokenizer/tokenizer_config.json"),
+        ("tokenizer/tokenizer.json", "tokenizer/tokenizer.json"),
         ("scheduler/scheduler_config.json", "scheduler/scheduler_config.json"),
     ],
 )

@@ -22,8 +22,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.backbones import weights_variant
 from models.bases import find_base
+from models.bases.vocabulary import tells_words_apart
 from trainables.metrics import HOW_TO_GET, I3D_FRAMES, ExtractorRef, MetricKey, Role, is_path
+from trainables.metrics.clip_files import clip_problem, clip_weights
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +142,11 @@ class ImageTextExtractor(FrameExtractor):
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
         folder = _clip_folder(ref)
-        weights = _clip_weights(ref, folder)
+        weights = _checked_weights(ref, folder)
         # Compute in float32 for any stored type: half precision changes cosines in the third digit.
-        model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        model, report = CLIPModel.from_pretrained(
+            folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
+        )
         if report["missing_keys"] or report["mismatched_keys"]:
             missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
             raise ValueError(
@@ -150,6 +155,8 @@ class ImageTextExtractor(FrameExtractor):
         self._model = model.eval().to(device)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+        if not tells_words_apart(self._tokenizer):
+            raise ValueError(f"{ref.name}: the tokenizer in {folder} gives all words one id -> get {_remedy(ref)}")
         self._num_tokens = int(model.config.text_config.max_position_embeddings)
         self.name = ref.name
         self.num_features = int(model.config.projection_dim)
@@ -296,31 +303,16 @@ def _download(source: str) -> Path:
     folder = Path(
         snapshot_download(repository, revision=revision or None, allow_patterns=[*_SETTINGS, "model*.safetensors"])
     )
-    if not _weight_files(folder):
+    if not clip_weights(folder):
         snapshot_download(repository, revision=revision or None, allow_patterns=["pytorch_model*.bin"])
     return folder
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-
-
-def _clip_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
-    """Check that a CLIP folder is complete, and return its weight files.
-
-    The check is necessary: transformers silently makes an empty tokenizer if its files are missing.
-    """
-    weights = _weight_files(folder)
-    groups = {
-        "config.json": ["config.json"],
-        "model.safetensors": [file.name for file in weights],
-        "preprocessor_config.json": ["preprocessor_config.json", "processor_config.json"],
-        "tokenizer.json": ["tokenizer.json", "vocab.json"],
-    }
-    missing = [name for name, files in groups.items() if not any((folder / file).is_file() for file in files)]
-    if missing:
-        raise ValueError(f"{ref.name}: the CLIP folder {folder} lacks {', '.join(missing)} -> get {_remedy(ref)}")
-    return weights
+def _checked_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
+    """Check that a folder has a complete CLIP model, and return its weight files."""
+    if problem := clip_problem(folder):
+        raise ValueError(f"{ref.name}: {problem} -> get {_remedy(ref)}")
+    return clip_weights(folder)
 
 
 def _load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Sequence[str]) -> Any:

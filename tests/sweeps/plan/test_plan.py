@@ -220,6 +220,8 @@ def test_a_complete_folder_is_a_base(tmp_path: Path, write: Write) -> None:
         (base / part / file).write_text("{}")
         (base / part / "model.safetensors").touch()
     (base / "model_index.json").write_text("{}")
+    (base / "tokenizer" / "vocab.json").write_text('{"a</w>": 0, "dog</w>": 1}')
+    (base / "tokenizer" / "merges.txt").touch()
     text = HEAD.replace("base: shapes", f"base: {base}\ndata: shapes\nextractors: {{clip: org/clip}}")
     plan = load(write(text + "arms: {x: {noise: removed}}"))
     assert plan.warnings == ()

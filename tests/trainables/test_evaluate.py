@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from models.bases import Protocol
 from tests.factories import make_spec
 from trainables.cache import Cache
 from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, discard_stale_training, read_clips
-from trainables.data import ShapesData
+from trainables.data import ClipsData, ShapesData
 from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
 from trainables.spool import SPOOL
@@ -128,6 +129,26 @@ def test_features_of_references_are_shared_and_change_no_score(
     monkeypatch.undo()
     other = run_cell(more, tmp_path / "other", Workbench(tmp_path / "references", cache))
     assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5
+
+
+def test_a_distance_says_by_which_decoder_the_references_were_read(tmp_path: Path) -> None:
+    for name, codec in (("a.mp4", "libx264"), ("b.mp4", "libx264"), ("c.avi", "mpeg4")):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream(codec, rate=8)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for level in range(9):
+                picture = np.full((48, 64, 3), 20 * level, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    lines = [json.dumps({"path": path.name, "text": "a red circle"}) for path in sorted(tmp_path.glob("?.*"))]
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    data = ClipsData(layout="captions", path=str(tmp_path), held_out=0.999)
+    spec = make_spec(metrics=("fid", "clip_score"), data=data, protocol=PROTOCOL)
+    for folder in ("first", "second"):
+        result = run_cell(spec, tmp_path / folder, Workbench(tmp_path / "references", Cache(tmp_path / "cache")))
+        assert result.error == ""
+        assert result.scores["fd/shapes_clip"].parameters["decoders"] == {"decord": 2, "pyav": 1}
+        assert "decoders" not in result.scores["clip_score/shapes_clip"].parameters
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])

@@ -89,7 +89,7 @@ class Decoder:
             ClipError: The clip is missing, truncated, not a video, or too short, or exceeded the time limit.
         """
         request = {
-            "path": str(entry.path),
+            "path": str(entry.path.absolute()),  # the process has another working directory
             "stretch": (entry.start, entry.stop, entry.seconds),
             "decoder": entry.decoder,
             "choice": choice.model_dump(),

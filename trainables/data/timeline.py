@@ -52,7 +52,7 @@ class Timeline:
     @property
     def seconds(self) -> NDArray[np.float64]:
         """Presentation times in seconds, from the first frame."""
-        return (self.times - self.times[:1]) * float(self.unit)
+        return (self.times - self.times[:1]).astype(np.float64) * float(self.unit)
 
     def key_before(self, stamp: int) -> int:
         """Return the time stamp of the last key frame that is not after ``stamp``; the first time stamp without one."""

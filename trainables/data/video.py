@@ -118,7 +118,7 @@ def _by_decord(reader: decord.VideoReader, choose: Choose) -> NDArray[np.uint8]:
 
 
 def _decord_seconds(reader: decord.VideoReader) -> NDArray[np.float64]:
-    starts = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
+    starts: NDArray[np.float64] = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
     return starts - starts[:1]
 
 

@@ -43,6 +43,14 @@ def test_every_container_gives_the_frames_that_were_asked_for(
     assert brightness(some) == pytest.approx([grey(9), grey(11), grey(13), grey(15)], abs=5)
 
 
+def test_a_path_is_relative_to_the_working_directory(
+    write_video: WriteVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "clips" / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_all([Entry(Path("clips/a.mp4"), "")], Whole(), SIZE)) == 1
+
+
 def test_a_folder_of_pictures_in_the_order_of_their_numbers(write_pictures: WriteVideo, tmp_path: Path) -> None:
     entry = Entry(write_pictures(tmp_path / "images0", first=5), "")
     (entry.path / "._im_5.jpg").write_bytes(b"what macOS leaves beside a file")

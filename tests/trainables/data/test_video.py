@@ -178,8 +178,17 @@ def assert_right(path: Path, first: int = 0) -> None:
     assert read(path, Consecutive(), Stretch(start), 1.0) == expected(Consecutive(), 37, FRAMES, 1.0)
 
 
+USUAL = ("avi", "mp4", "webm")
+"""Containers of published datasets; the others are in the slow tier."""
+
+
 @pytest.mark.parametrize(
-    ("ending", "codec"), [(ending, codec) for ending, codecs in WRITTEN.items() for codec in codecs.split()]
+    ("ending", "codec"),
+    [
+        pytest.param(ending, codec, marks=() if ending in USUAL else pytest.mark.slow)
+        for ending, codecs in WRITTEN.items()
+        for codec in codecs.split()
+    ],
 )
 def test_every_container_and_codec(ending: str, codec: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"a.{ending}", CODECS[codec])

@@ -86,7 +86,7 @@ def test_policies_have_no_parameters_and_are_seen_by_what_they_do(planned: Calla
         one = found[f"{arm}=removed"]
         assert (one.delta_parameters, one.gone, one.added, one.problems) == (0, {}, {}, ())
         assert one.difference is not None
-        assert one.difference > 1e-3
+        assert one.difference > 1e-4, "far above rounding"
         assert call in one.no_more_called
     assert found["attention=removed"].delta_flops < 0 == found["noise=removed"].delta_flops
 

@@ -245,7 +245,7 @@ def test_a_dataset_that_is_elsewhere_is_a_warning_and_keeps_this_machine_from_ru
 
 
 def test_annotations_are_read_before_a_run_and_every_wrong_line_is_told(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "captions.csv").write_text("path,text\na.mp4,\nb.mp4,rain\nb.mp4,snow\n")
+    (tmp_path / "captions.csv").write_text("path,text\na.mp4,\nb.mp4,rain, then snow\n")
     text = HEAD + f"data: {{layout: captions, path: {tmp_path}}}\nablations: [{{part: noise, action: REMOVE}}]\n"
     plan = load(write(text))
     assert plan.warnings == ()
@@ -253,7 +253,7 @@ def test_annotations_are_read_before_a_run_and_every_wrong_line_is_told(write: W
     assert len(wrong) == 2
     assert all("study.yaml:6: data.path: " in line for line in wrong)
     assert "captions.csv:2: no text" in wrong[0]
-    assert "b.mp4 from frame 0 is listed twice" in wrong[1]
+    assert "captions.csv:3: 3 fields, the header has 2" in wrong[1]
     (tmp_path / "captions.csv").write_text("path,text\n" + "".join(f"{number}.mp4,rain\n" for number in range(100)))
     assert requirements(plan) == []
 

@@ -5,6 +5,7 @@ TORCH := 2.13.0
 PY := .venv/bin/python
 STORAGE ?= runs
 export PYTHONPATH :=
+export PYTHONSAFEPATH :=
 # Libraries are limited to the instruction sets of two older processors, which round sums in another order.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 SSE4 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem

@@ -7,6 +7,7 @@ STORAGE ?= runs
 export PYTHONPATH :=
 # Workers are processes of their own: without bytecode each would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
+export PYTHONSAFEPATH :=
 # Libraries are limited to the instruction sets of two older processors, which round sums in another order.
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell
 SSE4 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem

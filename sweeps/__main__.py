@@ -3,13 +3,15 @@
 Heavy packages are imported inside the commands, so that help and checks are fast.
 """
 
-import json
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from sweeps.output import prepare_streams, print_json
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -48,6 +50,15 @@ class Format(StrEnum):
     JSON = "json"
     LATEX = "latex"
     HTML = "html"
+
+
+@app.callback()
+def _begin() -> None:
+    """Prepare the process for any command: output in any encoding, warnings that stay warnings."""
+    from trainables.interpreter import tolerate_warnings
+
+    prepare_streams()
+    tolerate_warnings()
 
 
 @app.command()
@@ -97,7 +108,7 @@ def plan(
     if as_json:
         arms = [{"id": arm.id, "role": arm.role, "changes": arm.changes} for arm in planned.arms]
         proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
-        _print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
+        print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
         return
     from sweeps.console import plan_table, reach_lines, show
 
@@ -139,7 +150,7 @@ def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile =
     from sweeps.console import show, status_json, status_lines, status_table
 
     if as_json:
-        _print_json(status_json(current))
+        print_json(status_json(current))
         return
     show(status_table(current))
     print("\n".join(status_lines(current)))
@@ -179,7 +190,7 @@ def parts(
             file=sys.stderr,
         )
     if as_json:
-        _print_json(description)
+        print_json(description)
         return
     from sweeps.console import parts_tables, show
 
@@ -193,7 +204,7 @@ def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_jso
 
     difference = differences(_plan(study_a, profile), _plan(study_b, profile))
     if as_json:
-        _print_json(difference.as_json())
+        print_json(difference.as_json())
     else:
         print(difference.text(str(study_a), str(study_b)))
 
@@ -204,19 +215,20 @@ def new(
     base: Annotated[str, typer.Option(help="an embedded base, a folder or a hub id; the system's own by default")] = "",
     name: Annotated[str | None, typer.Option(help="name of the study; SYSTEM-parts by default")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", metavar="FILE", help="output file; standard output by default")
+        Path | None, typer.Option("-o", metavar="FILE", help="output file; - or none: standard output")
     ] = None,
 ) -> None:
     """Write a commented starting study for a system."""
     from sweeps.study.starter import starting_study, write
 
+    output = None if output == Path("-") else output
     try:
         text = starting_study(system, base, name, output.parent if output else Path())
         if output is not None:
             write(text, output)
     except (ValueError, OSError) as error:
         _refuse(str(error))
-    print(text if output is None else f"{output}: python -m sweeps check {output}", end="" if output is None else "\n")
+    print(text if output is None else _next_command(output), end="" if output is None else "\n")
 
 
 @app.command("import")
@@ -244,13 +256,13 @@ def import_(
     from sweeps.importer.summary import as_plain, tables
 
     if as_json:
-        _print_json(as_plain(imported, names))
+        print_json(as_plain(imported, names))
     else:
         from sweeps.console import show
 
         show(*tables(imported, names))
         for file in files:
-            print(f"{file}: python -m sweeps check {file}")
+            print(_next_command(file))
     if not files:
         _refuse("no study was written -> see the problems of each plan above")
 
@@ -275,7 +287,7 @@ def schema() -> None:
     """Print the JSON schema of a study file, for editors."""
     from sweeps.study.schema import schema as study_schema
 
-    _print_json(study_schema())
+    print_json(study_schema())
 
 
 def _plan(study: Path, profile: str | None) -> "Plan":
@@ -305,7 +317,7 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     except OSError as error:
         _refuse(str(error))
     if as_json:
-        _print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
+        print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
         return
     from sweeps.console import memory_table, memory_warnings, show
 
@@ -313,18 +325,6 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     print("  not included: activations, buckets and the libraries' own memory")
     for sentence in memory_warnings(memories, device):
         print(f"  warning: {sentence}")
-
-
-def _state_in_words(plan: "Plan", *, gpu: bool) -> list[str]:
-    """Word the largest model state of a worker; empty for a system that is not trained."""
-    from models import SYSTEMS
-
-    if not SYSTEMS[plan.study.system].is_trained:
-        return []
-    from sweeps.cost.memory import GIB, arm_memories
-
-    most = max(memory.state.on_device for memory in arm_memories(plan, gpu=gpu)) / GIB
-    return [f"{most:.2g} GiB of model state per worker, without activations (per arm: --memory)"]
 
 
 def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
@@ -337,7 +337,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     except OSError as error:
         _refuse(str(error))
     if as_json:
-        _print_json(proof.model_dump(mode="json"))
+        print_json(proof.model_dump(mode="json"))
     else:
         from sweeps.console import proof_table, show
 
@@ -369,26 +369,24 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         _refuse(f"{plan.study.name}: {error}")
     outlook = forecast(plan, Ledger(folder).records(), prices)
     if as_json:
-        _print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
+        print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
     else:
-        from sweeps.console import forecast_lines, forecast_table, show
+        from sweeps.console import forecast_lines, forecast_table, model_state_lines, show
 
         show(forecast_table(outlook))
-        for line in (*forecast_lines(outlook, prices.taken), *_state_in_words(plan, gpu=prices.gpus_per_worker > 0)):
+        for line in (*forecast_lines(outlook, prices.taken), *model_state_lines(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
     if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
         _refuse(message)
 
 
 def _print_remarks(plan: "Plan") -> None:
-    for note in plan.notes:
-        print(f"  note: {note}")
-    for warning in plan.warnings:
-        print(f"  warning: {warning}")
+    for remark in (*(f"note: {note}" for note in plan.notes), *(f"warning: {warning}" for warning in plan.warnings)):
+        print(f"  {remark}")
 
 
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def _next_command(study: Path) -> str:
+    return f"{study}: {shlex.join(['python', '-m', 'sweeps', 'check', str(study)])}"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
+from models import SYSTEMS
+from sweeps.output import terminal
 from sweeps.plan import Plan
 from sweeps.results.status import Status
 from sweeps.statistics.paired import ALPHA
@@ -29,10 +31,7 @@ STATES = ("done", "running", "failed", "lost", "pruned", "rescore", "pending", "
 
 def show(*tables: RenderableType) -> None:
     """Print tables; without styles and with a fixed width where the output is not a terminal."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_IN_FILES, no_color=True)
-    console.print(Group(*tables))
+    terminal(WIDTH_IN_FILES).print(Group(*tables))
 
 
 def plan_table(plan: Plan, cells: Iterable[Mapping[str, Any]]) -> Table:
@@ -137,6 +136,16 @@ def forecast_lines(forecast: "Forecast", taken: float) -> list[str]:
     lines += [f"peak GPU memory: {forecast.peak_gib:.1f} GiB"] if forecast.peak_gib is not None else []
     source = f"{duration(taken)} of short test cells" if taken else "an earlier calibration"
     return [*lines, f"estimated from {source}"]
+
+
+def model_state_lines(plan: Plan, *, gpu: bool) -> list[str]:
+    """Word the largest model state of a worker; empty for a system that is not trained."""
+    if not SYSTEMS[plan.study.system].is_trained:
+        return []
+    from sweeps.cost.memory import GIB, arm_memories
+
+    most = max(memory.state.on_device for memory in arm_memories(plan, gpu=gpu)) / GIB
+    return [f"{most:.2g} GiB of model state per worker, without activations (per arm: --memory)"]
 
 
 def _count(parameters: int | None) -> str:

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,14 +102,25 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+@contextmanager
+def full_disk(free: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def sweeps(
-    *arguments: object, cwd: Path = ROOT, seconds: float = 240, **environment: str
+    *arguments: object, cwd: Path = ROOT, seconds: float = 240, encoding: str = "utf-8", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, with these variables; MLflow and Ray are where no variable names them."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
     command = [sys.executable, "-m", "sweeps", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=seconds
+        command, cwd=cwd, env=inherited | environment, capture_output=True, encoding=encoding, timeout=seconds
     )
 
 

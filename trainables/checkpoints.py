@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from trainables.cell_files import CHECKPOINTS
 from trainables.files import write_atomically
+from trainables.interpreter import child_environment
 from trainables.scaling import Scaling
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,9 @@ def _convert(checkpoint: Path) -> str:
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     folders = ["--input_folder", str(checkpoint / _TAG), "--output_folder", str(checkpoint / _UNIVERSAL)]
     try:
-        done = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=_CONVERT_S)
+        done = subprocess.run(
+            [*command, *folders], env=child_environment(), capture_output=True, text=True, timeout=_CONVERT_S
+        )
     except subprocess.TimeoutExpired:
         return f"{checkpoint}: not converted within {_CONVERT_S} s -> the number of workers that wrote it"
     last = (done.stderr.strip() or "no message").splitlines()[-1]

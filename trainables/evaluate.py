@@ -33,7 +33,7 @@ from trainables.cell_files import (
 )
 from trainables.data.frames import to_video
 from trainables.data.layout import ClipSet
-from trainables.failures import classify
+from trainables.failures import classify, in_words
 from trainables.inputs import clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
@@ -162,7 +162,7 @@ def run_cell(
     except LostWorkerError:
         raise
     except Exception as reason:
-        outcome.error, outcome.failure = f"{type(reason).__name__}: {reason}", classify(reason)
+        outcome.error, outcome.failure = in_words(reason), classify(reason)
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
     if (folder / STOP).exists():  # stopped after its training: the driver has written a result
         return None

@@ -5,15 +5,19 @@ import errno
 from models.system import NonFiniteError
 from trainables.trial_spec import Failure, LostWorkerError
 
-_INFRASTRUCTURE_ERRNOS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
+_DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_INFRASTRUCTURE_ERRNOS = _DISK_FULL_ERRNOS | {
     errno.EIO,
     errno.ESTALE,
     errno.EROFS,
     errno.ENODEV,
     errno.ETIMEDOUT,
 }
+
+
+_STORAGE_ERRNOS = _INFRASTRUCTURE_ERRNOS | {errno.EACCES, errno.EPERM}
+DISK_FULL = "DiskFullError"
+"""First word of the error of a cell that ended because a disk is full."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -47,3 +51,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
     return isinstance(error, RuntimeError) and "alloc" in str(error).partition("\n")[0]
+
+
+def in_words(error: BaseException) -> str:
+    """Word the error of a cell: the name of its class, or ``DiskFullError``, and its message."""
+    return f"{DISK_FULL if is_disk_full(error) else type(error).__name__}: {error}"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written for lack of space, a quota, or a limit on the size of files."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL_ERRNOS
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether a file could not be written for a reason that the storage gives: a full disk, permissions, a fault."""
+    return isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS
+
+
+def unwritten(error: OSError) -> str:
+    """Word an error of writing a file: ``cannot be written (No space left on device: table.md)``."""
+    where = f": {error.filename}" if error.filename else ""
+    return f"cannot be written ({error.strerror or error}{where})"

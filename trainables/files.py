@@ -14,8 +14,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically, by renaming a complete temporary file in the same folder.
 
     Raises:
-        OSError: The folder cannot be written; the temporary file is removed.
+        OSError: The folder cannot be written; the temporary file is removed. ``filename`` is the path.
     """
+    try:
+        _write_and_rename(path, content)
+    except OSError as error:
+        error.filename = str(path)  # instead of the temporary file, or none
+        raise
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

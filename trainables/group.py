@@ -15,7 +15,7 @@ from trainables.cell_files import (
     leave_result,
     result_without_clips,
 )
-from trainables.failures import classify
+from trainables.failures import classify, in_words
 from trainables.provenance import origin
 from trainables.reservations import remove_orphaned_placement_groups
 from trainables.spool import Point, Spool
@@ -147,8 +147,8 @@ class Group:
 
     def _write_failure(self, error: BaseException) -> None:
         """Write the result of a cell that failed on a rank other than the first."""
-        message = f"{type(error).__name__}: {error}"
-        leave_result(self.folder, result_without_clips(self.spec, "failed", message, failure=classify(error)))
+        failed = result_without_clips(self.spec, "failed", in_words(error), failure=classify(error))
+        leave_result(self.folder, failed)
 
 
 def _unwrapped(failure: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from trainables.failures import in_words, is_disk_full
 from trainables.trial_spec import OBJECTIVE, RESULT, UPDATE, Result, TrialSpec
 
 if TYPE_CHECKING:
@@ -39,9 +40,18 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._retries: tuple[str, ...] = ()
 
     def step(self) -> dict[str, Any]:
-        """Run the cell to its end, or to its next report; a failed cell is a result, not an exception."""
+        """Run the cell to its end, or to its next report; a failed cell is a result, not an exception.
+
+        A cell whose result cannot be written, since the disk is full, ends with that reason: it is not repeated now.
+        """
         spec = self._smaller or TrialSpec.model_validate(self.config["spec"])
-        return self._run(spec) if spec.training is None else self._follow(spec)
+        try:
+            return self._run(spec) if spec.training is None else self._follow(spec)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            self._group = None
+            return {"cell_id": spec.cell_id, "status": "failed", "error": in_words(error), "done": True}
 
     def _run(self, spec: TrialSpec) -> dict[str, Any]:
         from trainables.evaluate import run_cell

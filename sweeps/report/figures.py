@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,12 +85,27 @@ class Plot:
 
 
 @contextmanager
+def _styled() -> Iterator[None]:
+    """Draw in the style of the report, whatever the user's own settings of Matplotlib; figures need no backend.
+
+    Matplotlib cannot be imported where MPLBACKEND names a backend that is not installed, such as a notebook's.
+    """
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        from matplotlib import style
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    with style.context(["default", _STYLE]):
+        yield
+
+
+@contextmanager
 def canvas(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]]":
     """Make a figure with one pair of axes in the style of the report; sizes in inches."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    with _styled():
+        from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.set_axisbelow(True)
@@ -99,10 +115,8 @@ def canvas(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]
 
 def finished(group: Group, name: str, title: str, alt: str, figure: "Figure") -> Plot:
     """Lay out a drawn figure and export it, with its texts."""
-    from matplotlib import rc_context
-
     text = io.StringIO()
-    with rc_context(_STYLE):
+    with _styled():
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         figure.set_layout_engine("none")
     return Plot(group, file_name(name), title, alt, figure, text.getvalue())
@@ -110,13 +124,13 @@ def finished(group: Group, name: str, title: str, alt: str, figure: "Figure") ->
 
 def to_pdf(plots: Sequence[Plot]) -> bytes:
     """Export figures as one PDF, one page each, with shared fonts."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_pdf import PdfPages
-
     content = io.BytesIO()
-    with rc_context(_STYLE), PdfPages(content, metadata={"CreationDate": None}) as pages:
-        for plot in plots:
-            pages.savefig(plot.figure, transparent=True)
+    with _styled():
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with PdfPages(content, metadata={"CreationDate": None}) as pages:
+            for plot in plots:
+                pages.savefig(plot.figure, transparent=True)
     return content.getvalue()
 
 

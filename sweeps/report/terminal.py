@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from sweeps.output import terminal
 from sweeps.report import spent, texts
 from sweeps.report.table import Report
 from sweeps.report.verdicts import ClaimLine
@@ -23,9 +23,7 @@ OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 def print_terminal(report: Report) -> None:
     """Print the results, the search, the caption, the notes and the failures."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_IN_FILES
+    console = terminal(WIDTH_IN_FILES)
     print(f"\n{report.study}: {report.question}\n" if report.question else f"\n{report.study}\n")
     for table in _tables(report):
         console.print(table)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from sweeps.output import escaped_html, escaped_json
 from sweeps.plan import Plan
 from sweeps.proof import read_proof
 from sweeps.report.clips import films, strips
@@ -17,6 +18,7 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
 from sweeps.results.ledger import Ledger, study_folder
+from trainables.failures import unwritten
 from trainables.files import write_atomically
 
 Format = Literal["terminal", "markdown", "csv", "json", "latex", "html"]
@@ -61,7 +63,8 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
     """Print the report in one format, and save all formats if ``save_to`` is given.
 
     Returns:
-        Exit code: 0; 1 after failed cells or unequal effort between arms; 2 without results.
+        Exit code: 0; 1 after failed cells or unequal effort between arms; 2 without results, or if
+        ``save_to`` cannot be written.
     """
     ledger = Ledger(study_folder(storage, plan.study.name))
     records = ledger.records()
@@ -72,9 +75,15 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
     if format == "terminal":
         print_terminal(report)
     elif format == "html":
-        print(to_html(report, list(plots(report)), films(report, ledger)))
+        print(escaped_html(to_html(report, list(plots(report)), films(report, ledger)), sys.stdout.encoding))
+    elif format == "json":
+        print(escaped_json(to_json(report), sys.stdout.encoding), end="")
     else:
         print(WRITERS[format](report), end="")
     if save_to is not None:
-        save(report, ledger, save_to)
+        try:
+            save(report, ledger, save_to)
+        except OSError as error:
+            print(f"--save {save_to}: {unwritten(error)} -> another folder, or its permissions", file=sys.stderr)
+            return 2
     return 1 if report.errors or report.effort.problems else 0

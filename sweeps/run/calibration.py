@@ -12,6 +12,7 @@ from sweeps.cost.prices import LONG, MOST_CLIPS, SHORT, UPDATES, Timed, priced
 from sweeps.plan import Cell, Plan
 from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
+from sweeps.run.address import unreachable
 from sweeps.run.progress import notify
 from sweeps.run.queue import Queue
 from sweeps.study.words import counted
@@ -42,6 +43,8 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
         return kept
     from sweeps.run.cluster import connect, disconnect, is_trained, too_large
 
+    if message := unreachable():
+        raise CalibrationError(message)
     began = time.monotonic()
     try:
         started = connect(dashboard=is_trained(plan))

@@ -10,8 +10,16 @@ import ray
 
 from models import SYSTEMS
 from sweeps.plan import Plan
+from sweeps.run.address import cluster_address
+from sweeps.run.endings import own_sigterm
+from sweeps.run.progress import notify
 from sweeps.study.words import counted
 from trainables.scaling import Scaling
+
+MAX_SOCKET = 107
+"""Longest path of a Unix socket, in bytes."""
+RAY_SESSION = "/ray/session_2000-01-01_00-00-00_000000_4194304/sockets/"
+SHORT_FOLDER = "/tmp"
 
 
 def connect(*, dashboard: bool = False) -> bool:
@@ -30,14 +38,27 @@ def connect(*, dashboard: bool = False) -> bool:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     # Ray hides a node's GPUs from workers without a GPU only if their environment has this variable.
     hidden = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-    if os.environ.get("RAY_ADDRESS"):
+    if cluster_address():
         where: dict[str, Any] = {"runtime_env": {"env_vars": hidden}}
     else:
         os.environ.update(hidden)  # inherited: a runtime_env would restart every worker
         # Without an address, Ray joins any cluster that runs on this machine, and ends with it.
-        where = {"address": "local", "include_dashboard": dashboard}
-    ray.init(log_to_driver=False, logging_level="WARNING", **where)
+        where = {"address": "local", "include_dashboard": dashboard, "_temp_dir": short_folder(dashboard=dashboard)}
+    with own_sigterm():
+        ray.init(log_to_driver=False, logging_level="WARNING", **where)
     return True
+
+
+def short_folder(*, dashboard: bool) -> str | None:
+    """Return a folder for Ray's sockets where the one that the environment names is too long; else None."""
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
+    folder = os.environ.get(variable, "")
+    room = MAX_SOCKET - len(f"{RAY_SESSION}{'dash_TaskEventsHead' if dashboard else 'plasma_store'}")
+    if len(os.fsencode(folder)) <= room:
+        return None
+    limit = f"longer than the {room} bytes that Ray's sockets leave"
+    notify(f"{variable}={folder}: {limit}: Ray uses {SHORT_FOLDER} -> RAY_TMPDIR=FOLDER for another short folder")
+    return f"{SHORT_FOLDER}/ray"
 
 
 def disconnect() -> None:

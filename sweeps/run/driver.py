@@ -1,6 +1,7 @@
 """Driver of a study: lock, recovery, checks, execution of the unfinished cells, report."""
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,18 +18,20 @@ from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.ledger import Ledger, study_folder
 from sweeps.results.record import Record
 from sweeps.results.status import listed
+from sweeps.run.address import unreachable
+from sweeps.run.endings import INCOMPLETE, REFUSED, EndingSignals
 from sweeps.run.lock import Locked, StudyLock
-from sweeps.run.progress import Progress, notify
+from sweeps.run.progress import Progress, cannot_continue, notify
 from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
 from sweeps.study.document import SpecError
 from sweeps.study.words import counted, not_among
-from sweeps.tracking.tracker import Tracker, tracking_uri
+from sweeps.tracking.location import artifacts_folder, database_file, follow_move, tracking_uri
+from sweeps.tracking.tracker import Tracker
+from trainables.failures import is_disk_full, is_unwritable, unwritten
 from trainables.files import write_atomically
 from trainables.provenance import code_hash, commit
 
-REFUSED = 2
-INTERRUPTED = 130
 RESOLVED = "study.yaml"
 """Copy of the study as it last ran, in its folder."""
 
@@ -59,21 +62,28 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
         options: Options of the command.
 
     Returns:
-        Exit code: 0 all cells done, 1 cells failed or missing, 2 refused before any cell ran, 130 interrupted.
+        Exit code: 0 all cells done; 1 cells failed or missing, also since the storage cannot be written any more;
+        2 refused before any cell ran; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
     problems = [str(problem) for problem in requirements(plan)] + _unwritable(storage) + _no_arms(plan, options)
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return REFUSED
+    signals = EndingSignals()
     try:
-        with StudyLock(study_folder(storage, plan.study.name)) as lock:
+        with signals, StudyLock(study_folder(storage, plan.study.name)) as lock:
             return _Run(plan, storage, options, lock).run()
     except Locked as error:
         notify(str(error))
         return REFUSED
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        notify(cannot_continue(plan.study.name, unwritten(error)))
+        return INCOMPLETE
     except KeyboardInterrupt:
         notify("Interrupted. Finished cells are kept; run the same command to resume")
-        return INTERRUPTED
+        return signals.exit_code
 
 
 class _Run:
@@ -106,7 +116,7 @@ class _Run:
         tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
         self._print_counts(queue, records)
         has_work = bool(queue)
-        if has_work and (message := self._failed_proof()):
+        if has_work and (message := unreachable() or self._failed_proof()):
             notify(message)
             return REFUSED
         if meter is not None and not self._used(records) and (message := meter.shortfall()):
@@ -114,6 +124,8 @@ class _Run:
             return REFUSED
         if has_work and not self._run_cells(queue, tracker):
             return REFUSED
+        if queue.unwritten:
+            return INCOMPLETE
         if meter is not None:
             meter.keep()
         return self._finish(tracker, has_work, queue.stopped)
@@ -175,7 +187,9 @@ class _Run:
         study = self.plan.study
         tags = {"commit": commit(), "code_hash": code_hash(study.system), "system": study.system, "base": study.base}
         uri = tracking_uri(self.storage, study.tracking.uri)
-        return Tracker(uri, study.name, study.question, self.storage / "mlartifacts" / study.name, tags)
+        if message := follow_move(uri, self.storage, study.name):
+            notify(message)
+        return Tracker(uri, study.name, study.question, artifacts_folder(self.storage, study.name), tags)
 
     def _print_counts(self, queue: Queue, records: Mapping[str, Record]) -> None:
         cells = self.plan.cells
@@ -189,6 +203,8 @@ class _Run:
         try:
             proof = proved(self.plan, self.lock.folder, lambda: notify(checking))
         except OSError as error:
+            if is_disk_full(error):
+                raise
             return f"{self.plan.study.name}: base {self.plan.study.base}: cannot read its configuration ({error})"
         if not proof.problems:
             return ""
@@ -272,11 +288,10 @@ class _Run:
     def _print_paths(self) -> None:
         """Print the paths of report and results, and how to open MLflow."""
         uri = tracking_uri(self.storage, self.plan.study.tracking.uri)
-        python = os.path.relpath(sys.executable)
-        opened = f"{python} -m mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+        opened = shlex.join([os.path.relpath(sys.executable), "-m", "mlflow", "ui", "--backend-store-uri", uri])
         print(f"\ntables, figures, report.html  {self.ledger.folder / 'report'}")
         print(f"clips and results             {self.ledger.cells}")
-        print(f"MLflow runs                   {opened}")
+        print(f"MLflow runs                   {opened if database_file(uri) else uri}")
 
 
 def _unwritable(storage: Path) -> list[str]:

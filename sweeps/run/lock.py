@@ -4,6 +4,7 @@ The lock is a kernel lock (``flock``) on ``.lock`` in the study's folder: it end
 beside it names the driver and its progress, for ``status``; it is removed when the driver ends.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -52,7 +53,11 @@ class StudyLock:
             holder = read_driver(self.folder)
             who = f" by {holder} ({holder.command})" if holder else ""
             raise Locked(f"{self.folder}: already running{who} -> wait for it, or end that process") from None
-        self._write()
+        try:
+            self._write()
+        except OSError:
+            os.close(self._file)
+            raise
         return self
 
     def __exit__(
@@ -68,7 +73,8 @@ class StudyLock:
         now = time.monotonic()
         if force or now - self._last_update >= EVERY_S:
             self._last_update = now
-            self._write()
+            with contextlib.suppress(OSError):  # a full disk must not end the cells that run
+                self._write()
 
     def _write(self) -> None:
         self.driver = replace(self.driver, updated=_now())

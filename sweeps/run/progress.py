@@ -93,3 +93,8 @@ class Progress:
 def notify(message: str) -> None:
     """Print a message to standard error; standard output is for results."""
     print(message, file=sys.stderr, flush=True)
+
+
+def cannot_continue(study: str, reason: str) -> str:
+    """Word the end of a run whose storage cannot be written any more, such as on a full disk."""
+    return f"{study}: {reason} -> free space, or correct permissions; finished cells are kept, the same command resumes"

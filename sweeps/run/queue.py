@@ -35,6 +35,9 @@ class Queue:
         only: Arms to run; empty for all.
         slots: Search trials that may be open at a time; more would be proposed without knowledge of their results.
         meter: Budget meter, if the study has a budget; no block starts that exceeds the budget.
+
+    Attributes:
+        unwritten: Reason why no further cell starts: the storage cannot be written any more.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Queue:
         self._under_way: dict[str, str] = {}
         self._steps = self._order()
         self._ahead: list[Cell | None] = []
+        self.unwritten = ""
 
     def __bool__(self) -> bool:
         """Whether any cell is left."""
@@ -72,8 +76,10 @@ class Queue:
         """Return the next cell; None while it depends on running cells.
 
         Raises:
-            Exhausted: No cell is left.
+            Exhausted: No cell is left, or the storage cannot be written any more.
         """
+        if self.unwritten:
+            raise Exhausted
         try:
             cell = self._ahead.pop() if self._ahead else next(self._steps)
         except StopIteration:

@@ -12,9 +12,10 @@ from ray.tune.search import Searcher
 from sweeps.plan import Cell, Plan
 from sweeps.run.cluster import is_trained, num_slots, scaling_of, trial_resources
 from sweeps.run.early_stopping import SearchTrialsOnly
-from sweeps.run.progress import notify
+from sweeps.run.progress import cannot_continue, notify
 from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
+from trainables.failures import DISK_FULL, is_unwritable, unwritten
 from trainables.trial import CellTrial
 
 MAX_WORKER_DEATHS = 2
@@ -118,7 +119,21 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record the end of a cell, and report it to the queue."""
         cell = self._of_trial.pop(trial_id)
-        self._queue.ended(cell, self._recorder.ended(cell, result, died=error))
+        reason = str((result or {}).get("error", ""))
+        if reason.startswith(DISK_FULL):
+            self._stop(f"cannot be written ({reason.removeprefix(DISK_FULL).lstrip(': ')})")
+        try:
+            self._queue.ended(cell, self._recorder.ended(cell, result, died=error))
+        except OSError as failure:
+            if not is_unwritable(failure):
+                raise
+            self._stop(unwritten(failure))
+
+    def _stop(self, reason: str) -> None:
+        """Hand out no further cell, since no result could be written; print the reason once."""
+        if not self._queue.unwritten:
+            self._queue.unwritten = reason
+            notify(cannot_continue(self._queue.plan.study.name, reason))
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the ledger holds the results."""

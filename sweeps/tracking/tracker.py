@@ -32,6 +32,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from sweeps.tracking import run_record  # noqa: E402
 from sweeps.tracking.environment import environment_files  # noqa: E402
+from sweeps.tracking.location import database_file, database_uri  # noqa: E402
 from trainables.cell_files import PLAYABLE, STRIP  # noqa: E402
 from trainables.spool import Spool, Uploads  # noqa: E402
 from trainables.trial_spec import RESULT, Result, TrialSpec  # noqa: E402
@@ -45,15 +46,9 @@ LOGGED, TABLES = (
 PAGE = 250  # runs per response, to stay within the timeout
 MAX_METRICS = 1000  # per log_batch
 MAX_PARAM = 6000  # characters; MLflow truncates longer values silently
-SQLITE = "sqlite:///"
 
 Strings = Mapping[str, str]
 NOTHING: Strings = MappingProxyType({})
-
-
-def tracking_uri(storage: Path, uri: str | None) -> str:
-    """Return the URI of MLflow: the study's ``tracking.uri``, else MLFLOW_TRACKING_URI, else a file in the storage."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.resolve() / 'mlflow.db'}"
 
 
 def _create_database(uri: str) -> None:
@@ -61,12 +56,12 @@ def _create_database(uri: str) -> None:
 
     MlflowClient creates tables one by one; a file with only some of them, left by a killed driver, cannot be opened.
     """
-    path = Path(uri.removeprefix(SQLITE))
-    if not uri.startswith(SQLITE) or path.exists():
+    path = database_file(uri)
+    if path is None or path.exists():
         return
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         fresh = Path(folder) / path.name
-        MlflowClient(f"{SQLITE}{fresh}").search_experiments(max_results=1)
+        MlflowClient(database_uri(fresh)).search_experiments(max_results=1)
         with contextlib.suppress(FileExistsError):  # created by the driver of another study in the meantime
             os.link(fresh, path)
 
@@ -83,8 +78,9 @@ class Tracker(Uploads):
     """
 
     def __init__(self, uri: str, study: str, question: str, artifacts: Path, tags: Mapping[str, str]) -> None:
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # a new database logs every migration
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database logs every migration
+        # Errors are reported by ``failures``; MLflow would print the traceback of each attempt.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         parent_tags = {**tags, "role": PARENT, "study": study, "mlflow.note.content": question}
         super().__init__(_StudyRuns(uri, study, artifacts, parent_tags), f"MLflow at {uri}")
 
@@ -127,7 +123,7 @@ class _StudyRuns:
         self.progress = time.monotonic()
         self._uri = uri
         self._study = study
-        self._location = artifacts.resolve().as_uri() if uri.startswith("sqlite:") else None
+        self._location = artifacts.resolve().as_uri() if database_file(uri) else None
         self._parent_tags = parent_tags
         self._client: Any = None
         self._experiment = ""

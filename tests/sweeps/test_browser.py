@@ -195,7 +195,8 @@ def test_without_scripts_the_report_has_all_but_one_button(browser: "Browser", r
 @pytest.fixture(scope="module")
 def server(plan: Plan, storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server on the study's runs, in a session of its own."""
-    from sweeps.tracking.tracker import Tracker, tracking_uri
+    from sweeps.tracking.location import tracking_uri
+    from sweeps.tracking.tracker import Tracker
 
     uri = tracking_uri(storage, None)
     tracker = Tracker(uri, plan.study.name, plan.study.question, storage / "mlartifacts", {})

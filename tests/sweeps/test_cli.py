@@ -1,6 +1,7 @@
 """The command line: what it prints where, its JSON, its exit codes, and what it does not import."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from sweeps.__main__ import app
 from sweeps.plan import load
 from sweeps.results.driver import DRIVER
 from sweeps.run.lock import StudyLock
-from tests.factories import fresh
+from tests.factories import ROOT, fresh, sweeps
 
 Write = Callable[[str | bytes], Path]
 
@@ -202,6 +203,26 @@ def test_new_writes_a_study_that_is_sound_and_overwrites_none(tmp_path: Path) ->
     refused = runner.invoke(app, ["new", "zs3"])
     assert refused.exit_code == 2
     assert "did you mean zs2?" in refused.stderr
+
+
+def test_new_to_a_dash_is_new_to_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain, dash = runner.invoke(app, ["new", "zs2"]), runner.invoke(app, ["new", "zs2", "-o", "-"])
+    assert (dash.exit_code, dash.stdout) == (0, plain.stdout)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path) -> None:
+    path = tmp_path / "my studies" / "$1.yaml"
+    written = runner.invoke(app, ["new", "zs2", "-o", str(path)])
+    assert written.stdout.startswith(f"{path}: ")
+    assert shlex.split(written.stdout.removeprefix(f"{path}: ")) == ["python", "-m", "sweeps", "check", str(path)]
+
+
+def test_settings_of_the_interpreter_break_no_command(study: Path) -> None:
+    settings = {"PYTHONWARNINGS": "error", "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = sweeps("plan", study, "--storage", study.parent, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_arm_that_is_not_there_is_refused(study: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Classes of failures, and retries after out-of-memory failures."""
 
 import errno
+import os
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from models.seer import Seer
 from models.system import NonFiniteError
 from models.zs2 import ZS2
 from tests.factories import fresh, make_spec
-from trainables.failures import OutOfMemoryError, classify
+from trainables.failures import OutOfMemoryError, classify, in_words, is_disk_full, is_unwritable, unwritten
 from trainables.scaling import Scaling
 from trainables.trial_spec import LostWorkerError, TrialSpec
 
@@ -48,6 +49,25 @@ def invalid() -> ValidationError:
 )
 def test_every_error_has_one_class(error: BaseException, kind: str) -> None:
     assert classify(error) == kind
+
+
+@pytest.mark.parametrize(
+    ("number", "full", "unwritable"),
+    [
+        (errno.ENOSPC, True, True),
+        (errno.EDQUOT, True, True),
+        (errno.EFBIG, True, True),
+        (errno.EROFS, False, True),
+        (errno.EACCES, False, True),
+        (errno.ENOENT, False, False),
+    ],
+)
+def test_reasons_of_a_storage_that_cannot_be_written(number: int, full: bool, unwritable: bool) -> None:
+    error = OSError(number, os.strerror(number), "clips.npz")
+    assert (is_disk_full(error), is_unwritable(error)) == (full, unwritable)
+    assert in_words(error).startswith("DiskFullError: " if full else f"{type(error).__name__}: ")
+    assert unwritten(error) == f"cannot be written ({os.strerror(number)}: clips.npz)"
+    assert not is_unwritable(ValueError("no space"))
 
 
 def test_to_classify_an_error_torch_is_not_loaded() -> None:

@@ -9,7 +9,7 @@ import torch
 from models import backbones
 from models.bases import Protocol
 from models.zs2 import ZS2
-from tests.factories import fresh, make_spec
+from tests.factories import fresh, full_disk, make_spec
 from tests.tolerance import in_float64
 from trainables import evaluate
 from trainables.evaluate import Workbench
@@ -81,3 +81,25 @@ def test_a_cell_whose_memory_does_not_suffice_is_drawn_clip_by_clip(
     steps, result = run(spec, tmp_path / "none")
     assert [step.get("status") for step in steps] == [None, "failed"]
     assert (result.failure, len(result.retries)) == ("out of memory", 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("free", [0, 400, 4000])
+def test_a_cell_without_space_for_its_files_says_so(free: int, tiny_base_folder: Path, tmp_path: Path) -> None:
+    """First its attempt, then its result, then its clips find no space."""
+    spec = cell(tiny_base_folder)
+    folder = spec.folder(tmp_path)
+    folder.mkdir(parents=True)
+    worker = CellTrial.__new__(CellTrial)
+    worker.config = {"spec": spec.model_dump(mode="json"), "storage": str(tmp_path), "warm": True, "objective": ""}
+    worker.setup(worker.config)
+    worker._workbench = lambda spec: Workbench.on(tmp_path, spec.scaling, shared=False)
+    with full_disk(free):
+        last = worker.step()
+    assert (last["status"], last["done"]) == ("failed", True)
+    assert str(last["error"]).startswith("DiskFullError: [Errno 27] File too large")
+    if (folder / RESULT).exists():
+        result = Result.model_validate_json((folder / RESULT).read_bytes())
+        assert (result.failure, result.error) == ("infrastructure", last["error"])
+    assert [path.name for path in folder.glob(".*")] == []
+    assert worker.step()["status"] == "done", "once there is space"

@@ -23,10 +23,10 @@ from pydantic import TypeAdapter
 from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, DecoderName, read_stretch
 from trainables.data.frames import FrameChoice, Stretch, fit
+from trainables.interpreter import ROOT, child_environment
 
 LIMIT_S = 60.0
 STARTING_S = 60.0
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Decoded(NamedTuple):
@@ -122,10 +122,10 @@ class Decoder:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainables.data.decoder"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
+            env=child_environment(),
         )  # fmt: skip
         self._receive(1, time.monotonic() + STARTING_S, Path("decoder"))  # imports do not count as decoding time
         return self._process

@@ -1,11 +1,15 @@
+import hashlib
+import os
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.report.figures import COLOURS, LONGEST_LABEL, Plot, canvas, finished, short, to_inline_svg, to_pdf
+from tests.factories import fresh
 
 
 def plot(name: str = "a plot", label: str = "label") -> Plot:
@@ -75,3 +79,23 @@ def test_drawing_leaves_the_global_style_alone() -> None:
     before = dict(matplotlib.rcParams)
     to_pdf([plot()])
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "nonsense"])
+def test_a_backend_or_style_of_the_user_changes_no_figure(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\naxes.facecolor: red\nsavefig.dpi: 9\n")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
+    monkeypatch.setenv("MPLBACKEND", backend)
+    code = """
+import hashlib, os
+from tests.sweeps.report.test_figures import plot
+from sweeps.report.figures import to_pdf
+made = plot()
+to_pdf([made])
+print(hashlib.sha256(made.svg.encode()).hexdigest(), os.environ["MPLBACKEND"])
+"""
+    expected = hashlib.sha256(plot().svg.encode()).hexdigest()
+    assert fresh(code).stdout.split() == [expected, backend]
+    assert os.environ["MPLBACKEND"] == backend

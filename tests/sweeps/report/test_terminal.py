@@ -47,7 +47,7 @@ def test_without_any_value_the_table_still_stands(nothing_scored: Report, capsys
 @pytest.mark.parametrize("width", [80, 100])
 def test_numbers_survive_a_narrow_terminal(report: Report, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(force_terminal=True, width=width, record=True, file=io.StringIO())
-    monkeypatch.setattr(terminal, "Console", lambda: console)
+    monkeypatch.setattr(terminal, "terminal", lambda width: console)
     print_terminal(report)
     printed = console.export_text()
     for metric in report.metrics:
@@ -59,7 +59,7 @@ def test_numbers_survive_a_narrow_terminal(report: Report, width: int, monkeypat
 
 def test_colours_follow_the_verdict(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(force_terminal=True, width=160, file=io.StringIO(), record=True, color_system="standard")
-    monkeypatch.setattr(terminal, "Console", lambda: console)
+    monkeypatch.setattr(terminal, "terminal", lambda width: console)
     print_terminal(report)
     lines = console.export_text(styles=True).partition("Hypotheses")[0].splitlines()
     better = [line for line in lines if "better " in line]

@@ -18,7 +18,8 @@ from jsonschema import validate
 from ray.cluster_utils import Cluster
 
 from sweeps.plan import load
-from sweeps.run.cluster import connect, disconnect
+from sweeps.run.address import unreachable
+from sweeps.run.cluster import SHORT_FOLDER, connect, disconnect, short_folder
 from tests.factories import ROOT, free_port
 
 
@@ -102,10 +103,33 @@ def _wait_for(port: int, seconds: float) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+@pytest.mark.parametrize(("variable", "other"), [("TMPDIR", ""), ("RAY_TMPDIR", "TMPDIR")])
+def test_sockets_of_ray_fit_into_its_folder(
+    variable: str, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert short_folder(dashboard=True) is None
+    monkeypatch.setenv(variable, "/scratch/" + 30 * "x")
+    if other:
+        monkeypatch.setenv(other, "/scratch/" + 90 * "x")
+    assert short_folder(dashboard=False) is None
+    assert capsys.readouterr().err == ""
+    assert short_folder(dashboard=True) == f"{SHORT_FOLDER}/ray"
+    monkeypatch.setenv(variable, "/scratch/" + 16 * "ü")
+    assert short_folder(dashboard=False) == f"{SHORT_FOLDER}/ray", "bytes count, not letters"
+    said = capsys.readouterr().err
+    assert f"{variable}=/scratch/" in said
+    assert "longer than the 39 bytes that Ray's sockets leave: Ray uses /tmp -> RAY_TMPDIR=FOLDER" in said
+
+
 @pytest.mark.slow
-def test_without_an_address_no_cluster_is_joined_that_happens_to_run_here() -> None:
+def test_without_an_address_no_cluster_is_joined_that_happens_to_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
     try:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        assert unreachable() == "", "it answers"
+        monkeypatch.delenv("RAY_ADDRESS")
         assert connect()
         assert ray.get_runtime_context().gcs_address != cluster.address
         disconnect()

@@ -15,19 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Param
 
-from sweeps.tracking.tracker import Tracker, tracking_uri
+from sweeps.tracking.tracker import Tracker
 from trainables.provenance import ROOT
 from trainables.spool import Spool
 
 Find = Callable[..., list[Any]]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as MLflow makes it: its migrations take longer than a test."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
@@ -347,11 +339,3 @@ def test_the_end_of_the_process_does_not_wait_for_uploads(tmp_path: Path, way: s
     assert ("KeyboardInterrupt" in said) == (way == "interrupted")
     assert "Exception ignored" not in said
     assert took < 9, "the request in hand alone would take 10 s to time out"
-
-
-def test_where_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(tmp_path, None) == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking_uri(tmp_path, None) == "http://127.0.0.1:5000"
-    assert tracking_uri(tmp_path, "http://127.0.0.1:6000") == "http://127.0.0.1:6000"

@@ -71,6 +71,7 @@ def test_every_kind_builds_samples_and_leaves_the_base_as_it_was(
     assert all(processors[name] is after for name, after in tiny_base.unet.attn_processors.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS.values())
 def test_a_warm_worker_samples_what_a_cold_one_does(system: type[System], tiny_base_folder: Path) -> None:
     ref = find_base(str(tiny_base_folder))
@@ -134,6 +135,7 @@ def test_a_trained_system_owns_its_tensors(system: type[System], tiny_base: Base
             assert all(torch.equal(arm[key], encoded[key]) for key in arm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
 def test_new_weights_depend_on_the_seed_and_on_no_other_part(system: type[System], tiny_base: Base) -> None:
     def weights(tree: System, seed: int) -> dict[str, torch.Tensor]:

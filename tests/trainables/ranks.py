@@ -34,7 +34,7 @@ class Rank:
             raise TimeoutError(f"a rank is still running after {timeout} s: {self.output()[-3000:]}")
         return self.process.exitcode
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the output of the process."""
         return self.log.read_text() if self.log.exists() else ""
 

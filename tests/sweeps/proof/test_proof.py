@@ -122,6 +122,7 @@ def test_a_gradient_reaches_the_queries_and_keys_of_every_level(tiny_base: Base)
     assert done.without_gradient == ()
 
 
+@pytest.mark.slow
 def test_how_a_model_is_trained_is_no_part_of_the_model(planned: Callable[[str], Plan]) -> None:
     values = "  - {part: training.lr, action: VALUES, values: [0.5]}\n"
     more = "  - {part: text_decomposer.identity_steps, action: VALUES, values: [0]}\n"
@@ -130,6 +131,7 @@ def test_how_a_model_is_trained_is_no_part_of_the_model(planned: Callable[[str],
         assert one.remarks == ("changes the training only, not the model",)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_run_at_tiny_width_is_said(planned: Callable[[str], Plan]) -> None:
     plan = planned(SEER_STUDY + "  - {part: text_decomposer.num_heads, action: VALUES, values: [3, 64]}\n")
     found = proofs(plan)
@@ -154,6 +156,7 @@ def test_an_arm_that_changes_nothing_is_found(planned: Callable[[str], Plan], mo
     assert "temporal_attention=scaled_window was removed but still runs: seer.temporal.WindowAttention" in problems
 
 
+@pytest.mark.slow
 def test_one_kind_under_another_name_changes_nothing(planned: Callable[[str], Plan]) -> None:
     plan = planned(
         SEER_STUDY + "  - {part: text_decomposer, action: REPLACE, with: {again: {kind: grouped, every: 1}}}\n"
@@ -179,6 +182,7 @@ def test_a_replacement_that_never_runs_is_found(
     assert unsound(plan, "attention=cross_frame") == "attention=cross_frame never runs: attention.first_frame"
 
 
+@pytest.mark.slow
 def test_a_replacement_that_no_gradient_reaches_is_found(
     planned: Callable[[str], Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_study_that_never_ran_is_said(report: Report, tmp_path: Path, capsys: 
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(report.plan.study.to_yaml(), encoding="utf-8")

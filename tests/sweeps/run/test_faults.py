@@ -275,7 +275,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
         for _ in range(KILLS_IN_A_ROUND):
             before = stamps(storage)
             driver = begin(study, storage)
-            kills += kill_within(driver, storage, rng, seconds / 4)
+            kills += kill_within(driver, storage, rng, min(15, seconds / 4))
             assert driver.wait(120) in (0, -signal.SIGKILL), "a killed rank or trial is an accident, no failure"
             assert before.items() <= stamps(storage).items(), "a finished cell was done again"
             if len(stamps(storage)) == 2 or kills.total() >= wanted:

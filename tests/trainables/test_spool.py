@@ -193,6 +193,7 @@ def test_an_upload_that_fails_again_and_again_is_given_up_after_the_others(tmp_p
     assert [call for call, *_ in shelf.calls].count("doubt") == 3
 
 
+@pytest.mark.slow
 def test_a_pause_after_three_failures_grows_and_a_success_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +261,7 @@ def test_the_end_gives_up_where_all_fails_and_says_so(tmp_path: Path) -> None:
     assert uploads.failures == ["100 cells: no space"]
 
 
+@pytest.mark.slow
 def test_the_end_does_not_wait_for_a_tracker_that_takes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +279,7 @@ def test_the_end_does_not_wait_for_a_tracker_that_takes_nothing(
     shelf.go_on.set()
 
 
+@pytest.mark.slow
 def test_the_end_shows_what_is_left_once_a_second(tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.fault = lambda call, cell_id: time.sleep(0.4) if call == "record" else None

@@ -63,12 +63,14 @@ def test_all_forms_are_saved(saved: list[Path]) -> None:
     assert all(path.stat().st_size > 0 for path in saved)
 
 
+@pytest.mark.slow
 def test_the_same_report_is_the_same_bytes(saved: list[Path], report: Report, ledger: Ledger, tmp_path: Path) -> None:
     tmp_path.joinpath("table.md").write_text("of an earlier run")
     again = save(report, ledger, tmp_path)
     assert {path.name: path.read_bytes() for path in again} == {path.name: path.read_bytes() for path in saved}
 
 
+@pytest.mark.slow
 def test_printing_and_saving_at_once(report: Report, stored: Path, tmp_path: Path) -> None:
     before = files_under(stored)
     assert main(report.plan, stored, "markdown", tmp_path / "deep" / "saved") == 1

@@ -182,6 +182,7 @@ def test_nothing_left_after_filtering(tmp_path: Path) -> None:
         ingest([], Whole(), SIZE, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_stops_or_dies_is_replaced(write_video: WriteVideo, tmp_path: Path) -> None:
     good = Entry(write_video(tmp_path / "a.mp4"), "")
     with Decoder(limit_s=3.0) as decoder:

@@ -178,7 +178,7 @@ def assert_right(path: Path, first: int = 0) -> None:
     assert read(path, Consecutive(), Stretch(start), 1.0) == expected(Consecutive(), 37, FRAMES, 1.0)
 
 
-USUAL = ("avi", "mp4", "webm")
+USUAL = ("avi", "mp4")
 """Containers of published datasets; the others are in the slow tier."""
 
 

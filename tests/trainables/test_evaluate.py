@@ -73,6 +73,7 @@ def test_another_metric_scores_the_kept_clips_and_samples_nothing(
     assert (tmp_path / "cell" / "clips.npz").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_a_warm_worker_gives_what_a_cold_one_gives(tiny_base_folder: Path, tmp_path: Path, bench: Workbench) -> None:
     arms = [cell(tiny_base_folder, mu=mu, seed=seed) for mu in (0.0, 1.0) for seed in (0, 1)]
     warm = [run_cell(spec, tmp_path / "warm" / spec.cell_id, bench) for spec in arms]
@@ -86,6 +87,7 @@ def test_a_warm_worker_gives_what_a_cold_one_gives(tiny_base_folder: Path, tmp_p
     assert len({spec.cell_id for spec in arms}) == 4
 
 
+@pytest.mark.slow
 def test_a_cell_that_goes_nan_fails_with_its_reason_and_the_worker_goes_on(
     tiny_base_folder: Path, tmp_path: Path, bench: Workbench
 ) -> None:
@@ -110,6 +112,7 @@ def test_pixels_round_and_clip() -> None:
     assert pixels[0, 0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]
 
 
+@pytest.mark.slow
 def test_features_of_references_are_shared_and_change_no_score(
     tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_features_of_references_are_shared_and_change_no_score(
     assert other.scores["fd/shapes_r3d"].parameters["n_real"] == 5
 
 
+@pytest.mark.slow
 def test_a_distance_says_by_which_decoder_the_references_were_read(tmp_path: Path) -> None:
     for name, codec in (("a.mp4", "libx264"), ("b.mp4", "libx264"), ("c.avi", "mpeg4")):
         with av.open(str(tmp_path / name), "w") as container:

@@ -17,6 +17,7 @@ from trainables.trial import CellTrial
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
 
+@pytest.mark.slow
 def test_a_worker_starts_without_the_heavy_libraries() -> None:
     # Tune drops a starting worker as soon as another is free for its cell: a slow start leaves one worker alone.
     code = """
@@ -51,6 +52,7 @@ def run(spec: TrialSpec, storage: Path) -> tuple[list[dict[str, Any]], Result]:
     return steps, Result.model_validate_json((spec.folder(storage) / RESULT).read_bytes())
 
 
+@pytest.mark.slow
 @in_float64()
 @pytest.mark.filterwarnings("ignore")
 def test_a_cell_whose_memory_does_not_suffice_is_drawn_clip_by_clip(

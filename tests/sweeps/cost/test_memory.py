@@ -20,6 +20,7 @@ def memory(*options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_published_model_is_counted_without_weights() -> None:
     arms = {arm["arm"]: arm for arm in json.loads(memory("--profile", "full", "--gpu-gib", "24", "--json"))}
     control = arms["control"]
@@ -31,6 +32,7 @@ def test_the_published_model_is_counted_without_weights() -> None:
     assert arms["trainable=all"]["trained"] == control["parameters"]
 
 
+@pytest.mark.slow
 def test_it_warns_when_the_state_alone_does_not_fit() -> None:
     assert "warning" not in memory("--profile", "full", "--gpu-gib", "24")
     small = memory("--profile", "full", "--gpu-gib", "4")
@@ -40,6 +42,7 @@ def test_it_warns_when_the_state_alone_does_not_fit() -> None:
     assert "control" not in small.partition("warning")[2].splitlines()[0]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_of_known_size_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "--gpu-gib SIZE" in memory("--profile", "full")

@@ -66,6 +66,7 @@ def test_all_figures_are_pages_of_one_pdf() -> None:
     assert b"/Subtype /Type3" not in content, "publishers refuse bitmap-like fonts"
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 def test_labels_fit(label: str) -> None:
     shown = short(label)
@@ -81,6 +82,7 @@ def test_drawing_leaves_the_global_style_alone() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "nonsense"])
 def test_a_backend_or_style_of_the_user_changes_no_figure(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

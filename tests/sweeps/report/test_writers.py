@@ -23,6 +23,7 @@ def files_under(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_form_is_printed_and_nothing_is_written(
     form: Format, report: Report, stored: Path, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,7 @@ def test_what_is_no_address_is_refused(value: str, monkeypatch: pytest.MonkeyPat
     assert address.unreachable().startswith(f"RAY_ADDRESS={value}: not an address -> HOST:PORT")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 @pytest.mark.parametrize("kind", ["closed", "silent", "website"])
 def test_a_cluster_that_is_gone_is_refused_in_seconds(

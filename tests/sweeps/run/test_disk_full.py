@@ -58,6 +58,7 @@ def temporary(storage: Path) -> list[str]:
     return [path.name for path in storage.rglob(".*") if path.is_file() and path.name != ".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", [0, 100, 1500])
 def test_a_report_that_cannot_be_written_is_written_by_the_next_run(
     free: int, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -77,6 +78,7 @@ def test_a_report_that_cannot_be_written_is_written_by_the_next_run(
     assert len(ledger.records()) == len(plan.cells)
 
 
+@pytest.mark.slow
 def test_a_proof_that_cannot_be_written_is_no_fault_of_the_base(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -388,6 +388,7 @@ def test_equal_points_are_tried_once(searched: Searched) -> None:
 # ------------------------------------------------------------------------------------------------- what is found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_learning_beats_drawing_at_random(sampler: str, searched: Searched) -> None:
     def mean_of_best(name: str) -> float:

@@ -180,6 +180,7 @@ def test_a_result_scored_anew_uploads_only_what_changed(
     assert set(uploaded["scores"]) == set(scores)
 
 
+@pytest.mark.slow
 def test_points_keep_their_steps_and_are_sent_once(
     uri: str, open_tracker: Callable[[], Tracker], cells: Any, find_runs: Find
 ) -> None:
@@ -257,6 +258,7 @@ def test_of_two_runs_of_a_cell_the_complete_one_stays_else_the_oldest(
     assert {run.info.run_id for run in find_runs(uri, "tags.mine = 'yes'")} == set(foreign)
 
 
+@pytest.mark.slow
 def test_a_run_deleted_while_the_study_runs_is_made_again(
     uri: str, open_tracker: Callable[[], Tracker], cells: Any, find_runs: Find
 ) -> None:

@@ -115,6 +115,7 @@ def test_what_would_outgrow_its_room_is_encoded_as_it_comes_and_is_the_same(
     assert not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_the_batch(model: TrainedModel) -> None:
     whole = batches(model).batch(range(6, 12))
     for parts in ([range(6, 8), range(8, 12)], [[p] for p in range(6, 12)]):
@@ -185,6 +186,7 @@ def test_of_shapes_the_continued_clips_are_references_and_training_clips_are_not
     assert len(data.training_clips(size, None, tmp_path)) == 4096
 
 
+@pytest.mark.slow
 def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: WriteVideo, tmp_path: Path) -> None:
     captions_folder = tmp_path / "clips"
     for number in range(12):
@@ -204,6 +206,7 @@ def test_of_a_dataset_of_ones_own_the_other_split_is_trained_on(write_video: Wri
     assert clips.all().shape == (3, 4, 16, 16, 3)
 
 
+@pytest.mark.slow
 def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     for number in range(60):
@@ -219,6 +222,7 @@ def test_a_clip_in_quarantine_is_no_example(write_video: WriteVideo, tmp_path: P
     assert len(clips.all()) == num
 
 
+@pytest.mark.slow
 def test_references_have_each_clip_once_and_trainings_each_caption(write_video: WriteVideo, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     lines = ["path,text"]

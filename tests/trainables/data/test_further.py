@@ -193,6 +193,7 @@ def test_a_gap_in_another_column_of_captions_is_an_empty_text(name: str, content
     assert {entry.text: dict(entry.further) for entry in entries} == {"a": {"state": ""}, "b": {"state": "up"}}
 
 
+@pytest.mark.slow
 def test_a_set_of_clips_has_its_further_texts_in_the_order_of_its_texts(
     write_video: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_too_many_bad_clips_stop_with_the_list(dataset: list[Entry], write_video
     assert "no such clip" in reasons["absent.mp4"]
 
 
+@pytest.mark.slow
 def test_no_clip_is_looked_at_twice_unless_it_changed(
     dataset: list[Entry], write_video: WriteVideo, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_decoder_that_stops_or_dies_is_replaced(write_video: WriteVideo, tmp_p
     assert not [child for child in psutil.Process().children() if "trainables.data.decoder" in child.cmdline()]
 
 
+@pytest.mark.slow
 def test_a_dataset_gives_prompts_and_references(write_video: WriteVideo, tmp_path: Path) -> None:
     root = tmp_path / "data"
     lines = []

@@ -22,6 +22,14 @@ from sweeps.results.record import Record
 from trainables.trial_spec import RESULT, Result, Score, TrialSpec
 
 ROOT = Path(__file__).resolve().parents[1]
+TINY_STUDY = """
+name: tiny
+system: zs2
+base: {base}
+data: {{layout: prompts, prompts: [a red circle, a blue square]}}
+metrics: [temporal_flickering]
+"""
+"""Head of a study of ZS² on a tiny base, to which a module adds seeds, protocol and arms."""
 FORKS = multiprocessing.get_context("forkserver")
 """Starts processes from one that has imported everything, since that takes longer than what they do."""
 FORKS.set_forkserver_preload(["deepspeed", "trainables.train", "sweeps.tracking.tracker"])

@@ -101,11 +101,12 @@ class Workbench:
         if key not in self._scorers:
             card = read_card(self.ref(spec))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
+            references = functools.cache(functools.partial(self._references, spec))
             self._scorers[key] = Scorer(
                 keys,
-                lambda: self._references(spec).all(),
+                lambda: references().all(),
                 keep=functools.partial(self._features, spec),
-                decoders=lambda: self._references(spec).decoders,
+                decoders=lambda: references().decoders,
             )
         return self._scorers[key]
 

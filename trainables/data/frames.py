@@ -68,8 +68,8 @@ FrameChoice = Annotated[Whole | Consecutive, Field(discriminator="kind")]
 Seconds = Callable[[], "NDArray[np.float64]"]
 """Returns the presentation times of the frames of a clip, in seconds from its first frame, sorted."""
 
-_ROUNDING_S = 1e-3
-"""Containers store time stamps in units of up to a millisecond."""
+ROUNDING_S = 1e-3
+"""Rounding of time stamps: containers store them in units of up to a millisecond, decord as 32-bit floats."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Stretch:
 
         if self.seconds is None or times is None:
             return self.start, length if self.stop is None else min(self.stop, length)
-        first, end = np.searchsorted(times(), np.array(self.seconds) - _ROUNDING_S).tolist()
+        first, end = np.searchsorted(times(), np.array(self.seconds) - ROUNDING_S).tolist()
         return first, end
 
     def describe(self, first: int, end: int) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.frames import Seconds
+from trainables.data.frames import ROUNDING_S, Seconds
 from trainables.data.timeline import Timeline, read_timeline
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ class ClipError(ValueError):
 
 _I_PICTURE = 1  # FFmpeg's AV_PICTURE_TYPE_I
 REMEDY = "replace the file; rendered clips: delete the folder, and they are rendered again"
-_TOLERANCE_S = 1e-3
-"""Difference of time stamps by rounding: Matroska stores milliseconds, decord 32-bit floats."""
 
 
 def read_video(
@@ -101,7 +99,7 @@ def _agrees(reader: decord.VideoReader, timeline: Timeline) -> bool:
     return (
         len(reader) == len(timeline.stamps)
         and reader.get_key_indices() == np.searchsorted(timeline.stamps, timeline.keys).tolist()
-        and np.allclose(_decord_seconds(reader), timeline.seconds, rtol=1e-6, atol=_TOLERANCE_S)
+        and np.allclose(_decord_seconds(reader), timeline.seconds, rtol=1e-6, atol=ROUNDING_S)
     )
 
 

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import sweeps_here
+from tests.factories import TINY_STUDY, sweeps_here
 
-STUDY = """
-name: tiny
-system: zs2
-base: {base}
-data: {{layout: prompts, prompts: [a red circle, a blue square]}}
-metrics: [temporal_flickering]
+STUDY = (
+    TINY_STUDY
+    + """\
 seeds: 4
 protocol: {{clips: 2, frames: 3, steps: 10, guidance: 2.0, height: 32, width: 32}}
 resources: {{max_concurrent: 1}}
@@ -21,6 +18,7 @@ ablations:
   - {{part: attention, action: REMOVE}}
   - {{part: attention.mu, action: VALUES, values: [0.5]}}
 """
+)
 pytestmark = pytest.mark.slow
 
 

@@ -19,24 +19,22 @@ from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Recorder
 from sweeps.run.tune import CellSearcher
 from sweeps.tracking.tracker import Tracker
-from tests.factories import full_disk, make_result, make_scores, save_result, sweeps_here
+from tests.factories import TINY_STUDY, full_disk, make_result, make_scores, save_result, sweeps_here
 from trainables.cell_files import ATTEMPTS
 from trainables.provenance import code_hash
 from trainables.trial_spec import RESULT
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-STUDY = """
-name: tiny
-system: zs2
-base: {base}
-data: {{layout: prompts, prompts: [a red circle, a blue square]}}
-metrics: [temporal_flickering]
+STUDY = (
+    TINY_STUDY
+    + """\
 seeds: 2
 protocol: {{clips: 2, frames: 3, steps: 2, guidance: 2.0, height: 32, width: 32}}
 resources: {{max_concurrent: 1}}
 ablations:
   - {{part: noise, action: REMOVE}}
 """
+)
 
 
 @pytest.fixture

@@ -22,16 +22,13 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.factories import ROOT, Invoked, prove_here, sweeps, sweeps_here
+from tests.factories import ROOT, TINY_STUDY, Invoked, prove_here, sweeps, sweeps_here
 from trainables.trial_spec import RESULT
 
 KILLS_IN_A_ROUND = 7
-STUDY = """
-name: tiny
-system: zs2
-base: {base}
-data: {{layout: prompts, prompts: [a red circle, a blue square]}}
-metrics: [temporal_flickering]
+STUDY = (
+    TINY_STUDY
+    + """\
 seeds: 2
 protocol: {{clips: 2, frames: 3, steps: 10, guidance: 2.0, height: 32, width: 32}}
 ablations:
@@ -42,6 +39,7 @@ search:
   trials_per_arm: 2
   confirm: {{top: 1, fresh_seeds: 2}}
 """
+)
 TRAINED = """
 ablations:
   - {part: text_decomposer, action: REMOVE}

@@ -12,22 +12,20 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.factories import ROOT, prove_here, sweeps
+from tests.factories import ROOT, TINY_STUDY, prove_here, sweeps
 from trainables.trial_spec import RESULT
 
-STUDY = """
-name: tiny
+STUDY = (
+    TINY_STUDY
+    + """\
 question: "Is λ ≥ 0.5 better? ↑"
-system: zs2
-base: {base}
-data: {{layout: prompts, prompts: [a red circle, a blue square]}}
-metrics: [temporal_flickering]
 seeds: 8
 protocol: {{clips: 2, frames: 3, steps: 10, guidance: 2.0, height: 32, width: 32}}
 resources: {{max_concurrent: 1}}
 ablations:
   - {{part: noise, action: REMOVE}}
 """
+)
 
 
 def hostile(tmp_path: Path) -> dict[str, str]:

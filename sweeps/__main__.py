@@ -93,7 +93,7 @@ def plan(
     from sweeps.results.ledger import Ledger, study_folder
     from sweeps.results.status import listed
 
-    planned = _plan(study, profile)
+    planned = _plan(study, profile, storage)
     if memory:
         _print_memory(planned, gpu_gib, as_json=as_json)
         return
@@ -114,6 +114,7 @@ def plan(
 
     show(plan_table(planned, cells))
     _print_remarks(planned)
+    _print_older(planned, storage)
     from sweeps.results.reach import reach
 
     for sentence in reach_lines(reach(planned, records)):
@@ -143,7 +144,7 @@ def run(
 @app.command()
 def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
     """Show the progress of a study, also while it runs."""
-    planned = _plan(study, profile)
+    planned = _plan(study, profile, storage)
     from sweeps.results.status import Status
 
     current = Status.of(planned, storage)
@@ -154,6 +155,7 @@ def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile =
         return
     show(status_table(current))
     print("\n".join(status_lines(current)))
+    _print_older(planned, storage)
 
 
 @app.command()
@@ -165,7 +167,7 @@ def report(
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="also save tables and frame strips there")] = None,
 ) -> None:
     """Print the results: differences from the control, with intervals."""
-    planned = _plan(study, profile)
+    planned = _plan(study, profile, storage)
     from sweeps import report as reports
 
     raise typer.Exit(reports.main(planned, storage, output.value, save))
@@ -290,15 +292,20 @@ def schema() -> None:
     print_json(study_schema())
 
 
-def _plan(study: Path, profile: str | None) -> "Plan":
-    """Return the plan of a study; on problems, print them and exit with code 2."""
+def _plan(study: Path, profile: str | None, storage: Path | None = None) -> "Plan":
+    """Return the plan of a study, for a storage with the content of its data; on problems, exit with code 2."""
     from sweeps.plan import load
     from sweeps.study.document import SpecError
 
     try:
-        return load(study, profile)
+        planned = load(study, profile)
     except SpecError as error:
         _refuse(str(error))
+    if storage is None:
+        return planned
+    from sweeps.results.content import with_known_content
+
+    return with_known_content(planned, storage)
 
 
 def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
@@ -383,6 +390,15 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
 def _print_remarks(plan: "Plan") -> None:
     for remark in (*(f"note: {note}" for note in plan.notes), *(f"warning: {warning}" for warning in plan.warnings)):
         print(f"  {remark}")
+
+
+def _print_older(plan: "Plan", storage: Path) -> None:
+    from sweeps.results.content import older_results
+    from sweeps.results.ledger import Ledger, study_folder
+
+    folder = study_folder(storage, plan.study.name)
+    if message := older_results(Ledger(folder).records(), folder):
+        print(f"  warning: {message}")
 
 
 def _next_command(study: Path) -> str:

@@ -32,9 +32,9 @@ from trainables.cell_files import (
     trained_weights,
 )
 from trainables.data.frames import to_video
-from trainables.data.layout import ClipSet
+from trainables.data.layout import REFERENCES, ClipSet
 from trainables.failures import classify, in_words
-from trainables.inputs import clips_of, prompts, real_clips, size
+from trainables.inputs import check_content, clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.provenance import code_hash, commit, environment, scoring_hash
@@ -72,7 +72,7 @@ class Workbench:
             shared: Whether to use the cache shared by the workers.
         """
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
-        return cls(storage / "references", cache)
+        return cls(storage / REFERENCES, cache)
 
     @staticmethod
     def ref(spec: TrialSpec) -> BaseRef:
@@ -97,7 +97,7 @@ class Workbench:
 
     def scorer(self, spec: TrialSpec) -> Scorer:
         """Make the scorer for the cell's metrics, once."""
-        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {size(spec)}"
+        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {spec.content} {size(spec)}"
         if key not in self._scorers:
             card = read_card(self.ref(spec))
             keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
@@ -147,6 +147,7 @@ def run_cell(
         outcome.attempt = begin_attempt(folder)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        check_content(spec, bench.references)
         texts = prompts(spec, bench.references)  # checks the clips, so before training
         with _timed(outcome.seconds, "load"):  # extractors first: a wrong one is reported before sampling
             scorer = bench.scorer(spec)

@@ -7,8 +7,14 @@ from numpy.typing import NDArray
 
 from models import SYSTEMS
 from models.streams import Streams
+from trainables.data.content import Content, changes
 from trainables.data.layout import ClipLayout, ClipSet, ClipSize, continued
+from trainables.data.manifest import Manifest
 from trainables.trial_spec import TrialSpec
+
+
+class ChangedDataError(ValueError):
+    """The data differ from those that a cell's id stands for."""
 
 
 def size(spec: TrialSpec) -> ClipSize:
@@ -25,6 +31,35 @@ def clips_of(spec: TrialSpec) -> ClipLayout:
     if not isinstance(spec.data, ClipLayout):
         raise ValueError(f"data layout {spec.data.layout} has no clips -> data: shapes, or a layout with clips")
     return spec.data
+
+
+def content(spec: TrialSpec, manifest: Manifest) -> Content:
+    """Return hashes of the data that a cell is asked and shown.
+
+    Args:
+        spec: The cell.
+        manifest: Gives the hashes of clips.
+
+    Raises:
+        ValueError: Prompts or annotations cannot be read.
+        UnreadError: The manifest would have to read a clip, and may not.
+    """
+    return spec.data.content(manifest, spec.training.clips if spec.training is not None else None)
+
+
+def check_content(spec: TrialSpec, folder: Path) -> None:
+    """Check that the data are still those of the cell's id.
+
+    Args:
+        spec: The cell.
+        folder: Folder for files derived from the data.
+
+    Raises:
+        ChangedDataError: Prompts, annotations or clips have changed since the plan was made.
+    """
+    now = content(spec, Manifest(folder)) if spec.content else {}
+    if changed := changes(spec.content, now):
+        raise ChangedDataError(f"the data changed while the study ran ({changed}) -> run it again")
 
 
 def prompts(spec: TrialSpec, folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from models import SYSTEMS
 from models.bases import Precision, Protocol
 from models.training import AdamW
 from trainables.data import Data
+from trainables.data.content import Content
 from trainables.files import json_hash
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling, next_smaller
@@ -47,6 +48,7 @@ class TrialSpec(BaseModel):
         trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
             arm.
         search: Identity of the search; empty for cells of the plan.
+        content: Hashes of the data: the same files with other content make another cell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class TrialSpec(BaseModel):
     search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()
+    content: Content = {}
 
     def folder(self, storage: Path) -> Path:
         """Folder of the cell, under the folder of all studies."""
@@ -107,7 +110,7 @@ class TrialSpec(BaseModel):
         """
         identity = self.model_dump(
             mode="json",
-            include={"system", "tree", "base", "data", "protocol", "precision", "seed", "sampled"},
+            include={"system", "tree", "base", "data", "content", "protocol", "precision", "seed", "sampled"},
             exclude={"protocol": {"micro_batch"}},
         )
         identity["training"] = None

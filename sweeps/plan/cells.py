@@ -6,6 +6,7 @@ from models.bases import BaseRef, Card, Protocol
 from sweeps.plan.arms import Arm
 from sweeps.study.types import Study
 from trainables.data import Data
+from trainables.data.content import Content
 from trainables.metrics import MetricKey
 from trainables.trial_spec import TrialSpec
 
@@ -27,7 +28,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """Settings that all arms share: base with its card, data, protocol and metrics."""
+    """Settings that all arms share: base with its card, data, protocol and metrics.
+
+    ``content`` is empty for clips on disk: see ``sweeps.results.content``.
+    """
 
     ref: BaseRef
     card: Card
@@ -35,6 +39,7 @@ class Setting:
     protocol: Protocol
     metrics: tuple[MetricKey, ...]
     notes: tuple[str, ...]
+    content: Content
 
 
 def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
@@ -56,4 +61,5 @@ def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
         sampled={},
         metrics=tuple(metric.family for metric in setting.metrics),
         extractors=study.extractors,
+        content=setting.content,
     )

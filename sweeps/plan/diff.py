@@ -133,8 +133,13 @@ def differences(a: Plan, b: Plan) -> Diff:
     arms_a, arms_b = ({arm.id: arm for arm in plan.arms} for plan in (a, b))
     arms = Sides.of(arms_a, arms_b)
     changed = {arm: changes(_arm(arms_a[arm]), _arm(arms_b[arm])) for arm in arms.both}
+    keys_a, keys_b = _keys(a), _keys(b)
+    if keys_a["data"] == keys_b["data"]:  # else all cells differ anyway
+        keys_a["data"], keys_b["data"] = (
+            {**keys["data"], "content": plan.cells[0].spec.content} for keys, plan in ((keys_a, a), (keys_b, b))
+        )
     return Diff(
-        keys=changes(_keys(a), _keys(b)),
+        keys=changes(keys_a, keys_b),
         arms=arms,
         arms_alone={arm: (arms_a | arms_b)[arm].changes for arm in (*arms.only_a, *arms.only_b)},
         arms_changed={arm: of_arm for arm, of_arm in changed.items() if of_arm},

@@ -1,13 +1,16 @@
 """Plan of a study: arms, cells, metrics and notes."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import SearchPlan
 from sweeps.study.designs import Contrast
 from sweeps.study.types import Study
+from trainables.data.content import Content
 from trainables.metrics import MetricKey
+from trainables.trial_spec import TrialSpec
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,21 @@ class Plan:
     warnings: tuple[str, ...]
     search: SearchPlan | None = None
     contrasts: tuple[Contrast[str], ...] = ()
+
+    def with_content(self, content_of: Callable[[TrialSpec], Content]) -> "Plan":
+        """Return the plan with the content of its data, which its cells' ids and its search take in.
+
+        Args:
+            content_of: Returns the content of a cell's data.
+        """
+
+        def known(spec: TrialSpec) -> TrialSpec:
+            return spec.model_copy(update={"content": content_of(spec)})
+
+        search = self.search
+        if search is not None:
+            search = replace(search, specs={arm: known(spec) for arm, spec in search.specs.items()})
+        return replace(self, cells=tuple(Cell.of(known(cell.spec)) for cell in self.cells), search=search)
 
     @property
     def one_of_each(self) -> tuple[Cell, ...]:

@@ -3,6 +3,7 @@
 This is fixed before the first trial; ``sweeps.run.proposer`` proposes values with Optuna.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sweeps.plan.arms import CONTROL
 from sweeps.plan.cells import Cell
 from sweeps.plan.spaces import ArmSpace
 from sweeps.study.types import Confirm, TrialScheduler
+from trainables.files import json_hash
 from trainables.trial_spec import Stage, TrialSpec
 
 NUM_RANDOM = 8
@@ -46,9 +48,10 @@ class SearchPlan:
         confirm_seeds: New seeds from 10,000, which neither study nor search uses.
         specs: Specifications of all arms without sampled values, the control first, at the search's seed.
         notes: Notes of the plan.
+        definition: Plain values that, with the control, distinguish the search from others.
     """
 
-    identity: str
+    definition: tuple[Any, ...]
     arms: tuple[ArmSpace, ...]
     objectives: tuple[Objective, ...]
     search_sampler: Literal["tpe", "nsga2", "random"]
@@ -60,6 +63,11 @@ class SearchPlan:
     confirm_seeds: tuple[int, ...]
     specs: Mapping[str, TrialSpec]
     notes: tuple[str, ...]
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Hash of everything that makes trials belong to the same search: control, space, sampler, objectives."""
+        return json_hash([self.specs[CONTROL].cell_id, *self.definition])
 
     @property
     def num_proposed(self) -> int:

@@ -14,7 +14,6 @@ from sweeps.plan.spaces import ArmSpace, apply_space
 from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
 from sweeps.study.words import not_among, written
-from trainables.files import json_hash
 from trainables.metrics import METRICS, with_companions
 
 FIRST_FRESH = 10_000
@@ -138,15 +137,13 @@ def _plan(
     searched = [arm_space for arm_space in arm_spaces if arm_space.space]
     seed = _seed(study, search)
     specs = {arm_space.arm.id: specify(study, arm_space.arm, seed, setting) for arm_space in arm_spaces}
-    identity = [
-        specs[arm_spaces[0].arm.id].cell_id,
-        [(path, space[path].written()) for path in sorted(space)],
-        search.search_sampler,
-        [(objective.key, objective.direction) for objective in objectives],
-        search.points,
-    ]
     return SearchPlan(
-        identity=json_hash(identity),
+        definition=(
+            [(path, space[path].written()) for path in sorted(space)],
+            search.search_sampler,
+            [(objective.key, objective.direction) for objective in objectives],
+            search.points,
+        ),
         arms=tuple(searched),
         objectives=objectives,
         search_sampler=search.search_sampler,

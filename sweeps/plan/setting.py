@@ -23,6 +23,7 @@ from sweeps.study import words
 from sweeps.study.document import Key
 from sweeps.study.types import Study
 from trainables.data import Data
+from trainables.data.content import Content
 from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
 from trainables.metrics import METRICS, MetricKey, resolve, with_companions
@@ -41,7 +42,7 @@ def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
     metrics, notes = _metrics(study, card, data, protocol, wrong)
     if data is None or protocol is None:
         return None
-    return Setting(ref, card, data, protocol, metrics, notes)
+    return Setting(ref, card, data, protocol, metrics, notes, _content(data))
 
 
 def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
@@ -114,13 +115,19 @@ def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None
             wrong.append((("data",), message))
             return None
     if isinstance(study.data, PromptsData):
-        from models.streams import Streams
-
         try:
-            study.data.prompts(Streams(0), 1)
+            study.data.content(None, None)
         except ValueError as error:
             wrong.append((("data", "prompts"), str(error)))
     return study.data
+
+
+def _content(data: Data) -> Content:
+    """Return the content of data without clips on disk; empty for invalid data."""
+    try:
+        return data.content(None, None)
+    except ValueError:
+        return {}
 
 
 def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:

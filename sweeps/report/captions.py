@@ -1,17 +1,19 @@
 """Sentences on how the numbers of a table were computed and what limits them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
+from sweeps.results.content import of_other_data
 from sweeps.results.record import Record
 from sweeps.results.search import winner
 from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
+from trainables.data.content import changes
 from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
@@ -99,6 +101,14 @@ def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
             f"{other} of {len(records)} {noun} were computed with other code than the newest result; they may not be "
             "comparable."
         )
+
+
+def other_data(plan: Plan, records: Mapping[str, Record]) -> Iterator[str]:
+    """Tell of results that are in no table since they were computed from other data."""
+    now = plan.cells[0].spec.content
+    by_change = Counter(changes(record.content, now) for record in of_other_data(plan, records))
+    for change, number in sorted(by_change.items()):
+        yield f"{counted(number, 'result')} from other data not shown ({change})."
 
 
 def mixed(records: Sequence[Record], noun: str) -> Iterator[str]:

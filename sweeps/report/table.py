@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sweeps.plan import Plan
 from sweeps.proof import Proof
-from sweeps.report.captions import caption, failure, not_compared, warnings
+from sweeps.report.captions import caption, failure, not_compared, other_data, warnings
 from sweeps.report.search_notes import search_notes
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
@@ -92,7 +92,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         question=plan.study.question,
         rows=rows,
         metrics=plan.metrics,
-        notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(arms)),
+        notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(arms), *other_data(plan, records)),
         caption="\n".join(caption(plan, rows, code, reached)),
         errors=tuple(map(failure, failed)),
         values=values,

@@ -1,8 +1,9 @@
 """Summary of a cell's result for tables: one line of the ledger's index."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from trainables.data.content import Content
 from trainables.files import json_hash
 from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 
@@ -33,6 +34,7 @@ class Record:
     seconds: float = 0.0
     workers: int = 1
     gpus: float = 0.0
+    content: Content = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -69,6 +71,7 @@ class Record:
             seconds=sum(result.seconds.values()),
             workers=result.spec.scaling.workers,
             gpus=result.spec.scaling.workers * (result.spec.scaling.gpus_per_worker or 0),
+            content=result.spec.content,
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},

@@ -15,13 +15,14 @@ from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, load, requirements
 from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
+from sweeps.results.content import CONTENT, content_file, older_results, with_kept_content, with_read_content
 from sweeps.results.ledger import Ledger, study_folder
 from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.run.address import unreachable
 from sweeps.run.endings import INCOMPLETE, REFUSED, EndingSignals
 from sweeps.run.lock import Locked, StudyLock
-from sweeps.run.progress import Progress, cannot_continue, notify
+from sweeps.run.progress import Progress, Reading, cannot_continue, notify
 from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
 from sweeps.study.document import SpecError
@@ -72,7 +73,8 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
     signals = EndingSignals()
     try:
         with signals, StudyLock(study_folder(storage, plan.study.name)) as lock:
-            return _Run(plan, storage, options, lock).run()
+            planned = with_read_content(plan, storage, Reading(plan.study.name))
+            return _Run(planned, storage, options, lock).run()
     except Locked as error:
         notify(str(error))
         return REFUSED
@@ -101,6 +103,9 @@ class _Run:
         for message in self.ledger.recover():
             notify(f"{self.plan.study.name}: {message}")
         records = self.ledger.records()
+        if message := older_results(records, self.ledger.folder):
+            notify(message)
+            return REFUSED
         if message := self._results_of_other_weights(records):
             notify(message)
             return REFUSED
@@ -175,7 +180,7 @@ class _Run:
         if not self.resolved.exists():
             return
         try:
-            changed = differences(load(self.resolved), self.plan)
+            changed = differences(with_kept_content(load(self.resolved), self.lock.folder), self.plan)
         except SpecError as error:
             notify(f"{self.resolved}: cannot be compared, no longer a valid study ({error})")
             return
@@ -239,13 +244,13 @@ class _Run:
         return True
 
     def _keep_resolved(self) -> bool:
-        """Save the resolved study; True if it was new or had changed."""
-        content = self.plan.study.to_yaml().encode()
-        if self.resolved.exists() and self.resolved.read_bytes() == content:
-            return False
-        self.resolved.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.resolved, content)
-        return True
+        """Save the resolved study and the content of its data; True if one was new or had changed."""
+        now = {self.resolved: self.plan.study.to_yaml().encode(), self.lock.folder / CONTENT: content_file(self.plan)}
+        changed = [path for path, content in now.items() if not path.exists() or path.read_bytes() != content]
+        for path in changed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, now[path])
+        return bool(changed)
 
     def _finish(self, tracker: Tracker, has_run: bool, stopped: str) -> int:
         """Save and print the report, finish the uploads, print the paths, and return the exit code."""

@@ -11,6 +11,29 @@ from sweeps.study.words import duration
 EVERY_S = 5.0  # shortest interval between lines if the output is not a terminal
 
 
+class Reading:
+    """Prints at intervals how many clips were read before a study starts.
+
+    Args:
+        study: Name of the study.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, study: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.study = study
+        self._clock = clock
+        self._began = self._last_print = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print the number of clips, and the time left."""
+        now = self._clock()
+        if now - self._last_print < EVERY_S:
+            return
+        self._last_print = now
+        left = duration((now - self._began) / done * (total - done))
+        notify(f"{self.study}: hashing the clips, once: {done:,} of {total:,}, about {left} left")
+
+
 class Progress:
     """Shows the progress of a study's cells: a live line on a terminal, else a plain line at intervals.
 

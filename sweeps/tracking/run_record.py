@@ -55,7 +55,8 @@ def metrics(result: Result) -> dict[str, float]:
 def parameters(spec: TrialSpec) -> dict[str, str]:
     """Return all settings that decide the samples, flattened to dotted names; includes arm and seed."""
     tree = {"arm": spec.arm, "seed": spec.seed, "system": spec.system, "base": spec.base, **spec.tree}
-    settings = {"data": spec.data.model_dump(mode="json"), "protocol": spec.protocol.model_dump(exclude_none=True)}
+    data = {**spec.data.model_dump(mode="json"), "content": spec.content}
+    settings = {"data": data, "protocol": spec.protocol.model_dump(exclude_none=True)}
     sampled = {f"sampled.{path}": value for path, value in spec.sampled.items()}
     return {
         key: str(value) for key, value in leaves({**tree, **settings, "precision": spec.precision, **sampled}).items()

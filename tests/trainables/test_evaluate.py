@@ -60,6 +60,19 @@ def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path
     assert len(result.provenance["code_hash"]) == 16
 
 
+def test_prompts_that_changed_since_the_plan_was_made_are_refused(
+    tiny_base_folder: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    spec = cell(tiny_base_folder)
+    now = spec.data.content(None, None)
+    assert run_cell(spec.model_copy(update={"content": now}), tmp_path / "same", bench).error == ""
+    other = spec.model_copy(update={"content": {"prompts": "2 prompts, 0123456789abcdef"}})
+    result = run_cell(other, tmp_path / "other", bench)
+    assert (result.status, result.failure) == ("failed", "refused")
+    assert f"2 prompts, 0123456789abcdef, now {now['prompts']}" in result.error
+    assert not (tmp_path / "other" / "clips.npz").exists()
+
+
 def test_another_metric_scores_the_kept_clips_and_samples_nothing(
     tiny_base_folder: Path, tmp_path: Path, bench: Workbench
 ) -> None:

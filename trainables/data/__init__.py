@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from models.streams import Streams
+from trainables.data.content import Content, summary
 from trainables.data.frames import FrameChoice, Whole
 from trainables.data.layout import ClipLayout, ClipSet, ClipSize
 from trainables.data.prompts import PromptsData
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainables.data.annotations import Entry
+    from trainables.data.manifest import Manifest
+
+
+WORLD = 2
+"""Version of the procedural scenes, part of the names of rendered folders: changed scenes are rendered again."""
 
 
 class ShapesData(ClipLayout):
@@ -55,10 +62,12 @@ class ShapesData(ClipLayout):
             prompts.append(study_caption(shape, colour, draw_motions(phases, first, second)))
         return prompts
 
+    def content(self, manifest: Manifest | None, training: int | None) -> Content:
+        """Return the version of the scenes, which with the code determines them."""
+        return {"scenes": f"version {WORLD}"}
+
     def reference_identity(self) -> list[Any]:
         """Return plain values that identify the reference clips: equal values mean equal clips."""
-        from trainables.data.shapes import WORLD
-
         return ["shapes", WORLD, self.split, self.references]
 
     def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
@@ -68,7 +77,7 @@ class ShapesData(ClipLayout):
             size: Size of a clip.
             folder: Folder of rendered clips.
         """
-        from trainables.data.shapes import WORLD, read_dataset, write_dataset
+        from trainables.data.shapes import read_dataset, write_dataset
 
         # Suffix b: older versions stored stretched scenes for frames that are not square, under the name without it.
         world = f"{WORLD}" if size.height == size.width else f"{WORLD}b"
@@ -105,7 +114,6 @@ class ShapesData(ClipLayout):
         split: Literal["train", "test"], num: int, read: Callable[[Sequence[int]], NDArray[np.uint8]]
     ) -> ClipSet:
         from trainables.data.scenes import draw_scene
-        from trainables.data.shapes import WORLD
 
         texts = [draw_scene(split, index).caption() for index in range(num)]
         return ClipSet(texts, [["shapes", WORLD, split, index] for index in range(num)], read)
@@ -162,11 +170,47 @@ class ClipsData(ClipLayout):
         order = streams.generator("prompt_entries").permutation(len(entries)).tolist()
         return [entries[order[k % len(order)]].text for k in range(clips)]
 
+    def content(self, manifest: Manifest | None, training: int | None) -> Content:
+        """Return number and hash of the split's texts, of the reference clips, and of the training clips.
+
+        Of a clip's path, only the part below the dataset's folder counts.
+        """
+        if manifest is None:
+            return {}
+        entries, references = self.entries(), self._references()
+        found = {
+            "texts": summary("texts", [[*self._place(entry), entry.text] for entry in entries]),
+            "references": self._summary(references, manifest),
+        }
+        if training is not None:
+            found["training"] = self._summary(self._other_split(training or None), manifest)
+        return found
+
+    def _summary(self, entries: Sequence[Entry], manifest: Manifest) -> str:
+        """Return number and hash of clips with their texts."""
+        hashes = manifest.hashes(self.folder, [entry.clip for entry in entries])
+        return summary(
+            "clips",
+            [
+                [*self._place(entry), entry.text, dict(entry.further), digest]
+                for entry, digest in zip(entries, hashes, strict=True)
+            ],
+        )
+
+    def _place(self, entry: Entry) -> list[Any]:
+        """Return where a clip is: its path below the dataset's folder, and its stretch."""
+        return [str(entry.path).removeprefix(self._root), entry.start, entry.stop, entry.seconds]
+
+    @functools.cached_property
+    def _root(self) -> str:
+        folder = self.folder if self.folder.is_dir() else self.folder.parent  # path may be that of a captions file
+        return os.path.join(folder, "")
+
     def reference_identity(self) -> list[Any]:
         """Return plain values that identify the reference clips: file state, frame range and choice of frames."""
-        from trainables.data.ingest import stamp
+        from trainables.data.ingest import stamps
 
-        return [stamp(entry, self.frames) for entry in self._references()]
+        return stamps(self._references(), self.frames)
 
     def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
         """Return clips of the split, each with its first caption, checked once and decoded on demand.
@@ -186,8 +230,13 @@ class ClipsData(ClipLayout):
         Raises:
             ValueError: The annotations are invalid, or more than 5 % of the clips cannot be decoded.
         """
-        other = self.model_copy(update={"split": "train" if self.split == "test" else "test"})
-        return other._usable(other.entries()[:most], size, folder)
+        other: Literal["train", "test"] = "train" if self.split == "test" else "test"
+        return self.model_copy(update={"split": other})._usable(self._other_split(most), size, folder)
+
+    def _other_split(self, most: int | None) -> Sequence[Entry]:
+        """Return the entries of the split without the references, at most so many."""
+        other: Literal["train", "test"] = "train" if self.split == "test" else "test"
+        return _entries(self.layout, self.folder, other, self.held_out)[:most]
 
     def _references(self) -> Sequence[Entry]:
         """Return each clip once: repeated clips would distort distances between sets."""
@@ -198,13 +247,13 @@ class ClipsData(ClipLayout):
 
     def _usable(self, entries: Sequence[Entry], size: ClipSize, folder: Path) -> ClipSet:
         """Make a set of the clips that can be decoded."""
-        from trainables.data.ingest import ingest, read_all, stamp
+        from trainables.data.ingest import ingest, read_all, stamps
 
         name = hashlib.sha256(f"{self.folder.resolve()} {self.model_dump_json()} {size[0]}".encode()).hexdigest()[:16]
         good = ingest(entries, self.frames, size, folder / f"{self.layout}-{name}").good
         return ClipSet(
             [entry.text for entry in good],
-            [[*stamp(entry, self.frames), entry.decoder] for entry in good],
+            [[*stamp, entry.decoder] for entry, stamp in zip(good, stamps(good, self.frames), strict=True)],
             lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
             {key: [entry.further[key] for entry in good] for key in good[0].further},
             [entry.decoder or "" for entry in good],

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from trainables.data.frames import ClipFile, Stretch
 from trainables.data.tables import BROKEN, further_texts, rows, text_of
 from trainables.text import is_broken
 
@@ -65,9 +66,9 @@ class Entry:
     decoder: str | None = field(default=None, compare=False)
 
     @property
-    def clip(self) -> tuple[Path, int, int | None, tuple[float, float] | None]:
+    def clip(self) -> ClipFile:
         """File and stretch, which entries with several captions of one clip share."""
-        return self.path, self.start, self.stop, self.seconds
+        return ClipFile(self.path, Stretch(self.start, self.stop, self.seconds))
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:

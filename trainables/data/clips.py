@@ -1,5 +1,6 @@
 """Clips on disk: videos and folders of pictures are read, H.264 is written with PyAV."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from trainables.data.frames import Seconds, Stretch
 from trainables.data.video import REMEDY, ClipError, VideoDecoder, last_line, read_video
 
-__all__ = ["ClipError", "DecoderName", "read_clip", "read_frames", "read_stretch", "write_clip"]
+__all__ = ["ClipError", "DecoderName", "picture_names", "read_clip", "read_frames", "read_stretch", "write_clip"]
 
 DecoderName = VideoDecoder | Literal["pillow"]
 """Library that reads the frames of a clip."""
@@ -103,13 +104,21 @@ def read_stretch(
     return read_video(path, numbers, decoder if decoder != "pillow" else None)
 
 
+def picture_names(folder: Path) -> list[str]:
+    """Return the names of a folder's visible pictures, in the order of the numbers in their names.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    names = [name for name in os.listdir(folder) if not name.startswith(".") and name.lower().endswith(PICTURES)]
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
 def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
     """Read frames from a folder of pictures, in the order of the numbers in their names."""
     from PIL import Image
 
-    visible = (file for file in folder.iterdir() if not file.name.startswith("."))
-    files = [file for file in visible if file.suffix.lower() in PICTURES]
-    files.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
+    files = [folder / name for name in picture_names(folder)]
     frames = []
     for number in numbers(len(files)):
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -108,6 +109,13 @@ class Stretch:
         else:
             part = f" from {self.seconds[0]:g} s to {self.seconds[1]:g} s"
         return f"{max(0, end - first)} frames{part}"
+
+
+class ClipFile(NamedTuple):
+    """Video file, or folder of pictures, and the stretch of it that is a clip."""
+
+    path: Path
+    stretch: Stretch
 
 
 def to_video(pixels: NDArray[np.uint8]) -> torch.Tensor:

@@ -18,6 +18,7 @@ from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, DecoderName
 from trainables.data.decoder import LIMIT_S, Decoder
 from trainables.data.frames import FrameChoice
+from trainables.data.manifest import json_lines, states_of
 from trainables.files import locked, write_atomically
 
 QUARANTINE = "quarantine.csv"
@@ -82,16 +83,16 @@ def ingest(
         raise IngestError("no clips selected -> another split, or another folder")
     folder.mkdir(parents=True, exist_ok=True)
     # Height and width do not affect whether a clip can be decoded.
-    stamps = [json.dumps([*stamp(entry, choice), size[0]]) for entry in entries]
+    marks = [json.dumps([*stamp, size[0]]) for stamp in stamps(entries, choice)]
     with locked(folder / ".lock"):  # one process checks, the others read its outcome
         known = _known(folder / CHECKED)
-        new = [(entry, mark) for entry, mark in zip(entries, stamps, strict=True) if mark not in known]
+        new = [(entry, mark) for entry, mark in zip(entries, marks, strict=True) if mark not in known]
         outcomes = _check([entry for entry, _ in new], choice, size, limit_s, show)
         known |= {mark: outcome for (_, mark), outcome in zip(new, outcomes, strict=True)}
         if new:
-            lines = [json.dumps([mark, *known[mark]]) for mark in dict.fromkeys(stamps)]
+            lines = [json.dumps([mark, *known[mark]]) for mark in dict.fromkeys(marks)]
             write_atomically(folder / CHECKED, "\n".join([*lines, ""]).encode())
-    checked = [(entry, known[mark]) for entry, mark in zip(entries, stamps, strict=True)]
+    checked = [(entry, known[mark]) for entry, mark in zip(entries, marks, strict=True)]
     bad = tuple(Bad(entry, outcome.reason) for entry, outcome in checked if outcome.reason)
     good = tuple(replace(entry, decoder=outcome.decoder) for entry, outcome in checked if not outcome.reason)
     write_atomically(folder / QUARANTINE, _table(bad).encode())
@@ -156,31 +157,19 @@ def _check(
     return outcomes
 
 
-def stamp(entry: Entry, choice: FrameChoice) -> list[Any]:
-    """Return plain values that identify a clip: state of its file, stretch and choice of frames."""
-    try:
-        about = entry.path.stat()
-        file = [about.st_size, about.st_mtime_ns]
-    except OSError:
-        file = []
-    seconds = [] if entry.seconds is None else [list(entry.seconds)]
-    return [str(entry.path), entry.start, entry.stop, *seconds, file, choice.model_dump()]
+def stamps(entries: Sequence[Entry], choice: FrameChoice) -> list[list[Any]]:
+    """Return plain values that identify each clip on this machine: state of its files, stretch, choice of frames."""
+    taken = choice.model_dump()
+    states = states_of([entry.clip for entry in entries])
+    return [
+        [str(entry.path), entry.start, entry.stop, *([list(entry.seconds)] if entry.seconds else []), state, taken]
+        for entry, state in zip(entries, states, strict=True)
+    ]
 
 
 def _known(file: Path) -> dict[str, Outcome]:
     """Read the outcome of earlier checks; clips of unreadable lines, or without a decoder, are checked again."""
-    known: dict[str, Outcome] = {}
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return known
-    for line in lines:
-        try:
-            mark, reason, decoder = json.loads(line)
-            known[str(mark)] = Outcome(str(reason), decoder)
-        except (TypeError, ValueError):
-            continue
-    return known
+    return {str(mark): Outcome(str(reason), decoder) for mark, reason, decoder in json_lines(file, 3)}
 
 
 def _table(bad: Iterable[Bad]) -> str:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.streams import Streams
+    from trainables.data.content import Content
+    from trainables.data.manifest import Manifest
+
+
+REFERENCES = "references"
+"""Name of the folder under the storage for files that are derived from data."""
 
 
 class ClipSize(NamedTuple):
@@ -79,6 +85,19 @@ class Layout(BaseModel):
 
         Raises:
             ValueError: The prompts or annotations cannot be read.
+        """
+
+    @abstractmethod
+    def content(self, manifest: Manifest | None, training: int | None) -> Content:
+        """Return hashes of all data that a cell is asked and shown: texts, reference clips, training clips.
+
+        Args:
+            manifest: Gives the hashes of clips; without it, the content of a layout with clips on disk is unknown.
+            training: Number of training clips, 0 for all; None for a system without training.
+
+        Raises:
+            ValueError: The prompts or annotations cannot be read.
+            UnreadError: The manifest would have to read a clip, and may not.
         """
 
 

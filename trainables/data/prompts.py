@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints
 
 from models.streams import Streams
+from trainables.data.content import Content, summary
 from trainables.data.layout import Layout
 from trainables.text import TextError, read_text
+
+if TYPE_CHECKING:
+    from trainables.data.manifest import Manifest
 
 
 class PromptsData(Layout):
@@ -37,8 +41,15 @@ class PromptsData(Layout):
         Raises:
             ValueError: The text file is missing, empty or not text.
         """
-        given = self.source if isinstance(self.source, list) else _lines(Path(os.path.expanduser(self.source)))
+        given = self._given()
         return [given[k % len(given)] for k in range(clips)]
+
+    def content(self, manifest: Manifest | None, training: int | None) -> Content:
+        """Return number and hash of the prompts."""
+        return {"prompts": summary("prompts", self._given())}
+
+    def _given(self) -> list[str]:
+        return self.source if isinstance(self.source, list) else _lines(Path(os.path.expanduser(self.source)))
 
 
 def _lines(path: Path) -> list[str]:

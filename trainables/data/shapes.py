@@ -20,8 +20,6 @@ CAPTIONS = "captions.csv"
 PIXEL_FORMAT = "yuv444p"  # half colour resolution degrades clips of 32 pixels
 LOSSLESS = 0  # x264's lossy output occasionally differs between two runs on the same pixels
 FPS = 8
-WORLD = 2
-"""Version of the scenes, part of the names of rendered folders, so that changed scenes are rendered again."""
 
 
 def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CANVAS) -> Clip:

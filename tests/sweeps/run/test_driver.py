@@ -209,6 +209,36 @@ def test_a_changed_protocol_makes_cells_of_its_own(grown: Grown, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.xdist_group("driver")
 @pytest.mark.timeout(600)
+def test_edited_prompts_are_never_mixed_with_the_earlier_ones(
+    cluster: None, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    study, storage, prompts = tmp_path / "study.yaml", tmp_path / "runs", tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\na blue square\n")
+    text = STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=1)
+    text = text.replace("[a red circle, a blue square]", str(prompts)).replace(
+        "  - {part: attention, action: REMOVE}\n", ""
+    )
+    study.write_text(text)
+    assert sweeps_here("run", study, "--storage", storage).exit_code == 0
+    prompts.write_text("a red circle\na blue cross\n")
+    study.write_text(text.replace("seeds: 1", "seeds: 2"))
+    again = sweeps_here("run", study, "--storage", storage)
+    assert again.exit_code == 0, again.stderr
+    assert "~ data.content.prompts  2 prompts, " in again.stderr
+    assert "0 in both, 2 only in last run, 4 only in now" in again.stderr
+    assert "4 cells: 0 done, 4 to run" in again.stderr
+    report = json.loads(sweeps_here("report", study, "--storage", storage, "--format", "json").stdout)
+    assert any("2 results from other data not shown (2 prompts, " in note for note in report["notes"])
+    results = [json.loads(path.read_text()) for path in storage.glob("tiny/cells/*/result.json")]
+    by_prompt = {
+        prompt: sum(prompt in result["prompts"] for result in results) for prompt in ("a blue square", "a blue cross")
+    }
+    assert by_prompt == {"a blue square": 2, "a blue cross": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("driver")
+@pytest.mark.timeout(600)
 def test_cold_workers_give_the_same_table(grown: Grown, cold: tuple[Path, Invoked]) -> None:
     storage, done = cold
     assert done.exit_code == 0, done.stderr

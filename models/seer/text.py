@@ -3,7 +3,7 @@
 Axes: b clips, f frames, l text tokens, c channels, n heads, d head width.
 """
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -13,9 +13,6 @@ from torch.nn import functional as F
 
 from models.seer.temporal import rotate
 from models.streams import Streams
-
-if TYPE_CHECKING:
-    from models.seer.text_kinds import Interpolation
 
 
 class TextAttention(nn.Module):
@@ -127,7 +124,7 @@ class FrameSequentialText(nn.Module):
         num_layers: int = 8,
         num_heads: int = 8,
         max_frames: int = 16,
-        interpolation: "Interpolation" = "nearest",
+        interpolation: Literal["nearest", "linear"] = "nearest",
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -187,7 +184,7 @@ class GroupedText(FrameSequentialText):
         num_layers: int = 8,
         num_heads: int = 8,
         max_frames: int = 16,
-        interpolation: "Interpolation" = "nearest",
+        interpolation: Literal["nearest", "linear"] = "nearest",
     ) -> None:
         common = {"num_layers": num_layers, "num_heads": num_heads, "max_frames": max_frames}
         super().__init__(dim, num_tokens, **common, interpolation=interpolation)

@@ -85,6 +85,30 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
     return engine
 
 
+def backward(engine: Any, loss: torch.Tensor) -> None:
+    """Add the gradients of a loss, in any stage and precision.
+
+    In stage 0 with fp16, DeepSpeed 0.19.8 divides the gradients by the loss scale before an update, but does not
+    multiply the loss with it, as it does in the other stages: nothing would ever be clipped.
+
+    Args:
+        engine: From ``start_engine``.
+        loss: Mean loss of a pass, without scale.
+    """
+    engine.backward(loss * _scale_left_out(engine))
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Return the norm of the last update's gradients before clipping, without loss scale; None if it is not known."""
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm) / _scale_left_out(engine)
+
+
+def _scale_left_out(engine: Any) -> float:
+    scale = getattr(engine.optimizer, "loss_scale_config", None)  # only of optimizers for stage 0 in half precision
+    return 1.0 if scale is None else float(scale.cur_scale)
+
+
 def _device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 

@@ -15,7 +15,7 @@ __all__ = ["ClipError", "DecoderName", "read_clip", "read_frames", "read_stretch
 
 DecoderName = VideoDecoder | Literal["pillow"]
 """Library that reads the frames of a clip."""
-PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def read_clip(path: Path, frames: int, start: int = 0) -> NDArray[np.uint8]:
@@ -109,11 +109,13 @@ def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.u
 
     visible = (file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in visible if file.suffix.lower() in PICTURES]
-    files.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
+    files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
     frames = []
     for number in numbers(len(files)):
         try:
             with Image.open(files[number]) as picture:
+                if picture.mode[0] in "IF":  # convert would cut its levels off at 255
+                    raise ClipError(f"{files[number]}: has more than 8 bits per channel -> save it with 8 bits")
                 frames.append(np.asarray(picture.convert("RGB")))
         except OSError as error:
             raise ClipError(f"{files[number]}: cannot be decoded ({last_line(error)}) -> {REMEDY}") from error

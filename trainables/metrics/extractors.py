@@ -319,7 +319,8 @@ def _load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Seq
     """Load a torchscript file and check its signature, which identifies the network."""
     path = Path(ref.source).expanduser()
     if not path.is_file():
-        raise ValueError(f"extractors.{role}: {path} does not exist -> get {HOW_TO_GET[role]}")
+        reason = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ValueError(f"extractors.{role}: {path} {reason} -> get {HOW_TO_GET[role]}")
     try:
         with warnings.catch_warnings():
             # torch recommends torch.export, but these networks are published as torchscript only.

@@ -37,7 +37,9 @@ def save_pictures(
     return folder / "clip"
 
 
-def pictures(given: str, *read: str, note: str = "Frames in the order of their numbers", **options: Any) -> Case:
+def pictures(
+    given: str, *read: str, note: str = "Read, in the order of the numbers in their names", **options: Any
+) -> Case:
     return Case(given, partial(save_pictures, **options), read or PLAIN, note=note)
 
 
@@ -87,8 +89,8 @@ def refused(given: str, message: str, make: Callable[[Path], object] | dict[str,
 NO_VIDEO = "a.mp4: cannot be decoded, probably truncated (...) -> replace the file; ..."
 CLIPS = Table(
     "One clip",
-    "A video, or a folder of pictures, in any layout. A clip that is refused is listed in `quarantine.csv` and left out; "
-    "see [Clips that cannot be decoded](bases_and_metrics.md#clips-that-cannot-be-decoded). A study on these "
+    "A video, or a folder of pictures, in any layout. A clip that is refused is listed in `quarantine.csv` and left "
+    "out; see [Clips that cannot be decoded](bases_and_metrics.md#clips-that-cannot-be-decoded). A study on these "
     "takes 4 frames.",
     (
         *(

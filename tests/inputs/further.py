@@ -1,8 +1,60 @@
-"""Further texts of clips, in a file beside the annotations of a dataset."""
+"""Captions files, and further texts of clips in a file beside the annotations of a dataset."""
 
 from collections.abc import Sequence
 
-from tests.inputs.cases import Case, Table
+from tests.inputs.cases import Case, Files, Table
+
+
+def captions(given: str, files: Files, *read: str, refused: Sequence[str] = (), note: str = "") -> Case:
+    return Case(given, files, read, refused, note)
+
+
+CAPTIONS = Table(
+    "Captions (`captions`)",
+    "Any clips, with `captions.csv` or `captions.jsonl`, as CSV and JSON lines above. Split by `held_out`.",
+    (
+        captions("`captions.csv`", {"captions.csv": "path,text\nsub/a.mp4,a cat\n"}, "sub/a.mp4: a cat"),
+        captions("`captions.jsonl`", {"captions.jsonl": '{"path": "a.mp4", "text": "a cat"}'}, "a.mp4: a cat"),
+        captions(
+            "A video, or a folder of pictures",
+            {"captions.csv": "path,text\na.mp4,a cat\nb,a dog\n"},
+            "a.mp4: a cat",
+            "b: a dog",
+        ),
+        captions(
+            "A clip in several lines, also with its path written in another way",
+            {"captions.csv": "path,text\na.mp4,a cat\n./a.mp4,an animal\n"},
+            "a.mp4: a cat",
+            "a.mp4: an animal",
+            note="Read: an entry for each caption, on the same side of the split",
+        ),
+        captions(
+            "Further columns",
+            {"captions.csv": "path,text,category,state\na.mp4,a cat,animal,asleep\nb.mp4,a dog,,\n"},
+            "a.mp4: a cat [state: asleep]",
+            "b.mp4: a dog [state: ]",
+            note="`category` is the class. Others are further texts, empty where a line has none",
+        ),
+        captions(
+            "Further keys of JSON lines",
+            {"captions.jsonl": '{"path": "a", "text": "x", "state": null}\n{"path": "b", "text": "y", "state": "up"}'},
+            "a: x [state: ]",
+            "b: y [state: up]",
+        ),
+        captions(
+            "Both files",
+            {"captions.csv": "path,text\na.mp4,a cat\n", "captions.jsonl": '{"path": "a.mp4", "text": "a cat"}'},
+            refused=["DATA: has captions.csv and captions.jsonl -> keep one of them"],
+        ),
+        captions(
+            "No such file, or under another name",
+            {"captions.json": "[]", "metadata.csv": ""},
+            refused=["DATA: no captions.csv or captions.jsonl -> add one with path,text[,category]"],
+        ),
+    ),
+    "trainables/data/test_inputs.py::test_captions",
+)
+
 
 CLIPS = ("Archery/11.avi", "Archery/12.avi")
 NO_CLIP = "texts.csv:1: no column clip -> clip"
@@ -32,7 +84,7 @@ FURTHER = Table(
             '{"clip": "11", "state": "up", "frames": 8}\n{"clip": "12", "state": "down"}',
             " [state: up]",
             " [state: down]",
-            "Strings; the number is passed over",
+            "Strings are read, numbers are passed over",
         ),
         read("Neither", "README.md", "", "", "", "No further texts"),
         Case(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.inputs.cases import Case, Files, Table
-from trainables.data.annotations import READERS, Entry, Split
+from trainables.data.annotations import READERS, VIDEOS, Entry, Split
 from trainables.data.further import with_further_texts
 
 SIDES: tuple[Split, ...] = ("train", "test")
@@ -90,7 +90,7 @@ SSV2 = Table(
             [CUP, CUP | {"label": "moving a cup"}],
             f"{FOLDER}/7.webm: moving a cup",
             f"{FOLDER}/7.webm: pushing a cup left",
-            note="An entry for each label, on the same side of the split",
+            note="Read: an entry for each label, on the same side of the split",
         ),
         ssv2("A list with byte order mark", "\ufeff" + json.dumps([CUP]), f"{FOLDER}/7.webm: pushing a cup left"),
         ssv2(
@@ -146,7 +146,6 @@ BRIDGE = Table(
             "Frames in `images0`",
             {"kitchen/traj0/lang.txt": "open the drawer\nconfidence: 1.0\n", "kitchen/traj0/images0/im_0.jpg": ""},
             "kitchen/traj0/images0: open the drawer",
-            note="The instruction; the line of its confidence is passed over",
         ),
         bridge("Frames beside `lang.txt`", {"traj0/lang.txt": "\n open the drawer"}, "traj0: open the drawer"),
         bridge(
@@ -154,7 +153,7 @@ BRIDGE = Table(
             {"traj0/lang.txt": "open the drawer\nconfidence: 1.0\npull the handle\nconfidence: 0.5\n"},
             "traj0: open the drawer",
             "traj0: pull the handle",
-            note="An entry for each, on the same side of the split",
+            note="Read: an entry for each, on the same side of the split",
         ),
         bridge(
             "Byte order mark, CR LF, U+2028",
@@ -202,12 +201,7 @@ def epic(
     return Case(given, files, read, [f"EPIC_100_train.csv{message}" for message in refused], note)
 
 
-def stamps(first: str, last: str = "00:00:09.00") -> tuple[str, str]:
-    """A row with these time stamps, and the message that refuses them."""
-    message = f":2: time stamps {first} and {last} -> as in 00:01:02.50"
-    return f'a,P01,P01_01,"{first}",{last},1,2,open,o,d\n', message
-
-
+STAMPS = ("1.5", "00:01", "00:61:00.00", "00:00:60", "x", "-00:00:01.00", "00:00:01,50")
 EPIC = Table(
     "EPIC-Kitchens-100 (`epic`)",
     "`EPIC_100_train.csv` and `EPIC_100_validation.csv`, as CSV above. Without a validation list, recordings are "
@@ -229,14 +223,14 @@ EPIC = Table(
             "No time stamps",
             "a,P01,P01_01,9,202,open door,open,door\n",
             f"{VIDEO} (frames 8 to 201): open door",
-            note="By frame numbers: in the list from 1, the last included",
+            note="Read by frame numbers: in the list from 1, the last included",
         ),
         epic(
             "A row whose time stamps are empty",
             "a,P01,P01_01,,,9,202,open door,open,door\n",
             f"{VIDEO} (frames 8 to 201): open door",
             head=TIMED,
-            note="By frame numbers",
+            note="Read by frame numbers",
         ),
         *(
             epic(
@@ -258,7 +252,7 @@ EPIC = Table(
             "a,P01,P01_01,1,24,put carrot into pan,put-into,carrot\na,P01,P01_01,1,24,put down carrot,put,carrot\n",
             f"{VIDEO} (frames 0 to 23): put carrot into pan",
             f"{VIDEO} (frames 0 to 23): put down carrot",
-            note="An entry for each, on the same side of the split",
+            note="Read: an entry for each, on the same side of the split",
         ),
         epic(
             "A list with byte order mark",
@@ -266,9 +260,14 @@ EPIC = Table(
             f"{VIDEO} (frames 0 to 23): cut",
             head=f"\ufeff{HEAD}",
         ),
-        *(
-            epic(f"Time stamp `{stamp}`", stamps(stamp)[0], head=TIMED, refused=[stamps(stamp)[1]])
-            for stamp in ("1.5", "00:01", "00:61:00.00", "00:00:60", "x", "-00:00:01.00", "00:00:01,50")
+        epic(
+            "Time stamps of another form",
+            "".join(f'a,P01,P01_01,"{stamp}",00:00:09.00,1,2,open,o,d\n' for stamp in STAMPS),
+            head=TIMED,
+            refused=[
+                f":{line}: time stamps {stamp} and 00:00:09.00 -> as in 00:01:02.50"
+                for line, stamp in enumerate(STAMPS, start=2)
+            ],
         ),
         epic(
             "Time stamps in the wrong order",
@@ -339,26 +338,16 @@ UCF101 = Table(
             "TaiChi/a.mp4",
             read=["TaiChi/a.mp4: tai chi", "YoYo/v_YoYo_g01_c01.avi: yo yo"],
         ),
-        *(
-            ucf(f"`{ending}`", f"YoYo/a{ending}", read=[f"YoYo/a{ending}: yo yo"])
-            for ending in (
-                ".mp4",
-                ".m4v",
-                ".mov",
-                ".webm",
-                ".mkv",
-                ".avi",
-                ".mpg",
-                ".mpeg",
-                ".wmv",
-                ".flv",
-                ".ts",
-                ".AVI",
-            )
+        ucf(
+            "Videos in other containers",
+            *(f"YoYo/a{ending}" for ending in VIDEOS),
+            "YoYo/a.AVI",
+            read=sorted(f"YoYo/a{ending}: yo yo" for ending in (*VIDEOS, ".AVI")),
         ),
-        *(
-            ucf(f"Class `{name}`", f"{name}/v_g01_c01.avi", read=[f"{name}/v_g01_c01.avi: {words}"], note=f"`{words}`")
-            for name, words in WORDS.items()
+        ucf(
+            "Class names in any script",
+            *(f"{name}/a.avi" for name in WORDS),
+            read=sorted(f"{name}/a.avi: {words}" for name, words in WORDS.items()),
         ),
         ucf(
             "Other files, hidden files and folders",
@@ -381,57 +370,4 @@ UCF101 = Table(
         ucf("An empty folder", refused=[NO_CLASSES]),
     ),
     "trainables/data/test_inputs.py::test_ucf101",
-)
-
-# ------------------------------------------------------------------------------------------------- captions and further
-
-
-def captions(given: str, files: Files, *read: str, refused: Sequence[str] = (), note: str = "") -> Case:
-    return Case(given, files, read, refused, note)
-
-
-CAPTIONS = Table(
-    "Captions (`captions`)",
-    "Any clips, with `captions.csv` or `captions.jsonl`, as CSV and JSON lines above. Split by `held_out`.",
-    (
-        captions("`captions.csv`", {"captions.csv": "path,text\nsub/a.mp4,a cat\n"}, "sub/a.mp4: a cat"),
-        captions("`captions.jsonl`", {"captions.jsonl": '{"path": "a.mp4", "text": "a cat"}'}, "a.mp4: a cat"),
-        captions(
-            "A video, or a folder of pictures",
-            {"captions.csv": "path,text\na.mp4,a cat\nb,a dog\n"},
-            "a.mp4: a cat",
-            "b: a dog",
-        ),
-        captions(
-            "A clip in several lines, also with its path written in another way",
-            {"captions.csv": "path,text\na.mp4,a cat\n./a.mp4,an animal\n"},
-            "a.mp4: a cat",
-            "a.mp4: an animal",
-            note="An entry for each caption, on the same side of the split",
-        ),
-        captions(
-            "Further columns",
-            {"captions.csv": "path,text,category,state\na.mp4,a cat,animal,asleep\nb.mp4,a dog,,\n"},
-            "a.mp4: a cat [state: asleep]",
-            "b.mp4: a dog [state: ]",
-            note="`category`: the class. Others: further texts, empty where a line has none",
-        ),
-        captions(
-            "Further keys of JSON lines",
-            {"captions.jsonl": '{"path": "a", "text": "x", "state": null}\n{"path": "b", "text": "y", "state": "up"}'},
-            "a: x [state: ]",
-            "b: y [state: up]",
-        ),
-        captions(
-            "Both files",
-            {"captions.csv": "path,text\na.mp4,a cat\n", "captions.jsonl": '{"path": "a.mp4", "text": "a cat"}'},
-            refused=["DATA: has captions.csv and captions.jsonl -> keep one of them"],
-        ),
-        captions(
-            "No such file, or under another name",
-            {"captions.json": "[]", "metadata.csv": ""},
-            refused=["DATA: no captions.csv or captions.jsonl -> add one with path,text[,category]"],
-        ),
-    ),
-    "trainables/data/test_inputs.py::test_captions",
 )

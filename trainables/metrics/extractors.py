@@ -15,11 +15,13 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from models.backbones import weights_variant
@@ -144,9 +146,15 @@ class ImageTextExtractor(FrameExtractor):
         folder = _clip_folder(ref)
         weights = _checked_weights(ref, folder)
         # Compute in float32 for any stored type: half precision changes cosines in the third digit.
-        model, report = CLIPModel.from_pretrained(
-            folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
-        )
+        try:
+            model, report = CLIPModel.from_pretrained(
+                folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
+            said = str(reason).partition("\n")[0]
+            raise ValueError(
+                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {_remedy(ref)}"
+            ) from reason
         if report["missing_keys"] or report["mismatched_keys"]:
             missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
             raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.inputs import layouts, texts
 from tests.inputs.cases import Case, check
 from tests.inputs.clips import CLIPS, read_clip
-from tests.inputs.further import FURTHER
+from tests.inputs.further import CAPTIONS, FURTHER
 
 
 @texts.PROMPTS.parameters
@@ -50,7 +50,7 @@ def test_ucf101(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path, lambda: layouts.read_layout("ucf101", tmp_path))
 
 
-@layouts.CAPTIONS.parameters
+@CAPTIONS.parameters
 def test_captions(case: Case, tmp_path: Path) -> None:
     case.write(tmp_path)
     check(case, tmp_path, lambda: layouts.read_layout("captions", tmp_path))

@@ -141,18 +141,6 @@ def test_a_truncated_file_is_no_shorter_clip(name: str, kept: float, tmp_path: P
         read_frames(path, lambda _: [0])
 
 
-def test_a_file_without_video(tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
-        sound.sample_rate = 8000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode())
-    with pytest.raises(ClipError, match=r"a\.mkv: has no video that can be decoded ->"):
-        read_frames(path, lambda _: [0])
-
-
 def test_a_stretch_that_is_too_short(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4")
     for stretch, reason in (

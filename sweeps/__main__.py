@@ -3,22 +3,53 @@
 Heavy packages are imported inside the commands, so that help and checks are fast.
 """
 
+import contextlib
 import shlex
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from sweeps.output import prepare_streams, print_json
+from sweeps.output import discard_output, prepare_streams, print_json
 
 if TYPE_CHECKING:
+    from click import Context
+
     from sweeps.plan import Plan
 
+INCOMPLETE = 1
 REFUSED = 2
 
+
+class _Commands(TyperGroup):
+    """Commands; a full disk ends each of them with one sentence and exit code 1, be it a file or the output."""
+
+    def invoke(self, ctx: "Context") -> Any:
+        """Run a command, to the last character of its output."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except Exception as error:
+            from trainables.failures import disk_failure, unwritten
+
+            if (failure := disk_failure(error)) is None:
+                raise
+            what = "" if failure.filename else "its output "
+            message = f"{ctx.invoked_subcommand}: {what}{unwritten(failure)} -> free space, and run it again"
+            discard_output()
+        with contextlib.suppress(OSError):  # standard error may be a file on the same disk
+            print(message, file=sys.stderr, flush=True)
+        raise typer.Exit(INCOMPLETE)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Ablation studies of video diffusion models: what does each part contribute?",
     add_completion=False,
     no_args_is_help=True,
@@ -180,10 +211,8 @@ def parts(
     """List the slots of a system, their kinds, and parameter counts."""
     from sweeps.parts import describe
 
-    try:
+    with _refusing():
         description = describe(system, base)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     if not description["fits"]:
         print(
             f"base {description['base']} is from another family than {system} needs: only its networks are counted",
@@ -222,12 +251,10 @@ def new(
     from sweeps.study.starter import starting_study, write
 
     output = None if output == Path("-") else output
-    try:
+    with _refusing():
         text = starting_study(system, base, name, output.parent if output else Path())
         if output is not None:
             write(text, output)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     print(text if output is None else _next_command(output), end="" if output is None else "\n")
 
 
@@ -249,10 +276,8 @@ def import_(
 
     imported = read_plans(plans, system)
     names = file_names(imported.questions)
-    try:
+    with _refusing():
         files = write(names, output)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     from sweeps.importer.summary import as_plain, tables
 
     if as_json:
@@ -276,10 +301,8 @@ def export(
     """Write the model of a trained cell in diffusers' layout."""
     from sweeps.export import export as write
 
-    try:
+    with _refusing():
         print(write(cell, storage, output))
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
 
 
 @app.command()
@@ -312,10 +335,8 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     from sweeps.cost.memory import Device, arm_memories
 
     device = Device.of(plan, gpu_gib)
-    try:
+    with _refusing():
         memories = arm_memories(plan, gpu=device.gpu)
-    except OSError as error:
-        _refuse(str(error))
     if as_json:
         print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
         return
@@ -332,10 +353,8 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.proof import proved
     from sweeps.results.ledger import study_folder
 
-    try:
+    with _refusing():
         proof = proved(plan, study_folder(storage, plan.study.name))
-    except OSError as error:
-        _refuse(str(error))
     if as_json:
         print_json(proof.model_dump(mode="json"))
     else:
@@ -361,12 +380,9 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     if problems := requirements(plan):
         _refuse("\n".join(map(str, problems)))
     folder = study_folder(storage, plan.study.name)
-    try:
-        with StudyLock(folder):
-            proved(plan, folder)  # saved for the run
-            prices = calibrated(plan, storage, folder)
-    except (CalibrationError, Locked, OSError) as error:
-        _refuse(f"{plan.study.name}: {error}")
+    with _refusing(CalibrationError, Locked, about=f"{plan.study.name}: "), StudyLock(folder):
+        proved(plan, folder)  # saved for the run
+        prices = calibrated(plan, storage, folder)
     outlook = forecast(plan, Ledger(folder).records(), prices)
     if as_json:
         print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
@@ -387,6 +403,19 @@ def _print_remarks(plan: "Plan") -> None:
 
 def _next_command(study: Path) -> str:
     return f"{study}: {shlex.join(['python', '-m', 'sweeps', 'check', str(study)])}"
+
+
+@contextlib.contextmanager
+def _refusing(*further: type[Exception], about: str = "") -> Iterator[None]:
+    """Refuse what raises ValueError, OSError or these errors, except for a full disk."""
+    try:
+        yield
+    except (ValueError, OSError, *further) as error:
+        from trainables.failures import is_disk_full
+
+        if is_disk_full(error):
+            raise
+        _refuse(f"{about}{error}")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -3,53 +3,23 @@
 Heavy packages are imported inside the commands, so that help and checks are fast.
 """
 
-import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from sweeps.output import discard_output, prepare_streams, print_json
+from sweeps.commands import Commands, refuse, refusing
+from sweeps.output import prepare_streams, print_json
 
 if TYPE_CHECKING:
-    from click import Context
-
     from sweeps.plan import Plan
-
-INCOMPLETE = 1
-REFUSED = 2
-
-
-class _Commands(TyperGroup):
-    """Commands; a full disk ends each of them with one sentence and exit code 1, be it a file or the output."""
-
-    def invoke(self, ctx: "Context") -> Any:
-        """Run a command, to the last character of its output."""
-        try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except Exception as error:
-            from trainables.failures import disk_failure, unwritten
-
-            if (failure := disk_failure(error)) is None:
-                raise
-            what = "" if failure.filename else "its output "
-            message = f"{ctx.invoked_subcommand}: {what}{unwritten(failure)} -> free space, and run it again"
-            discard_output()
-        with contextlib.suppress(OSError):  # standard error may be a file on the same disk
-            print(message, file=sys.stderr, flush=True)
-        raise typer.Exit(INCOMPLETE)
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Ablation studies of video diffusion models: what does each part contribute?",
     add_completion=False,
     no_args_is_help=True,
@@ -64,7 +34,7 @@ Profile = Annotated[str | None, typer.Option(help="apply this profile of the stu
 def _folder(storage: Path) -> Path:
     """Refuse a storage path that is a file; a missing folder has no results."""
     if storage.exists() and not storage.is_dir():
-        _refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
+        refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
     return storage
 
 
@@ -211,7 +181,7 @@ def parts(
     """List the slots of a system, their kinds, and parameter counts."""
     from sweeps.parts import describe
 
-    with _refusing():
+    with refusing():
         description = describe(system, base)
     if not description["fits"]:
         print(
@@ -251,7 +221,7 @@ def new(
     from sweeps.study.starter import starting_study, write
 
     output = None if output == Path("-") else output
-    with _refusing():
+    with refusing():
         text = starting_study(system, base, name, output.parent if output else Path())
         if output is not None:
             write(text, output)
@@ -270,13 +240,13 @@ def import_(
     from sweeps.study import words
 
     if system and system not in SYSTEMS:
-        _refuse(f"--system {words.not_among(system, SYSTEMS)}")
+        refuse(f"--system {words.not_among(system, SYSTEMS)}")
     from sweeps.importer import read_plans
     from sweeps.importer.draft import file_names, write
 
     imported = read_plans(plans, system)
     names = file_names(imported.questions)
-    with _refusing():
+    with refusing():
         files = write(names, output)
     from sweeps.importer.summary import as_plain, tables
 
@@ -289,7 +259,7 @@ def import_(
         for file in files:
             print(_next_command(file))
     if not files:
-        _refuse("no study was written -> see the problems of each plan above")
+        refuse("no study was written -> see the problems of each plan above")
 
 
 @app.command()
@@ -301,7 +271,7 @@ def export(
     """Write the model of a trained cell in diffusers' layout."""
     from sweeps.export import export as write
 
-    with _refusing():
+    with refusing():
         print(write(cell, storage, output))
 
 
@@ -321,7 +291,7 @@ def _plan(study: Path, profile: str | None) -> "Plan":
     try:
         return load(study, profile)
     except SpecError as error:
-        _refuse(str(error))
+        refuse(str(error))
 
 
 def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
@@ -329,13 +299,13 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     from models import SYSTEMS
 
     if not SYSTEMS[plan.study.system].is_trained:
-        _refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
+        refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
     from dataclasses import asdict
 
     from sweeps.cost.memory import Device, arm_memories
 
     device = Device.of(plan, gpu_gib)
-    with _refusing():
+    with refusing():
         memories = arm_memories(plan, gpu=device.gpu)
     if as_json:
         print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
@@ -353,7 +323,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.proof import proved
     from sweeps.results.ledger import study_folder
 
-    with _refusing():
+    with refusing():
         proof = proved(plan, study_folder(storage, plan.study.name))
     if as_json:
         print_json(proof.model_dump(mode="json"))
@@ -362,7 +332,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
 
         show(proof_table(proof))
     if proof.problems:
-        _refuse("\n".join(proof.problems))
+        refuse("\n".join(proof.problems))
 
 
 def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
@@ -378,9 +348,9 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.run.lock import Locked, StudyLock
 
     if problems := requirements(plan):
-        _refuse("\n".join(map(str, problems)))
+        refuse("\n".join(map(str, problems)))
     folder = study_folder(storage, plan.study.name)
-    with _refusing(CalibrationError, Locked, about=f"{plan.study.name}: "), StudyLock(folder):
+    with refusing(CalibrationError, Locked, about=f"{plan.study.name}: "), StudyLock(folder):
         proved(plan, folder)  # saved for the run
         prices = calibrated(plan, storage, folder)
     outlook = forecast(plan, Ledger(folder).records(), prices)
@@ -393,7 +363,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         for line in (*forecast_lines(outlook, prices.taken), *model_state_lines(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
     if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
-        _refuse(message)
+        refuse(message)
 
 
 def _print_remarks(plan: "Plan") -> None:
@@ -403,24 +373,6 @@ def _print_remarks(plan: "Plan") -> None:
 
 def _next_command(study: Path) -> str:
     return f"{study}: {shlex.join(['python', '-m', 'sweeps', 'check', str(study)])}"
-
-
-@contextlib.contextmanager
-def _refusing(*further: type[Exception], about: str = "") -> Iterator[None]:
-    """Refuse what raises ValueError, OSError or these errors, except for a full disk."""
-    try:
-        yield
-    except (ValueError, OSError, *further) as error:
-        from trainables.failures import is_disk_full
-
-        if is_disk_full(error):
-            raise
-        _refuse(f"{about}{error}")
-
-
-def _refuse(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(REFUSED)
 
 
 if __name__ == "__main__":

@@ -48,11 +48,8 @@ def read_weights(folder: Path, like: Base) -> list[str]:
         base = load_base(ref, device="cpu", precision="fp32")
     except ValueError as error:
         raise ValueError(str(error).partition("\n")[0]) from None
-    pairs = [
-        (expected, base.networks[name].state_dict()[key])
-        for name, network in like.networks.items()
-        for key, expected in network.state_dict().items()
-    ]
+    saved, loaded = ({name: network.state_dict() for name, network in one.networks.items()} for one in (like, base))
+    pairs = [(saved[name][key], loaded[name][key]) for name in saved for key in saved[name]]
     if all(torch.equal(expected, actual) for expected, actual in pairs):
         same_text = not hasattr(base, "encode_text") or torch.equal(
             *(one.encode_text(["a red"]) for one in (like, base))

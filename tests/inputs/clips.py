@@ -20,8 +20,9 @@ REPLACE = "-> replace the file; ..."
 
 def read_clip(folder: Path) -> list[str]:
     """Size, and numbers shown by 4 frames that are spread over the clip."""
-    path = next((path for path in (folder / "clip", folder / "a.mkv") if path.exists()), folder / "a.mp4")
-    frames, _ = read_stretch(path, Stretch(), lambda available: Whole().numbers(available, 4), least=4)
+    path = next((folder / name for name in ("clip", "a.mkv", "part") if (folder / name).exists()), folder / "a.mp4")
+    stretch = Stretch(2, 12) if path.name == "part" else Stretch()
+    frames, _ = read_stretch(path, stretch, lambda available: Whole().numbers(available, 4), least=4)
     shown = ", ".join(map(str, numbers(frames)))
     return [f"{len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}: {shown}"]
 
@@ -51,6 +52,13 @@ def with_other_files(folder: Path) -> None:
 
 def of_two_sizes(folder: Path) -> None:
     Image.fromarray(numbered(15, 48, 112)).save(save_pictures(folder) / "im_0015.png")
+
+
+def with_gap(folder: Path, part: bool = False) -> None:
+    clip = save_pictures(folder)
+    (clip / "im_0004.png").unlink()
+    if part:
+        clip.rename(folder / "part")
 
 
 def deep(folder: Path) -> None:
@@ -110,6 +118,17 @@ CLIPS = Table(
             deep,
         ),
         refused("Pictures of two sizes", f"clip: its pictures differ in size {REPLACE}", of_two_sizes),
+        Case(
+            "Gaps in the numbers of pictures",
+            with_gap,
+            ["4 frames of 112 x 96: 0, 6, 10, 15"],
+            note="Read, in the order of the numbers in their names",
+        ),
+        refused(
+            "The same, with parts that a list gives by frame numbers, as in `epic`",
+            f"part: pictures are missing between 0003 and 0005 {REPLACE}",
+            partial(with_gap, part=True),
+        ),
         refused("A damaged picture", f"clip/im_0005.jpg: cannot be decoded (...) {REPLACE}", with_damage),
         refused(
             "Fewer pictures than frames",

@@ -1,5 +1,6 @@
 """Clips on disk: videos and folders of pictures are read, H.264 is written with PyAV."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,7 +88,8 @@ def read_stretch(
         (f h w 3) uint8, RGB.
 
     Raises:
-        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size.
+        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size, or
+            some are missing within a stretch.
     """
 
     def numbers(length: int, seconds: Seconds | None) -> list[int]:
@@ -97,21 +99,33 @@ def read_stretch(
         return [first + number for number in choose(end - first)]
 
     if path.is_dir():
-        return _pictures(path, lambda length: numbers(length, None)), "pillow"
+        whole = stretch.start == 0 and stretch.stop is None
+        return _pictures(path, lambda length: numbers(length, None), gaps=whole), "pillow"
     if not path.is_file():
         raise ClipError(f"{path}: no such clip -> {REMEDY}")
     return read_video(path, numbers, decoder if decoder != "pillow" else None)
 
 
-def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    """Read frames from a folder of pictures, in the order of the numbers in their names."""
+def _pictures(folder: Path, numbers: Callable[[int], list[int]], *, gaps: bool) -> NDArray[np.uint8]:
+    """Read frames from a folder of pictures, in the order of the numbers in their names.
+
+    Args:
+        folder: The folder.
+        numbers: Maps the number of pictures to the ones to read, from 0.
+        gaps: Whether numbers may be missing; if so, frame numbers of a list are not those of the pictures.
+    """
     from PIL import Image
 
     visible = (file for file in folder.iterdir() if not file.name.startswith("."))
     files = [file for file in visible if file.suffix.lower() in PICTURES]
     files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)])
+    chosen = numbers(len(files))
+    named = [re.findall(r"\d+", file.stem)[-1:] for file in files[: max(chosen) + 1]]
+    steps = [(before, after) for before, after in itertools.pairwise(named) if before and after]
+    if not gaps and (missing := next((step for step in steps if int(step[1][0]) - int(step[0][0]) > 1), None)):
+        raise ClipError(f"{folder}: pictures are missing between {missing[0][0]} and {missing[1][0]} -> {REMEDY}")
     frames = []
-    for number in numbers(len(files)):
+    for number in chosen:
         try:
             with Image.open(files[number]) as picture:
                 if picture.mode[0] in "IF":  # convert would cut its levels off at 255

@@ -145,7 +145,11 @@ def run(
 @app.command()
 def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
     """Show the progress of a study, also while it runs."""
-    planned = _plan(study, profile, storage)
+    from sweeps.results.content import with_kept_content
+    from sweeps.results.ledger import study_folder
+
+    planned = _plan(study, profile)
+    planned = with_kept_content(planned, study_folder(storage, planned.study.name))
     from sweeps.results.status import Status
 
     current = Status.of(planned, storage)

@@ -56,15 +56,21 @@ def with_known_content(plan: Plan, storage: Path) -> Plan:
 
 
 def with_kept_content(plan: Plan, folder: Path) -> Plan:
-    """Return the plan with the content of its data at the last run; ``folder`` is the study's folder."""
+    """Return the plan with the content of its data at the last run, which may still go on.
+
+    Args:
+        plan: The plan.
+        folder: The study's folder.
+    """
     kept = _kept(folder)
-    return plan.with_content(lambda spec: kept.get(_key(spec), {}))
+    if all(kept.get(_key(spec), spec.content) == spec.content for spec in _one_of_each(plan)):
+        return plan
+    return plan.with_content(_once_per_data(lambda spec: kept.get(_key(spec), spec.content)))
 
 
 def content_file(plan: Plan) -> bytes:
     """Return the content of the data as ``content.json`` keeps it."""
-    specs = [cell.spec for cell in plan.one_of_each] + list(plan.search.specs.values() if plan.search else ())
-    return json.dumps({_key(spec): spec.content for spec in specs}, indent=1).encode()
+    return json.dumps({_key(spec): spec.content for spec in _one_of_each(plan)}, indent=1).encode()
 
 
 def of_other_data(plan: Plan, records: Mapping[str, Record]) -> list[Record]:
@@ -92,6 +98,11 @@ def older_results(records: Mapping[str, Record], folder: Path) -> str:
 def _is_known(plan: Plan) -> bool:
     """Whether the study file and its texts alone determine the content."""
     return bool(plan.cells[0].spec.content)
+
+
+def _one_of_each(plan: Plan) -> list[TrialSpec]:
+    """Return a specification of each arm, of the plan and of the search."""
+    return [cell.spec for cell in plan.one_of_each] + list(plan.search.specs.values() if plan.search else ())
 
 
 def _key(spec: TrialSpec) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,3 +184,19 @@ def test_results_of_an_earlier_version_are_told_in_one_sentence(prompted: Study,
         assert f"{folder}: 1 result of an earlier version" in said.stdout + said.stderr
         assert said.exit_code == (2 if command == "run" else 0)
     assert list(folder.glob("cells/*")) == [cell], "nothing was computed beside it"
+
+
+def test_the_status_is_that_of_the_last_run(prompted: Study, prompts: Path, tmp_path: Path) -> None:
+    planned, storage = prompted(), tmp_path / "runs"
+    folder = study_folder(storage, "s")
+    for cell in planned.cells:
+        save_result(make_result(cell.spec), Ledger(folder).cell_folder(cell.id))
+    (folder / CONTENT).write_bytes(content_file(planned))
+    prompts.write_text("a red circle\na blue cross\n")
+    for command, states in (("status", {"rescore": 6}), ("plan", {"pending": 6})):
+        said = json.loads(sweeps_here(command, tmp_path / "study.yaml", "--storage", storage, "--json").stdout)
+        assert (
+            Counter(cell["state"] for cell in said["cells"]) == states
+            if command == "plan"
+            else said["counts"] == states
+        )

@@ -121,11 +121,12 @@ class TrainedModel(VideoModel, typing.Protocol):
         """
         ...
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """One-off initialisation before optimisation; identical on every rank.
 
         Args:
             texts: Texts of some training clips.
+            num_frames: Frames of a clip, given ones included.
 
         Returns:
             Statistics by name.

@@ -13,6 +13,7 @@ from models.system import Part, System
 if TYPE_CHECKING:
     from torch import nn
 
+ClipOver = Literal["all", "unet"]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -29,6 +30,8 @@ class AdamW(Part):
         beta2: Decay of the moving mean of the squared gradients.
         eps: Added to the root of the mean square.
         max_grad_norm: Gradients are clipped to this norm; 0 turns clipping off.
+        clip_over: Parameters whose gradients are clipped, by their common norm: all that are trained, or only those of
+            the denoiser (``unet`` in the trained network).
         ema: Decay of the moving average of the weights, used for sampling; 0 samples with the last weights.
         clips: Largest number of training clips; 0 uses all clips.
 
@@ -45,6 +48,9 @@ class AdamW(Part):
     beta2: Momentum = 0.999
     eps: Annotated[float, Field(gt=0)] = 1e-8
     max_grad_norm: Annotated[float, Field(ge=0, description="0 turns gradient clipping off")] = 0.3
+    clip_over: Annotated[
+        ClipOver, Field(description="trained parameters that are clipped, by their common norm; unet is the denoiser")
+    ] = "all"
     ema: Annotated[float, Field(ge=0, lt=1, description="0 samples with the last weights")] = 0.0
     clips: Annotated[int, Field(ge=0, description="0 uses all training clips")] = 0
 

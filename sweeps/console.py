@@ -153,7 +153,7 @@ def _count(parameters: int | None) -> str:
 
 
 def parts_tables(description: Mapping[str, Any]) -> list[Table]:
-    """Make the tables of a system: parameter counts, then the kinds of each slot with their meanings.
+    """Make the tables of a system: parameter counts, the kinds of each slot with their meanings, plain values.
 
     Args:
         description: From ``sweeps.parts.describe``.
@@ -173,7 +173,12 @@ def parts_tables(description: Mapping[str, Any]) -> list[Table]:
             default = " (default)" if kind == slot["default"] else ""
             table.add_row(f"{kind}{default}", entry["meaning"], _count(entry["parameters"]))
         tables.append(table)
-    return tables
+    values = Table(title="values", title_justify="left")
+    for heading in ("value", "default", "allowed"):
+        values.add_column(heading)
+    for path, value in description["values"].items():
+        values.add_row(path, str(value["default"]), value["allowed"])
+    return [*tables, values] if description["values"] else tables
 
 
 def memory_warnings(memories: "Sequence[ArmMemory]", device: "Device") -> list[str]:

@@ -1,10 +1,12 @@
 """Description of a system: its slots, their kinds, and parameter counts."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from models import SYSTEMS
 from models.bases import find_base
-from models.system import Part
+from models.system import Part, System
+from models.words import allowed_in_words
 from sweeps.study.words import not_among
 
 
@@ -18,8 +20,8 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
 
     Returns:
         ``{"system", "base", "family", "fits", "parameters": {network or part: count}, "slots": {slot: {"default",
-        "kinds": {kind: {"meaning", "parameters"}}}}}``; ``parameters`` includes each slot with its default part. The
-        counts of parts are None where the base does not fit the system.
+        "kinds": {kind: {"meaning", "parameters"}}}}, "values": {path: {"default", "allowed"}}}``; ``parameters``
+        includes each slot with its default part. The counts of parts are None where the base does not fit the system.
 
     Raises:
         ValueError: No such system or base.
@@ -53,4 +55,22 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
             }
             for name, slot in slots.items()
         },
+        "values": dict(_values(SYSTEMS[system])),
     }
+
+
+def _values(system: type[System]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the plain values of all kinds and of the system, by path; a value of several kinds once, first default."""
+    slots, seen = system.slots(), set[str]()
+    for slot in slots.values():
+        others = (kind(kind=name) for name, kind in slot.kinds.items() if name != slot.default.kind)
+        for part in (slot.default, *others):
+            for name in (name for name in type(part).model_fields if name != "kind"):
+                if (path := f"{slot.name}.{name}") not in seen:
+                    seen.add(path)
+                    yield path, _value(part, name)
+    yield from ((name, _value(system(), name)) for name in system.model_fields if name not in slots)
+
+
+def _value(holder: Part | System, name: str) -> dict[str, Any]:
+    return {"default": getattr(holder, name), "allowed": allowed_in_words(type(holder).model_fields[name])}

@@ -260,6 +260,8 @@ def fit_torch(threads: int) -> None:
 def to_pixels(video: Tensor) -> NDArray[np.uint8]:
     """Round model video in [-1, 1] to pixels in [0, 255].
 
+    Seer's released evaluation truncates instead, so that its pixels are darker by half a level on average.
+
     Shape:
         video (b f c h w) -> (b f h w c) uint8.
     """

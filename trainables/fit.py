@@ -20,7 +20,7 @@ from trainables.failures import OutOfMemoryError, is_out_of_memory
 from trainables.scaling import next_smaller
 from trainables.spool import Spool
 from trainables.trial_spec import LostWorkerError, TrialSpec
-from trainables.zero import deepspeed_config, full_weights, start_engine
+from trainables.zero import backward, deepspeed_config, full_weights, gradient_norm, start_engine
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Fit:
             first = step * self.training.global_batch_size + (k * self.world + self.rank) * micro
             batch = self.batches.batch(range(first, first + micro))
             loss = self._loss(batch)
-            self.engine.backward(loss)
+            backward(self.engine, loss)
             self.engine.step()
             total += float(loss.detach())
         figures = torch.tensor([total / accumulation / self.world, float((self.folder / STOP).exists())])
@@ -141,12 +141,12 @@ class Fit:
         began = time.perf_counter()
         validation = self._validation_loss()
         if self.rank == 0:
-            norm = self.engine.get_global_grad_norm()
+            norm = gradient_norm(self.engine)
             rates = {"lr": self.engine.get_lr()[0], "seconds_per_step": seconds}
             spent = {"validation_seconds": time.perf_counter() - began}
             spent |= {"checkpoint_seconds": saving} if saving else {}
             metrics = {"loss": loss, "validation_loss": validation, **rates, **spent}
-            self.spool.append(step, metrics if norm is None else {**metrics, "grad_norm": float(norm)})
+            self.spool.append(step, metrics if norm is None else {**metrics, "grad_norm": norm})
 
     @torch.no_grad()
     def _validation_loss(self) -> float:

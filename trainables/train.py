@@ -103,7 +103,7 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     if not model.learnt:
         return _save_untrained(folder, {})
     clips = clips_of(spec).training_clips(size(spec), spec.training.clips or None, bench.references)
-    metrics = model.prepare(clips.texts[:NUM_PREPARATION_TEXTS])
+    metrics = model.prepare(clips.texts[:NUM_PREPARATION_TEXTS], spec.protocol.frames)
     if metrics and dist.get_rank() == 0:
         Spool(folder).append(0, metrics)
     if not any(parameter.requires_grad for parameter in model.network.parameters()):

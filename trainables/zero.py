@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from models.training import AdamW
+from trainables.clipping import clip_before_step, clipped_groups
 from trainables.scaling import Scaling
 
 
@@ -19,6 +20,9 @@ def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[
     """
     zero = scaling.zero
     sharding: dict[str, Any] = {"stage": zero.stage, "contiguous_gradients": True, "overlap_comm": False}
+    clips_all = training.clip_over == "all"  # else the optimizer clips, see trainables.clipping
+    if zero.stage == 3 and not clips_all:
+        sharding["sub_group_size"] = 2**62  # one step for all parameters of a group
     if zero.stage == 3:
         sharding |= {"stage3_param_persistence_threshold": 0, "stage3_gather_16bit_weights_on_model_save": False}
     if zero.offload != "none":
@@ -29,7 +33,7 @@ def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[
         "train_batch_size": training.global_batch_size,
         "train_micro_batch_size_per_gpu": scaling.micro_batch(training),
         "gradient_accumulation_steps": scaling.accumulation(training),
-        "gradient_clipping": training.max_grad_norm,  # DeepSpeed's default is 1.0
+        "gradient_clipping": training.max_grad_norm if clips_all else 0.0,  # DeepSpeed's default is 1.0
         "zero_optimization": sharding,
         "zero_allow_untested_optimizer": True,  # torch's AdamW; DeepSpeed must not replace it by a fused one
         "zero_force_ds_cpu_optimizer": False,
@@ -56,8 +60,11 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
         # Else DeepSpeed compiles its shared-memory collectives, which takes half a minute; gloo's are sufficient.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+    own_clipping = training.clip_over == "unet" and training.max_grad_norm > 0
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        clipped_groups(network)
+        if own_clipping
+        else [weight for weight in network.parameters() if weight.requires_grad],
         lr=training.lr,
         betas=(training.beta1, training.beta2),
         eps=training.eps,
@@ -65,6 +72,9 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
         foreach=False,
         fused=False,
     )
+    if own_clipping:
+        sharded = config["zero_optimization"]["stage"] > 0
+        clip_before_step(optimizer, training.max_grad_norm, _device(), sharded=sharded)
     engine, *_ = deepspeed.initialize(
         model=network,
         optimizer=optimizer,
@@ -73,6 +83,34 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
         dist_init_required=False,
     )
     return engine
+
+
+def backward(engine: Any, loss: torch.Tensor) -> None:
+    """Add the gradients of a loss, in any stage and precision.
+
+    In stage 0 with fp16, DeepSpeed 0.19.8 divides the gradients by the loss scale before an update, but does not
+    multiply the loss with it, as it does in the other stages: nothing would ever be clipped.
+
+    Args:
+        engine: From ``start_engine``.
+        loss: Mean loss of a pass, without scale.
+    """
+    engine.backward(loss * _scale_left_out(engine))
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Return the norm of the last update's gradients before clipping, without loss scale; None if it is not known."""
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm) / _scale_left_out(engine)
+
+
+def _scale_left_out(engine: Any) -> float:
+    scale = getattr(engine.optimizer, "loss_scale_config", None)  # only of optimizers for stage 0 in half precision
+    return 1.0 if scale is None else float(scale.cur_scale)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def full_weights(engine: Any) -> dict[str, torch.Tensor]:

@@ -28,6 +28,8 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TextPadding = Literal["masked", "attended"]
+"""Whether a text tower masks the padding of a prompt, or attends to it."""
 
 
 class Protocol(BaseModel):

@@ -16,7 +16,7 @@ from einops import rearrange, repeat
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
 
 from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
-from models.bases import BaseRef, Protocol, latent_cell
+from models.bases import BaseRef, Protocol, TextPadding, latent_cell
 from models.bases.families import STABLE_DIFFUSION
 from models.bases.vocabulary import tells_words_apart
 from models.contracts import Sample
@@ -104,8 +104,16 @@ class StableDiffusion(Base):
         ).save_pretrained(folder)
 
     @torch.no_grad()
-    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
+    def encode_text(self, prompts: Sequence[str], padding: TextPadding | None = None) -> torch.Tensor:
         """Encode prompts to text states; repeated prompts are encoded once.
+
+        Masked padding is no key of the text tower's attention. States of the prompt's own tokens are the same either
+        way, since attention is causal; those of the padding differ.
+
+        Args:
+            prompts: The prompts.
+            padding: Whether to mask padding; None follows the text tower's configuration, like diffusers' pipeline:
+                published bases attend to it.
 
         Shape:
             b prompts -> (b l c), in the base's precision, on its device.
@@ -118,17 +126,24 @@ class StableDiffusion(Base):
         tokens = self.tokenizer(
             distinct, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).to(self.device)
-        mask = tokens.attention_mask if getattr(self.text_encoder.config, "use_attention_mask", False) else None
+        masks = (
+            getattr(self.text_encoder.config, "use_attention_mask", False) if padding is None else padding == "masked"
+        )
+        mask = tokens.attention_mask if masks else None
         states: torch.Tensor = self.text_encoder(tokens.input_ids, attention_mask=mask)[0]
         return states[torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)]
 
-    def conditions(self, text: torch.Tensor) -> Conditions:
+    def conditions(self, text: torch.Tensor, padding: TextPadding | None = None) -> Conditions:
         """Make the denoiser's conditions: the frames' texts, and the empty prompt for the unconditional branch.
+
+        Args:
+            text: Text states of the frames.
+            padding: Padding of the empty prompt, as in ``encode_text``.
 
         Shape:
             text (b f l c).
         """
-        empty = self.encode_text([""])[:, None].expand_as(text)
+        empty = self.encode_text([""], padding)[:, None].expand_as(text)
         return {UNCONDITIONAL: {"text": empty}, CONDITIONAL: {"text": text}}
 
     @torch.inference_mode()

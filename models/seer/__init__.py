@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from models.bases import TextPadding
 from models.contracts import MetaDenoiser, TrainedModel
 from models.seer.attention_kinds import (
     CausalTemporalOnly,
@@ -20,9 +21,10 @@ from models.seer.attention_kinds import (
     ScaledWindow,
     TemporalOnly,
 )
+from models.seer.schedule_kinds import PublishedSchedule, TrainingSchedule
 from models.seer.text_kinds import ConstantText, FrameSequential, Grouped, NoDecomposer
 from models.system import Aliases, Part
-from models.training import TrainedSystem
+from models.training import AdamW, TrainedSystem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -186,12 +188,20 @@ class Repetition(Prediction):
 
 
 class Seer(TrainedSystem):
-    """Language-instructed video prediction: a text-to-image model inflated over time, with new trained parts."""
+    """Language-instructed video prediction: a text-to-image model inflated over time, with new trained parts.
+
+    Source: Seer (arXiv 2303.14897) and its released code, which gives the defaults where both differ; departures: the
+    noise schedule of sampling (``TrainingSchedule``), windows of frames that are not square (``scaled_side``), and the
+    choice of frames, which belongs to the data (``trainables.data.frames.Interpolated``).
+    """
 
     name: ClassVar[str] = "seer"
     aliases: ClassVar[tuple[str, ...]] = ("Seer", "Language Instructed Video Prediction")
     components: ClassVar[tuple[str, ...]] = ("temporal_attention", "text_decomposer")
     continues_clips: ClassVar[bool] = True
+    encoded_by: ClassVar[tuple[str, ...]] = ("text_padding",)
+
+    training: AdamW = AdamW(clip_over="unet")  # as released: the text decomposer's gradients are not clipped
 
     temporal_attention: Annotated[
         ScaledWindow
@@ -217,6 +227,16 @@ class Seer(TrainedSystem):
         Aliases("frozen 2D layers", "freezing", "fine-tuning strategy", "trainable layers"),
     ] = NewParts()
     prediction: Annotated[Denoising | Repetition, Field(discriminator="kind")] = Denoising()
+    sampling_schedule: Annotated[
+        TrainingSchedule | PublishedSchedule,
+        Field(discriminator="kind"),
+        Aliases("noise schedule", "sampler schedule", "DDIM schedule"),
+    ] = TrainingSchedule()
+    text_padding: Annotated[
+        TextPadding,
+        Field(description="whether CLIP masks a prompt's padding, as the released code, or attends to it"),
+        Aliases("attention mask", "CLIP attention mask", "padding mask"),
+    ] = "masked"
     references: Annotated[
         int,
         Field(ge=0, le=3, description="number of first frames that the model is given"),

@@ -93,7 +93,7 @@ class SeerModel:
     def encode(self, clips: Clips) -> Tensors:
         """Encode frames to posteriors of their latents, which every step samples again, and texts to text states."""
         mean, std = self.base.encode_frames(clips.video)
-        text = self.base.encode_text(clips.texts)
+        text = self._text_of(clips.texts)
         return {"mean": mean.cpu(), "std": std.cpu(), "text": text.float().cpu()}
 
     def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
@@ -111,11 +111,11 @@ class SeerModel:
             "time": torch.tensor(time, device=device),
         }
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """Warm up the text decomposer."""
         parts = [texts[k : k + _TEXTS_PER_CALL] for k in range(0, len(texts), _TEXTS_PER_CALL)]
-        states = torch.cat([self.base.encode_text(part).float() for part in parts])
-        return self._tree.text_decomposer.warm_up(self.network.text, states, self._streams)
+        states = torch.cat([self._text_of(part).float() for part in parts])
+        return self._tree.text_decomposer.warm_up(self.network.text, states, self._streams, num_frames)
 
     @property
     def learnt(self) -> frozenset[str]:
@@ -155,18 +155,21 @@ class SeerModel:
         noise = start_noise(streams, len(prompts), range(r, f), base.latent_shape(protocol))
         self.network.eval()
         # Whole clips at a time, as in the U-Net: a decomposer at full size holds f x l text states per clip and layer.
-        instructions = torch.split(base.encode_text(prompts), max(1, micro_batch // f))
+        instructions = torch.split(self._text_of(prompts), max(1, micro_batch // f))
         latents = denoise(
             self._predict,
             noise.to(base.device),
-            base.conditions(torch.cat([self.network.text(part, f) for part in instructions])),
-            noise_scheduler=base.noise_scheduler,
+            base.conditions(torch.cat([self.network.text(part, f) for part in instructions]), self._tree.text_padding),
+            noise_scheduler=self._tree.sampling_schedule.build(base.noise_scheduler),
             guide=ClassifierFree().build(protocol.guidance, f),
             steps=protocol.steps,
             micro_batch=micro_batch,
             given=base.encode_frames(before, micro_batch=micro_batch)[0] if r else None,
         )
         return Sample(torch.cat([before, base.decode_latents(latents, micro_batch=micro_batch)], dim=1))
+
+    def _text_of(self, prompts: Sequence[str]) -> torch.Tensor:
+        return self.base.encode_text(prompts, self._tree.text_padding)
 
     def _predict(self, latents: torch.Tensor, time: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         predicted: torch.Tensor = self.network.unet(latents.to(self.base.dtype), time, text)
@@ -220,7 +223,7 @@ class LastFrame:
         """Return nothing: nothing is trained."""
         return {}
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """Return nothing: nothing is trained."""
         return {}
 

@@ -3,6 +3,8 @@
 Axes: b clips, f frames, l text tokens, c channels, n heads, d head width.
 """
 
+from typing import Literal
+
 import torch
 from diffusers.models.attention import FeedForward
 from einops import rearrange, repeat
@@ -95,19 +97,23 @@ class FrameSequentialText(nn.Module):
 
         x_0 = q + pos,   x <- FrameSequential(TextSequential(x, c)) for every layer,   s = LN(x)
 
-    q and pos are learnt, initially 0; pos is interpolated to the number of frames.
+    q and pos are learnt, initially 0; pos, of T frames, is interpolated to f frames:
+
+        nearest: frame i has row floor(i T / f);   linear: position (i + 1/2) T / f - 1/2 between rows, clamped
 
     Args:
         dim: Width of the text states.
         num_tokens: l.
         num_layers: Layers, each with both blocks.
         num_heads: n, a divisor of ``dim``; head width d = dim / n.
-        max_frames: Frames of the learnt pos.
+        max_frames: T, frames of the learnt pos.
+        interpolation: Rule for numbers of frames other than T.
 
     Shape:
         context (b l c) -> (b f l c).
 
-    Source: Seer (arXiv 2303.14897); departure: pos has as many tokens as the text, not 1,024.
+    Source: Seer (arXiv 2303.14897) and its released code, whose interpolation is nearest; departure: pos has as many
+    tokens as the text, not 1,024.
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class FrameSequentialText(nn.Module):
         num_layers: int = 8,
         num_heads: int = 8,
         max_frames: int = 16,
+        interpolation: Literal["nearest", "linear"] = "nearest",
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -128,6 +135,7 @@ class FrameSequentialText(nn.Module):
         self.text = nn.ModuleList(TextSequentialBlock(dim, num_heads, head_dim) for _ in range(num_layers))
         self.frames = nn.ModuleList(FrameSequentialBlock(dim, num_heads, head_dim) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
+        self.interpolation = interpolation
 
     def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
         """Decompose an instruction."""
@@ -142,7 +150,7 @@ class FrameSequentialText(nn.Module):
         if num_frames == learnt.shape[1]:
             return learnt
         flat = rearrange(learnt, "1 f l c -> 1 (l c) f")
-        resized = F.interpolate(flat, size=num_frames, mode="linear", align_corners=False)
+        resized = F.interpolate(flat, size=num_frames, mode=self.interpolation)
         return rearrange(resized, "1 (l c) f -> 1 f l c", l=learnt.shape[2])
 
 
@@ -176,8 +184,10 @@ class GroupedText(FrameSequentialText):
         num_layers: int = 8,
         num_heads: int = 8,
         max_frames: int = 16,
+        interpolation: Literal["nearest", "linear"] = "nearest",
     ) -> None:
-        super().__init__(dim, num_tokens, num_layers=num_layers, num_heads=num_heads, max_frames=max_frames)
+        common = {"num_layers": num_layers, "num_heads": num_heads, "max_frames": max_frames}
+        super().__init__(dim, num_tokens, **common, interpolation=interpolation)
         self.every = every
 
     def forward(self, context: torch.Tensor, num_frames: int) -> torch.Tensor:
@@ -199,7 +209,7 @@ class GlobalText(nn.Module):
 
 
 def warm_up(
-    text: nn.Module, context: torch.Tensor, streams: Streams, *, steps: int, lr: float, batch: int = 8, frames: int = 8
+    text: nn.Module, context: torch.Tensor, streams: Streams, *, steps: int, lr: float, frames: int, batch: int = 8
 ) -> float:
     """Train a decomposer to reproduce the instruction on average, before other training; return the final loss.
 
@@ -211,8 +221,8 @@ def warm_up(
         streams: Draw the instructions of each step.
         steps: Steps of AdamW.
         lr: Learning rate, constant.
+        frames: Frames of a clip, given ones included: the mean over them is trained.
         batch: Instructions per step.
-        frames: Frames per instruction.
 
     Shape:
         context (n l c).

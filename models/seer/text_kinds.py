@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from models.streams import Streams
 
+Interpolation = Literal["nearest", "linear"]
 Heads = Annotated[int, Field(ge=1, description="must divide the channels of every attention layer")]
 
 
@@ -27,7 +28,9 @@ class TextDecomposer(Part):
     def build(self, dim: int, num_tokens: int) -> "nn.Module":
         """Make the module: instruction (b l c) and a number of frames -> (b f l c)."""
 
-    def warm_up(self, text: "nn.Module", context: "torch.Tensor", streams: "Streams") -> dict[str, float]:
+    def warm_up(
+        self, text: "nn.Module", context: "torch.Tensor", streams: "Streams", num_frames: int
+    ) -> dict[str, float]:
         """One-off initialisation of the module before optimisation; none by default."""
         return {}
 
@@ -53,12 +56,27 @@ class _Decomposed(TextDecomposer):
         int, Field(ge=0, description="steps of the identity warm-up; 0 starts from random weights")
     ] = 1000
     identity_lr: Annotated[float, Field(gt=0)] = 1e-3
+    position_interpolation: Annotated[
+        Interpolation,
+        Field(description="of the learnt positions, from 16 to the clip's frames; nearest is the released code's"),
+        Aliases("position interpolation", "positional interpolation"),
+    ] = "nearest"
 
-    def warm_up(self, text: "nn.Module", context: "torch.Tensor", streams: "Streams") -> dict[str, float]:
-        """Train the decomposer to reproduce the instruction on average: L_init = MSE(mean_f s_f, c)."""
+    def _settings(self) -> dict[str, Any]:
+        heads = {"num_layers": self.num_layers, "num_heads": self.num_heads}
+        return {**heads, "interpolation": self.position_interpolation}
+
+    def warm_up(
+        self, text: "nn.Module", context: "torch.Tensor", streams: "Streams", num_frames: int
+    ) -> dict[str, float]:
+        """Train the decomposer to reproduce the instruction on average: L_init = MSE(mean_f s_f, c).
+
+        The mean is over the frames of the study's clips, given ones included, as in the released code.
+        """
         from models.seer.text import warm_up
 
-        return {"identity_loss": warm_up(text, context, streams, steps=self.identity_steps, lr=self.identity_lr)}
+        schedule: dict[str, Any] = {"steps": self.identity_steps, "lr": self.identity_lr}
+        return {"identity_loss": warm_up(text, context, streams, **schedule, frames=num_frames)}
 
 
 class FrameSequential(_Decomposed):
@@ -69,6 +87,7 @@ class FrameSequential(_Decomposed):
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up, before all other training.
         identity_lr: Learning rate of the warm-up.
+        position_interpolation: Rule by which 16 learnt positions serve another number of frames.
 
     Source: Seer, FSText; departures: see ``FrameSequentialText``. The paper does not state whether the warm-up is a
     separate stage; here it is.
@@ -83,7 +102,7 @@ class FrameSequential(_Decomposed):
         """Make the decomposer."""
         from models.seer.text import FrameSequentialText
 
-        return FrameSequentialText(dim, num_tokens, num_layers=self.num_layers, num_heads=self.num_heads)
+        return FrameSequentialText(dim, num_tokens, **self._settings())
 
 
 class ConstantText(_Decomposed):
@@ -94,6 +113,7 @@ class ConstantText(_Decomposed):
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up.
         identity_lr: Learning rate of the warm-up.
+        position_interpolation: Rule by which 16 learnt positions serve another number of frames.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("constant text", "one sub-instruction for all frames")
@@ -105,7 +125,7 @@ class ConstantText(_Decomposed):
         """Make the decomposer."""
         from models.seer.text import GroupedText
 
-        return GroupedText(dim, num_tokens, every=None, num_layers=self.num_layers, num_heads=self.num_heads)
+        return GroupedText(dim, num_tokens, every=None, **self._settings())
 
 
 class Grouped(_Decomposed):
@@ -117,6 +137,7 @@ class Grouped(_Decomposed):
         num_heads: Attention heads.
         identity_steps: Steps of the identity warm-up.
         identity_lr: Learning rate of the warm-up.
+        position_interpolation: Rule by which 16 learnt positions serve another number of frames.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("grouped text", "one text for every few frames")
@@ -129,7 +150,7 @@ class Grouped(_Decomposed):
         """Make the decomposer."""
         from models.seer.text import GroupedText
 
-        return GroupedText(dim, num_tokens, every=self.every, num_layers=self.num_layers, num_heads=self.num_heads)
+        return GroupedText(dim, num_tokens, every=self.every, **self._settings())
 
     def notes(self) -> tuple[str, ...]:
         """Note the value of ``every`` that equals another kind."""

@@ -25,8 +25,9 @@ def scaled_side(largest: int, ratio: int = 4) -> Side:
         largest: Side of the largest window, even.
         ratio: Number of largest windows along a side below which the window is halved.
 
-    Source: Seer (arXiv 2303.14897), its released code; departure: a window that does not divide the map is replaced by
-    the largest smaller one that does.
+    Source: Seer (arXiv 2303.14897), its released code; departures: a window that does not divide the map is
+    replaced by the largest smaller one that does; the rule looks at the shorter side, not always at the height, which
+    differs for frames that are not square.
     """
 
     def side(height: int, width: int) -> int:

@@ -44,7 +44,7 @@ def test_every_kind_says_what_it_means_and_stands_for_itself(system: type[System
     assert type(tree).model_validate_json(tree.model_dump_json()) == tree
 
 
-ALWAYS_THERE = ("training", "group_norm")  # these cannot be removed
+ALWAYS_THERE = ("training", "group_norm", "sampling_schedule")  # these cannot be removed
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())

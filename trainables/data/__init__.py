@@ -128,7 +128,8 @@ class ClipsData(ClipLayout):
         path: Folder of the dataset; for ``captions`` also the captions file itself.
         split: Split of prompts and references; training clips are from the other split.
         held_out: Fraction of recordings in ``test`` if the dataset publishes no split, in (0, 1).
-        frames: Choice of the frames of a clip.
+        frames: Choice of the frames of a clip: ``whole``, ``consecutive``, or ``interpolated`` as in Seer's released
+            code. The default is ``whole`` for all systems, since the choice decides which clips a study compares.
         references: Number of reference clips, at least 2; the whole split if it has fewer.
     """
 

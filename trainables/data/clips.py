@@ -9,10 +9,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.frames import Seconds, Stretch
+from trainables.data.frames import FrameChoice, Seconds, Stretch, blended, neighbours
 from trainables.data.video import REMEDY, ClipError, VideoDecoder, last_line, read_video
 
-__all__ = ["ClipError", "DecoderName", "picture_names", "read_clip", "read_frames", "read_stretch", "write_clip"]
+__all__ = [
+    "ClipError",
+    "DecoderName",
+    "picture_names",
+    "read_chosen",
+    "read_clip",
+    "read_frames",
+    "read_stretch",
+    "write_clip",
+]
 
 DecoderName = VideoDecoder | Literal["pillow"]
 """Library that reads the frames of a clip."""
@@ -102,6 +111,41 @@ def read_stretch(
     if not path.is_file():
         raise ClipError(f"{path}: no such clip -> {REMEDY}")
     return read_video(path, numbers, decoder if decoder != "pillow" else None)
+
+
+def read_chosen(
+    path: Path,
+    stretch: Stretch,
+    choice: FrameChoice,
+    frames: int,
+    *,
+    position: float = 0.5,
+    decoder: DecoderName | None = None,
+) -> tuple[NDArray[np.uint8], DecoderName]:
+    """Read the frames of a stretch of a clip that a rule chooses; frames between two are blended.
+
+    Args:
+        path: Video file, or a folder with one picture per frame.
+        stretch: The stretch.
+        choice: The rule.
+        frames: Number of frames.
+        position: Position in the stretch of a choice that takes a part of it, from 0 (start) to 1 (end).
+        decoder: As in ``read_stretch``, which see also for errors.
+
+    Returns:
+        The frames, and the library that has read them.
+
+    Shape:
+        (f h w 3) uint8, RGB.
+    """
+    positions: list[float] = []
+
+    def numbers(available: int) -> list[int]:
+        positions[:] = choice.positions(available, frames, position)
+        return neighbours(positions)
+
+    read, decoder = read_stretch(path, stretch, numbers, least=choice.least(frames), decoder=decoder)
+    return blended(read, positions, frames), decoder
 
 
 def picture_names(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from trainables.data.annotations import Entry
-from trainables.data.clips import ClipError, DecoderName, read_stretch
+from trainables.data.clips import ClipError, DecoderName, read_chosen
 from trainables.data.frames import FrameChoice, Stretch, fit
 from trainables.interpreter import ROOT, child_environment
 
@@ -177,11 +177,12 @@ def main() -> None:
         start, stop, seconds = request["stretch"]
         choice = choices.validate_python(request["choice"])
         try:
-            taken, decoder = read_stretch(
+            taken, decoder = read_chosen(
                 Path(request["path"]),
                 Stretch(start, stop, seconds and tuple(seconds)),
-                lambda available: choice.numbers(available, frames, request["position"]),  # noqa: B023  # called here
-                least=choice.least(frames),
+                choice,
+                frames,
+                position=request["position"],
                 decoder=request["decoder"],
             )
             answers.write(json.dumps({"decoder": decoder}).encode() + b"\n")

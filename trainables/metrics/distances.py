@@ -143,7 +143,8 @@ def polynomial_mmd(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
             value is larger than 1e48.
 
     Source: Binkowski et al. (arXiv 1801.01401), the Kernel Inception Distance; departures: full sets instead of the
-    mean over random subsets.
+    mean over random subsets. Seer's released code centres the features of each set first, so that its KVD is blind to a
+    difference of the means and its published values are not comparable.
     """
     first, second = as_features(x, "x"), as_features(y, "y")
     _same_width(first.shape[1], second.shape[1])

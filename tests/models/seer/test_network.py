@@ -56,9 +56,10 @@ def test_the_loss_is_that_of_the_predicted_frames_with_clean_references(
 
 def test_with_nothing_between_frames_it_is_the_image_model(float64_base: StableDiffusion) -> None:
     base = float64_base
-    drawn = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given()).video
+    image = {**APART, "text_padding": "attended"}
+    drawn = model(base, **image).sample(PROMPTS, Streams(5), PROTOCOL, given()).video
     assert torch.equal(drawn[:, :2], given()), "given frames stand in the clip as they were given"
-    changed = model(base, **APART).sample(PROMPTS, Streams(5), PROTOCOL, given().flip(-1)).video
+    changed = model(base, **image).sample(PROMPTS, Streams(5), PROTOCOL, given().flip(-1)).video
     assert torch.equal(drawn[:, 2:], changed[:, 2:]), "and reach no other frame"
     noise = np.array([[Streams(5).normal("noise", k, f, shape=(4, 4, 4)) for f in (2, 3)] for k in range(2)])
     ordinary = base.draw(torch.from_numpy(noise), base.encode_text(PROMPTS), PROTOCOL)

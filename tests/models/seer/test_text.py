@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from models.bases.stable_diffusion import StableDiffusion
+from models.seer import Seer
 from models.seer.text import FrameSequentialText, GlobalText, GroupedText, identity_loss, warm_up
 from models.streams import Streams
-from tests.tolerance import in_float64, network_bound
+from tests.tolerance import bound, in_float64, network_bound
 
 
 def decomposer(**changed: int) -> FrameSequentialText:
@@ -45,6 +47,43 @@ def test_at_first_query_and_positions_are_zero_and_gradients_reach_them() -> Non
     assert unreached == []
     assert model.position.grad is not None
     assert model.position.grad.any()
+
+
+@in_float64()
+@pytest.mark.parametrize("frames", [1, 3, 4, 8, 12, 15, 16, 17, 24, 40])
+def test_positions_for_other_numbers_of_frames_are_the_nearest_or_lie_between(frames: int) -> None:
+    rows = torch.arange(16.0)[None, :, None, None].expand(1, 16, 5, 16)  # row i is i everywhere
+    for interpolation in ("nearest", "linear"):
+        model = FrameSequentialText(16, 5, num_layers=1, num_heads=2, interpolation=interpolation)
+        with torch.no_grad():
+            model.position.copy_(rows)
+        found = model._positions(frames)
+        assert found.shape == (1, frames, 5, 16)
+        nearest = [i * 16 // frames for i in range(frames)]
+        linear = [min(max((i + 0.5) * 16 / frames - 0.5, 0.0), 15.0) for i in range(frames)]
+        expected = nearest if interpolation == "nearest" else linear
+        torch.testing.assert_close(
+            found[0, :, 2, 3], torch.tensor(expected, dtype=found.dtype), rtol=0, atol=bound(torch.float64, 8, size=16)
+        )
+
+
+@pytest.mark.parametrize("kind", ["frame_sequential", "constant", "grouped"])
+def test_every_kind_of_decomposer_passes_its_interpolation_on(kind: str) -> None:
+    modules = [
+        Seer().edit({"text_decomposer": {"kind": kind, "num_layers": 1, **changed}}).text_decomposer.build(16, 5)
+        for changed in ({}, {"position_interpolation": "linear"})
+    ]
+    assert [module.interpolation for module in modules] == ["nearest", "linear"]
+
+
+@pytest.mark.parametrize("kind", ["frame_sequential", "constant", "grouped"])
+def test_the_warm_up_of_a_model_is_over_the_studys_frames(kind: str, tiny_base: StableDiffusion) -> None:
+    changes = {"text_decomposer": {"kind": kind, "num_layers": 1, "num_heads": 2, "identity_steps": 2}}
+    model = Seer().edit(changes).build(tiny_base, 0)
+    seen: list[int] = []
+    model.network.text.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    assert model.prepare(["a red circle", "a blue cross"], 12).keys() == {"identity_loss"}
+    assert seen == [12] * 3, "two steps, and the loss that is reported"
 
 
 def test_the_warm_up_brings_the_mean_text_to_the_instructions() -> None:

@@ -74,6 +74,7 @@ def test_the_studies_are_there() -> None:
         "seer/decomposer_granularity.yaml",
         "seer/fine_tuning.yaml",
         "seer/references.yaml",
+        "seer/released_details.yaml",
         "seer/smoke.yaml",
         "seer/spatial_temporal_attention.yaml",
         "seer/text_decomposer.yaml",

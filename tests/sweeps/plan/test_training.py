@@ -35,8 +35,8 @@ def test_training_is_laid_on_every_arm_and_can_be_moved_like_any_part(planned: C
     more = "control: {training.lr: 0.01}\nablations: [{part: training.lr, action: VALUES, values: [0.1, 0.01]}]\n"
     plan = planned(HEAD + TRAINING + more)
     assert trainings(plan) == {
-        "control": AdamW(steps=100, global_batch_size=8, lr=0.01),
-        "training.lr=0.1": AdamW(steps=100, global_batch_size=8, lr=0.1),
+        "control": AdamW(steps=100, global_batch_size=8, lr=0.01, clip_over="unet"),
+        "training.lr=0.1": AdamW(steps=100, global_batch_size=8, lr=0.1, clip_over="unet"),
     }
     assert plan.notes == ("training.lr=0.01 is identical to control: merged, not run twice",)
 
@@ -59,7 +59,7 @@ def test_a_search_moves_training_and_parts_together(planned: Callable[[str], Pla
     assert plan.search is not None
     sample = {"training.lr": 0.001, "training.warm_up": 0.1, "temporal_attention.largest": 4}
     cell = plan.search.trial("text_decomposer=removed", 0, sample)
-    assert cell.spec.training == AdamW(steps=100, global_batch_size=8, lr=0.001, warm_up=0.1)
+    assert cell.spec.training == AdamW(steps=100, global_batch_size=8, lr=0.001, warm_up=0.1, clip_over="unet")
     assert cell.spec.tree["temporal_attention"]["largest"] == 4
     assert any("stopped by their intermediate loss on held-out clips" in note for note in plan.notes)
 

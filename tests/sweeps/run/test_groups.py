@@ -68,10 +68,10 @@ def test_hopeless_trials_are_stopped_and_a_model_is_exported(
 arms: {faster: {training.lr: 0.002}}
 resources: {report_every: 2, max_concurrent: 1}
 search:
-  space: {training.weight_decay: {uniform: [0, 0.1]}, training.beta1: {choice: [0.5, 0.9]}}
-  points: [{training.weight_decay: 0.0, training.beta1: 0.9}]
+  space: {training.lr: {log_uniform: [1.0e-12, 1.0e-2]}}
+  points: [{training.lr: 1.0e-3}, {training.lr: 1.0e-12}]
   search_sampler: random
-  trials_per_arm: 3
+  trials_per_arm: 2
   trial_scheduler: {kind: asha, grace: 1, factor: 4}
 """
     study.write_text(tiny_training(20) + asked)
@@ -79,8 +79,7 @@ search:
     assert done.exit_code == 0, done.stderr
     statuses = Counter((result.spec.stage, result.status) for result in results(storage))
     assert statuses["plan", "done"] == 1, "a cell of the plan is never stopped"
-    assert statuses["search", "pruned"] >= 1
-    assert sum(statuses[stage, status] for stage, status in statuses if stage == "search") == 3
+    assert (statuses["search", "done"], statuses["search", "pruned"]) == (1, 1)
     done_ones = [result for result in results(storage) if result.status == "done"]
     assert all(len(points(storage, result)) == 11 for result in done_ones), "the warm-up, then one in two steps"
     pruned = [result for result in results(storage) if result.status == "pruned"]

@@ -78,7 +78,7 @@ def test_encodings_are_the_models_own(wide_model: TrainedModel, float64_base: St
     mean, std = float64_base.encode_frames(to_video(clips.pixels[[SHARD + 1, 2]]))
     same(found["mean"], mean)
     same(found["std"], std)
-    same(found["text"], float64_base.encode_text([f"clip {SHARD + 1}", "clip 2"]))
+    same(found["text"], float64_base.encode_text([f"clip {SHARD + 1}", "clip 2"], "masked"))
 
 
 def test_each_clip_is_decoded_once_for_all_that_share_a_cache(model: TrainedModel, tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """Choice and scaling of frames."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from trainables.data.frames import Consecutive, Stretch, Whole, fit
+from trainables.data.clips import read_chosen
+from trainables.data.frames import GREY, Consecutive, Interpolated, Stretch, Whole, blended, fit, neighbours
 
 
 @given(frames=st.integers(1, 40), more=st.integers(0, 500))
@@ -28,6 +33,60 @@ def test_consecutive_frames_lie_within_the_clip(frames: int, stride: int, more: 
     assert numbers == list(range(numbers[0], numbers[0] + frames * stride, stride))
     assert numbers[0] >= 0
     assert numbers[-1] <= available - 1
+
+
+def test_interpolated_frames_are_those_of_seers_released_code() -> None:
+    positions = Interpolated().positions(45, 12)
+    assert positions == [1.375, 5.125, 8.875, 12.625, 16.375, 20.125, 23.875, 27.625, 31.375, 35.125, 38.875, 42.625]
+    assert neighbours(positions)[:4] == [1, 2, 5, 6]
+    assert Interpolated().positions(12, 12) == list(range(12))
+    assert list(Interpolated().positions(5, 12)) == list(range(5))
+    assert Interpolated().least(12) == 1
+
+
+@given(frames=st.integers(1, 20), more=st.integers(0, 60))
+def test_interpolated_frames_are_torchs_trilinear_interpolation(frames: int, more: int) -> None:
+    available = frames + more
+    clip = np.random.default_rng(available).integers(0, 256, (available, 2, 2, 3), np.uint8)
+    positions = Interpolated().positions(available, frames)
+    assert 0 <= positions[0] <= positions[-1] <= available - 1
+    ours = blended(clip[neighbours(positions)], positions, frames)
+    video = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].double()
+    theirs = torch.nn.functional.interpolate(video, size=(frames, 2, 2), mode="trilinear", align_corners=False)
+    assert np.abs(ours - theirs[0].permute(1, 2, 3, 0).numpy()).max() <= 0.5 + 1e-3, "rounded to 8 bits"
+
+
+def numbered(folder: Path) -> Path:
+    """Pictures of 12 frames, in which frame k has the brightness 8 k."""
+    for number in range(12):
+        Image.fromarray(np.full((4, 4, 3), 8 * number, np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def brightness(frames: np.ndarray) -> list[int]:
+    assert all(frame.min() == frame.max() for frame in frames)
+    return [int(frame.max()) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        (0, None, [2, 14, 26, 38, 50, 62, 74, 86]),  # positions 0.25, 1.75 ... 10.75
+        (0, 8, [0, 8, 16, 24, 32, 40, 48, 56]),
+        (3, 5, [24, 32, *[GREY] * 6]),
+    ],
+)
+def test_numbered_frames_are_blended_or_padded_with_grey(
+    start: int, stop: int | None, expected: list[int], tmp_path: Path
+) -> None:
+    frames, decoder = read_chosen(numbered(tmp_path), Stretch(start, stop), Interpolated(), 8)
+    assert (brightness(frames), decoder) == (expected, "pillow")
+
+
+def test_choices_of_whole_frames_blend_nothing(tmp_path: Path) -> None:
+    numbered(tmp_path)
+    for choice, numbers in ((Whole(), [0, 4, 7, 11]), (Consecutive(stride=2), [2, 4, 6, 8])):
+        assert brightness(read_chosen(tmp_path, Stretch(), choice, 4)[0]) == [8 * number for number in numbers]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from trainables.data import ClipsData
 from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, read_frames
 from trainables.data.decoder import Decoder
-from trainables.data.frames import Consecutive, Whole
+from trainables.data.frames import Consecutive, Interpolated, Whole
 from trainables.data.ingest import CHECKED, QUARANTINE, IngestError, ingest, read_all
 from trainables.data.layout import ClipSize
 
@@ -37,9 +37,11 @@ def test_every_container_gives_the_frames_that_were_asked_for(
     entry = Entry(write_video(tmp_path / f"a{ending}"), "")
     with Decoder() as decoder:
         whole = decoder.read(entry, Whole(), *SIZE)
+        between = decoder.read(entry, Interpolated(), 6, 32, 32)
         some = decoder.read(entry, Consecutive(stride=2), *SIZE, position=1.0)
     assert whole.shape == (4, 32, 32, 3)
     assert brightness(whole) == pytest.approx([grey(0), grey(5), grey(10), grey(15)], abs=5)
+    assert brightness(between) == pytest.approx([20 + 8 * (16 * (k + 0.5) / 6 - 0.5) for k in range(6)], abs=5)
     assert brightness(some) == pytest.approx([grey(9), grey(11), grey(13), grey(15)], abs=5)
 
 

@@ -100,7 +100,7 @@ class ToyModel:
         batch = {**encoded, "noise": noise, "sigma": sigma}
         return {name: values.to(self.base.device) for name, values in batch.items()}
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """Nothing."""
         return {}
 

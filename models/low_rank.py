@@ -51,7 +51,7 @@ class LowRank(Trainable):
 
     kind: Literal["low_rank"] = "low_rank"
     rank: Annotated[Count, Aliases("LoRA rank")] = 16
-    alpha: Annotated[float, Field(gt=0, description="scale of the adapters, divided by the rank")] = 16.0
+    alpha: Annotated[Count, Field(description="scale of the adapters, divided by the rank")] = 16
     targets: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(min_length=1, description="linear layers, by name or its last part"),

@@ -184,6 +184,22 @@ class StableVideoDiffusion(Base):
         zeros = {name: torch.zeros_like(conditional[name]) for name in ("image", "beside")}
         return {UNCONDITIONAL: {**conditional, **zeros}, CONDITIONAL: conditional}
 
+    @torch.no_grad()
+    def training_conditions(self, video: torch.Tensor, fps: int) -> dict[str, torch.Tensor]:
+        """Make the denoiser's conditions of real clips, of which the first frames are given, without augmentation.
+
+        Args:
+            video: Pixels in [-1, 1].
+            fps: Frames per second that the denoiser is told.
+
+        Shape:
+            video (b f 3 H W) -> image (b 1 c), beside (b c h w), micro (b 3).
+        """
+        images = video[:, 0].to(self.device)
+        latents = self.vae.encode(self.as_image(images)).latent_dist.mode()
+        micro = [[fps - 1, motion_bucket(clip), 0.0] for clip in video]
+        return {"image": self.encode_images(images), "beside": latents, "micro": torch.tensor(micro)}
+
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
         """Decode latents to pixels, one whole clip at a time whatever the micro-batch: frames are decoded together."""
@@ -235,6 +251,20 @@ class StableVideoDiffusion(Base):
             micro_batch=micro_batch,
         )
         return Sample(self.decode_latents(latents))
+
+
+def motion_bucket(clip: torch.Tensor) -> float:
+    """Return the motion of a clip as the denoiser is told it, in [0, 255].
+
+        255 min(1, std / 0.44),   std: standard deviation over time of each pixel in [0, 1], averaged over pixels
+
+    Shape:
+        (f 3 H W), pixels in [-1, 1].
+
+    Source: ExVideo's released code, whose 128 fixed thresholds reach 0.4409; departure: they are taken as even.
+    """
+    deviation = ((clip.float() + 1) / 2).std(dim=0, correction=0).mean()
+    return float((deviation / 0.44).clamp(max=1) * 255)
 
 
 def _resized(images: torch.Tensor, side: int) -> torch.Tensor:

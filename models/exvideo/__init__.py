@@ -31,7 +31,7 @@ from models.exvideo.trainable_kinds import (
 from models.guidance import ClassifierFree, Guidance
 from models.low_rank import LowRank
 from models.system import Aliases, Part
-from models.training import EveryEpoch, EveryUpdate, NoAverage, TrainedSystem
+from models.training import Ema, EveryEpoch, TrainedSystem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -152,7 +152,7 @@ class ExVideo(TrainedSystem):
     ] = TemporalBlocks()
     extension: Annotated[OnePass | SlidingWindows | Untouched, Field(discriminator="kind")] = OnePass()
     guidance: Guidance = ClassifierFree()
-    average: Annotated[EveryEpoch | EveryUpdate | NoAverage, Field(discriminator="kind"), Aliases("EMA")] = EveryEpoch()
+    ema: Ema = EveryEpoch()
     contrast: Annotated[
         float, Field(gt=0, description="factor of the clean latents in the training target"), Aliases("contrast factor")
     ] = 1.01

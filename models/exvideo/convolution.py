@@ -40,7 +40,7 @@ class ClipConvolution(nn.Module):
     def __init__(
         self,
         channels: int,
-        kernel: Sequence[int] = (3, 3, 3),
+        kernel: tuple[int, int, int] = (3, 3, 3),
         *,
         depthwise: bool = False,
         start: Start = "identity",
@@ -48,12 +48,12 @@ class ClipConvolution(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels, tuple(kernel), groups=channels if depthwise else 1)
+        self.conv = nn.Conv3d(channels, channels, kernel, groups=channels if depthwise else 1)
         self.padding, self.residual, self.drawn = padding, residual, start == "random"
         if start != "random":
             with torch.no_grad():
-                self.conv.weight.zero_()
-                self.conv.bias.zero_()
+                for parameter in self.conv.parameters():
+                    parameter.zero_()
                 if start == "identity":
                     self._centre().fill_(1.0)
 
@@ -113,4 +113,5 @@ class PositionalConvolution(nn.Module):
         """Convolve the tokens of all frames: ((b f) l c) -> the same."""
         h, w = self._size
         video = rearrange(tokens, "(b f) (h w) c -> b c f h w", f=num_frames, h=h, w=w)
-        return rearrange(self.convolution(video), "b c f h w -> (b f) (h w) c")
+        convolved: torch.Tensor = rearrange(self.convolution(video), "b c f h w -> (b f) (h w) c")
+        return convolved

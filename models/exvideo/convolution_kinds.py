@@ -55,7 +55,11 @@ class DenseConvolution(IdentityConvolution):
     Source: ExVideo.
     """
 
-    aliases: ClassVar[tuple[str, ...]] = ("identity 3D convolution", "adaptive identity 3D convolution", "3D convolution")
+    aliases: ClassVar[tuple[str, ...]] = (
+        "identity 3D convolution",
+        "adaptive identity 3D convolution",
+        "3D convolution",
+    )
     calls: ClassVar[tuple[str, ...]] = ("exvideo.convolution.ClipConvolution.forward",)
 
     kind: Literal["dense"] = "dense"

@@ -26,14 +26,13 @@ from models.streams import Draws, Streams
 if TYPE_CHECKING:
     from models.exvideo import ExVideo
 
-Transformer = TransformerSpatioTemporalModel
 NUM_LEVELS = 1000
 """Noise levels that training draws from."""
 
 
-def transformers(unet: nn.Module) -> list[Transformer]:
+def transformers(unet: nn.Module) -> list[Any]:
     """Return the spatio-temporal transformers of a video U-Net, in its order."""
-    return [module for module in unet.modules() if isinstance(module, Transformer)]
+    return [module for module in unet.modules() if isinstance(module, TransformerSpatioTemporalModel)]
 
 
 class ExtendedNetwork(nn.Module):
@@ -59,7 +58,7 @@ class ExtendedNetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the forward pass."""
-        return self.unet.conv_in.weight.dtype
+        return next(self.unet.parameters()).dtype
 
     def predict(
         self, latents: torch.Tensor, time: torch.Tensor, image: torch.Tensor, beside: torch.Tensor, micro: torch.Tensor
@@ -94,9 +93,13 @@ class ExtendedNetwork(nn.Module):
 
     def temporal_blocks(self) -> list[nn.Module]:
         """Return the temporal blocks with their projection of the position, for each transformer."""
-        return [
-            module for part in transformers(self.unet) for module in (part.temporal_transformer_blocks, part.time_pos_embed)
-        ]
+        parts = transformers(self.unet)
+        return [module for part in parts for module in (part.temporal_transformer_blocks, part.time_pos_embed)]
+
+    def temporal_convolutions(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of the base's temporal residual blocks."""
+        named = self.unet.named_parameters()
+        return [parameter for name, parameter in named if ".temporal_res_block." in name]
 
     def new_modules(self) -> dict[str, nn.Module]:
         """Return tables and convolutions by name."""
@@ -156,7 +159,7 @@ class ExVideoModel:
     def encode(self, clips: Clips) -> Tensors:
         """Encode frames to the means of their latents, and the first frame to the conditions of the base."""
         latents, _ = self.base.encode_frames(clips.video)
-        conditions = self.base.conditions_of(clips.video, fps=self._tree.fps)
+        conditions = self.base.training_conditions(clips.video, self._tree.fps)
         return {"latents": latents.cpu(), **{name: values.float().cpu() for name, values in conditions.items()}}
 
     def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
@@ -176,7 +179,7 @@ class ExVideoModel:
         }
         return {name: values.to(self.base.device) for name, values in batch.items()}
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """Do nothing: there is no preparation."""
         return {}
 
@@ -233,7 +236,7 @@ class UntrainedModel:
         """Return no tensors."""
         return {}
 
-    def prepare(self, texts: Sequence[str]) -> dict[str, float]:
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
         """Do nothing."""
         return {}
 
@@ -340,4 +343,5 @@ def noise_levels(noise_scheduler: Any) -> torch.Tensor:
     """
     config = noise_scheduler.config
     high, low = (float(config[name]) ** (1 / 7) for name in ("sigma_max", "sigma_min"))
-    return (high + torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64) * (low - high)).pow(7).float()
+    roots = high + torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64) * (low - high)
+    return roots.pow(7).float()

@@ -5,15 +5,12 @@ Source: ExVideo (arXiv 2406.14130), section 3.2 and its released code.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from models.bases import Count
 from models.system import Aliases, Part
-
-if TYPE_CHECKING:
-    from models.exvideo.network import Transformer
 
 Rows = Annotated[Count, Field(description="largest number of frames")]
 Reused = Annotated[
@@ -30,7 +27,7 @@ class Position(Part):
         return None
 
     @abstractmethod
-    def attach(self, transformer: "Transformer", base_frames: int) -> None:
+    def attach(self, transformer: Any, base_frames: int) -> None:
         """Change the position of a spatio-temporal transformer.
 
         Args:
@@ -75,7 +72,7 @@ class LearnablePosition(Position):
         """Rows of the table."""
         return self.rows
 
-    def attach(self, transformer: "Transformer", base_frames: int) -> None:
+    def attach(self, transformer: Any, base_frames: int) -> None:
         """Put the table in place of the sinusoid."""
         from models.exvideo import positions
 
@@ -110,7 +107,7 @@ class StaticPosition(Position):
         """Rows of the table."""
         return self.rows
 
-    def attach(self, transformer: "Transformer", base_frames: int) -> None:
+    def attach(self, transformer: Any, base_frames: int) -> None:
         """Put a fixed table in place of the sinusoid."""
         from models.exvideo import positions
 
@@ -135,7 +132,7 @@ class RotaryPosition(Position):
 
     kind: Literal["rotary"] = "rotary"
 
-    def attach(self, transformer: "Transformer", base_frames: int) -> None:
+    def attach(self, transformer: Any, base_frames: int) -> None:
         """Remove the added position, and rotate queries and keys."""
         from models.exvideo import positions
 
@@ -149,7 +146,7 @@ class NoPosition(Position):
 
     kind: Literal["removed"] = "removed"
 
-    def attach(self, transformer: "Transformer", base_frames: int) -> None:
+    def attach(self, transformer: Any, base_frames: int) -> None:
         """Remove the added position."""
         from models.exvideo import positions
 

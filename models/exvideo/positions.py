@@ -180,7 +180,7 @@ class NoPosition(nn.Module):
 class RotaryProcessor:
     """Self-attention over frames with rotary embedding of the frame number.
 
-        out_i = softmax(R_i q_i (R_j k_j)^T / sqrt(d)) v_j
+    out_i = softmax(R_i q_i (R_j k_j)^T / sqrt(d)) v_j
     """
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from models.rotary import rotate
 from models.seer.windows import Mask, Side, merge, partition, positions
 
+
 class WindowAttention(nn.Module):
     """Self-attention of a clip's tokens within windows over all frames.
 

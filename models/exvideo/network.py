@@ -58,7 +58,8 @@ class ExtendedNetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the forward pass."""
-        return next(self.unet.parameters()).dtype
+        dtype: torch.dtype = next(self.unet.parameters()).dtype
+        return dtype
 
     def predict(
         self, latents: torch.Tensor, time: torch.Tensor, image: torch.Tensor, beside: torch.Tensor, micro: torch.Tensor
@@ -344,4 +345,5 @@ def noise_levels(noise_scheduler: Any) -> torch.Tensor:
     config = noise_scheduler.config
     high, low = (float(config[name]) ** (1 / 7) for name in ("sigma_max", "sigma_min"))
     roots = high + torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64) * (low - high)
-    return roots.pow(7).float()
+    levels: torch.Tensor = roots.pow(7).float()
+    return levels

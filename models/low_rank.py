@@ -53,10 +53,10 @@ class LowRank(Trainable):
     rank: Annotated[Count, Aliases("LoRA rank")] = 16
     alpha: Annotated[Count, Field(description="scale of the adapters, divided by the rank")] = 16
     targets: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
+        list[Annotated[str, Field(min_length=1)]],
         Field(min_length=1, description="linear layers, by name or its last part"),
         Aliases("target modules"),
-    ] = ("to_q", "to_k", "to_v", "to_out.0")
+    ] = ["to_q", "to_k", "to_v", "to_out.0"]
 
     def build(self, network: Adaptable) -> "Iterable[nn.Parameter]":
         """Inject the adapters; return them with the new parts.
@@ -68,7 +68,7 @@ class LowRank(Trainable):
 
         modules = list(network.adaptable())
         self._check_targets(modules)
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=list(self.targets), bias="none")
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=self.targets, bias="none")
         adapters = []
         for module in modules:
             inject_adapter_in_model(config, module)

@@ -7,18 +7,19 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.commands import Commands, refuse, refusing
 from sweeps.output import prepare_streams, print_json
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
 
-REFUSED = 2
 
 app = typer.Typer(
+    cls=Commands,
     help="Ablation studies of video diffusion models: what does each part contribute?",
     add_completion=False,
     no_args_is_help=True,
@@ -33,7 +34,7 @@ Profile = Annotated[str | None, typer.Option(help="apply this profile of the stu
 def _folder(storage: Path) -> Path:
     """Refuse a storage path that is a file; a missing folder has no results."""
     if storage.exists() and not storage.is_dir():
-        _refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
+        refuse(f"{storage}: storage is a file -> a folder, with --storage DIR")
     return storage
 
 
@@ -182,10 +183,8 @@ def parts(
     """List the slots of a system, their kinds, and parameter counts."""
     from sweeps.parts import describe
 
-    try:
+    with refusing():
         description = describe(system, base)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     if not description["fits"]:
         print(
             f"base {description['base']} is from another family than {system} needs: only its networks are counted",
@@ -224,12 +223,10 @@ def new(
     from sweeps.study.starter import starting_study, write
 
     output = None if output == Path("-") else output
-    try:
+    with refusing():
         text = starting_study(system, base, name, output.parent if output else Path())
         if output is not None:
             write(text, output)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     print(text if output is None else _next_command(output), end="" if output is None else "\n")
 
 
@@ -245,16 +242,14 @@ def import_(
     from sweeps.study import words
 
     if system and system not in SYSTEMS:
-        _refuse(f"--system {words.not_among(system, SYSTEMS)}")
+        refuse(f"--system {words.not_among(system, SYSTEMS)}")
     from sweeps.importer import read_plans
     from sweeps.importer.draft import file_names, write
 
     imported = read_plans(plans, system)
     names = file_names(imported.questions)
-    try:
+    with refusing():
         files = write(names, output)
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
     from sweeps.importer.summary import as_plain, tables
 
     if as_json:
@@ -266,7 +261,7 @@ def import_(
         for file in files:
             print(_next_command(file))
     if not files:
-        _refuse("no study was written -> see the problems of each plan above")
+        refuse("no study was written -> see the problems of each plan above")
 
 
 @app.command()
@@ -278,10 +273,8 @@ def export(
     """Write the model of a trained cell in diffusers' layout."""
     from sweeps.export import export as write
 
-    try:
+    with refusing():
         print(write(cell, storage, output))
-    except (ValueError, OSError) as error:
-        _refuse(str(error))
 
 
 @app.command()
@@ -300,7 +293,7 @@ def _plan(study: Path, profile: str | None, storage: Path | None = None) -> "Pla
     try:
         planned = load(study, profile)
     except SpecError as error:
-        _refuse(str(error))
+        refuse(str(error))
     if storage is None:
         return planned
     from sweeps.results.content import with_known_content
@@ -313,16 +306,14 @@ def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None
     from models import SYSTEMS
 
     if not SYSTEMS[plan.study.system].is_trained:
-        _refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
+        refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
     from dataclasses import asdict
 
     from sweeps.cost.memory import Device, arm_memories
 
     device = Device.of(plan, gpu_gib)
-    try:
+    with refusing():
         memories = arm_memories(plan, gpu=device.gpu)
-    except OSError as error:
-        _refuse(str(error))
     if as_json:
         print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
         return
@@ -339,10 +330,8 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.proof import proved
     from sweeps.results.ledger import study_folder
 
-    try:
+    with refusing():
         proof = proved(plan, study_folder(storage, plan.study.name))
-    except OSError as error:
-        _refuse(str(error))
     if as_json:
         print_json(proof.model_dump(mode="json"))
     else:
@@ -350,7 +339,7 @@ def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
 
         show(proof_table(proof))
     if proof.problems:
-        _refuse("\n".join(proof.problems))
+        refuse("\n".join(proof.problems))
 
 
 def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
@@ -366,14 +355,11 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
     from sweeps.run.lock import Locked, StudyLock
 
     if problems := requirements(plan):
-        _refuse("\n".join(map(str, problems)))
+        refuse("\n".join(map(str, problems)))
     folder = study_folder(storage, plan.study.name)
-    try:
-        with StudyLock(folder):
-            proved(plan, folder)  # saved for the run
-            prices = calibrated(plan, storage, folder)
-    except (CalibrationError, Locked, OSError) as error:
-        _refuse(f"{plan.study.name}: {error}")
+    with refusing(CalibrationError, Locked, about=f"{plan.study.name}: "), StudyLock(folder):
+        proved(plan, folder)  # saved for the run
+        prices = calibrated(plan, storage, folder)
     outlook = forecast(plan, Ledger(folder).records(), prices)
     if as_json:
         print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
@@ -384,7 +370,7 @@ def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
         for line in (*forecast_lines(outlook, prices.taken), *model_state_lines(plan, gpu=prices.gpus_per_worker > 0)):
             print(f"  {line}")
     if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
-        _refuse(message)
+        refuse(message)
 
 
 def _print_remarks(plan: "Plan") -> None:
@@ -403,11 +389,6 @@ def _print_older(plan: "Plan", storage: Path) -> None:
 
 def _next_command(study: Path) -> str:
     return f"{study}: {shlex.join(['python', '-m', 'sweeps', 'check', str(study)])}"
-
-
-def _refuse(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(REFUSED)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Export of a trained cell's model in diffusers' layout: consolidated safetensors for ``from_pretrained``."""
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -7,6 +9,7 @@ from models import SYSTEMS
 from models.contracts import TrainedModel
 from models.words import did_you_mean
 from trainables.cell_files import TRAINED
+from trainables.failures import disk_failure
 from trainables.trial_spec import RESULT, Result
 
 
@@ -35,9 +38,26 @@ def export(cell: str, storage: Path, output: Path) -> Path:
     base = load_base(find_base(spec.base, SYSTEMS[spec.system].family), device="cpu", precision="fp32")
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
     model.load(trained)
-    output.mkdir(parents=True, exist_ok=True)
-    model.save(output)
+    _save(model, output)
     return output
+
+
+def _save(model: TrainedModel, output: Path) -> None:
+    """Save a model beside the output folder, then move it there; if that fails, nothing is left."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        model.save(unfinished)
+        output.mkdir(exist_ok=True)
+        for item in unfinished.iterdir():
+            item.rename(output / item.name)
+    except Exception as error:
+        if (failure := disk_failure(error)) is None:
+            raise
+        failure.filename = failure.filename or str(output)
+        raise failure from (None if failure is error else error)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _find(cell: str, storage: Path) -> Path:

@@ -3,6 +3,7 @@
 import codecs
 import io
 import json
+import os
 import re
 import sys
 import unicodedata
@@ -28,6 +29,16 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=SPELLED)
+
+
+def discard_output() -> None:
+    """Discard what could not be written to standard output, since Python would try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def spelled(text: str, encoding: str) -> str:

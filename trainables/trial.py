@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from trainables.failures import in_words, is_disk_full
+from trainables.failures import DISK_FULL, in_words, is_disk_full
 from trainables.trial_spec import OBJECTIVE, RESULT, UPDATE, Result, TrialSpec
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             if not is_disk_full(error):
                 raise
             self._group = None
-            return {"cell_id": spec.cell_id, "status": "failed", "error": in_words(error), "done": True}
+            last = {"cell_id": spec.cell_id, "status": "failed", "error": in_words(error), "done": True}
+            return last | {"failure": DISK_FULL}
 
     def _run(self, spec: TrialSpec) -> dict[str, Any]:
         from trainables.evaluate import run_cell
@@ -99,6 +100,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             result = result.model_copy(update={"retries": self._retries})
             leave_result(result.spec.folder(Path(self.config["storage"])), result)
         report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
+        report["failure"] = result.failure
         if objective := result.scores.get(self.config["objective"]):
             report[OBJECTIVE] = objective.value
         return report

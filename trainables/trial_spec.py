@@ -26,7 +26,7 @@ UPDATE = "update"
 
 Stage = Literal["plan", "search", "confirm"]
 Status = Literal["done", "failed", "pruned"]
-Failure = Literal["infrastructure", "out of memory", "diverged", "refused", "error"]
+Failure = Literal["infrastructure", "disk full", "out of memory", "diverged", "refused", "error"]
 """Class of a failure: see ``trainables.failures.classify``."""
 
 

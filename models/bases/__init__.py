@@ -121,6 +121,11 @@ def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return _in_its_family(BaseRef(name, path.resolve(), None, "folder"), family)
+    if name and path.is_file():
+        raise ValueError(
+            f"base {name}: a file -> a folder in diffusers' layout; a checkpoint of a whole pipeline becomes one by "
+            "diffusers' from_single_file and save_pretrained"
+        )
     if name.startswith((".", "/", "~")):
         raise ValueError(f"base {name}: no such folder")
     if _HUB_ID.fullmatch(name):

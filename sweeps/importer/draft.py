@@ -9,6 +9,7 @@ from typing import Any
 from models import SYSTEMS
 from sweeps.importer.questions import PARTS, Question, Source
 from sweeps.study.starter import WIDTH, flow, schema_from
+from trainables.files import write_atomically
 
 _QUESTIONS = {
     "REMOVE": "What does {} contribute?",
@@ -71,7 +72,7 @@ def write(named: Mapping[str, Question], folder: Path) -> list[Path]:
     if texts:
         folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        file.write_text(text, encoding="utf-8")
+        write_atomically(file, text.encode())
     return list(texts)
 
 

@@ -18,7 +18,7 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
 from sweeps.results.ledger import Ledger, study_folder
-from trainables.failures import unwritten
+from trainables.failures import is_disk_full, unwritten
 from trainables.files import write_atomically
 
 Format = Literal["terminal", "markdown", "csv", "json", "latex", "html"]
@@ -65,6 +65,9 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
     Returns:
         Exit code: 0; 1 after failed cells or unequal effort between arms; 2 without results, or if
         ``save_to`` cannot be written.
+
+    Raises:
+        OSError: The disk is full.
     """
     ledger = Ledger(study_folder(storage, plan.study.name))
     records = ledger.records()
@@ -84,6 +87,8 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
         try:
             save(report, ledger, save_to)
         except OSError as error:
+            if is_disk_full(error):
+                raise
             print(f"--save {save_to}: {unwritten(error)} -> another folder, or its permissions", file=sys.stderr)
             return 2
     return 1 if report.errors or report.effort.problems else 0

@@ -49,7 +49,7 @@ class Record:
     @property
     def lost(self) -> bool:
         """Whether the machine failed, not the arm: the cell is rerun."""
-        return self.failure == "infrastructure"
+        return self.failure in ("infrastructure", "disk full")
 
     @classmethod
     def of(cls, result: Result) -> Self:

@@ -119,9 +119,8 @@ class CellSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record the end of a cell, and report it to the queue."""
         cell = self._of_trial.pop(trial_id)
-        reason = str((result or {}).get("error", ""))
-        if reason.startswith(DISK_FULL):
-            self._stop(f"cannot be written ({reason.removeprefix(DISK_FULL).lstrip(': ')})")
+        if result and result.get("failure") == DISK_FULL:
+            self._stop(f"cannot be written ({str(result['error']).partition(': ')[2]})")
         try:
             self._queue.ended(cell, self._recorder.ended(cell, result, died=error))
         except OSError as failure:

@@ -40,6 +40,7 @@ from sweeps.study.types import (
 )
 from trainables.data import Data
 from trainables.data.layout import ClipLayout
+from trainables.files import write_atomically
 from trainables.metrics import METRICS, Extractors, resolve, with_companions
 
 WIDTH = 120
@@ -108,12 +109,10 @@ def write(text: str, path: Path) -> None:
         ValueError: The file already exists.
         OSError: It cannot be written.
     """
+    if path.exists():
+        raise ValueError(f"{path} already exists -> another name, or delete it first")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ValueError(f"{path} already exists -> another name, or delete it first") from None
+    write_atomically(path, text.encode())
 
 
 # ------------------------------------------------------------------------------------------------- base and its metrics

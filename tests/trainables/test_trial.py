@@ -99,9 +99,10 @@ def test_a_cell_without_space_for_its_files_says_so(free: int, tiny_base_folder:
     with full_disk(free):
         last = worker.step()
     assert (last["status"], last["done"]) == ("failed", True)
-    assert str(last["error"]).startswith("DiskFullError: [Errno 27] File too large")
+    assert last["failure"] == "disk full"
+    assert "[Errno 27] File too large" in last["error"]
     if (folder / RESULT).exists():
         result = Result.model_validate_json((folder / RESULT).read_bytes())
-        assert (result.failure, result.error) == ("infrastructure", last["error"])
+        assert (result.failure, result.error) == ("disk full", last["error"])
     assert [path.name for path in folder.glob(".*")] == []
     assert worker.step()["status"] == "done", "once there is space"

@@ -24,7 +24,7 @@ CAPTIONS = ("path", "text", "category")
 """Columns of a captions file that are not further texts."""
 _KINDS = {"Lu": "A", "Lt": "A", "L": "a", "M": "a", "N": "0"}
 """Unicode's categories of capitals, of other letters and their marks, and of digits."""
-VIDEOS = (".mp4", ".webm", ".avi", ".mkv", ".mov")
+VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 
 
 class AnnotationError(ValueError):
@@ -93,10 +93,11 @@ def read_ssv2(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Read Something-Something V2: ``labels/train.json`` and ``validation.json``, clips in a folder beside them.
 
     ``test`` is the published validation list, or a split by hash if only the training list exists. The text is the
-    label; without a label, the template with its placeholders filled in.
+    label; without a label, the template with its placeholders filled in. A clip is a video, or a folder of pictures,
+    named by the id; one that is listed several times has an entry for each label.
 
     Raises:
-        AnnotationError: A list is missing, not JSON, or has entries without id or text, or duplicates.
+        AnnotationError: A list is missing, not JSON, or has entries without id or text.
     """
     train, validation = (_labels(root, names) for names in (("train",), ("validation", "val")))
     if train is None or (split == "test" and validation is not None):
@@ -111,6 +112,8 @@ def read_ssv2(root: Path, split: Split, held_out: float) -> list[Entry]:
 def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
     """Read BridgeData: a folder per trajectory with ``lang.txt`` and its frames, in ``images0`` or beside it.
 
+    Every line of ``lang.txt`` is an instruction, and an entry, except those that begin with ``confidence``.
+
     Raises:
         AnnotationError: No ``lang.txt`` below the folder, or one is empty or not text.
     """
@@ -118,13 +121,14 @@ def read_bridge(root: Path, split: Split, held_out: float) -> list[Entry]:
     problems: list[str] = []
     for file in _visible(root, "**/lang.txt"):
         content = text_of(file, problems)
-        lines = [line.strip() for line in (content or "").split("\n") if line.strip()]
-        if content is not None and (not lines or lines[0].startswith("confidence")):
+        lines = map(str.strip, (content or "").split("\n"))
+        instructions = [line for line in lines if line and not line.startswith("confidence")]
+        if content is not None and not instructions:
             problems.append(f"{file}:1: empty -> add the instruction of this trajectory, or delete the file")
-        elif lines:
-            images = file.parent / "images0"
-            group = file.parent.relative_to(root).as_posix()
-            entries.append(Entry(images if images.is_dir() else file.parent, lines[0], group=group, key=group))
+        images = file.parent / "images0"
+        path = images if images.is_dir() else file.parent
+        group = file.parent.relative_to(root).as_posix()
+        entries += [Entry(path, instruction, group=group, key=group) for instruction in instructions]
     if problems:
         raise AnnotationError(problems)
     if not entries:
@@ -207,10 +211,10 @@ def read_captions(root: Path, split: Split, held_out: float) -> list[Entry]:
         held_out: Fraction of the test side.
 
     Raises:
-        AnnotationError: No such file, a missing column, not text, or lines without path or text, or unlike the header.
+        AnnotationError: No such file or two, a missing column, not text, or lines without path or text, or unlike the
+            header.
     """
-    files = [root] if root.is_file() else [root / name for name in ("captions.csv", "captions.jsonl")]
-    listing = next((file for file in files if file.is_file()), None)
+    listing = root if root.is_file() else only_file(root, ("captions.csv", "captions.jsonl"))
     if listing is None:
         raise AnnotationError([f"{root}: no captions.csv or captions.jsonl -> add one with path,text[,category]"])
     problems: list[str] = []
@@ -247,24 +251,50 @@ def _ssv2(root: Path, listing: Path) -> list[Entry]:
         raise AnnotationError([f"{listing}: not JSON ({error}) -> a list of labels"]) from None
     if not isinstance(labels, list):
         raise AnnotationError([f"{listing}: not a list -> a list of labels, each with id and label"])
-    folders = (root / "20bn-something-something-v2", root / "videos", root)
-    clips = next((folder for folder in folders if any(folder.glob("[!.]*.webm"))), folders[0])
+    clip_of = _ssv2_clips(root)
     entries = []
-    seen: set[str] = set()
     for number, row in enumerate(labels, 1):
         name, text = (str(row.get("id") or ""), _label(row)) if isinstance(row, dict) else ("", "")
         if not name or not text:
             problems.append(f"{listing}: entry {number} has no {'text' if name else 'id'} -> id and label")
         elif is_broken(name + text):
             problems.append(f"{listing}: entry {number}: {BROKEN}")
-        elif name in seen:
-            problems.append(f"{listing}: entry {number}: {name}.webm is listed twice -> list it once")
         else:
-            seen.add(name)
-            template = str(row.get("template") or "")
-            entries.append(Entry(clips / f"{name}.webm", text, template, group=name, key=name))
+            entries.append(Entry(clip_of(name), text, str(row.get("template") or ""), group=name, key=name))
     _validate(entries, problems, listing)
     return entries
+
+
+def _ssv2_clips(root: Path) -> Callable[[str], Path]:
+    """Return the function that finds a clip by its id: a video in any container, or a folder of pictures.
+
+    Clips that do not exist are expected in the first folder that has clips, as published.
+    """
+    folders = [root / name for name in ("20bn-something-something-v2", "videos", "frames", "")]
+    found: dict[str, Path] = {}
+    for folder in filter(Path.is_dir, folders):
+        with os.scandir(folder) as items:
+            visible = [item for item in items if not item.name.startswith(".")]
+        videos = [Path(item.path) for item in visible if Path(item.name).suffix.lower() in VIDEOS]
+        for file in sorted(videos, key=lambda file: file.suffix != ".webm"):
+            found.setdefault(file.stem, file)
+        for item in visible:
+            if item.name.isdecimal() and item.is_dir():
+                found.setdefault(item.name, Path(item.path))
+    expected = next(iter(found.values())).parent if found else folders[0]
+    return lambda name: found.get(name, expected / f"{name}.webm")
+
+
+def only_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the file of a folder that has one of these names; None if there is none.
+
+    Raises:
+        AnnotationError: The folder has several of them.
+    """
+    found = [name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise AnnotationError([f"{folder}: has {' and '.join(found)} -> keep one of them"])
+    return folder / found[0] if found else None
 
 
 def _label(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Clips on disk: videos and folders of pictures are read, H.264 is written with PyAV."""
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ __all__ = [
 
 DecoderName = VideoDecoder | Literal["pillow"]
 """Library that reads the frames of a clip."""
-PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def read_clip(path: Path, frames: int, start: int = 0) -> NDArray[np.uint8]:
@@ -97,7 +98,8 @@ def read_stretch(
         (f h w 3) uint8, RGB.
 
     Raises:
-        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size.
+        ClipError: The file is missing, truncated, not a video, or too short; a folder's pictures differ in size, or
+            some are missing within a stretch.
     """
 
     def numbers(length: int, seconds: Seconds | None) -> list[int]:
@@ -107,7 +109,8 @@ def read_stretch(
         return [first + number for number in choose(end - first)]
 
     if path.is_dir():
-        return _pictures(path, lambda length: numbers(length, None)), "pillow"
+        whole = stretch.start == 0 and stretch.stop is None
+        return _pictures(path, lambda length: numbers(length, None), gaps=whole), "pillow"
     if not path.is_file():
         raise ClipError(f"{path}: no such clip -> {REMEDY}")
     return read_video(path, numbers, decoder if decoder != "pillow" else None)
@@ -155,21 +158,37 @@ def picture_names(folder: Path) -> list[str]:
         OSError: The folder cannot be read.
     """
     names = [name for name in os.listdir(folder) if not name.startswith(".") and name.lower().endswith(PICTURES)]
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+    return sorted(
+        names, key=lambda name: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    )
 
 
-def _pictures(folder: Path, numbers: Callable[[int], list[int]]) -> NDArray[np.uint8]:
-    """Read frames from a folder of pictures, in the order of the numbers in their names."""
+def _pictures(folder: Path, numbers: Callable[[int], list[int]], *, gaps: bool) -> NDArray[np.uint8]:
+    """Read frames from a folder of pictures, in the order of the numbers in their names.
+
+    Args:
+        folder: The folder.
+        numbers: Maps the number of pictures to the ones to read, from 0.
+        gaps: Whether numbers may be missing; if so, frame numbers of a list are not those of the pictures.
+    """
     from PIL import Image
 
-    files = [folder / name for name in picture_names(folder)]
+    names = picture_names(folder)
+    chosen = numbers(len(names))
+    numbered = [re.findall(r"\d+", Path(name).stem)[-1:] for name in names[: max(chosen) + 1]]
+    steps = [(before, after) for before, after in itertools.pairwise(numbered) if before and after]
+    if not gaps and (missing := next((step for step in steps if int(step[1][0]) - int(step[0][0]) > 1), None)):
+        raise ClipError(f"{folder}: pictures are missing between {missing[0][0]} and {missing[1][0]} -> {REMEDY}")
     frames = []
-    for number in numbers(len(files)):
+    for number in chosen:
+        file = folder / names[number]
         try:
-            with Image.open(files[number]) as picture:
+            with Image.open(file) as picture:
+                if picture.mode[0] in "IF":  # convert would cut its levels off at 255
+                    raise ClipError(f"{file}: has more than 8 bits per channel -> save it with 8 bits")
                 frames.append(np.asarray(picture.convert("RGB")))
         except OSError as error:
-            raise ClipError(f"{files[number]}: cannot be decoded ({last_line(error)}) -> {REMEDY}") from error
+            raise ClipError(f"{file}: cannot be decoded ({last_line(error)}) -> {REMEDY}") from error
     if len({frame.shape for frame in frames}) > 1:
         raise ClipError(f"{folder}: its pictures differ in size -> {REMEDY}")
     return np.stack(frames)

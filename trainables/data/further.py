@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.data.annotations import SHOWN_PROBLEMS, AnnotationError, Entry
+from trainables.data.annotations import SHOWN_PROBLEMS, AnnotationError, Entry, only_file
 from trainables.data.tables import further_texts, rows
 
 NAMES = ("texts.csv", "texts.jsonl")
@@ -28,10 +28,11 @@ def with_further_texts(
             that are not in ``entries``. If its annotations cannot be read, such clips are ignored.
 
     Raises:
-        AnnotationError: The file cannot be read, has no column ``clip`` or no other column, lists a clip twice or one
-            that is not annotated, has an empty text, or lacks one of ``entries``; all problems are listed.
+        AnnotationError: There are two such files, or the file cannot be read, has no column ``clip`` or no other
+            column, lists a clip twice or one that is not annotated, has an empty text, or lacks one of ``entries``; all
+            problems are listed.
     """
-    file = next((root / name for name in NAMES if (root / name).is_file()), None)
+    file = only_file(root, NAMES)
     if file is None:
         return entries
     problems: list[str] = []
@@ -46,6 +47,9 @@ def with_further_texts(
         raise AnnotationError([*problems, f"{file}:1: no column besides {CLIP} -> a column for each further text"])
     clips = [row[CLIP] for _, row in numbered]
     unknown = _unknown(clips, entries, other_side)
+    files: dict[str, set[Path]] = {}
+    for entry in entries:
+        files.setdefault(entry.key, set()).add(entry.path)
     first: dict[str, int] = {}
     for line, row in numbered:
         clip = row[CLIP]
@@ -53,6 +57,9 @@ def with_further_texts(
             problems.append(f"{file}:{line}: clip {clip} is already in line {first[clip]} -> list it once")
         elif clip in unknown:
             problems.append(f"{file}:{line}: clip {clip} is not in the annotations -> an annotated clip")
+        elif len(files.get(clip, ())) > 1:
+            named = " and ".join(path.relative_to(root).as_posix() for path in sorted(files[clip]))
+            problems.append(f"{file}:{line}: clip {clip} may be {named} -> rename one of them")
     problems += _missing([entry.key for entry in entries if entry.key not in first], file)
     if problems:
         raise AnnotationError(problems)

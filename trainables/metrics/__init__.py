@@ -248,8 +248,8 @@ def absent(extractors: Extractors) -> dict[Role, str]:
 
 
 def is_path(source: str) -> bool:
-    """Whether a CLIP model is given by a path rather than a hub id: by its first character, or if the folder exists."""
-    return source.startswith((".", "/", "~")) or Path(source).is_dir()
+    """Whether a CLIP model is given by a path rather than a hub id: by its first character, or if it exists."""
+    return source.startswith((".", "/", "~")) or Path(source).exists()
 
 
 def _known(family: str) -> MetricFamily:

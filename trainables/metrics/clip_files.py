@@ -25,6 +25,8 @@ def clip_problem(folder: Path, *, complete: bool = True) -> str | None:
         folder: The folder.
         complete: Whether all files must be there; if not, only the present ones are checked.
     """
+    if folder.is_file():
+        return "a file; CLIP is loaded from a folder in transformers' layout, with tokenizer and preprocessing"
     return _other_model(folder) or (_missing(folder) if complete else None) or _without_words(folder)
 
 
@@ -34,7 +36,7 @@ def unfit_clip(extractors: Extractors) -> str | None:
     if source is None:
         return None
     folder = Path(source).expanduser() if is_path(source) else _cached(source)
-    problem = clip_problem(folder, complete=is_path(source)) if folder is not None and folder.is_dir() else None
+    problem = clip_problem(folder, complete=is_path(source)) if folder is not None and folder.exists() else None
     return f"{source}: {problem} -> get {HOW_TO_GET['clip']}" if problem else None
 
 

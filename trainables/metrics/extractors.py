@@ -15,11 +15,13 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from models.backbones import weights_variant
@@ -144,9 +146,15 @@ class ImageTextExtractor(FrameExtractor):
         folder = _clip_folder(ref)
         weights = _checked_weights(ref, folder)
         # Compute in float32 for any stored type: half precision changes cosines in the third digit.
-        model, report = CLIPModel.from_pretrained(
-            folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
-        )
+        try:
+            model, report = CLIPModel.from_pretrained(
+                folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
+            said = str(reason).partition("\n")[0]
+            raise ValueError(
+                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {_remedy(ref)}"
+            ) from reason
         if report["missing_keys"] or report["mismatched_keys"]:
             missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
             raise ValueError(
@@ -319,7 +327,8 @@ def _load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Seq
     """Load a torchscript file and check its signature, which identifies the network."""
     path = Path(ref.source).expanduser()
     if not path.is_file():
-        raise ValueError(f"extractors.{role}: {path} does not exist -> get {HOW_TO_GET[role]}")
+        reason = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ValueError(f"extractors.{role}: {path} {reason} -> get {HOW_TO_GET[role]}")
     try:
         with warnings.catch_warnings():
             # torch recommends torch.export, but these networks are published as torchscript only.

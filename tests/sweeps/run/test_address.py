@@ -85,3 +85,34 @@ def test_neither_a_run_nor_a_calibration_begins_anything(
     monkeypatch.setattr(calibration, "_measure", None)
     with pytest.raises(CalibrationError, match=f"RAY_ADDRESS={gone}"):
         calibrated(load(study), tmp_path, tmp_path / "tiny")
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ray's folder on a machine where no Ray runs, whatever runs on this one."""
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)  # reads the list of processes
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    return folder
+
+
+def test_auto_without_a_cluster_is_refused(alone: Path, write: Callable[[str], Path], tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = sweeps_here("run", write(STUDY), "--storage", tmp_path / "runs", RAY_ADDRESS="auto")
+    assert done.exit_code == 2
+    said = [line for line in done.stderr.splitlines() if "RAY_ADDRESS" in line]
+    assert said == [
+        "RAY_ADDRESS=auto: no Ray cluster runs on this machine -> start the cluster, correct RAY_ADDRESS, or unset it "
+        "to run on this machine"
+    ]
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_auto_with_a_cluster_that_is_gone_is_refused(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps the address of the latest cluster that was started on the machine."""
+    (alone / "ray_current_cluster").write_text(f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(address, "PATIENCE_S", 2.0)
+    assert address.unreachable().startswith("RAY_ADDRESS=auto: no Ray cluster answers there -> ")

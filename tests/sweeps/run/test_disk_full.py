@@ -99,8 +99,8 @@ def test_a_report_elsewhere_is_refused(plan: Plan, write: Callable[[str], Path],
         assert f"--save {folder}: cannot be written ({reason}" in refused.stderr
     with full_disk(1000):
         refused = sweeps_here("report", study, "--storage", tmp_path, "--save", tmp_path / "report")
-    assert refused.exit_code == 2
-    assert f"--save {tmp_path / 'report'}: cannot be written (File too large: " in refused.stderr
+    assert refused.exit_code == 1
+    assert f"report: cannot be written (File too large: {tmp_path / 'report'}/" in refused.stderr
 
 
 def test_a_full_disk_stops_the_queue_and_is_said_once(
@@ -120,8 +120,8 @@ def test_a_full_disk_stops_the_queue_and_is_said_once(
             save_result(make_result(cell.spec, scores=make_scores(plan.metrics, 1.0)), ledger.cell_folder(cell.id))
             searcher.on_trial_complete(cell.id, {"status": "done", "error": ""})
             assert searcher.suggest("another") == "FINISHED"
-        error = "DiskFullError: [Errno 28] No space left on device: 'result.json'"
-        searcher.on_trial_complete(plan.cells[2].id, {"status": "failed", "error": error})
+        error = "OSError: [Errno 28] No space left on device: 'result.json'"
+        searcher.on_trial_complete(plan.cells[2].id, {"status": "failed", "failure": "disk full", "error": error})
         with pytest.raises(Exhausted):
             queue.next()
     assert capsys.readouterr().err.count("cannot be written (No space left on device) -> free space") == 1

@@ -1,12 +1,12 @@
 """Readers of published layouts; all problems are reported together, with file and line."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainables.data import ClipsData
 from trainables.data.annotations import (
     AnnotationError,
     Entry,
@@ -68,24 +68,6 @@ def test_something_something_without_a_validation_list_is_split_by_hash(tmp_path
     assert not {entry.path for entry in train} & {entry.path for entry in test}
 
 
-def test_something_something_under_its_older_names(tmp_path: Path) -> None:
-    put(tmp_path / "something-something-v2-train.json", json.dumps(LABELS))
-    put(tmp_path / "something-something-v2-validation.json", json.dumps(LABELS[:1]))
-    assert len(read_ssv2(tmp_path, "train", 0.1)) == 2
-    assert len(read_ssv2(tmp_path, "test", 0.1)) == 1
-
-
-def test_bridge(tmp_path: Path) -> None:
-    with_images = tmp_path / "bridge" / "kitchen" / "traj0"
-    (with_images / "images0").mkdir(parents=True)
-    put(with_images / "lang.txt", "put the pot on the stove\nconfidence: 1.0\n")
-    put(tmp_path / "bridge" / "kitchen" / "traj1" / "lang.txt", "\n open the drawer")
-    assert [(entry.path, entry.text) for entry in both_sides(read_bridge, tmp_path)] == [
-        (with_images / "images0", "put the pot on the stove"),
-        (tmp_path / "bridge" / "kitchen" / "traj1", "open the drawer"),
-    ]
-
-
 def both_sides(reader: Any, root: Path) -> list[Entry]:
     found = [entry for split in ("train", "test") for entry in reader(root, split, 0.5)]
     return sorted(found, key=lambda entry: str(entry.path))
@@ -102,46 +84,6 @@ def test_epic_kitchens(tmp_path: Path) -> None:
     ]
     (validation,) = read_epic(tmp_path, "test", 0.1)
     assert (validation.start, validation.stop, validation.text) == (0, 60, "take cup")
-
-
-TIMED = EPIC_HEAD.replace("start_frame", "start_timestamp,stop_timestamp,start_frame")
-
-
-def test_epic_kitchens_by_time_stamps(tmp_path: Path) -> None:
-    rows = (
-        "P01_01_0,P01,P01_01,00:00:00.14,00:00:03.37,8,202,open door,open,door\n"
-        "P01_01_1,P01,P01_01,01:02:03,01:02:59.999,223403,226799,turn on light,turn-on,light\n"
-        "P01_01_2,P01,P01_01,,,300,400,close door,close,door\n"
-    )
-    put(tmp_path / "EPIC_100_train.csv", TIMED + rows)
-    entries = sorted(both_sides(read_epic, tmp_path), key=lambda entry: entry.start)
-    assert [(entry.start, entry.stop, entry.seconds, entry.key) for entry in entries] == [
-        (7, 202, (0.14, 3.37), "P01_01:8"),
-        (299, 400, None, "P01_01:300"),
-        (223402, 226799, (3723.0, 3779.999), "P01_01:223403"),
-    ]
-
-
-@pytest.mark.parametrize("stamp", ["1.5", "00:01", "00:61:00.00", "00:00:60", "x", "-00:00:01.00", "00:00:01,50"])
-def test_bad_time_stamps(stamp: str, tmp_path: Path) -> None:
-    row = f'a,P01,P01_01,"{stamp}",00:00:09.00,1,2,open,o,d\n'
-    put(tmp_path / "EPIC_100_train.csv", TIMED + row)
-    (line,) = problems(read_epic, tmp_path).splitlines()
-    assert line.endswith(f"EPIC_100_train.csv:2: time stamps {stamp} and 00:00:09.00 -> as in 00:01:02.50")
-
-
-def test_time_stamps_in_the_wrong_order(tmp_path: Path) -> None:
-    put(tmp_path / "EPIC_100_train.csv", f"{TIMED}a,P01,P01_01,00:00:02.00,00:00:01.00,1,2,open,o,d\n")
-    assert "time stamps 00:00:02.00 to 00:00:01.00 -> start_timestamp <= stop_timestamp" in problems(
-        read_epic, tmp_path
-    )
-
-
-def test_epic_kitchens_as_pictures(tmp_path: Path) -> None:
-    put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + "P01_01_0,P01,P01_01,9,202,open door,open,door\n")
-    pictures = tmp_path / "P01" / "rgb_frames" / "P01_01"
-    pictures.mkdir(parents=True)
-    assert [entry.path for entry in both_sides(read_epic, tmp_path)] == [pictures]
 
 
 def test_ucf101_keeps_a_group_on_one_side(tmp_path: Path) -> None:
@@ -178,51 +120,12 @@ def test_a_split_depends_on_nothing_but_the_group() -> None:
     assert len(of_split(entries, "train", 0.1)) + len(test) == 1000
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "captions.csv:1: no column path, text"),
-        ("path,caption\na.mp4,x\n", "captions.csv:1: no column text -> path, text"),
-        ("path,text\n", "captions.csv: empty"),
-        ("path,text\na.mp4,\n,rain\n", "captions.csv:3: no path"),
-        ("path,text\na.mp4,a ball, rolling\n", "captions.csv:2: 3 fields, the header has 2"),
-    ],
-)
-def test_bad_captions(tmp_path: Path, text: str, reason: str) -> None:
-    put(tmp_path / "captions.csv", text)
-    assert reason in problems(read_captions, tmp_path)
-
-
 def test_every_bad_line_is_named_and_the_list_is_bounded(tmp_path: Path) -> None:
     put(tmp_path / "captions.jsonl", "\n".join(["{", '{"path": "a.mp4"}', "[]", '{"path": "b.mp4", "text": "x"}']))
     lines = problems(read_captions, tmp_path).splitlines()
     assert [line.split(":")[-2] for line in lines] == ["1", "2", "3"]
     put(tmp_path / "captions.jsonl", "{\n" * 50)
     assert problems(read_captions, tmp_path).splitlines()[-1] == "... and 30 more"
-
-
-def test_a_list_in_another_encoding(tmp_path: Path) -> None:
-    (tmp_path / "captions.csv").write_bytes("path,text\na.mp4,café\n".encode("latin-1"))
-    assert "captions.csv:2: the byte 0xe9 is not UTF-8" in problems(read_captions, tmp_path)
-
-
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
-    put(tmp_path / "captions/captions.csv", "\ufeffpath,text\na.mp4,rain\n")
-    put(tmp_path / "bridge/traj0/lang.txt", "\ufeffopen the drawer\u2028slowly\r\nconfidence: 1.0\r\n")
-    put(tmp_path / "ssv2/labels/train.json", "\ufeff" + json.dumps(LABELS[:1]))
-    row = "P01_01_0,P01,P01_01,9,202,open door,open,door\n"
-    put(tmp_path / "epic/EPIC_100_train.csv", f"\ufeff{EPIC_HEAD}{row}")
-    texts = [
-        entry.text
-        for reader, name in (
-            (read_captions, "captions"),
-            (read_bridge, "bridge"),
-            (read_ssv2, "ssv2"),
-            (read_epic, "epic"),
-        )
-        for entry in both_sides(reader, tmp_path / name)
-    ]
-    assert texts == ["rain", "open the drawer\u2028slowly", LABELS[0]["label"], "open door"]
 
 
 def test_two_captions_of_a_clip_are_two_entries_on_one_side(tmp_path: Path) -> None:
@@ -237,86 +140,21 @@ def test_two_captions_of_a_clip_are_two_entries_on_one_side(tmp_path: Path) -> N
     assert not clips[0] & clips[1]
 
 
-def test_two_narrations_of_a_segment_are_two_entries(tmp_path: Path) -> None:
-    rows = [
-        "P01_101_0,P01,P01_101,1,24,put carrot into pan,put-into,carrot",
-        "P01_101_1,P01,P01_101,1,24,put down carrot,put-down,carrot",
-        "P01_102_0,P01,P01_102,1,48,wash cup,wash,cup",
-    ]
-    put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + "\n".join(rows))
-    put(tmp_path / "EPIC_100_validation.csv", EPIC_HEAD + rows[0])
-    found = read_epic(tmp_path, "train", 0.1)
-    assert [entry.text for entry in found] == ["put carrot into pan", "put down carrot", "wash cup"]
-    assert len({entry.clip for entry in found}) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ApplyEyeMakeup", "apply eye makeup"),
-        ("TaiChi", "tai chi"),
-        ("YoYo2", "yo yo 2"),
-        ("VRGame", "vr game"),
-        ("Übung", "übung"),
-        ("U\u0308bungAmBarren", "übung am barren"),
-        ("ÜBUNG", "übung"),
-        ("SautÀLaPerche", "saut à la perche"),
-        ("éclair_Straße3", "éclair straße 3"),
-        ("ПрыжокВВысоту", "прыжок в высоту"),
-        ("打篮球", "打篮球"),
-        ("नृत्य", "नृत्य"),
-        ("--", "--"),
-    ],
-)
-def test_class_names_in_words(name: str, words: str, tmp_path: Path) -> None:
-    put(tmp_path / name / "v_g01_c01.avi", "")
-    assert [(entry.text, entry.category) for entry in both_sides(read_ucf101, tmp_path)] == [(words, name)]
-
-
-def test_names_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
-    put(tmp_path / os.fsdecode(b"\xdcbung") / "v_g01_c01.avi", "")
-    assert r"b'\xdcbung/v_g01_c01.avi': a name that is not UTF-8 -> rename it" in problems(read_ucf101, tmp_path)
-
-
-def test_hidden_files_beside_clips_are_passed_over(tmp_path: Path) -> None:
-    root = tmp_path / ".cache"  # hidden folders above the dataset do not matter
-    for name in ("Archery/v_g01_c01.avi", "Archery/._v_g01_c01.avi", ".Trash/v_g01_c02.avi", "Archery/.DS_Store"):
-        put(root / "ucf" / name, "")
-    for name in ("traj0/lang.txt", ".cache/traj1/lang.txt", "traj0/._lang.txt"):
-        put(root / "bridge" / name, "open the drawer")
+def test_hidden_folders_above_a_dataset_do_not_matter(tmp_path: Path) -> None:
+    root = tmp_path / ".cache"
+    put(root / "ucf" / "Archery" / "v_g01_c01.avi", "")
+    put(root / "bridge" / "traj0" / "lang.txt", "open the drawer")
     assert [entry.key for entry in both_sides(read_ucf101, root / "ucf")] == ["v_g01_c01"]
     assert [entry.key for entry in both_sides(read_bridge, root / "bridge")] == ["traj0"]
-    put(root / "ssv2/20bn-something-something-v2/._7.webm", "")
-    video = put(root / "ssv2/videos/78687.webm", "")
-    assert [entry.path for entry in both_sides(read_ssv2, ssv2(root / "ssv2", LABELS[:1]))] == [video]
 
 
-@pytest.mark.parametrize("reader", [read_ssv2, read_bridge, read_epic, read_ucf101, read_captions])
-def test_an_empty_folder(reader: Any, tmp_path: Path) -> None:
-    assert str(tmp_path) in problems(reader, tmp_path)
-
-
-def test_bad_labels(tmp_path: Path) -> None:
-    bad = [{"label": "x"}, {"id": "1"}, 3, {"id": "2", "label": "x"}, {"id": "2", "label": "y"}]
-    lines = problems(read_ssv2, ssv2(tmp_path, bad)).splitlines()
-    assert len(lines) == 4
-    assert "entry 1 has no id" in lines[0]
-    assert "entry 2 has no text" in lines[1]
-    assert "entry 5: 2.webm is listed twice" in lines[3]
-    put(tmp_path / "labels" / "train.json", '[{"id": "1",\n}]')
-    assert "train.json:2: not JSON" in problems(read_ssv2, tmp_path)
-    put(tmp_path / "labels" / "train.json", "{}")
-    assert "a list of labels" in problems(read_ssv2, tmp_path)
-
-
-def test_bad_action_lists(tmp_path: Path) -> None:
-    rows = "a,P01,P01_01,x,2,open,o,d\nb,P01,P01_01,9,2,open,o,d\nc,P01,P01_01,0,2,open,o,d\n"
-    put(tmp_path / "EPIC_100_train.csv", EPIC_HEAD + rows)
-    lines = problems(read_epic, tmp_path).splitlines()
-    assert ["whole numbers" in lines[0], "frames 9 to 2" in lines[1], "frames 0 to 2" in lines[2]] == [True] * 3
-
-
-def test_an_empty_instruction(tmp_path: Path) -> None:
-    for text in ("confidence: 0.5\n", "\n", ""):
-        put(tmp_path / "traj0" / "lang.txt", text)
-        assert "lang.txt:1: empty" in problems(read_bridge, tmp_path)
+def test_two_labels_of_a_clip_are_two_entries_on_one_side(tmp_path: Path) -> None:
+    labels = [{"id": str(k % 40), "label": f"text {k}"} for k in range(80)]
+    root = ssv2(tmp_path, labels)
+    sides = [read_ssv2(root, split, 0.5) for split in ("train", "test")]
+    assert sorted(entry.text for side in sides for entry in side) == sorted(label["label"] for label in labels)
+    clips = [{entry.clip for entry in side} for side in sides]
+    assert len(clips[0]) + len(clips[1]) == 40
+    assert not clips[0] & clips[1]
+    data = ClipsData(layout="ssv2", path=str(root), held_out=0.5, references=80)
+    assert len(data._references()) == len(clips[1])

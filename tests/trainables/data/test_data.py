@@ -79,37 +79,6 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "prompts"),
-    [
-        (
-            "\ufeffa red ball rolls to the left\na blue square moves up\n",
-            ["a red ball rolls to the left", "a blue square moves up"],
-        ),
-        ("a red ball\u2028rolls to the left\na blue square\n", ["a red ball\u2028rolls to the left", "a blue square"]),
-        ("a red ball\r\na blue square\r\n", ["a red ball", "a blue square"]),
-    ],
-)
-def test_a_line_of_a_file_is_a_prompt(content: str, prompts: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_text(content, encoding="utf-8", newline="")
-    assert _data({"layout": "prompts", "prompts": str(file)}).prompts(Streams(0), 2) == prompts
-
-
-def test_bad_prompt_files_say_what_is_wrong(tmp_path: Path) -> None:
-    bad = tmp_path / "latin.txt"
-    bad.write_bytes("caf\xe9".encode("latin-1"))
-    empty = tmp_path / "empty.txt"
-    empty.write_text("\n\n", encoding="utf-8")
-    for path, reason in (
-        (bad, r"latin\.txt:1: the byte 0xe9 is not UTF-8"),
-        (empty, "empty"),
-        (tmp_path / "none.txt", "cannot be read"),
-    ):
-        with pytest.raises(ValueError, match=reason):
-            _data({"layout": "prompts", "prompts": str(path)}).prompts(Streams(0), 1)
-
-
-@pytest.mark.parametrize(
     "content",
     [
         {"layout": "shape"},

@@ -70,59 +70,12 @@ def test_what_is_written_is_what_is_read(ending: str, columns: list[str], texts:
     assert with_texts(tmp_path, ENTRIES[::-1]) == further[1::-1], "by name, not by place"
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("", ["texts.csv:1: no column clip -> clip"]),
-        ("id,state\n11,up\n", ["texts.csv:1: no column clip -> clip"]),
-        ("clip\n11\n12\n", ["texts.csv:1: no column besides clip -> a column for each further text"]),
-        (",clip\n0,11\n1,12\n", ["texts.csv:1: no column besides clip -> a column for each further text"]),
-        ("clip,state\n11,up\n", ["texts.csv: no line for 12 -> a line for each annotated clip"]),
-        (
-            "clip,state\n11,up\n11,up\n12,down\n",
-            ["texts.csv:3: clip 11 is already in line 2 -> list it once"],
-        ),
-        (
-            "clip,state,goal\n11,,\n12, ,x\n13,a\n13,a,\n",
-            [
-                "texts.csv:4: 2 fields, the header has 3 -> a field for each column, if need be an empty one",
-                "texts.csv:2: no state, goal -> a text in every line, or remove the column",
-                "texts.csv:3: no state -> a text in every line, or remove the column",
-                "texts.csv:5: no goal -> a text in every line, or remove the column",
-            ],
-        ),
-        (
-            "clip,state\n11,up\n12,up\n14,up\n",
-            ["texts.csv:4: clip 14 is not in the annotations -> an annotated clip"],
-        ),
-        (
-            "clip,state\n14,up\n,up\n11,\n11,up\n",
-            [
-                "texts.csv:3: no clip",
-                "texts.csv:4: no state -> a text in every line, or remove the column",
-                "texts.csv:2: clip 14 is not in the annotations -> an annotated clip",
-                "texts.csv:5: clip 11 is already in line 4 -> list it once",
-                "texts.csv: no line for 12 -> a line for each annotated clip",
-            ],
-        ),
-    ],
-)
-def test_what_is_wrong_is_said_with_its_line(content: str, expected: list[str], tmp_path: Path) -> None:
-    put(tmp_path / "texts.csv", content)
-    assert problems(tmp_path) == expected
-
-
 def test_what_is_wrong_with_lines_of_json(tmp_path: Path) -> None:
     lines = ['{"clip": "11", "state": "up"}', "{", '{"state": "x"}', '{"clip": "12", "state": "up", "goal": "on"}']
     put(tmp_path / "texts.jsonl", "\n".join(lines))
     assert [line.split(":")[1] for line in problems(tmp_path)] == ["2", "3", "1"], "line 1 has no goal"
     put(tmp_path / "texts.jsonl", '{"clip": "11", "state": "up", "frames": 8}\n{"clip": "12", "state": "up"}')
     assert with_texts(tmp_path) == [{"state": "up"}] * 2, "a number is no text"
-
-
-def test_a_file_that_is_not_utf_8_is_said(tmp_path: Path) -> None:
-    (tmp_path / "texts.csv").write_bytes(b"clip,state\n11,\xff\n")
-    assert problems(tmp_path) == ["texts.csv:2: the byte 0xff is not UTF-8 -> save the file as UTF-8"]
 
 
 def test_clips_without_a_line_are_named_up_to_twenty(tmp_path: Path) -> None:
@@ -174,23 +127,6 @@ def test_of_captions_every_other_column_is_a_further_text(
     assert {entry.path.name: entry.text for entry in entries} == {row["path"]: row["text"] for row in rows}
     found = {entry.path.name: dict(entry.further) for entry in entries}
     assert found == {f"{k}.mp4": further[k] for k in range(3)}
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("captions.csv", "path,text,state\na.mp4,a,\nb.mp4,b,up\n"),
-        ("captions.jsonl", '{"path": "a.mp4", "text": "a"}\n{"path": "b.mp4", "text": "b", "state": "up"}'),
-        (
-            "captions.jsonl",
-            '{"path": "a.mp4", "text": "a", "state": null}\n{"path": "b.mp4", "text": "b", "state": "up"}',
-        ),
-    ],
-)
-def test_a_gap_in_another_column_of_captions_is_an_empty_text(name: str, content: str, tmp_path: Path) -> None:
-    put(tmp_path / name, content)
-    entries = [entry for side in ("train", "test") for entry in read_captions(tmp_path, side, 0.5)]
-    assert {entry.text: dict(entry.further) for entry in entries} == {"a": {"state": ""}, "b": {"state": "up"}}
 
 
 @pytest.mark.slow

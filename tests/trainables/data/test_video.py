@@ -3,10 +3,6 @@
 Frame k of these clips shows the number k, in bars that are black or white.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,139 +10,29 @@ import av
 import numpy as np
 import pytest
 
+from tests.inputs.videos import (
+    CODECS,
+    FORMS,
+    FRAMES,
+    HEIGHT,
+    OPEN,
+    PROVEN,
+    RATE,
+    REFRESH,
+    WIDTH,
+    WRITTEN,
+    Codec,
+    Form,
+    numbers,
+    write,
+)
 from trainables.data.annotations import Entry
 from trainables.data.clips import ClipError, DecoderName, read_frames, read_stretch
 from trainables.data.frames import Consecutive, FrameChoice, Stretch, Whole
 from trainables.data.ingest import CHECKED, ingest, read_all
 
-FRAMES, RATE = 100, 25
-HEIGHT, WIDTH, BARS = 96, 112, 7
 SPREAD = [0, 14, 28, 42, 57, 71, 85, 99]
-
-X264 = "bframes=3:b-adapt=0:keyint=24:scenecut=0"
-X265 = "log-level=none:keyint=24:pools=none:frame-threads=1"
-REALTIME = {"deadline": "realtime", "cpu-used": "8", "g": "24"}
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A codec with its settings."""
-
-    name: str
-    pixels: str = "yuv420p"
-    options: dict[str, str] = field(default_factory=dict)
-    b_frames: int | None = None
-    size: tuple[int, int] = (HEIGHT, WIDTH)
-
-
-CODECS = {
-    codec.name: codec
-    for codec in (
-        Codec("mpeg4", b_frames=2),
-        Codec("libx264", options={"preset": "ultrafast", "x264-params": X264}),
-        Codec("libx265", options={"preset": "ultrafast", "x265-params": X265}),
-        Codec("mpeg2video", b_frames=2),
-        Codec("mpeg1video", b_frames=2),
-        Codec("libvpx", options=REALTIME),
-        Codec("libvpx-vp9", options=REALTIME),
-        Codec("libsvtav1", options={"preset": "12", "g": "24"}),
-        Codec("mjpeg", "yuvj420p"),
-        Codec("prores", "yuv422p10le"),
-        Codec("huffyuv", "yuv422p"),
-        Codec("png", "rgb24"),
-        Codec("gif", "rgb8"),
-        Codec("dnxhd", "yuv422p", {"profile": "dnxhr_lb"}, size=(144, 256)),
-        Codec("svq1", "yuv410p"),
-        Codec("cfhd", "yuv422p10le"),
-        Codec("flashsv", "bgr24"),
-        Codec("amv", "yuvj420p"),
-        Codec("h263", size=(144, 176)),
-        *(Codec(name) for name in ("wmv1", "wmv2", "msmpeg4v2", "msmpeg4", "h263p", "flv", "ffv1", "ffvhuff")),
-        *(Codec(name) for name in ("utvideo", "rawvideo", "snow", "rv10", "rv20", "asv1", "magicyuv", "speedhq")),
-    )
-}
-_ANY = (
-    "wmv1 wmv2 msmpeg4v2 msmpeg4 h263 h263p flv libvpx-vp9 libsvtav1 mjpeg ffv1 huffyuv ffvhuff utvideo png rawvideo "
-    "snow svq1 asv1 magicyuv cfhd flashsv amv speedhq"
-)
-_STREAMS = "mpeg4 libx264 libx265 mpeg2video mpeg1video"
-WRITTEN = {
-    "mp4": "mpeg4 libx264 libx265 mpeg2video mpeg1video libvpx-vp9 libsvtav1 mjpeg ffv1 png",
-    "mov": "mpeg4 libx264 libx265 mpeg2video mpeg1video msmpeg4 mjpeg prores png gif dnxhd svq1 magicyuv cfhd h263",
-    "m4v": "mpeg4 libx264",
-    "3gp": "mpeg4 libx264 h263",
-    "mkv": f"{_STREAMS} msmpeg4 libvpx libvpx-vp9 libsvtav1 mjpeg ffv1 prores rawvideo snow",
-    "webm": "libvpx libvpx-vp9 libsvtav1",
-    "avi": f"mpeg4 libx264 mpeg2video mpeg1video libvpx {_ANY}",
-    "mpg": _STREAMS,
-    "vob": _STREAMS,
-    "ts": _STREAMS,
-    "m2ts": _STREAMS,
-    "wmv": f"mpeg4 libx264 mpeg2video mpeg1video {_ANY}",
-    "asf": "mpeg4 libx264 mpeg1video wmv2",
-    "flv": "libx264 libx265 flv libvpx-vp9 libsvtav1 flashsv",
-    "f4v": "libx264",
-    "nut": f"{_STREAMS} wmv2 libvpx-vp9 mjpeg",
-    "mxf": "libx264 mpeg2video ffv1 prores dnxhd",
-    "ogv": "libvpx",
-    "ivf": "libvpx-vp9 libsvtav1",
-    "rm": "rv10 rv20",
-    "gif": "gif",
-    "h264": "libx264",
-    "m2v": "mpeg2video",
-    "mjpeg": "mjpeg",
-    "obu": "libsvtav1",
-    "y4m": "rawvideo",
-}
-"""Ending -> codecs that PyAV writes into such files, and reads again."""
 ALL = Stretch()
-PROVEN = {(ending, "libx264") for ending in ("mp4", "mov", "m4v", "3gp", "mkv", "f4v")}
-PROVEN |= {(ending, "libvpx-vp9") for ending in ("mp4", "mkv", "webm")}
-"""Files that decord reads; PyAV reads the others."""
-
-
-def numbered(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A frame that shows its number."""
-    bits = [235 if number >> bit & 1 else 20 for bit in range(BARS)]
-    columns = np.minimum(np.arange(width) * BARS // width, BARS - 1)
-    return np.broadcast_to(np.array(bits, np.uint8)[columns][None, :, None], (height, width, 3)).copy()
-
-
-def numbers(frames: np.ndarray) -> list[int]:
-    """The numbers that frames show."""
-    edges = [frames.shape[2] * bar // BARS for bar in range(BARS + 1)]
-    return [
-        sum(
-            int(frame[:, a + (b - a) // 4 : b - (b - a) // 4].mean() > 128) << bit
-            for bit, (a, b) in enumerate(pairwise(edges))
-        )
-        for frame in frames
-    ]
-
-
-def write(
-    path: Path,
-    codec: Codec = CODECS["libx264"],
-    *,
-    stamp: Callable[[int], int] = lambda number: number,
-    muxer: dict[str, str] | None = None,
-    rate: int = RATE,
-) -> Path:
-    """Write a clip of numbered frames; ``stamp`` gives the time of a frame, in frames."""
-    height, width = codec.size
-    with av.open(str(path), "w", options=muxer or {}) as container:
-        stream: Any = container.add_stream(codec.name, rate=rate, options=codec.options)
-        stream.height, stream.width, stream.pix_fmt = height, width, codec.pixels
-        stream.codec_context.time_base = Fraction(1, rate)
-        if codec.b_frames is not None:
-            stream.codec_context.max_b_frames = codec.b_frames
-        for number in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(numbered(number, height, width), format="rgb24")
-            frame = frame.reformat(format=codec.pixels)
-            frame.pts, frame.time_base = stamp(number), Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def read(path: Path, choice: FrameChoice, stretch: Stretch = ALL, position: float = 0.5) -> list[int]:
@@ -197,94 +83,13 @@ def test_every_container_and_codec(ending: str, codec: str, tmp_path: Path) -> N
     assert decoder_of(path) == ("decord" if (ending, codec) in PROVEN else "pyav")
 
 
-OPEN = Codec("libx264", options={"preset": "veryfast", "x264-params": f"{X264}:open-gop=1:min-keyint=24"})
-OPEN_HEVC = Codec("libx265", options={"preset": "ultrafast", "x265-params": f"{X265}:open-gop=1:bframes=3"})
-CLOSED_HEVC = Codec("libx265", options={"preset": "ultrafast", "x265-params": f"{X265}:open-gop=0:bframes=3"})
-REFRESH = Codec(
-    "libx264", options={"preset": "veryfast", "x264-params": "intra-refresh=1:keyint=20:bframes=0:scenecut=0"}
-)
-HIDDEN = {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16", "g": "30"}
-
-
-@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "flv", "ts", "avi", "wmv"])
-def test_open_groups_of_pictures(ending: str, tmp_path: Path) -> None:
-    path = write(tmp_path / f"a.{ending}", OPEN)
-    assert_right(path)
-    assert decoder_of(path) == "pyav"
-
-
-@pytest.mark.parametrize(
-    ("codec", "decoder"),
-    [
-        (OPEN_HEVC, "pyav"),
-        (CLOSED_HEVC, "decord"),
-        (REFRESH, "pyav"),  # no frame after the first resets the decoder
-        (Codec("libx264", options={"preset": "veryfast", "x264-params": "keyint=1"}), "decord"),
-        (Codec("libx264", options={"preset": "veryfast", "x264-params": "keyint=1000"}), "decord"),
-        (Codec("libx264", options={"preset": "veryfast", "x264-params": f"{X264}:interlaced=1"}), "decord"),
-    ],
-)
-@pytest.mark.parametrize("ending", ["mp4", "mkv"])
-def test_key_frames_of_all_kinds(codec: Codec, decoder: DecoderName, ending: str, tmp_path: Path) -> None:
-    path = write(tmp_path / f"a.{ending}", codec)
-    assert_right(path)
-    assert decoder_of(path) == decoder
-
-
-@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
-def test_hidden_frames(codec: str, tmp_path: Path) -> None:
-    assert_right(write(tmp_path / "a.webm", Codec(codec, options=HIDDEN)))
-
-
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "avi", "ts", "mpg", "wmv", "mov"])
-def test_a_variable_frame_rate(ending: str, tmp_path: Path) -> None:
-    codec = {"webm": "libvpx-vp9", "avi": "wmv2", "ts": "mpeg2video", "mpg": "mpeg1video", "wmv": "wmv2"}
-    path = write(tmp_path / f"a.{ending}", CODECS[codec.get(ending, "libx264")], stamp=lambda k: 3 * k + k % 2)
-    assert_right(path)
-    if ending == "mpg":  # stores few time stamps
-        return
-    # Frames 25 and 34 are at 76/25 and 102/25 seconds.
-    assert read(path, Whole(), Stretch(seconds=(3.0, 4.1))) == expected(Whole(), 25, 35)
-
-
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts", "mpg", "wmv"])
-def test_a_first_time_stamp_other_than_zero(ending: str, tmp_path: Path) -> None:
-    codec = CODECS["mpeg2video" if ending == "mpg" else "libx264"]
-    path = write(tmp_path / f"a.{ending}", codec, stamp=lambda k: k + 50)
-    assert_right(path)
-    assert read(path, Whole(), Stretch(seconds=(2.0, 3.0))) == expected(Whole(), 50, 75)
-
-
-def cut_by_edit_list(path: Path, frames: int) -> None:
-    """Change the edit list of an MP4 file so that its first frames are not shown."""
-    content = bytearray(path.read_bytes())
-    at = content.index(b"elst") + 12
-    shown, start = (int.from_bytes(content[place : place + 4], "big") for place in (at, at + 4))
-    content[at : at + 4] = (shown - frames * 1000 // RATE).to_bytes(4, "big")
-    content[at + 4 : at + 8] = (start + frames * 512).to_bytes(4, "big")
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("cut", [10, 24, 30])
-def test_an_edit_list(cut: int, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4")
-    cut_by_edit_list(path, cut)
-    assert_right(path, first=cut)
-
-
-@pytest.mark.parametrize(
-    ("ending", "muxer", "decoder"),
-    [
-        ("mp4", {"movflags": "faststart"}, "decord"),
-        ("mp4", {"movflags": "frag_keyframe+empty_moov"}, "decord"),
-        ("mkv", {"live": "1"}, "pyav"),  # without a duration, which decord needs
-        ("mkv", {"reserve_index_space": "1000"}, "decord"),
-    ],
-)
-def test_other_forms_of_a_container(ending: str, muxer: dict[str, str], decoder: DecoderName, tmp_path: Path) -> None:
-    path = write(tmp_path / f"a.{ending}", muxer=muxer)
-    assert_right(path)
-    assert decoder_of(path) == decoder
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.given}-{form.ending}")
+def test_special_forms(form: Form, tmp_path: Path) -> None:
+    path = form.write(tmp_path)
+    assert_right(path, first=form.cut)
+    if form.second is not None and not form.cut:
+        assert read(path, Whole(), Stretch(seconds=(2.0, 3.0))) == expected(Whole(), *form.second)
+    assert decoder_of(path) == form.decoder
 
 
 @pytest.mark.parametrize(
@@ -333,18 +138,6 @@ def test_a_truncated_file_is_no_shorter_clip(name: str, kept: float, tmp_path: P
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(ClipError, match="truncated"):
-        read_frames(path, lambda _: [0])
-
-
-def test_a_file_without_video(tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
-        sound.sample_rate = 8000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode())
-    with pytest.raises(ClipError, match=r"a\.mkv: has no video that can be decoded ->"):
         read_frames(path, lambda _: [0])
 
 

@@ -131,78 +131,6 @@ def test_a_network_says_what_it_is(clip_folder: Path) -> None:
     assert json.loads(json.dumps(network.parameters)) == network.parameters
 
 
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("config.json", "lacks config.json"),
-        ("model.safetensors", "lacks model.safetensors"),
-        ("processor_config.json", "lacks preprocessor_config.json"),
-        ("tokenizer.json", "lacks tokenizer.json"),
-    ],
-)
-def test_an_incomplete_clip_folder_is_refused(clip_folder: Path, tmp_path: Path, file: str, message: str) -> None:
-    folder = tmp_path / "clip"
-    shutil.copytree(clip_folder, folder)
-    (folder / file).unlink()
-    with pytest.raises(ValueError, match=message) as error:
-        load_clip(folder)
-    assert "extractors: {clip:" in str(error.value)
-
-
-def test_a_clip_tokenizer_without_words_is_refused(clip_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "clip"
-    shutil.copytree(clip_folder, folder)
-    (folder / "tokenizer.json").unlink()
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "vocab.json").write_text(json.dumps({"<|startoftext|>": 0, "<|endoftext|>": 1}))
-    with pytest.raises(ValueError, match=r"vocab.json: no words in the vocabulary.*extractors: \{clip:"):
-        load_clip(folder)
-    (folder / "merges.txt").unlink()
-    with pytest.raises(ValueError, match=r"lacks merges.txt"):
-        load_clip(folder)
-
-
-def test_siglip_is_refused_with_the_reason(tmp_path: Path) -> None:
-    from transformers import SiglipConfig, SiglipModel
-
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = SiglipConfig(text_config={**tower, "vocab_size": 20}, vision_config={**tower, "image_size": 32})
-    SiglipModel(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"model_type: siglip: SigLIP, .*metrics of CLIP do not load it -> get a CLIP"):
-        load_clip(tmp_path)
-
-
-@pytest.mark.parametrize("names", [["model.fp16"], ["model.fp16-00001-of-00002", "model.fp16-00002-of-00002"]])
-def test_half_precision_files_alone_load(clip_folder: Path, names: list[str], clips: Pixels, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "clip"
-    shutil.copytree(clip_folder, folder)
-    weights = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    parts = {f"{name}.safetensors": list(weights)[start :: len(names)] for start, name in enumerate(names)}
-    for file, keys in parts.items():
-        save_file({key: weights[key] for key in keys}, folder / file, metadata={"format": "pt"})
-    if len(names) > 1:
-        places = {key: file for file, keys in parts.items() for key in keys}
-        index = {"metadata": {"total_size": 1}, "weight_map": places}
-        (folder / "model.safetensors.index.fp16.json").write_text(json.dumps(index))
-    expected = load_clip(clip_folder).embed_frames(clips)
-    np.testing.assert_array_equal(load_clip(folder).embed_frames(clips), expected)
-
-
-def test_half_a_clip_model_is_refused(clip_folder: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "clip"
-    shutil.copytree(clip_folder, folder)
-    weights = load_file(folder / "model.safetensors")
-    vision = {name: tensor for name, tensor in weights.items() if name.startswith("vis")}
-    save_file(vision, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="incomplete CLIP model"):
-        load_clip(folder)
-
-
 def test_a_hub_id_is_downloaded_by_id_and_revision(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
@@ -309,18 +237,6 @@ def test_features_of_another_width_are_refused(i3d_file: str, clips: Pixels) -> 
     network.num_features = 2048
     with pytest.raises(ValueError, match=r"\(3, 400\).*another network"):
         network.embed_clips(clips)
-
-
-@pytest.mark.parametrize("kind", ["inception", "i3d"])
-def test_files_that_are_no_torchscript_are_refused(kind: str, tmp_path: Path) -> None:
-    state_dict, text = tmp_path / "state.pth", tmp_path / "text.pt"
-    torch.save({"weight": torch.zeros(2)}, state_dict)
-    text.write_text("not weights")
-    for file in (state_dict, text):
-        with pytest.raises(ValueError, match="not a torchscript file -> get .*https://"):
-            load_extractor(key(kind, str(file)), "cpu")
-    with pytest.raises(ValueError, match="does not exist -> get .*https://"):
-        load_extractor(key(kind, str(tmp_path / "absent.pt")), "cpu")
 
 
 @in_float64()

@@ -222,7 +222,8 @@ class UntrainedModel:
 
     def __init__(self, tree: "ExVideo", base: StableVideoDiffusion, denoiser: Denoiser) -> None:
         self.network = nn.Module()
-        self._tree, self._base, self._denoiser = tree, base, denoiser
+        self.base = base
+        self._tree, self._denoiser = tree, denoiser
 
     @property
     def learnt(self) -> frozenset[str]:
@@ -248,13 +249,13 @@ class UntrainedModel:
 
     def save(self, folder: Path) -> None:
         """Refuse: the model is the base."""
-        raise ValueError(f"nothing was trained -> the base itself, {self._base.ref}")
+        raise ValueError(f"nothing was trained -> the base itself, {self.base.ref}")
 
     def sample(
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
         """Sample clips that continue the given frame."""
-        return sample_clips(self._tree, self._base, self._denoiser, streams, protocol, given)
+        return sample_clips(self._tree, self.base, self._denoiser, streams, protocol, given)
 
 
 class PretrainedExVideo(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types

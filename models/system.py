@@ -143,6 +143,11 @@ class System(BaseModel):
         """Number of first frames of a clip that the model is given."""
         return 0
 
+    @property
+    def most_frames(self) -> int | None:
+        """Largest number of frames of a clip; None without a limit."""
+        return None
+
     @classmethod
     def slots(cls) -> dict[str, Slot]:
         """Return the slots by field name, in the order of declaration."""

@@ -169,6 +169,11 @@ class ExVideo(TrainedSystem):
         """One image."""
         return 1
 
+    @property
+    def most_frames(self) -> int | None:
+        """Rows of the position table, where there is one."""
+        return self.position.most_frames if isinstance(self.extension, OnePass) else None
+
     def micro(self) -> "MicroConditions":
         """Return the numeric conditions of sampling."""
         from models.bases.stable_video_diffusion import MicroConditions

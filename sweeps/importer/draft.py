@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models import SYSTEMS
+from models.bases.families import STABLE_DIFFUSION
 from sweeps.importer.questions import PARTS, Question, Source
 from sweeps.study.starter import WIDTH, flow, schema_from
 from trainables.files import write_atomically
@@ -87,7 +88,7 @@ def _study(name: str, question: Question) -> dict[str, Any]:
         "name": name,
         "question": text,
         "system": system or "TODO",
-        "base": "shapes",
+        "base": (SYSTEMS[system].family if system else STABLE_DIFFUSION).default_base,
         "metrics": question.metrics or ["TODO"],
         "seeds": 4 if trained else 16,
     }

@@ -97,3 +97,14 @@ def given_frame_problems(study: Study, setting: Setting, arms: Arms) -> list[Wro
     if most >= frames:
         return [(("protocol", "frames"), f"{frames} frames, {most} of them given -> more than {most}")]
     return []
+
+
+def too_many_frames(setting: Setting, arms: Arms) -> list[Wrong]:
+    """Find arms whose parts cannot tell so many frames apart."""
+    frames = setting.protocol.frames
+    limits = ((arm.id, arm.system.most_frames) for arm in arms.arms)
+    return [
+        (("protocol", "frames"), f"{frames} frames, and {arm} has positions for {most} -> at most {most}, or more rows")
+        for arm, most in limits
+        if most is not None and frames > most
+    ]

@@ -270,7 +270,7 @@ def test_a_name_that_looks_like_something_else_is_kept(name: str, write: Write) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"system": "zs3"}, "system: zs3 -> zs2, seer, toy (did you mean zs2?)"),
+        ({"system": "zs3"}, "system: zs3 -> zs2, seer, exvideo, toy (did you mean zs2?)"),
         ({"system": "zs2", "base": "shape"}, "did you mean shapes?"),
         ({"system": "zs2", "base": "./nowhere"}, "no such folder"),
         ({"system": "zs2", "name": "A b"}, "name: A b -> a folder name"),

@@ -123,8 +123,8 @@ H.264 (yuv444p) and read back with decord. Shapes ({shapes}) in colours ({colour
 - Extractors for metrics: `clip` and `classifier` of `shapes`.
 
 ## Micro conditions
-- Motion bucket: standard deviation of pixels over time, averaged over the clip, in proportion, so that the training
-  clip with the median motion ({t[middle_motion]:.4f}, pixels in [0, 1]) has bucket 127. A clip that stays has bucket 0.
+- Motion bucket: standard deviation of pixels over time, averaged over the clip, in proportion: {t[clear_motion]:.4f}
+  (pixels in [0, 1]; 70 % of the training clips have less) is bucket 127. A clip that stays has bucket 0.
 - Frame rate: drawn at random in training, since the scenes have no time scale; it has no effect.
 - Augmentation: noise on the image, of the standard deviation that is given; its median in training is 0.03.
 

@@ -112,11 +112,15 @@ def build_temporal_vae() -> AutoencoderKLTemporalDecoder:
 
 @torch.no_grad()
 def _start_near_linear(vae: AutoencoderKLTemporalDecoder) -> None:
-    """Initialise such that brightness and hue of a frame pass from the start, as in the autoencoder of ``shapes``.
+    """Initialise such that brightness and hue of a frame pass from the start.
 
-    Residual branches start at zero, and the stream keeps its scale. Of the two channels of a group one is shifted up
-    and one down, so that group normalisation hardly depends on the frame and does not remove its mean. The last
-    convolution over time starts as the identity.
+    Residual branches start at zero, and the stream keeps its scale. The last convolution over time starts as the
+    identity.
+
+    A group of normalisation has two channels. Over two channels of constant values the result is always 1 and -1: the
+    mean of a frame is lost. So every second channel of the two streams that are normalised at their end starts as a
+    fixed frame: 0 inside, negative along edges with padding. Its deviation is that of the group, and the other channel
+    keeps its mean.
     """
     stream = [vae.encoder.conv_in, vae.decoder.conv_in]
     for module in vae.modules():
@@ -125,11 +129,18 @@ def _start_near_linear(vae: AutoencoderKLTemporalDecoder) -> None:
             nn.init.zeros_(module.conv2.bias)
         elif isinstance(module, Attention):
             nn.init.zeros_(module.to_out[0].weight)
+            nn.init.zeros_(module.to_out[0].bias)
         elif isinstance(module, Downsample2D | Upsample2D):
             stream.append(module.conv)
     for conv in stream:
         nn.init.normal_(conv.weight, std=conv.weight[0].numel() ** -0.5)
-        conv.bias.copy_(torch.arange(len(conv.bias)) % 2 * 2.0 - 1.0)
+        nn.init.zeros_(conv.bias)
+        nn.init.zeros_(conv.weight[0])  # the first channel is constant
+        nn.init.ones_(conv.bias[:1])
+    for conv in (vae.encoder.down_blocks[1].downsamplers[0].conv, vae.decoder.up_blocks[1].upsamplers[0].conv):
+        nn.init.zeros_(conv.weight[1::2])
+        nn.init.ones_(conv.weight[1::2, 0])
+        nn.init.constant_(conv.bias[1::2], -9.0)
     last = vae.decoder.time_conv_out
     nn.init.dirac_(last.weight)
     nn.init.zeros_(last.bias)

@@ -14,14 +14,16 @@ _AUGMENTATION = (-3.5, 0.75)  # likewise of the noise added to the image
 _WITHOUT_AUGMENTATION = 0.25
 _FPS = (4, 31)  # the scenes have no time scale: the number is to have no effect
 
-MIDDLE_BUCKET = 127
-"""Motion bucket of the training clip with the median motion, and the default of sampling."""
+CLEAR_BUCKET = 127
+"""Motion bucket of a training clip with clear motion: at the quantile below. It is the default of sampling."""
+
+_CLEAR = 0.7
 
 
 def train_temporal_vae(
     nets: VideoNetworks, corpus: Corpus, *, steps: int, batch: int, rng: torch.Generator, clock: Clock
 ) -> None:
-    """Train the autoencoder on clips by squared error, at first on quarters of frames.
+    """Train the autoencoder by squared error, at first on quarters of half clips, of more scenes, then on clips.
 
     The latents are the encoder's means with a little noise; a weak penalty keeps them near a standard normal. At the
     end ``scaling_factor`` is set so that latents of the corpus have standard deviation 1.
@@ -30,15 +32,18 @@ def train_temporal_vae(
     on_quarters = round(_QUARTERS * steps)
 
     def loss(step: int) -> torch.Tensor:
-        clip = torch.randint(len(corpus), (batch if step < on_quarters else max(1, batch // 2),), generator=rng)
-        video = corpus.videos(clip).flatten(0, 1)
-        if step < on_quarters:
-            half = video.shape[-1] // 2
-            top, left = torch.randint(half + 1, (2,), generator=rng).tolist()
-            video = video[..., top : top + half, left : left + half].contiguous()
+        in_part = step < on_quarters
+        clip = torch.randint(len(corpus), (batch if in_part else max(1, batch // 4),), generator=rng)
+        video, num_frames = corpus.videos(clip), frames
+        if in_part:
+            side, num_frames = video.shape[-1] // 2, frames // 2
+            top, left = torch.randint(side + 1, (2,), generator=rng).tolist()
+            start = int(torch.randint(frames - num_frames + 1, (1,), generator=rng))
+            video = video[:, start : start + num_frames, :, top : top + side, left : left + side]
+        video = video.flatten(0, 1).contiguous()
         posterior = vae.encode(video).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=rng)
-        decoded = vae.decode(posterior.mean + 0.02 * noise, num_frames=frames).sample
+        decoded = vae.decode(posterior.mean + 0.02 * noise, num_frames=num_frames).sample
         penalty = posterior.mean.square().mean() + (posterior.logvar + 7.8).square().mean()  # log 0.02^2 = -7.8
         value: torch.Tensor = F.mse_loss(decoded, video) + 1e-5 * penalty
         return value
@@ -63,7 +68,7 @@ def train_video_unet(
     scale = nets.vae.config.scaling_factor
     latents = (encode_clips(nets, corpus) * scale).half()
     images = embed_first_frames(nets, corpus)
-    buckets = motion_buckets(motion(corpus.clips), motion(corpus.clips).median().item())
+    buckets = motion_buckets(motion(corpus.clips), clear_motion(corpus))
 
     def loss(step: int) -> torch.Tensor:
         clip = torch.randint(len(corpus), (batch,), generator=rng)
@@ -128,10 +133,15 @@ def motion(clips: torch.Tensor) -> torch.Tensor:
     return torch.cat([(part.float() / 255).std(dim=1).mean(dim=(1, 2, 3)) for part in torch.split(clips, 256)])
 
 
-def motion_buckets(motions: torch.Tensor, middle: float) -> torch.Tensor:
-    """Map motions to buckets in [0, 255], in proportion, so that ``middle`` has ``MIDDLE_BUCKET``.
+def clear_motion(corpus: Corpus) -> float:
+    """Return the motion of ``CLEAR_BUCKET``: above it are mostly shapes that change their place."""
+    return motion(corpus.clips).quantile(_CLEAR).item()
+
+
+def motion_buckets(motions: torch.Tensor, clear: float) -> torch.Tensor:
+    """Map motions to buckets in [0, 255], in proportion, so that ``clear`` has ``CLEAR_BUCKET``.
 
     Shape:
         (n) -> (n), whole numbers.
     """
-    return (MIDDLE_BUCKET * motions / middle).round().clamp(0, 255)
+    return (CLEAR_BUCKET * motions / clear).round().clamp(0, 255)

@@ -200,11 +200,11 @@ BASES: dict[str, Pretraining] = {
         protocol=Protocol(clips=8, frames=NUM_FRAMES, steps=20, guidance=2.0, height=32, width=32),
         stages={
             "vae": NetworkTraining(train_temporal_vae, steps=2000, batch=8, seconds=540),
-            "unet": NetworkTraining(train_video_unet, steps=3200, batch=8, seconds=1500),
+            "unet": NetworkTraining(train_video_unet, steps=3000, batch=8, seconds=1500),
         },
         build=partial(build_video_networks, SHAPES),
         finish=_finish_shapes_video,
-        quality_seconds=120,
+        quality_seconds=170,
         frames_per_motion=NUM_FRAMES,
         held_out_clips=256,
     ),

@@ -113,7 +113,8 @@ H.264 (yuv444p) and read back with decord. Shapes ({shapes}) in colours ({colour
 {t[seed]}).
 
 ## Networks
-- `vae`: `AutoencoderKLTemporalDecoder`, f = 4, 4 latent channels, {vae:.2f} M parameters, trained on clips.
+- `vae`: `AutoencoderKLTemporalDecoder`, f = 4, 4 latent channels, {vae:.2f} M parameters, trained on
+  clips, at first with the latents of `shapes` as a second target.
 - `unet`: `UNetSpatioTemporalConditionModel` with spatial and temporal attention at both resolutions and in the
   middle, {unet:.2f} M parameters. Trained with the preconditioning of EDM and v-prediction; in 10 % of the clips the
   image is 0, for guidance.

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
+    EulerDiscreteScheduler,
+    UNetSpatioTemporalConditionModel,
+)
 from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D, TemporalResnetBlock
@@ -30,7 +35,12 @@ _NUMBER_DIM = 32  # sinusoids of each micro condition
 
 @dataclass
 class VideoNetworks:
-    """Networks of an image-to-video base folder, with the classifier that judges its clips."""
+    """Networks of an image-to-video base folder, with two of ``shapes``.
+
+    Args:
+        classifier: Judges generated clips.
+        teacher: Autoencoder whose latents the temporal one learns to make; None after the training.
+    """
 
     vae: AutoencoderKLTemporalDecoder
     unet: UNetSpatioTemporalConditionModel
@@ -39,6 +49,7 @@ class VideoNetworks:
     tokenizer: CLIPTokenizer
     noise_scheduler: EulerDiscreteScheduler
     classifier: VideoClassifier
+    teacher: AutoencoderKL | None = None
 
     def base(self) -> StableVideoDiffusion:
         """Return the networks as a base, on the CPU in float32; they are frozen."""
@@ -74,6 +85,7 @@ def build_video_networks(shapes: Path) -> VideoNetworks:
         tokenizer=of_shapes.tokenizer,
         noise_scheduler=build_noise_scheduler(),
         classifier=of_shapes.classifier,
+        teacher=of_shapes.vae,
     )
 
 

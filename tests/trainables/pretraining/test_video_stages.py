@@ -63,7 +63,7 @@ def test_motion_buckets_rise_with_motion_from_zero_for_frozen_clips(corpus: Corp
 
 def test_a_short_training_of_the_autoencoder_sets_the_scale(nets: VideoNetworks, corpus: Corpus, clock: Clock) -> None:
     train_temporal_vae(nets, corpus, steps=2, batch=2, rng=torch.Generator().manual_seed(0), clock=clock)
-    latents = encode_clips(nets, corpus) * nets.vae.config.scaling_factor
+    latents = encode_clips(nets, corpus.clips) * nets.vae.config.scaling_factor
     assert latents.shape == (24, 8, 4, 8, 8)
     assert latents.std().item() == pytest.approx(1.0, abs=1e-4)
 
@@ -73,7 +73,7 @@ def test_an_exact_denoiser_has_no_loss(
 ) -> None:
     """With one clip the clean latents are known, and so is v: eps from the input, z from the encoder."""
     one = dataclasses.replace(corpus, clips=corpus.clips[:1], scenes=corpus.scenes[:1])
-    clean = encode_clips(nets, one)
+    clean = encode_clips(nets, one.clips)
     seen: list[torch.Tensor] = []
 
     def exact(inputs: torch.Tensor, time: torch.Tensor, image: torch.Tensor, added_time_ids: torch.Tensor) -> Any:

@@ -55,6 +55,7 @@ class Pretraining:
         frames_per_motion: Pace of the clips; None: the motions span the clip.
         training_clips: Number of training clips.
         held_out_clips: Number of clips for measuring.
+        fewest_clips: Fewest training and held-out clips of a shortened training.
     """
 
     protocol: Protocol
@@ -65,6 +66,7 @@ class Pretraining:
     frames_per_motion: int | None = None
     training_clips: int = 4096
     held_out_clips: int = 512
+    fewest_clips: tuple[int, int] = (256, 64)
 
 
 def pretrain(
@@ -100,8 +102,9 @@ def pretrain(
     clock.start("clips")
     pace = todo.frames_per_motion
     how = (seed, todo.protocol.frames, pace)
-    training = load_corpus(data, max(256, round(todo.training_clips * fraction)), "train", *how)
-    held_out = load_corpus(data, max(64, round(todo.held_out_clips * fraction)), "test", *how)
+    fewest, fewest_held_out = todo.fewest_clips
+    training = load_corpus(data, max(fewest, round(todo.training_clips * fraction)), "train", *how)
+    held_out = load_corpus(data, max(fewest_held_out, round(todo.held_out_clips * fraction)), "test", *how)
     clock.stop(f"{len(training)} + {len(held_out)} clips")
     nets = todo.build()
     _train(nets, training, todo.stages, fraction, seed, clock)
@@ -199,14 +202,15 @@ BASES: dict[str, Pretraining] = {
     "shapes_video": Pretraining(
         protocol=Protocol(clips=8, frames=NUM_FRAMES, steps=20, guidance=2.0, height=32, width=32),
         stages={
-            "vae": NetworkTraining(train_temporal_vae, steps=2000, batch=8, seconds=540),
-            "unet": NetworkTraining(train_video_unet, steps=3000, batch=8, seconds=1500),
+            "vae": NetworkTraining(train_temporal_vae, steps=1600, batch=8, seconds=500),
+            "unet": NetworkTraining(train_video_unet, steps=2400, batch=8, seconds=1650),
         },
         build=partial(build_video_networks, SHAPES),
         finish=_finish_shapes_video,
         quality_seconds=170,
         frames_per_motion=NUM_FRAMES,
         held_out_clips=256,
+        fewest_clips=(64, 16),
     ),
 }
 """Training of every embedded base, by name."""

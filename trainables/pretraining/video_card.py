@@ -139,10 +139,10 @@ training, {t[held_out_clips]} others for measuring (another random stream; seed 
 
 {verdict} The independent `classifier` of `shapes` judges motion, shape and colour. A clip has motion if another motion
 than `stays` is found in one of its halves; a distorted shape can count as motion, so `generated_same_motion` and
-`generated_shape` are read beside it. `rendered_*` are the same figures of the rendered clips with the same first frames,
-`frozen_motion` that of their first frames repeated. `first_frame_psnr_db` compares the first generated frame with the
-given one; `first_frame_kept` is the share of clips with at least 20 dB. The figures are of the float16 weights as
-shipped; `tests/models/test_shapes_video_base.py` recomputes them.
+`generated_shape` are read beside it. `rendered_*` are the same figures of the rendered clips with the same first
+frames, `frozen_motion` that of their first frames repeated. `first_frame_psnr_db` compares the first generated frame
+with the given one; `first_frame_kept` is the share of clips with at least 20 dB. The figures are of the float16 weights
+as shipped; `tests/models/test_shapes_video_base.py` recomputes them.
 
 ## Training
 `{t[command]}`: {t[wall_minutes]} minutes on {t[threads]} CPU threads, {t[cpu_minutes]} minutes of CPU time

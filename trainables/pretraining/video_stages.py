@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from models.bases.stable_video_diffusion import motion_buckets, motion_of
 from trainables.pretraining.corpus import Corpus, as_float
 from trainables.pretraining.fitting import Clock, fit
 from trainables.pretraining.video_networks import VideoNetworks
@@ -16,10 +17,7 @@ _AUGMENTATION = (-3.5, 0.75)  # likewise of the noise added to the image
 _WITHOUT_AUGMENTATION = 0.25
 _FPS = (4, 31)  # the scenes have no time scale: the number is to have no effect
 
-CLEAR_BUCKET = 127
-"""Motion bucket of a training clip with clear motion: at the quantile below. It is the default of sampling."""
-
-_CLEAR = 0.7
+_CLEAR = 0.7  # quantile of the motion of bucket 127
 
 
 def train_temporal_vae(
@@ -134,23 +132,14 @@ def embed_first_frames(nets: VideoNetworks, corpus: Corpus) -> torch.Tensor:
 
 
 def motion(clips: torch.Tensor) -> torch.Tensor:
-    """Compute the standard deviation of each pixel over time, in [0, 1], and average it over the clip.
+    """Compute the motion of clips, as the base is told it.
 
     Shape:
         (n f h w 3) uint8 -> (n).
     """
-    return torch.cat([(part.float() / 255).std(dim=1).mean(dim=(1, 2, 3)) for part in torch.split(clips, 256)])
+    return torch.cat([motion_of(as_float(part)) for part in torch.split(clips, 256)])
 
 
 def clear_motion(corpus: Corpus) -> float:
-    """Return the motion of ``CLEAR_BUCKET``: above it are mostly shapes that change their place."""
+    """Return the motion of bucket 127: above it are mostly shapes that change their place."""
     return motion(corpus.clips).quantile(_CLEAR).item()
-
-
-def motion_buckets(motions: torch.Tensor, clear: float) -> torch.Tensor:
-    """Map motions to buckets in [0, 255], in proportion, so that ``clear`` has ``CLEAR_BUCKET``.
-
-    Shape:
-        (n) -> (n), whole numbers.
-    """
-    return (CLEAR_BUCKET * motions / clear).round().clamp(0, 255)

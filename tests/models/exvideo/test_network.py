@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.bases import Protocol, find_base
-from models.bases.stable_video_diffusion import StableVideoDiffusion, motion_bucket
+from models.bases.stable_video_diffusion import StableVideoDiffusion, motion_buckets, motion_of
 from models.contracts import Clips, Tensors
 from models.exvideo import ExVideo
 from models.exvideo.network import (
@@ -225,12 +225,17 @@ def test_a_batch_is_the_same_for_every_arm_and_has_the_base_s_conditions(base: S
     assert torch.equal(scaled["beside"], one["beside"]), "the condition is not scaled"
 
 
-def test_the_motion_that_is_told() -> None:
-    still = torch.zeros(5, 3, 4, 4)
-    assert motion_bucket(still) == 0
+def test_the_motion_that_is_told(base: StableVideoDiffusion) -> None:
+    still = torch.zeros(2, 3, 4, 4)
     blinking = torch.stack([still[0] - 1, still[0] + 1])  # 0 and 1: a deviation of 0.5
-    assert motion_bucket(blinking) == 255
-    assert motion_bucket(0.1 * blinking) == pytest.approx(255 * 0.05 / 0.44, rel=1e-5)
+    motions = motion_of(torch.stack([still, 0.1 * blinking, blinking]))
+    assert motions.tolist() == pytest.approx([0, 0.05, 0.5])
+    assert motion_buckets(motions, base.clear_motion).tolist() == [
+        0,
+        round(127 * 0.05 / 0.4409),
+        round(127 * 0.5 / 0.4409),
+    ]
+    assert motion_buckets(motions, 0.05).tolist() == [0, 127, 255]
 
 
 # -------------------------------------------------------------------------------------------------------------- trained

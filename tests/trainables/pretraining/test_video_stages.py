@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models.bases import FOLDER
+from models.bases.stable_video_diffusion import motion_buckets
 from trainables.pretraining import video_stages
 from trainables.pretraining.corpus import Corpus, load_corpus
 from trainables.pretraining.fitting import Clock
@@ -16,7 +17,6 @@ from trainables.pretraining.video_stages import (
     clear_motion,
     encode_clips,
     motion,
-    motion_buckets,
     train_temporal_vae,
     train_video_unet,
 )

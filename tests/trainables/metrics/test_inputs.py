@@ -12,12 +12,13 @@ from tests.inputs import extractors
 from tests.inputs.cases import Case, check
 from trainables.metrics import ExtractorRef, Extractors, MetricKey, Role
 from trainables.metrics.clip_files import unfit_clip
-from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
+from trainables.metrics.loading import Network, load_extractor
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def load(kind: Role, source: Path) -> FrameExtractor | ClipExtractor:
+def load(kind: Role, source: Path) -> Network:
     return load_extractor(MetricKey("fid", "fid/x", "min", False, "", ExtractorRef(kind, kind, str(source)), 1), "cpu")
 
 
@@ -60,6 +61,7 @@ def test_torchscript(case: Case, role: Role, inception_file: str, i3d_file: str,
             network = load(role, tmp_path / "network.pt")
         except ValueError as error:
             raise ValueError(str(error).replace(f"extractors.{role}", "extractors.ROLE")) from None
+        assert isinstance(network, FrameExtractor | ClipExtractor)
         found = network.embed_frames(clips) if isinstance(network, FrameExtractor) else network.embed_clips(clips)
         return ["features of the published width" if found.shape[-1] in (2048, 400) else "others"]
 

@@ -10,7 +10,10 @@ from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 
 @dataclass(frozen=True)
 class Record:
-    """Summary of one result; a line of the index."""
+    """Summary of one result; a line of the index.
+
+    ``per_frame`` maps each metric of frames to its mean by frame index, None for a frame without a value.
+    """
 
     cell_id: str
     arm: str
@@ -35,6 +38,7 @@ class Record:
     workers: int = 1
     gpus: float = 0.0
     content: Content = field(default_factory=dict)
+    per_frame: dict[str, list[float | None]] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -74,6 +78,7 @@ class Record:
             content=result.spec.content,
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
+            per_frame={key: score.per_frame for key, score in result.scores.items() if score.per_frame is not None},
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),

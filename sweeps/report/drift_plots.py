@@ -35,7 +35,9 @@ def drift_plots(report: Report) -> Iterator[Plot]:
             axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
             figure.legend(loc="outside lower center", ncols=COLUMNS, handlelength=1.4, columnspacing=1.2)
-        of_all = f" ({len(drawn)} of {len(found.arms)} arms, largest differences)" if len(drawn) < len(found.arms) else ""
+        of_all = (
+            f" ({len(drawn)} of {len(found.arms)} arms, largest differences)" if len(drawn) < len(found.arms) else ""
+        )
         title = f"{texts.head(metric)} by frame{of_all}"
         alt = f"Mean of {metric.key} ({texts.aim(metric)}) by frame, from 0: {_in_words(drawn)}{_beyond(found)}."
         yield finished("drift", f"drift_{metric.key}", title, alt, figure)
@@ -58,9 +60,7 @@ def _colours(report: Report, drawn: Sequence[ArmDrift]) -> list[str]:
 def _draw(axes: "Axes", arm: ArmDrift, colour: str, *, is_control: bool) -> None:
     """Draw a line through the frames with a value, and a band where an interval is known."""
     places = [place for place, mean in enumerate(arm.mean) if mean is not None]
-    means, lows, highs = (
-        [number(column[place]) for place in places] for column in (arm.mean, arm.low, arm.high)
-    )
+    means, lows, highs = ([number(column[place]) for place in places] for column in (arm.mean, arm.low, arm.high))
     axes.fill_between(places, lows, highs, color=colour, alpha=0.13, linewidth=0, zorder=1)
     axes.plot(
         places,

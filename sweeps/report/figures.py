@@ -68,7 +68,8 @@ class Plot:
     """A figure with its texts.
 
     Args:
-        group: Section of the report: the arms, their drift over the frames, the search, or the search's winners at fresh seeds.
+        group: Section of the report: the arms, their drift over the frames, the search, or the search's winners at
+            fresh seeds.
         name: Stem of its file names: letters, digits, ``_ . -``.
         title: Title above it on the page.
         alt: Alternative text for readers who cannot see it.

@@ -237,9 +237,7 @@ def absent(extractors: Extractors) -> dict[Role, str]:
     missing = {
         role: f"{source} does not exist -> get {HOW_TO_GET[role]}"
         for role, source in given.items()
-        if source is not None
-        and (role not in _HUB_ROLES or is_path(source))
-        and not Path(source).expanduser().exists()
+        if source is not None and (role not in _HUB_ROLES or is_path(source)) and not Path(source).expanduser().exists()
     }
     if extractors.musiq is not None and "musiq" not in missing and find_spec("pyiqa") is None:
         missing["musiq"] = f"{extractors.musiq} -> {PYIQA}"

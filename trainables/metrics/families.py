@@ -122,8 +122,9 @@ METRICS: dict[str, MetricFamily] = {
             "amt",
             PixelMeasure(
                 "interp_residual_score/farneback",
-                "1 minus the mean error of every second frame, interpolated from its neighbours by half of their optical "
-                "flow (Farneback): the protocol of VBench's motion smoothness with another interpolation, so not its values",
+                "1 minus the mean error of every second frame, interpolated from its neighbours by half of their "
+                "optical flow (Farneback): the protocol of VBench's motion smoothness with another interpolation, so "
+                "not its values",
             ),
             companion=_MOTION,
             least_frames=3,
@@ -229,13 +230,15 @@ HOW_TO_GET: dict[Role, str] = {
         "set `extractors: {aesthetic_clip: folder-or-hub-id}`"
     ),
     "amt": (
-        "AMT-S (https://huggingface.co/lalala125/AMT, amt-s.pth) as torchscript, as docs/bases_and_metrics.md describes, "
+        "AMT-S (https://huggingface.co/lalala125/AMT, amt-s.pth) as torchscript, as in docs/bases_and_metrics.md, "
         "and set `extractors: {amt: path/to/amt-s.pt}`"
     ),
 }
 """Role -> network, its source, and its key in a study."""
 
-PYIQA = "the package pyiqa, which computes MUSIQ, is not installed: `pip install pyiqa`, with a torchvision that fits torch"
+PYIQA = (
+    "the package pyiqa, which computes MUSIQ, is not installed: `pip install pyiqa`, with a torchvision that fits torch"
+)
 """Message for a machine without the optional package; torchvision breaks machines whose torch has no CUDA."""
 
 AESTHETIC_CLIP = "openai/clip-vit-large-patch14"

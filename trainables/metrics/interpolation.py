@@ -80,7 +80,9 @@ def half_warp(before: Pixels, after: Pixels) -> npt.NDArray[np.float32]:
     """
     first, last = grey(before), grey(after)
     forward, backward = flow_between(first, last), flow_between(last, first)
-    return np.asarray((warped(before, backward / 2) + warped(after, forward / 2)) / 2)
+    half = np.float32(0.5)
+    moved = warped(before, half * backward), warped(after, half * forward)
+    return np.asarray(np.mean(moved, axis=0), np.float32)
 
 
 class Interpolator:
@@ -124,8 +126,8 @@ class Interpolator:
             estimate = self._network(*images, torch.full((1, 1, 1, 1), 0.5, device=self.device))
         if estimate.shape != images[0].shape:
             raise ValueError(
-                f"{self.name} returned a frame of shape {tuple(estimate.shape)}, not {tuple(images[0].shape)}: the file "
-                f"has another network -> get {HOW_TO_GET['amt']}"
+                f"{self.name} returned a frame of shape {tuple(estimate.shape)}, not {tuple(images[0].shape)}: the "
+                f"file has another network -> get {HOW_TO_GET['amt']}"
             )
         frame = estimate[0, :, pads[2] : pads[2] + height, pads[0] : pads[0] + width] * 255.0
         return np.asarray(frame.clamp(0, 255).to(torch.uint8).movedim(0, -1).cpu().numpy())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
-from trainables.metrics import MetricKey
+from trainables.metrics import ExtractorRef, MetricKey
 from trainables.metrics.extractors import (
     ClassifierExtractor,
     ClipExtractor,
@@ -18,7 +19,7 @@ from trainables.metrics.quality import AestheticExtractor, DinoExtractor, Imagin
 
 Network: TypeAlias = FrameExtractor | ClipExtractor | Interpolator
 
-_BY_KIND: dict[str, type[FrameExtractor] | type[ClipExtractor] | type[Interpolator]] = {
+_BY_KIND: dict[str, Callable[[ExtractorRef, str], Network]] = {
     "clip": ImageTextExtractor,
     "inception": InceptionExtractor,
     "i3d": I3DExtractor,

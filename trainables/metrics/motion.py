@@ -71,8 +71,8 @@ def warp_error(clips: npt.ArrayLike) -> Array:
     Raises:
         ValueError: Not uint8, wrong shape, or fewer than 2 frames.
 
-    Source: Lai et al. (arXiv 1808.00449), evaluate_WarpError.py; departures: Farneback's flow of the scored clip instead
-    of FlowNet2's of the input video.
+    Source: Lai et al. (arXiv 1808.00449), evaluate_WarpError.py; departures: Farneback's flow of the scored clip
+    instead of FlowNet2's of the input video.
     """
     return after_first([_warp_errors(shrunk(clip)) for clip in as_clips(clips, frames_at_least=2)])
 

@@ -5,6 +5,7 @@ Legend: ``n`` frames of a batch, ``h w`` pixels, ``c`` = 3 colours, ``d`` featur
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
@@ -103,10 +104,9 @@ class ImagingExtractor(FrameExtractor):
         if find_spec("pyiqa") is None:
             raise ValueError(f"extractors.musiq: {PYIQA}")
         path = _file(ref)
-        from pyiqa.archs.musiq_arch import MUSIQ
-
+        musiq = import_module("pyiqa.archs.musiq_arch")  # optional, so unknown to type checkers
         try:
-            model = MUSIQ(pretrained_model_path=str(path))
+            model = musiq.MUSIQ(pretrained_model_path=str(path))
         except (OSError, RuntimeError, KeyError, UnpicklingError) as reason:
             said = str(reason).partition("\n")[0]
             raise ValueError(
@@ -180,7 +180,16 @@ def _linear(path: Path) -> tuple[Tensor, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
         weight, bias = state["weight"].float(), state["bias"].float()
-    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError, AttributeError, IndexError) as reason:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        UnpicklingError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as reason:
         raise ValueError(
             f"extractors.aesthetic: {path} has no linear head with weight and bias -> get {HOW_TO_GET['aesthetic']}"
         ) from reason

@@ -11,7 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.cache import Arrays
-from trainables.metrics import METRICS, ExtractorRef, MetricKey, distances, flow, interpolation, motion, similarity, truth
+from trainables.metrics import (
+    METRICS,
+    ExtractorRef,
+    MetricKey,
+    distances,
+    flow,
+    interpolation,
+    motion,
+    similarity,
+    truth,
+)
 from trainables.metrics.clips import as_clips, over_frames
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
 from trainables.metrics.loading import Network, load_extractor
@@ -30,7 +40,10 @@ _FLOW = {"flow": flow.FLOW, "largest_side": flow.LARGEST_SIDE}
 _ON_PIXELS: dict[str, tuple[Callable[[Pixels], Features], dict[str, Any]]] = {
     "temporal_flickering": (motion.temporal_flickering, {"static_filter": "none"}),
     "motion_magnitude": (motion.motion_magnitude, _FLOW),
-    "motion_smoothness": (interpolation.half_warp_smoothness, {**_FLOW, "interpolation": "half of the flow, both ways"}),
+    "motion_smoothness": (
+        interpolation.half_warp_smoothness,
+        {**_FLOW, "interpolation": "half of the flow, both ways"},
+    ),
     "warp_error": (motion.warp_error, {**_FLOW, "occlusion": flow.OCCLUSION}),
 }
 _AGAINST_TRUTH: dict[str, tuple[Callable[[Pixels, Continuation], Features], dict[str, Any]]] = {

@@ -67,7 +67,8 @@ def video_coherence(frames: npt.ArrayLike) -> Array:
 
         value_ki = mean over j != i of cos(frames_ki, frames_kj)
 
-    Its mean over the frames is the mean over all pairs. In [-1, 1], larger is better; 1 for a frozen clip. Unlike ``temporal_consistency`` it detects slow drift.
+    Its mean over the frames is the mean over all pairs. In [-1, 1], larger is better; 1 for a frozen clip. Unlike
+    ``temporal_consistency`` it detects slow drift.
 
     Shape:
         frames (b f d), f at least 2 -> (b f).
@@ -89,8 +90,8 @@ def consistency_with_first(frames: npt.ArrayLike) -> Array:
 
         value_ki = (max(0, cos(frames_k0, frames_ki)) + max(0, cos(frames_k,i-1, frames_ki))) / 2
 
-    In [0, 1], larger is better; 1 for a frozen clip, so interpret it with a motion measure. VBench's subject consistency
-    with DINO's features, its background consistency with CLIP's.
+    In [0, 1], larger is better; 1 for a frozen clip, so interpret it with a motion measure. It is VBench's subject
+    consistency with DINO's features, its background consistency with CLIP's.
 
     Shape:
         frames (b f d), f at least 2 -> (b f), NaN for the first frame.

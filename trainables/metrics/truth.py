@@ -61,8 +61,8 @@ def ssim(clips: npt.ArrayLike, truth: Continuation) -> Array:
         value = mean of (2 m_x m_y + C1) (2 s_xy + C2) / ((m_x^2 + m_y^2 + C1) (s_x^2 + s_y^2 + C2))
 
     with means m and (co)variances s in Gaussian windows of 11 x 11 pixels (sigma 1.5), C1 = (0.01 * 255)^2 and
-    C2 = (0.03 * 255)^2; the mean is over all windows inside the frame and over the colours. At most 1, larger is better;
-    1 for equal frames.
+    C2 = (0.03 * 255)^2; the mean is over all windows inside the frame and over the colours. At most 1, larger is
+    better; 1 for equal frames.
 
     Shape:
         clips uint8 (b f h w c), h and w at least 11 -> (b f), NaN for given frames.
@@ -71,7 +71,7 @@ def ssim(clips: npt.ArrayLike, truth: Continuation) -> Array:
         ValueError: Not uint8, shapes differ, or frames smaller than the window.
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004); departures:
-    colours are averaged, as in scikit-image and torchmetrics.
+    colours are averaged, as in scikit-image and torchmetrics (whose own mean has windows over mirrored edges as well).
     """
     values, pairs = _compared(clips, truth)
     height, width = np.shape(clips)[2:4]

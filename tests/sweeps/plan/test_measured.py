@@ -8,7 +8,14 @@ import pytest
 from sweeps.plan import load
 from sweeps.plan.requirements import requirements
 
-SEER = "name: s\nsystem: seer\nbase: shapes\nseeds: 2\ntraining: {steps: 2}\nablations: [{part: text_decomposer, action: REMOVE}]\n"
+SEER = """\
+name: s
+system: seer
+base: shapes
+seeds: 2
+training: {steps: 2}
+ablations: [{part: text_decomposer, action: REMOVE}]
+"""
 ZS2 = "name: s\nsystem: zs2\nbase: shapes\nseeds: 2\nablations: [{part: noise, action: REMOVE}]\n"
 Write = Callable[[str | bytes], Path]
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]

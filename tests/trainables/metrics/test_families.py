@@ -111,7 +111,9 @@ def test_a_frozen_clip_is_best_where_a_motion_measure_is_added(scored: Scored, c
             assert (still[name].value - moving[name].value) * (1 if family.direction == "max" else -1) > 0
 
 
-def test_the_number_of_frames_that_a_family_needs_is_enough_and_not_too_many(scored: Scored, all_given: Extractors) -> None:
+def test_the_number_of_frames_that_a_family_needs_is_enough_and_not_too_many(
+    scored: Scored, all_given: Extractors
+) -> None:
     for name, family in METRICS.items():
         if family.per == "set":
             continue

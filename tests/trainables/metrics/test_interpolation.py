@@ -63,7 +63,9 @@ def test_the_flow_tells_a_smooth_pan_from_jitter_and_the_mean_does_not() -> None
     def moved(step: int, jitter: bool) -> Pixels:
         tops = [8 + shift[0] * jitter for shift in shifts]
         lefts = [8 + step * index + shift[1] * jitter for index, shift in enumerate(shifts)]
-        return np.stack([picture[top : top + 64, left : left + 64] for top, left in zip(tops, lefts, strict=True)])[None]
+        return np.stack([picture[top : top + 64, left : left + 64] for top, left in zip(tops, lefts, strict=True)])[
+            None
+        ]
 
     smooth, fast, jitter = moved(2, False), moved(4, False), moved(2, True)
     by_flow = [float(over_frames(half_warp_smoothness(clip))[0]) for clip in (smooth, fast, jitter)]

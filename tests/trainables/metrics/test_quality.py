@@ -93,11 +93,22 @@ def forward(frame: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tens
         y = norm(x, layer, "layernorm_after")
         up, down = [[layer, part] for part in MLP if any(layer in name and part in name for name in weights)]
         x = x + linear(functional.gelu(linear(y, *up)), *down)
-    (last,) = [name.removesuffix(".weight") for name in weights if name.endswith("layernorm.weight") and "layer." not in name]
+    (last,) = [
+        name.removesuffix(".weight") for name in weights if name.endswith("layernorm.weight") and "layer." not in name
+    ]
     return functional.layer_norm(x, (16,), weights[f"{last}.weight"], weights[f"{last}.bias"], 1e-12)[0]
 
 
-ATTENTION = ("attention.query", "q_proj", "attention.key", "k_proj", "attention.value", "v_proj", "attention.output", "o_proj")
+ATTENTION = (
+    "attention.query",
+    "q_proj",
+    "attention.key",
+    "k_proj",
+    "attention.value",
+    "v_proj",
+    "attention.output",
+    "o_proj",
+)
 MLP = ("intermediate.dense", "fc1", "layer.output.dense", "fc2")
 
 

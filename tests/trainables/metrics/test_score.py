@@ -13,7 +13,17 @@ import torch
 
 from models.bases import find_base, read_card
 from tests.tolerance import bound
-from trainables.metrics import METRICS, Extractors, MetricKey, distances, interpolation, motion, resolve, score, similarity
+from trainables.metrics import (
+    METRICS,
+    Extractors,
+    MetricKey,
+    distances,
+    interpolation,
+    motion,
+    resolve,
+    score,
+    similarity,
+)
 from trainables.metrics.clips import over_frames
 from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor
 from trainables.metrics.loading import load_extractor

@@ -99,7 +99,8 @@ def consistency_with_first(frames: npt.ArrayLike) -> Array:
     Raises:
         ValueError: Wrong shape, fewer than 2 frames, NaN, infinity, or an embedding of zeros.
 
-    Source: VBench (arXiv 2311.17982), subject_consistency and background_consistency; departures: none.
+    Source: VBench (arXiv 2311.17982), subject_consistency and background_consistency; departures: none here; frames are
+    antialiased for CLIP (``extractors.ImageTextExtractor``), and VBench's are not.
     """
     units = _unit(frames, "frames", ("clips", "frames", "d"), frames_at_least=2)
     with_first = np.einsum("bfd,bd->bf", units[:, 1:], units[:, 0])

@@ -78,3 +78,5 @@ def test_a_record_takes_the_means_of_its_result(plan: Plan) -> None:
     }
     record = Record.of(make_result(spec, scores=scores))
     assert record.per_frame == {CONSISTENCY: [None, 0.25, 0.75]}
+    trial = spec.model_copy(update={"stage": "search", "trial": 0})
+    assert Record.of(make_result(trial, scores=scores)).per_frame == {}, "trials are not drawn by frame"

@@ -81,8 +81,8 @@ def test_published_plans_of_exvideo(imported: Path, part: str, arms_of_it: list[
     assert [arm.id for arm in drafted.arms] == ["control", *arms_of_it]
     assert drafted.study.base == "stable-video-diffusion-img2vid-xt"
     text = (imported / f"exvideo-{part.replace('_', '-')}.yaml").read_text()
-    assert "not measured: video quality" in text
-    assert "metrics: [temporal_flickering]" in text
+    assert "not measured" not in text
+    assert "metrics: [video_quality, temporal_flickering, motion_smoothness]" in text
     assert ("position=learnable is identical to the control: not run twice" in text) == (part == "position")
 
 

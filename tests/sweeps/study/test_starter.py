@@ -238,11 +238,16 @@ def test_values_come_with_their_range_and_meaning() -> None:
 
 def test_only_metrics_that_the_base_can_score_are_offered() -> None:
     shapes, hub = starting_study("zs2"), starting_study("zs2", "org/model")
-    assert [family for family in METRICS if f"##   {family} " not in shapes] == []
+    judged = ["imaging_quality", "aesthetic_quality"]  # no network of the base stands for people's judgement
+    assert [family for family in METRICS if f"##   {family} " not in shapes] == [*judged, "psnr", "ssim"]
+    assert [family for family in METRICS if f"##   {family} " not in starting_study("seer")] == judged
     assert [family for family in METRICS if f"##   {family} " in hub] == [
         "temporal_flickering",
+        "motion_smoothness",
+        "warp_error",
         "motion_magnitude",
     ]
+    assert all("##   video_quality " in text for text in (shapes, hub))
     assert "\ndata: {layout: prompts, " in hub, "this base brings no data"
 
 

@@ -7,6 +7,7 @@ from models.system import System
 _REGISTERED = (
     "models.zs2:ZS2",
     "models.seer:Seer",
+    "models.exvideo:ExVideo",
 )
 
 SYSTEMS: dict[str, type[System]] = {system.name: system for system in map(resolve_name, _REGISTERED)}

@@ -135,10 +135,18 @@ class System(BaseModel):
     continues_clips: ClassVar[bool] = False
     """Whether it continues real clips, with their texts as prompts, instead of sampling clips from prompts alone."""
 
+    in_training: ClassVar[tuple[str, ...]] = ()
+    """Slots and values that only affect training, so that a newly built model does not depend on them."""
+
     @property
     def given_frames(self) -> int:
         """Number of first frames of a clip that the model is given."""
         return 0
+
+    @property
+    def most_frames(self) -> int | None:
+        """Largest number of frames of a clip; None without a limit."""
+        return None
 
     @classmethod
     def slots(cls) -> dict[str, Slot]:

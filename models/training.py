@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models.bases import Count
 from models.contracts import TrainedModel
-from models.system import Part, System
+from models.system import Aliases, Part, System
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,6 @@ class AdamW(Part):
         max_grad_norm: Gradients are clipped to this norm; 0 turns clipping off.
         clip_over: Parameters whose gradients are clipped, by their common norm: all that are trained, or only those of
             the denoiser (``unet`` in the trained network).
-        ema: Decay of the moving average of the weights, used for sampling; 0 samples with the last weights.
         clips: Largest number of training clips; 0 uses all clips.
 
     Source: Seer's defaults (lr 1.28e-5 x 8 clips, warm-up 10,000 of 200,000 steps).
@@ -51,13 +50,77 @@ class AdamW(Part):
     clip_over: Annotated[
         ClipOver, Field(description="trained parameters that are clipped, by their common norm; unet is the denoiser")
     ] = "all"
-    ema: Annotated[float, Field(ge=0, lt=1, description="0 samples with the last weights")] = 0.0
     clips: Annotated[int, Field(ge=0, description="0 uses all training clips")] = 0
 
     @property
     def warm_up_steps(self) -> int:
         """Updates over which the learning rate rises."""
         return round(self.warm_up * self.steps)
+
+
+class MovingAverage(Part):
+    """Moving average of the trained weights, which are then sampled with.
+
+    a <- w at first,   a <- decay a + (1 - decay) w   after every interval
+    """
+
+    @abstractmethod
+    def build(self, updates_per_epoch: int) -> tuple[int, float] | None:
+        """Return the updates between two steps of the average, and its decay; None for no average."""
+
+
+class EveryUpdate(MovingAverage):
+    """Moving average over the updates.
+
+    Args:
+        decay: Weight of the earlier average.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("per-step EMA", "exponential moving average")
+
+    kind: Literal["updates"] = "updates"
+    decay: Momentum = 0.999
+
+    def build(self, updates_per_epoch: int) -> tuple[int, float] | None:
+        """Return the interval and the decay."""
+        return 1, self.decay
+
+
+class EveryEpoch(MovingAverage):
+    """Moving average over the weights at the ends of epochs; the last weights where no epoch ended.
+
+    Args:
+        decay: Weight of the earlier average.
+
+    Source: ExVideo (arXiv 2406.14130), its released code.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("per-epoch EMA",)
+
+    kind: Literal["epochs"] = "epochs"
+    decay: Momentum = 0.9
+
+    def build(self, updates_per_epoch: int) -> tuple[int, float] | None:
+        """Return the interval and the decay."""
+        return updates_per_epoch, self.decay
+
+
+class NoAverage(MovingAverage):
+    """Removed: the last weights."""
+
+    kind: Literal["removed"] = "removed"
+
+    def build(self, updates_per_epoch: int) -> tuple[int, float] | None:
+        """Return None."""
+        return None
+
+
+Ema = Annotated[
+    EveryUpdate | EveryEpoch | NoAverage,
+    Field(discriminator="kind"),
+    Aliases("EMA", "moving average", "exponential moving average"),
+]
+"""Type of the slot ``ema``."""
 
 
 class TrainedSystem(System):
@@ -67,7 +130,10 @@ class TrainedSystem(System):
     encoded_by: ClassVar[tuple[str, ...]] = ()
     """Slots and values that ``TrainedModel.encode`` depends on; arms that differ only in others share its output."""
 
+    in_training: ClassVar[tuple[str, ...]] = ("training", "ema")
+
     training: AdamW = AdamW()
+    ema: Ema = NoAverage()
 
     @abstractmethod
     def network_on_meta(self, networks: Mapping[str, Any]) -> "nn.Module":

@@ -18,7 +18,10 @@ def allowed_in_words(info: FieldInfo) -> str:
     """Describe the allowed values of a field by type and range, with the field's description if it has one."""
     names = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}
     members = typing.get_args(info.annotation) or (info.annotation,)
-    if typing.get_origin(info.annotation) is typing.Literal:
+    origin = typing.get_origin(info.annotation)
+    if origin is list:
+        words = "a list"
+    elif origin is typing.Literal:
         words = f"one of {listed(map(str, members))}"
     else:
         words = " or ".join(names.get(member, "null") for member in members)

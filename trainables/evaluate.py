@@ -37,6 +37,7 @@ from trainables.failures import classify, in_words
 from trainables.inputs import check_content, clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
+from trainables.metrics.truth import Continuation
 from trainables.provenance import code_hash, commit, environment, scoring_hash
 from trainables.scaling import Scaling
 from trainables.trial_spec import Failure, LostWorkerError, Result, Score, TrialSpec
@@ -149,6 +150,7 @@ def run_cell(
             torch.cuda.reset_peak_memory_stats()
         check_content(spec, bench.references)
         texts = prompts(spec, bench.references)  # checks the clips, so before training
+        real = functools.cache(functools.partial(real_clips, spec, bench.references))
         with _timed(outcome.seconds, "load"):  # extractors first: a wrong one is reported before sampling
             scorer = bench.scorer(spec)
         outcome.drawn = read_clips(folder)
@@ -158,9 +160,10 @@ def run_cell(
             with _timed(outcome.seconds, "train"):
                 if not train():
                     return None
-            outcome.drawn = _draw(spec, folder, bench, texts, outcome.seconds)
+            outcome.drawn = _draw(spec, folder, bench, texts, real, outcome.seconds)
         with _timed(outcome.seconds, "score"):
-            outcome.scores = scorer.score(outcome.drawn.clips, outcome.drawn.prompts)
+            truth = _continuation(spec, real()) if scorer.needs_continuation else None
+            outcome.scores = scorer.score(outcome.drawn.clips, outcome.drawn.prompts, truth)
     except LostWorkerError:
         raise
     except Exception as reason:
@@ -205,17 +208,31 @@ class _Outcome:
         )
 
 
-def _draw(spec: TrialSpec, folder: Path, bench: Workbench, texts: Sequence[str], seconds: dict[str, float]) -> Drawn:
+def _draw(
+    spec: TrialSpec,
+    folder: Path,
+    bench: Workbench,
+    texts: Sequence[str],
+    real: Callable[[], NDArray[np.uint8] | None],
+    seconds: dict[str, float],
+) -> Drawn:
     """Sample and save the cell's clips."""
     with _timed(seconds, "load"):
         base = bench.base(spec)
-        real = real_clips(spec, bench.references)
+        continued = real()
         trained = trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, texts, real, trained)
+        drawn = sample(spec, base, texts, continued, trained)
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn
+
+
+def _continuation(spec: TrialSpec, real: NDArray[np.uint8] | None) -> Continuation | None:
+    """Return the true clips with the number of given frames; None for a system that continues no clips."""
+    if real is None:
+        return None
+    return Continuation(real, SYSTEMS[spec.system].model_validate(spec.tree).given_frames)
 
 
 def sample(

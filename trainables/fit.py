@@ -5,14 +5,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 
+from models import SYSTEMS
 from models.contracts import Tensors, TrainedModel
 from models.system import NonFiniteError
-from models.training import AdamW
+from models.training import AdamW, TrainedSystem
 from trainables.cell_files import STOP, save_weights
 from trainables.checkpoints import Checkpoints
 from trainables.data.encoded import Batches
@@ -77,7 +78,10 @@ class Fit:
         self.engine = start_engine(
             model.network, self.training, deepspeed_config(self.training, self.scaling, precision)
         )
-        self.ema = Ema(self.training.ema) if self.training.ema else None
+        tree = cast(TrainedSystem, SYSTEMS[spec.system].model_validate(spec.tree))
+        averaging = tree.ema.build(math.ceil(batches.num_clips / self.training.global_batch_size))
+        self.interval, decay = averaging or (self.training.steps + 1, 0.0)
+        self.ema = Ema(decay) if self.interval <= self.training.steps else None  # else no step of the average comes
 
     def run(self) -> bool:
         """Train to the end and save the weights; return False if training was stopped early.
@@ -95,7 +99,7 @@ class Fit:
         while step < training.steps:
             loss, stopped = self._update(step)
             step += 1
-            if self.ema:
+            if self.ema and step % self.interval == 0:
                 weights = full_weights(self.engine)
                 if self.rank == 0:
                     self.ema.update(weights)

@@ -135,14 +135,17 @@ class Uncertainty(BaseModel):
 class Score(BaseModel):
     """One metric of one cell: its value over all clips, with the parameters needed for a fair comparison.
 
-    ``per_clip`` is absent for metrics of a whole set (Frechet distances), and ``uncertainty`` for all others. Two
-    scores may be compared only if key and parameters agree.
+    ``per_clip`` has the mean of each clip over its frames, ``per_frame`` the mean of each frame over the clips, None
+    for a frame without a value: a score between frames has none for the first one. Both are absent for metrics of a
+    whole set (Frechet distances), and ``uncertainty`` for all others. Two scores may be compared only if key and
+    parameters agree.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
     per_clip: list[FiniteFloat] | None = None
+    per_frame: list[FiniteFloat | None] | None = None
     uncertainty: Uncertainty | None = None
     direction: Literal["max", "min"]
     surrogate: bool

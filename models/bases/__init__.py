@@ -185,6 +185,16 @@ def latent_cell(vae: Mapping[str, Any]) -> int:
     return int(2 ** (len(vae.get("block_out_channels", range(4))) - 1))
 
 
+def trained_frames(ref: BaseRef) -> int | None:
+    """Return the number of frames that a video base was trained on: ``num_frames`` of its U-Net.
+
+    None for image bases, and where the configuration is not on this machine.
+    """
+    folder = ref.path or _cached_snapshot(ref)
+    frames = _config(folder / "unet").get("num_frames") if folder else None
+    return frames if isinstance(frames, int) else None
+
+
 def missing_files(ref: BaseRef) -> list[str]:
     """Return the files that a base lacks, as paths inside it; for a hub id, those missing in the local cache."""
     folder = ref.path or _cached_snapshot(ref)

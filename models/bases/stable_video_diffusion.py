@@ -28,6 +28,11 @@ from models.noise_schedule import converted
 from models.streams import Streams
 
 PREPROCESSOR = "feature_extractor/preprocessor_config.json"
+CARD = "card.json"
+CLEAR_BUCKET = 127
+"""Motion bucket that is the default of sampling."""
+CLEAR_MOTION = 0.4409
+"""Motion of a clip in this bucket, unless a base's card names another."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class StableVideoDiffusion(Base):
         image_encoder: Image -> one embedding.
         pixels: Normalisation of the image encoder's input.
         noise_scheduler: Euler on the base's own continuous noise levels.
+        clear_motion: Motion of a clip in bucket 127.
     """
 
     classes: ClassVar[Mapping[str, Any]] = {
@@ -76,14 +82,20 @@ class StableVideoDiffusion(Base):
     image_encoder: CLIPVisionModelWithProjection
     pixels: Normalisation
     noise_scheduler: EulerDiscreteScheduler
+    clear_motion: float = CLEAR_MOTION
 
     @classmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
-        """Load the image encoder's normalisation and the published noise scheduler."""
+        """Load the image encoder's normalisation, the published noise scheduler, and what the card says of motion."""
         written = json.loads((folder / PREPROCESSOR).read_bytes())
         schedule = EulerDiscreteScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
         pixels = Normalisation(tuple(written["image_mean"]), tuple(written["image_std"]))
-        return {"pixels": pixels, "noise_scheduler": converted(schedule, EulerDiscreteScheduler)}
+        card = json.loads((folder / CARD).read_bytes()) if (folder / CARD).is_file() else {}
+        return {
+            "pixels": pixels,
+            "noise_scheduler": converted(schedule, EulerDiscreteScheduler),
+            "clear_motion": float(card.get("clear_motion", CLEAR_MOTION)),
+        }
 
     @classmethod
     def precision_of(cls, network: str, dtype: torch.dtype) -> torch.dtype:
@@ -184,6 +196,23 @@ class StableVideoDiffusion(Base):
         zeros = {name: torch.zeros_like(conditional[name]) for name in ("image", "beside")}
         return {UNCONDITIONAL: {**conditional, **zeros}, CONDITIONAL: conditional}
 
+    @torch.no_grad()
+    def training_conditions(self, video: torch.Tensor, fps: int) -> dict[str, torch.Tensor]:
+        """Make the denoiser's conditions of real clips, of which the first frames are given, without augmentation.
+
+        Args:
+            video: Pixels in [-1, 1].
+            fps: Frames per second that the denoiser is told.
+
+        Shape:
+            video (b f 3 H W) -> image (b 1 c), beside (b c h w), micro (b 3).
+        """
+        images = video[:, 0].to(self.device)
+        latents = self.vae.encode(self.as_image(images)).latent_dist.mode()
+        buckets = motion_buckets(motion_of(video), self.clear_motion).tolist()
+        micro = torch.tensor([[fps - 1, bucket, 0.0] for bucket in buckets])
+        return {"image": self.encode_images(images), "beside": latents, "micro": micro}
+
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
         """Decode latents to pixels, one whole clip at a time whatever the micro-batch: frames are decoded together."""
@@ -235,6 +264,28 @@ class StableVideoDiffusion(Base):
             micro_batch=micro_batch,
         )
         return Sample(self.decode_latents(latents))
+
+
+def motion_of(video: torch.Tensor) -> torch.Tensor:
+    """Return the motion of clips: the standard deviation of each pixel in [0, 1] over time, averaged over pixels.
+
+    Shape:
+        (b f 3 H W), pixels in [-1, 1] -> (b,).
+    """
+    return ((video.float() + 1) / 2).std(dim=1, correction=0).mean(dim=(1, 2, 3))
+
+
+def motion_buckets(motions: torch.Tensor, clear: float) -> torch.Tensor:
+    """Return motions as the denoiser is told them, in proportion: ``clear`` is bucket 127.
+
+        round(127 motion / clear), in [0, 255]
+
+    Source: ExVideo's released code, whose 128 thresholds end at 0.4409; departure: they are taken as even.
+
+    Shape:
+        (b,) -> (b,), whole numbers.
+    """
+    return (CLEAR_BUCKET * motions / clear).round().clamp(0, 255)
 
 
 def _resized(images: torch.Tensor, side: int) -> torch.Tensor:

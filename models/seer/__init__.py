@@ -11,6 +11,7 @@ from pydantic import Field
 
 from models.bases import TextPadding
 from models.contracts import MetaDenoiser, TrainedModel
+from models.low_rank import LowRank, Trainable
 from models.seer.attention_kinds import (
     CausalTemporalOnly,
     Concatenation,
@@ -75,14 +76,6 @@ class PerFrame(VideoGroupNorm):
         return FrameGroupNorm
 
 
-class Trainable(Part):
-    """Weights that are trained."""
-
-    @abstractmethod
-    def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
-        """Return the parameters to train."""
-
-
 class NewParts(Trainable):
     """Only the new parts: temporal transformers and text decomposer.
 
@@ -93,7 +86,7 @@ class NewParts(Trainable):
 
     def build(self, network: "SeerNetwork") -> "Iterable[nn.Parameter]":
         """Return the parameters to train."""
-        return [*network.unet.temporal_parameters(), *network.text.parameters()]
+        return network.new_parameters()
 
 
 class WithCrossAttention(Trainable):
@@ -222,7 +215,7 @@ class Seer(TrainedSystem):
     ] = FrameSequential()
     group_norm: Annotated[Pooled | PerFrame, Field(discriminator="kind"), Aliases("group normalization")] = Pooled()
     trainable: Annotated[
-        NewParts | WithCrossAttention | Everything | Untrained,
+        NewParts | WithCrossAttention | LowRank | Everything | Untrained,
         Field(discriminator="kind"),
         Aliases("frozen 2D layers", "freezing", "fine-tuning strategy", "trainable layers"),
     ] = NewParts()

@@ -140,6 +140,10 @@ class InflatedUNet(nn.Module):
         named = self.named_modules()
         return {f"{name}.temporal": part.temporal for name, part in named if isinstance(part, SpatialThenTemporal)}
 
+    def spatial_transformers(self) -> list[nn.Module]:
+        """Return the transformers of the image network."""
+        return [module for module in self.unet.modules() if type(module) is Transformer2DModel]
+
     def temporal_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the temporal parts."""
         return [parameter for part in self.temporal_parts().values() for parameter in part.parameters()]

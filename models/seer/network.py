@@ -19,6 +19,7 @@ from models.contracts import Clips, Sample, Tensors
 from models.denoising import denoise
 from models.guidance import ClassifierFree
 from models.initialisation import initialise
+from models.low_rank import adapters_of
 from models.noise_schedule import NoiseSchedule
 from models.seer.inflation import FrameCount, InflatedUNet
 from models.seer.temporal import TemporalTransformer
@@ -55,6 +56,14 @@ class SeerNetwork(nn.Module):
         self.unet, self.text, self.references = unet, text, references
         self.schedule = schedule  # no buffers, which would be rounded with the weights
 
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of temporal transformers and text decomposer."""
+        return [*self.unet.temporal_parameters(), *self.text.parameters()]
+
+    def adaptable(self) -> list[nn.Module]:
+        """Return the spatial transformers of the image network."""
+        return self.unet.spatial_transformers()
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the forward pass."""
@@ -87,7 +96,7 @@ class SeerModel:
         unet = copy.deepcopy(base.unet)
         network = build_network(tree, unet, text_shape(base.networks), NoiseSchedule.of(base.noise_scheduler))
         new = {f"unet.{name}": part for name, part in network.unet.temporal_parts().items()} | {"text": network.text}
-        initialise(new, streams)
+        initialise({**new, **adapters_of(network)}, streams)
         self.network = network.to(base.device, base.dtype)
 
     def encode(self, clips: Clips) -> Tensors:

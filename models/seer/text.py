@@ -11,7 +11,7 @@ from einops import rearrange, repeat
 from torch import nn
 from torch.nn import functional as F
 
-from models.seer.temporal import rotate
+from models.rotary import rotate
 from models.streams import Streams
 
 

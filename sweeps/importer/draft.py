@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from models import SYSTEMS
+from models.bases import find_base, read_card
+from models.bases.families import STABLE_DIFFUSION
 from sweeps.importer.questions import PARTS, Question, Source
 from sweeps.study.starter import WIDTH, flow, schema_from
 from trainables.files import write_atomically
@@ -80,6 +82,7 @@ def _study(name: str, question: Question) -> dict[str, Any]:
     """Return the study's keys; open ones are left out, or set to TODO."""
     system = question.system
     trained = bool(system) and SYSTEMS[system].is_trained
+    family = SYSTEMS[system].family if system else STABLE_DIFFUSION
     whole = question.topic in ("components", PARTS)
     topic = "each of its parts" if whole else f"{f'{system} ' if system else ''}{question.topic.replace('_', ' ')}"
     text = _QUESTIONS.get(question.action, "What is the effect of changes to {}?").format(topic)
@@ -87,10 +90,12 @@ def _study(name: str, question: Question) -> dict[str, Any]:
         "name": name,
         "question": text,
         "system": system or "TODO",
-        "base": "shapes",
+        "base": family.default_base,
         "metrics": question.metrics or ["TODO"],
         "seeds": 4 if trained else 16,
     }
+    if read_card(find_base(family.default_base, family)).data != "shapes":  # a base without data of its own
+        study["data"] = "shapes"
     if trained:
         study["training"] = {"steps": 400}
     optional = {

@@ -12,7 +12,7 @@ from sweeps.importer.meaning import Lexicon, Target, lexicon, occurs_in, words_o
 from sweeps.study.fields import REMOVED
 from sweeps.study.types import Todo
 from sweeps.study.words import written
-from trainables.metrics import METRICS
+from trainables.metrics import GROUPS, METRICS, MetricFamily, MetricGroup
 
 PARTS = "its parts"
 """Topic of a question about an unknown system."""
@@ -140,10 +140,9 @@ def _whole(suggestion: Suggestion) -> str:
 
 
 def _metrics(question: Question, phrases: Iterable[str]) -> None:
+    known: list[MetricFamily | MetricGroup] = [*METRICS.values(), *GROUPS.values()]
     names = [
-        (words_of(alias), family.name)
-        for family in METRICS.values()
-        for alias in (family.name.replace("_", " "), *family.aliases)
+        (words_of(alias), family.name) for family in known for alias in (family.name.replace("_", " "), *family.aliases)
     ]
     for phrase in phrases:
         words = words_of(phrase)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from models import SYSTEMS
 from sweeps.plan.arms import Arms
 from sweeps.plan.cells import Setting
+from sweeps.plan.measured import measured
 from sweeps.plan.search import SearchPlan
 from sweeps.plan.search_spec import unmeasured
 from sweeps.study import words
@@ -12,7 +13,7 @@ from sweeps.study.document import Key
 from sweeps.study.fields import SeedRule
 from sweeps.study.types import Hypothesis, Study, Todo
 from trainables.data.layout import ClipLayout
-from trainables.metrics.clip_files import unfit_clip
+from trainables.metrics.clip_files import unfit_networks
 
 MAX_CELLS = 100_000
 
@@ -25,9 +26,8 @@ def unmeasured_margins(study: Study) -> list[Wrong]:
 
 
 def unfit_extractors(study: Study) -> list[Wrong]:
-    """Find a CLIP model on this machine that is of another kind or incomplete."""
-    message = unfit_clip(study.extractors)
-    return [(("extractors", "clip"), message)] if message else []
+    """Find models on this machine that are of another kind or incomplete."""
+    return [(("extractors", role), message) for role, message in unfit_networks(study.extractors).items()]
 
 
 def budget_problems(study: Study) -> list[Wrong]:
@@ -57,7 +57,7 @@ def untestable_hypotheses(study: Study) -> Iterator[Wrong]:
         hypothesis = ablation.hypothesis
         if not isinstance(hypothesis, Hypothesis) or not study.metrics:
             continue
-        family = hypothesis.metric or study.metrics[0]
+        family = hypothesis.metric or next(iter(measured(study).families), study.metrics[0])
         if hypothesis.metric and (message := unmeasured(study, hypothesis.metric)):
             yield ("ablations", place, "hypothesis", "metric"), message
         elif hypothesis.expect == "equivalent" and family not in study.margins:
@@ -97,3 +97,14 @@ def given_frame_problems(study: Study, setting: Setting, arms: Arms) -> list[Wro
     if most >= frames:
         return [(("protocol", "frames"), f"{frames} frames, {most} of them given -> more than {most}")]
     return []
+
+
+def too_many_frames(setting: Setting, arms: Arms) -> list[Wrong]:
+    """Find arms whose parts cannot tell so many frames apart."""
+    frames = setting.protocol.frames
+    limits = ((arm.id, arm.system.most_frames) for arm in arms.arms)
+    return [
+        (("protocol", "frames"), f"{frames} frames, and {arm} has positions for {most} -> at most {most}, or more rows")
+        for arm, most in limits
+        if most is not None and frames > most
+    ]

@@ -76,6 +76,7 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
     setting = setting_of(study, wrong)
     if setting is not None and arms is not None:
         wrong += checks.given_frame_problems(study, setting, arms)
+        wrong += checks.too_many_frames(setting, arms)
     if study.search is not None and arms is not None:
         search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += problems

@@ -9,12 +9,13 @@ from models.words import did_you_mean
 from search_spaces import SPACES, Domain
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import Setting, specify
+from sweeps.plan.measured import measured
 from sweeps.plan.search import NUM_RANDOM, Objective, SearchPlan
 from sweeps.plan.spaces import ArmSpace, apply_space
 from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
 from sweeps.study.words import not_among, written
-from trainables.metrics import METRICS, with_companions
+from trainables.metrics import METRICS, NAMES, with_companions
 
 FIRST_FRESH = 10_000
 """First seed of confirmations, larger than every seed of ``seeds: N``."""
@@ -54,11 +55,11 @@ def unmeasured(study: Study, family: str) -> str | None:
     """Word the message for a metric that a study does not measure; None for measured metrics and their companions."""
     if not study.metrics:  # the metrics are invalid themselves
         return None
-    known = [name for name in study.metrics if name in METRICS]
-    measured = dict.fromkeys([*with_companions(known)[0], *study.metrics])
-    if family in measured:
+    unknown = [name for name in study.metrics if name not in NAMES]
+    known = dict.fromkeys([*with_companions(measured(study).families)[0], *unknown])
+    if family in known:
         return None
-    allowed = f"one of the study's metrics: {', '.join(measured)}{did_you_mean(family, measured)}"
+    allowed = f"one of the study's metrics: {', '.join(known)}{did_you_mean(family, known)}"
     return f"{written(family)} -> {allowed}" + (", or add it to them" if family in METRICS else "")
 
 
@@ -160,7 +161,7 @@ def _plan(
 
 def _directions(study: Study, search: Search) -> dict[str, Literal["max", "min"]]:
     """Return the direction of each objective's family."""
-    objectives = search.objectives or study.metrics[:1]
+    objectives = search.objectives or measured(study).families[:1]
     return objectives if isinstance(objectives, dict) else {family: METRICS[family].direction for family in objectives}
 
 

@@ -1,6 +1,7 @@
 """Shared setting of a study's arms: base, data, protocol and metrics."""
 
 import json
+from collections.abc import Iterator
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,6 +19,7 @@ from models.bases import (
 )
 from models.bases.families import STABLE_DIFFUSION
 from sweeps.plan.cells import Setting
+from sweeps.plan.measured import measured
 from sweeps.plan.requirements import incomplete
 from sweeps.study import words
 from sweeps.study.document import Key
@@ -26,7 +28,7 @@ from trainables.data import Data
 from trainables.data.content import Content
 from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
-from trainables.metrics import METRICS, MetricKey, resolve, with_companions
+from trainables.metrics import METRICS, NAMES, MetricFamily, MetricKey, resolve, with_companions
 
 
 def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
@@ -34,7 +36,7 @@ def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
     ref, card = _base(study, wrong)
     protocol = _protocol(study, card, wrong)
     if ref is None or card is None:
-        _families(study, wrong)
+        wrong += _wrong_names(study)
         return None
     if protocol is not None:
         wrong += _off_the_grid(study, ref, protocol)
@@ -130,41 +132,58 @@ def _content(data: Data) -> Content:
         return {}
 
 
-def _families(study: Study, wrong: list[tuple[Key, str]]) -> dict[str, int]:
-    """Map each existing metric to its position in the list."""
-    places: dict[str, int] = {}
-    for place, family in enumerate(study.metrics):
-        if family not in METRICS:
-            wrong.append((("metrics", place), words.not_among(family, METRICS)))
-        elif family in places:
-            wrong.append((("metrics", place), f"{family} is listed twice -> only once"))
-        else:
-            places[family] = place
-    return places
+def _wrong_names(study: Study) -> list[tuple[Key, str]]:
+    """Find metrics that do not exist or are listed twice."""
+    wrong: list[tuple[Key, str]] = []
+    for place, name in enumerate(study.metrics):
+        if name not in NAMES:
+            wrong.append((("metrics", place), words.not_among(name, NAMES)))
+        elif name in study.metrics[:place]:
+            wrong.append((("metrics", place), f"{name} is listed twice -> only once"))
+    return wrong
 
 
 def _metrics(
     study: Study, card: Card, data: Data | None, protocol: Protocol | None, wrong: list[tuple[Key, str]]
 ) -> tuple[tuple[MetricKey, ...], tuple[str, ...]]:
     """Resolve the study's metrics and their companions with the networks of base and extractors."""
-    places = _families(study, wrong)
-    families, notes = with_companions(list(places))
+    wrong += _wrong_names(study)
+    found = measured(study)
+    families, notes = with_companions(found.families)
     metrics = []
     for name in families:
         family = METRICS[name]
         is_own = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
-        place: Key = ("metrics", places[name]) if name in places else ("metrics",)
+        place: Key = ("metrics", found.places[name]) if name in found.places else ("metrics",)
         try:
             metric = resolve(name, card, study.extractors, study.base)
         except ValueError as error:
             wrong.append((("extractors", str(family.extractor)) if is_own else place, str(error)))
             continue
         metrics.append(metric)
-        if data is not None and family.needs_references and not isinstance(data, ClipLayout):
-            message = f"{name} compares with reference clips, and data {data.layout} has none -> data with clips"
-            wrong.append((place, message))
-        if protocol is not None and family.least_clips > protocol.clips:
-            wrong.append((place, f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"))
-        if protocol is not None and metric.least_frames > protocol.frames:
-            wrong.append((place, f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"))
-    return tuple(metrics), tuple(notes)
+        wrong += [(place, message) for message in _misfits(study, family, metric, data, protocol)]
+    return tuple(metrics), (*found.notes, *notes)
+
+
+def _misfits(
+    study: Study, family: MetricFamily, metric: MetricKey, data: Data | None, protocol: Protocol | None
+) -> Iterator[str]:
+    """Find data, a system and a protocol that a metric cannot be measured on."""
+    name = family.name
+    if data is not None and family.needs_references and not isinstance(data, ClipLayout):
+        yield f"{name} compares with reference clips, and data {data.layout} has none -> data with clips"
+    if family.needs_continuation and study.system in SYSTEMS and not SYSTEMS[study.system].continues_clips:
+        continuing = ", ".join(system.name for system in SYSTEMS.values() if system.continues_clips)
+        yield (
+            f"{name} compares with the true continuation, and {study.system} continues no clips -> a system that does "
+            f"({continuing}), or another metric"
+        )
+    if protocol is None:
+        return
+    if family.least_clips > protocol.clips:
+        yield f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"
+    if metric.least_frames > protocol.frames:
+        yield f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"
+    if family.least_side > min(protocol.height, protocol.width):
+        least, size = f"{family.least_side} x {family.least_side}", f"{protocol.height} x {protocol.width}"
+        yield f"{name} needs frames of at least {least} pixels, not {size}"

@@ -84,7 +84,7 @@ def _no_change(
     """Word the problem of an arm without effect; a change of the training alone gives a remark instead."""
     if difference > 0 or before.trained != after.trained:
         return []
-    if all(path.startswith("training.") or _acts_in_training(tree, path) for path in _changed(control, tree)):
+    if all(_acts_in_training(tree, path) for path in _changed(control, tree)):
         remarks.append("changes the training only, not the model")
         return []
     return ["changes nothing: same outputs on a fixed batch and same trained tensors as the control"]
@@ -106,4 +106,4 @@ def _changed(control: System, tree: System) -> list[str]:
 def _acts_in_training(tree: System, path: str) -> bool:
     slot, _, value = path.partition(".")
     part = getattr(tree, slot)
-    return isinstance(part, Part) and value in part.in_training
+    return slot in tree.in_training or (isinstance(part, Part) and value in part.in_training)

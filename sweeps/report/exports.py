@@ -35,6 +35,7 @@ def to_json(report: Report) -> str:
         "claims": [asdict(claim) for claim in report.claims],
         "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
+        "drift": [asdict(drift) for drift in report.drift],
         "search": None if report.search is None else _search(report.search, report.search_notes),
         "caption": report.caption,
         "notes": report.notes,

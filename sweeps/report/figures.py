@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Group = Literal["arms", "search", "winners"]
+Group = Literal["arms", "drift", "search", "winners"]
 
 WIDTH = 4.8  # inches: readable on a phone, two side by side on a page
 ROW = 0.27  # inches per row of text
@@ -68,7 +68,8 @@ class Plot:
     """A figure with its texts.
 
     Args:
-        group: Section of the report: the arms, the search, or the search's winners at fresh seeds.
+        group: Section of the report: the arms, their drift over the frames, the search, or the search's winners at
+            fresh seeds.
         name: Stem of its file names: letters, digits, ``_ . -``.
         title: Title above it on the page.
         alt: Alternative text for readers who cannot see it.

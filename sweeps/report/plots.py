@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.report import texts
 from sweeps.report.curves import curve, moved_values
+from sweeps.report.drift_plots import drift_plots
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, Group, Plot, canvas, finished, number, short
 from sweeps.report.search_plots import search_plots
 from sweeps.report.table import Report
@@ -26,6 +27,7 @@ def plots(report: Report) -> Iterator[Plot]:
     for path in moved_values(report):
         for metric in report.metrics:
             yield from curve(report, path, metric)
+    yield from drift_plots(report)
     if report.search is not None:
         yield from search_plots(report.search, report.metrics)
         for metric in report.metrics:

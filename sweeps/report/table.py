@@ -7,6 +7,8 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from models import SYSTEMS
+from models.bases import find_base, trained_frames
 from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, other_data, warnings
@@ -15,6 +17,7 @@ from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
+from sweeps.results.drift import Drift, drift
 from sweeps.results.effort import Audit, audit
 from sweeps.results.hypotheses import judge
 from sweeps.results.record import Record
@@ -39,6 +42,7 @@ class Report:
         effort: Cost of each arm, and whether all arms received the same effort.
         contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
         search_notes: Remarks on the search.
+        drift: Metrics of frames by frame index.
     """
 
     study: str
@@ -55,6 +59,7 @@ class Report:
     effort: Audit
     contrasts: tuple[ContrastRow, ...] = ()
     search_notes: tuple[str, ...] = ()
+    drift: tuple[Drift, ...] = ()
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
@@ -101,8 +106,17 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         plan=plan,
         reached=reached,
         effort=audit(plan, records, reached.seeds),
+        drift=drift(arms, plan.metrics, _frames_of_base(plan)),
         contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], reached),
     )
+
+
+def _frames_of_base(plan: Plan) -> int | None:
+    """Return the number of frames that the study's base was trained on; None where its files do not tell."""
+    try:
+        return trained_frames(find_base(plan.study.base, SYSTEMS[plan.study.system].family))
+    except (ValueError, OSError):
+        return None
 
 
 def _size(arm: str, proof: Proof | None) -> NetworkSize | None:

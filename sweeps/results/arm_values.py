@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,13 +28,21 @@ class ArmValues:
 
     def values(self, key: str) -> dict[int, float]:
         """Return a metric's values by seed, for cells that are done and scored with the control's settings."""
-        return {
-            seed: record.scores[key]
-            for seed, record in sorted(self.records.items())
-            if record.status == "done"
-            and math.isfinite(record.scores.get(key, math.nan))
-            and record.settings.get(key) == self.settings.get(key)
-        }
+        return {seed: record.scores[key] for seed, record in self._comparable(key)}
+
+    def per_frame(self, key: str) -> dict[int, list[float | None]]:
+        """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
+        return {seed: record.per_frame[key] for seed, record in self._comparable(key) if key in record.per_frame}
+
+    def _comparable(self, key: str) -> Iterator[tuple[int, Record]]:
+        """List the cells that are done and scored with the control's settings, by seed."""
+        for seed, record in sorted(self.records.items()):
+            if (
+                record.status == "done"
+                and math.isfinite(record.scores.get(key, math.nan))
+                and record.settings.get(key) == self.settings.get(key)
+            ):
+                yield seed, record
 
 
 def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:

@@ -10,7 +10,11 @@ from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 
 @dataclass(frozen=True)
 class Record:
-    """Summary of one result; a line of the index."""
+    """Summary of one result; a line of the index.
+
+    ``per_frame`` maps each metric of frames to its mean by frame index, None for a frame without a value; empty for
+    cells of a search, which are not drawn.
+    """
 
     cell_id: str
     arm: str
@@ -35,6 +39,7 @@ class Record:
     workers: int = 1
     gpus: float = 0.0
     content: Content = field(default_factory=dict)
+    per_frame: dict[str, list[float | None]] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -74,11 +79,19 @@ class Record:
             content=result.spec.content,
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
+            per_frame=_per_frame(result),
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
             base_hash=result.provenance.get("base_hash", ""),
         )
+
+
+def _per_frame(result: Result) -> dict[str, list[float | None]]:
+    """Return the means by frame of a cell of the plan."""
+    if result.spec.stage != "plan":
+        return {}
+    return {key: score.per_frame for key, score in result.scores.items() if score.per_frame is not None}
 
 
 def _updates(result: Result) -> int:

@@ -8,7 +8,7 @@ from models.bases import Protocol
 from models.training import AdamW
 from sweeps.study.designs import Design
 from sweeps.study.types import Study
-from trainables.metrics import METRICS
+from trainables.metrics import NAMES
 
 
 def schema() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def schema() -> dict[str, Any]:
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
     designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
     properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
-    properties["metrics"]["items"] = {"enum": list(METRICS)}
+    properties["metrics"]["items"] = {"enum": list(NAMES)}
     properties["system"]["enum"] = list(SYSTEMS)
     protocol, training = Protocol.model_json_schema(), AdamW.model_json_schema()["properties"]
     properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}

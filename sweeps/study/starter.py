@@ -41,7 +41,7 @@ from sweeps.study.types import (
 from trainables.data import Data
 from trainables.data.layout import ClipLayout
 from trainables.files import write_atomically
-from trainables.metrics import METRICS, Extractors, resolve, with_companions
+from trainables.metrics import GROUPS, METRICS, Extractors, members, resolve, with_companions
 
 WIDTH = 120
 NUM_METRICS = 2
@@ -133,18 +133,30 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
             metric = resolve(family.name, card, Extractors(), base)
         except ValueError:
             continue  # it needs a network that the base does not include
-        if metric.least_frames <= card.protocol.frames and (
-            isinstance(data, ClipLayout) or not family.needs_references
+        if (
+            metric.least_frames <= card.protocol.frames
+            and (isinstance(data, ClipLayout) or not family.needs_references)
+            and (system.continues_clips or not family.needs_continuation)
         ):
-            scorable[family.name] = f"{family.direction}; {family.meaning} ({metric.key})"
+            meaning = family.meaning if family.instead is None else family.instead.meaning
+            scorable[family.name] = f"{family.direction}; {meaning} ({metric.key})"
     return {
         "data": written,
         "data_by_default": by_default,
-        "scorable": scorable,
+        "scorable": scorable | _groups(card, base, system),
         "unscorable": [name for name in METRICS if name not in scorable],
         "metrics": with_companions(list(scorable)[:NUM_METRICS])[0],
         "protocol": card.protocol.model_dump(),
     }
+
+
+def _groups(card: Card, base: str, system: type[System]) -> dict[str, str]:
+    """Describe the groups of metrics by their members on a base."""
+    found = {
+        group.name: members(group, card, Extractors(), base, continues=system.continues_clips)[0]
+        for group in GROUPS.values()
+    }
+    return {name: f"{GROUPS[name].meaning}: {', '.join(families)}" for name, families in found.items() if families}
 
 
 # --------------------------------------------------------------------------------------------------- slots and values

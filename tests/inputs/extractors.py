@@ -1,4 +1,4 @@
-"""Networks of metrics as users have them: folders of CLIP, torchscript files of Inception and I3D."""
+"""Networks of metrics as users have them: folders of CLIP and DINO, torchscript files, LAION's head."""
 
 import json
 import shutil
@@ -171,10 +171,10 @@ def a_folder(folder: Path) -> None:
 
 
 TORCHSCRIPT = Table(
-    "`extractors: {inception: ..., i3d: ...}`",
-    "A torchscript file, which resizes frames itself. `ROLE` is `inception` or `i3d`.",
+    "`extractors: {inception: ..., i3d: ..., amt: ...}`",
+    "A torchscript file. `ROLE` is `inception`, `i3d` or `amt`.",
     (
-        Case("The published file", lambda folder: None, ["features of the published width"], note="Read"),
+        Case("The published file", lambda folder: None, ["what the metric needs"], note="Read"),
         torchscript("No such file", "does not exist", lambda folder: (folder / "network.pt").unlink()),
         torchscript("A folder", "is a folder, not a file", a_folder),
         torchscript(
@@ -189,4 +189,118 @@ TORCHSCRIPT = Table(
         ),
     ),
     "trainables/metrics/test_inputs.py::test_torchscript",
+)
+
+
+def of_dino(name: str, content: str | None = None) -> Callable[[Path], None]:
+    """Remove a file of the folder ``dino``, or write it anew."""
+
+    def change(folder: Path) -> None:
+        file = folder / "dino" / name
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+
+    return change
+
+
+def dino_of_type(model_type: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "dino/config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": model_type}))
+
+    return change
+
+
+def pickled_dino(folder: Path) -> None:
+    torch.save(load_file(folder / "dino/model.safetensors"), folder / "dino/pytorch_model.bin")
+    (folder / "dino/model.safetensors").unlink()
+
+
+def half_of_dino(folder: Path) -> None:
+    weights = load_file(folder / "dino/model.safetensors")
+    first = {name: weight for name, weight in weights.items() if ".1." not in name}
+    save_file(first, folder / "dino/model.safetensors", metadata={"format": "pt"})
+
+
+def truncated_dino(folder: Path) -> None:
+    file = folder / "dino/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def dino_file(folder: Path) -> None:
+    shutil.rmtree(folder / "dino")
+    (folder / "dino").write_bytes(b"weights")
+
+
+def refused_dino(given: str, message: str, make: Callable[[Path], object]) -> Case:
+    return Case(given, make, refused=[f"dino: {message} {GET}"])
+
+
+DINO = Table(
+    "`extractors: {dino: ...}`",
+    "A folder in transformers' layout, or a hub id.",
+    (
+        read("`model.safetensors`", lambda folder: None),
+        read("`pytorch_model.bin`, pickled", pickled_dino),
+        refused_dino("DINOv2", "config.json: model_type: dinov2: another model than ViT", dino_of_type("dinov2")),
+        refused_dino("A CLIP model", "config.json: model_type: clip: another model than ViT", dino_of_type("clip")),
+        refused_dino("No `config.json`", "the folder dino lacks config.json", of_dino("config.json")),
+        refused_dino("No `model.safetensors`", "the folder dino lacks model.safetensors", of_dino("model.safetensors")),
+        refused_dino(
+            "A checkpoint in one file (`dino_vitbase16_pretrain.pth`)",
+            "a file; DINO is loaded from a folder in transformers' layout",
+            dino_file,
+        ),
+        refused_dino(
+            "A Git LFS pointer as `config.json`", "config.json is not a map in JSON (...)", of_dino("config.json", LFS)
+        ),
+        refused_dino("Some layers only", "dino is an incomplete ViT model (missing ...)", half_of_dino),
+        refused_dino("Truncated weights", "the weights in dino cannot be loaded (...)", truncated_dino),
+        refused_dino(
+            "A Git LFS pointer as weights",
+            "the weights in dino cannot be loaded (...)",
+            of_dino("model.safetensors", LFS),
+        ),
+    ),
+    "trainables/metrics/test_inputs.py::test_dino",
+)
+
+
+def head(given: str, message: str, make: Callable[[Path], object]) -> Case:
+    return Case(given, make, refused=[f"extractors.aesthetic: head.pth {message} {GET}"])
+
+
+def saved_head(state: object) -> Callable[[Path], None]:
+    return lambda folder: torch.save(state, folder / "head.pth")
+
+
+AESTHETIC = Table(
+    "`extractors: {aesthetic: ...}`",
+    "A file with the weight and bias of a linear head on CLIP's embeddings.",
+    (
+        read("The published file", lambda folder: None),
+        head("No such file", "does not exist", lambda folder: (folder / "head.pth").unlink()),
+        head(
+            "A head for another CLIP model",
+            "is a head for 512 features, and the CLIP model clip has 24",
+            saved_head(torch.nn.Linear(512, 1).state_dict()),
+        ),
+        head(
+            "A head with several outputs",
+            "has a head of shape (10, 24), not (1, features)",
+            saved_head(torch.nn.Linear(24, 10).state_dict()),
+        ),
+        head(
+            "LAION's later predictor with several layers",
+            "has no linear head with weight and bias",
+            saved_head({"layers.0.weight": torch.zeros(2, 24), "layers.0.bias": torch.zeros(2)}),
+        ),
+        head(
+            "A Git LFS pointer, or a page of a web server",
+            "has no linear head with weight and bias",
+            lambda folder: (folder / "head.pth").write_text(LFS),
+        ),
+    ),
+    "trainables/metrics/test_inputs.py::test_aesthetic",
 )

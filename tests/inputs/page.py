@@ -61,7 +61,12 @@ CHAPTERS: dict[str, dict[str, Table]] = {
         "TOKENIZER_FILES": weights.TOKENIZER_FILES,
         "WEIGHT_FILES": weights.WEIGHT_FILES,
     },
-    "Networks of metrics": {"CLIP": extractors.CLIP, "TORCHSCRIPT": extractors.TORCHSCRIPT},
+    "Networks of metrics": {
+        "CLIP": extractors.CLIP,
+        "DINO": extractors.DINO,
+        "TORCHSCRIPT": extractors.TORCHSCRIPT,
+        "AESTHETIC": extractors.AESTHETIC,
+    },
 }
 """Chapters of the page; each table by the name of its variable."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models import bases
-from models.bases import BaseRef, Card, Protocol, base_hash, find_base, missing_files, read_card
+from models.bases import BaseRef, Card, Protocol, base_hash, find_base, missing_files, read_card, trained_frames
 
 
 @pytest.fixture
@@ -84,6 +84,12 @@ def test_the_hash_is_of_the_weights_alone(copied: Path, tiny_base_folder: Path) 
     weights = copied / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert base_hash(ref) != before
+
+
+def test_a_base_of_videos_tells_how_many_frames_it_was_trained_on() -> None:
+    assert trained_frames(find_base("stable-video-diffusion-img2vid-xt")) == 25
+    assert trained_frames(find_base("shapes")) is None
+    assert trained_frames(find_base("org/not-here")) is None
 
 
 @pytest.mark.usefixtures("hub_cache")

@@ -2,9 +2,10 @@
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ import torch
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import Protocol, find_base
+from models.bases.families import FAMILIES
 from models.contracts import Clips, Sample, Tensors, TrainedModel
 from models.streams import Draws, Streams
 from models.system import System
 from models.training import TrainedSystem
-from tests.tolerance import base_bound
+from tests.tolerance import base_bound, in_float64, widened
 
 PROTOCOL = Protocol(clips=2, frames=3, steps=2, guidance=3.0, height=32, width=32)
 PROMPTS = ["a red circle moves right", "a blue square"]
@@ -26,6 +28,24 @@ KINDS = [
     for slot in system.slots().values()
     for kind in slot.kinds
 ]
+
+
+@functools.cache
+def tiny(system: type[System]) -> Base:
+    """The tiny base of the system's family; no test may change it."""
+    return _tiny(system.family.name)
+
+
+@functools.cache
+def _tiny(family: str) -> Base:
+    return FAMILIES[family].implementation().tiny()
+
+
+@pytest.fixture
+def float64_tiny(system: type[System]) -> Iterator[Base]:
+    """The same in float64; while a test has it, all that it runs computes in float64."""
+    with in_float64():
+        yield widened(tiny(system))
 
 
 def draw(tree: System, base: Base, protocol: Protocol = PROTOCOL) -> Sample:
@@ -50,9 +70,8 @@ def batch(model: TrainedModel, positions: Sequence[int] = (0, 1)) -> Tensors:
 
 
 @pytest.mark.parametrize(("system", "slot", "kind"), KINDS)
-def test_every_kind_builds_samples_and_leaves_the_base_as_it_was(
-    system: type[System], slot: str, kind: str, tiny_base: Base
-) -> None:
+def test_every_kind_builds_samples_and_leaves_the_base_as_it_was(system: type[System], slot: str, kind: str) -> None:
+    tiny_base = tiny(system)
     before = copy.deepcopy(tiny_base.unet.state_dict())
     processors = tiny_base.unet.attn_processors
     tree = system().edit({slot: kind})
@@ -73,8 +92,9 @@ def test_every_kind_builds_samples_and_leaves_the_base_as_it_was(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS.values())
-def test_a_warm_worker_samples_what_a_cold_one_does(system: type[System], tiny_base_folder: Path) -> None:
-    ref = find_base(str(tiny_base_folder))
+def test_a_warm_worker_samples_what_a_cold_one_does(system: type[System], tmp_path: Path) -> None:
+    tiny(system).save(tmp_path / "base")
+    ref = find_base(str(tmp_path / "base"))
     warm = load_base(ref, device="cpu")
     arms = [system().edit({name: kind}) for name, slot in system.slots().items() for kind in slot.kinds]
     for arm in arms:
@@ -85,23 +105,23 @@ def test_a_warm_worker_samples_what_a_cold_one_does(system: type[System], tiny_b
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
 def test_a_clip_depends_on_neither_the_other_clips_nor_the_micro_batch(
-    system: type[System], float64_base: Base
+    system: type[System], float64_tiny: Base
 ) -> None:
     tree = system()
-    together = draw(tree, float64_base).video
-    alone = draw(tree, float64_base, PROTOCOL.model_copy(update={"clips": 1})).video
-    in_parts = draw(tree, float64_base, PROTOCOL.model_copy(update={"micro_batch": 1})).video
-    rounding = base_bound(float64_base, steps=PROTOCOL.steps, guidance=PROTOCOL.guidance)
+    together = draw(tree, float64_tiny).video
+    alone = draw(tree, float64_tiny, PROTOCOL.model_copy(update={"clips": 1})).video
+    in_parts = draw(tree, float64_tiny, PROTOCOL.model_copy(update={"micro_batch": 1})).video
+    rounding = base_bound(float64_tiny, steps=PROTOCOL.steps, guidance=PROTOCOL.guidance)
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=rounding)
     torch.testing.assert_close(in_parts, together, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize(("system", "slot", "kind"), [p for p in KINDS if p.values[0].is_trained])
 def test_of_every_trained_kind_gradients_reach_what_is_trained_and_nothing_else(
-    system: type[System], slot: str, kind: str, tiny_base: Base
+    system: type[System], slot: str, kind: str
 ) -> None:
     tree = system().edit({slot: kind})
-    model = cast(TrainedModel, tree.build(tiny_base, 5))
+    model = cast(TrainedModel, tree.build(tiny(system), 5))
     named = dict(model.network.named_parameters())
     trained = {name for name, parameter in named.items() if parameter.requires_grad}
     if not trained:
@@ -115,8 +135,8 @@ def test_of_every_trained_kind_gradients_reach_what_is_trained_and_nothing_else(
 
 
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
-def test_a_trained_system_owns_its_tensors(system: type[System], tiny_base: Base) -> None:
-    model = cast(TrainedModel, system().build(tiny_base, 5))
+def test_a_trained_system_owns_its_tensors(system: type[System]) -> None:
+    model = cast(TrainedModel, system().build(tiny(system), 5))
     encoded, whole = model.encode(clips()), batch(model, (4, 7))
     assert encoded
     for name, values in encoded.items():
@@ -131,15 +151,15 @@ def test_a_trained_system_owns_its_tensors(system: type[System], tiny_base: Base
     # Arms share encodings: they may only depend on the parts in encoded_by.
     for name, slot in system.slots().items():
         for kind in (kind for kind in slot.kinds if name not in cast(type[TrainedSystem], system).encoded_by):
-            arm = cast(TrainedModel, system().edit({name: kind}).build(tiny_base, 5)).encode(clips())
+            arm = cast(TrainedModel, system().edit({name: kind}).build(tiny(system), 5)).encode(clips())
             assert all(torch.equal(arm[key], encoded[key]) for key in arm)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
-def test_new_weights_depend_on_the_seed_and_on_no_other_part(system: type[System], tiny_base: Base) -> None:
+def test_new_weights_depend_on_the_seed_and_on_no_other_part(system: type[System]) -> None:
     def weights(tree: System, seed: int) -> dict[str, torch.Tensor]:
-        return cast(TrainedModel, tree.build(tiny_base, seed)).network.state_dict()
+        return cast(TrainedModel, tree.build(tiny(system), seed)).network.state_dict()
 
     whole, again, other = weights(system(), 1), weights(system(), 1), weights(system(), 2)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
@@ -152,8 +172,8 @@ def test_new_weights_depend_on_the_seed_and_on_no_other_part(system: type[System
 
 
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
-def test_trained_weights_load_strictly(system: type[System], tiny_base: Base) -> None:
-    model = cast(TrainedModel, system().build(tiny_base, 1))
+def test_trained_weights_load_strictly(system: type[System]) -> None:
+    model = cast(TrainedModel, system().build(tiny(system), 1))
     named = model.network.named_parameters()
     trained = {name: torch.ones_like(parameter) for name, parameter in named if parameter.requires_grad}
     model.load(trained)
@@ -164,32 +184,33 @@ def test_trained_weights_load_strictly(system: type[System], tiny_base: Base) ->
 
 
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if not system.is_trained])
-def test_more_frames_leave_the_first_ones_alone(system: type[System], float64_base: Base) -> None:
+def test_more_frames_leave_the_first_ones_alone(system: type[System], float64_tiny: Base) -> None:
     tree = system()
-    longer = draw(tree, float64_base, PROTOCOL.model_copy(update={"frames": 5})).video
-    rounding = base_bound(float64_base, steps=PROTOCOL.steps, guidance=PROTOCOL.guidance)
-    torch.testing.assert_close(longer[:, :3], draw(tree, float64_base).video, rtol=0, atol=rounding)
+    longer = draw(tree, float64_tiny, PROTOCOL.model_copy(update={"frames": 5})).video
+    rounding = base_bound(float64_tiny, steps=PROTOCOL.steps, guidance=PROTOCOL.guidance)
+    torch.testing.assert_close(longer[:, :3], draw(tree, float64_tiny).video, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
-def test_clips_may_have_any_shape(system: type[System], height: int, width: int, tiny_base: Base) -> None:
+def test_clips_may_have_any_shape(system: type[System], height: int, width: int) -> None:
     protocol = PROTOCOL.model_copy(update={"height": height, "width": width, "steps": 1})
     for arm in ({}, {slot: "removed" for slot in system.components}):
-        video = draw(system().edit(arm), tiny_base, protocol).video
+        video = draw(system().edit(arm), tiny(system), protocol).video
         assert video.shape == (PROTOCOL.clips, PROTOCOL.frames, 3, height, width)
         assert video.isfinite().all()
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())
-def test_a_size_that_latents_cannot_have_is_refused(system: type[System], tiny_base: Base) -> None:
+def test_a_size_that_latents_cannot_have_is_refused(system: type[System]) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
-        draw(system(), tiny_base, PROTOCOL.model_copy(update={"height": 36}))
+        draw(system(), tiny(system), PROTOCOL.model_copy(update={"height": 36}))
 
 
-def test_a_built_system_holds_the_base_itself(tiny_base: Base) -> None:
+@pytest.mark.parametrize("system", SYSTEMS.values())
+def test_a_built_system_holds_the_base_itself(system: type[System]) -> None:
     # A copy would double the memory of a worker; frozen, so that no attribute can be added.
+    base: Any = tiny(system)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        tiny_base.unet = None
-    for system in SYSTEMS.values():
-        assert system().build(tiny_base).base is tiny_base
+        base.unet = None
+    assert system().build(base).base is base  # type: ignore[attr-defined]

@@ -133,7 +133,14 @@ def _values(cell: Cell, keys: list[str]) -> dict[str, float]:
 
 
 def _record(cell: Cell, keys: list[str]) -> Record:
-    return make_record(cell, _values(cell, keys))
+    values = _values(cell, keys)
+    # Frames grow worse or better around the value; the first has none between frames, and a distance has none at all.
+    per_frame = {
+        key: [None if key.startswith("temporal") else value - 1, value - 0.5, value + 0.5]
+        for key, value in values.items()
+        if not key.startswith("fd")
+    }
+    return make_record(cell, values, per_frame=per_frame)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,21 @@ from safetensors.torch import load_file, save_file
 from models.bases import Protocol
 from tests.factories import make_spec
 from trainables.cache import Cache
-from trainables.cell_files import CHECKPOINTS, CLIPS, ORIGIN, STOP, TRAINED, discard_stale_training, read_clips
+from trainables.cell_files import (
+    CHECKPOINTS,
+    CLIPS,
+    ORIGIN,
+    STOP,
+    TRAINED,
+    Drawn,
+    discard_stale_training,
+    read_clips,
+    save_clips,
+)
 from trainables.data import ClipsData, ShapesData
 from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
+from trainables.inputs import prompts, real_clips
 from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
@@ -180,6 +191,37 @@ def test_frames_of_any_shape_are_sampled_and_scored(tmp_path: Path, bench: Workb
     assert clips is not None
     assert clips.clips.shape == (2, 8, height, width, 3)
     assert read_clip(tmp_path / "cell" / "clip_0.mp4", 8).shape == (8, 8 * height, 8 * width, 3)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_clips_that_continue_real_ones_are_compared_with_them(tmp_path: Path, bench: Workbench, given: int) -> None:
+    protocol = PROTOCOL.model_copy(update={"clips": 2})
+    spec = make_spec(
+        system="seer",
+        tree={"references": given},
+        metrics=("psnr", "ssim"),
+        data=ShapesData(references=3),
+        protocol=protocol,
+        seed=1,
+    )
+    real = real_clips(spec, bench.references)
+    assert real is not None
+    wrong = real.copy()
+    wrong[:, 5] = 255 - wrong[:, 5]
+    wrong[:, 0] = 0  # a given frame, or the first of all
+    texts = tuple(prompts(spec, bench.references))
+    (tmp_path / "cell").mkdir()
+    save_clips(Drawn(wrong, {}, "c0de", texts), tmp_path / "cell")
+    result = run_cell(spec, tmp_path / "cell", bench)
+    assert result.error == ""
+    for key, best in (("psnr/vs_truth", 100), ("ssim/vs_truth", 1)):
+        score = result.scores[key]
+        assert score.parameters["given_frames"] == given
+        assert score.per_frame is not None
+        assert score.per_frame[:given] == [None] * given
+        right = [value for place, value in enumerate(score.per_frame) if place not in (0, 5) and value is not None]
+        assert right == pytest.approx([best] * len(right))
+        assert score.per_frame[5] < best / 2
 
 
 def test_a_cell_that_is_told_to_stop_leaves_what_is_there(

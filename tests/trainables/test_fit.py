@@ -210,7 +210,7 @@ def test_after_a_kill_of_one_of_two_ranks_it_ends_the_same(
 
 
 def test_moving_average_goes_on_from_the_checkpoint(undisturbed: Path, tiny_base_folder: Path, tmp_path: Path) -> None:
-    cell = spec(tiny_base_folder, edit={"training.ema": 0.9})
+    cell = spec(tiny_base_folder, edit={"ema": {"kind": "updates", "decay": 0.9}})
     whole = fit(cell, tmp_path / "whole")
     kill_at(cell, tmp_path / "killed")
     again = fit(cell, tmp_path / "killed")

@@ -36,11 +36,15 @@ class ShapesData(ClipLayout):
     Args:
         split: Split of the reference scenes; ``test`` is not used for training.
         references: Number of reference clips, at least 2.
+        frames_per_motion: Frames of each motion, at a constant pace, so that longer clips have more motions; by default
+            one or two motions span the clip, whatever its number of frames.
     """
 
     layout: Literal["shapes"] = "shapes"
     split: Literal["train", "test"] = "test"
     references: Annotated[int, Field(ge=2)] = 256
+    # Left out if not set: identities of studies with the default are those of versions without it.
+    frames_per_motion: Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)] = None
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
         """Draw one prompt per clip; every 12 consecutive prompts have every shape three times and every colour twice.
@@ -68,7 +72,11 @@ class ShapesData(ClipLayout):
 
     def reference_identity(self) -> list[Any]:
         """Return plain values that identify the reference clips: equal values mean equal clips."""
-        return ["shapes", WORLD, self.split, self.references]
+        return ["shapes", WORLD, self.split, self.references, *self._pace]
+
+    @property
+    def _pace(self) -> list[int]:
+        return [] if self.frames_per_motion is None else [self.frames_per_motion]
 
     def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
         """Return the scenes of the split, rendered to H.264 once and decoded on demand.
@@ -82,12 +90,19 @@ class ShapesData(ClipLayout):
         # Suffix b: older versions stored stretched scenes for frames that are not square, under the name without it.
         world = f"{WORLD}" if size.height == size.width else f"{WORLD}b"
         name = f"shapes{world}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
+        name += "".join(f"_pace{frames}" for frames in self._pace)
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
-            rendered = write_dataset(folder / name, self.references, self.split, **size._asdict())
+            rendered = write_dataset(
+                folder / name,
+                self.references,
+                self.split,
+                frames_per_motion=self.frames_per_motion,
+                **size._asdict(),
+            )
             return read_dataset(rendered, size.frames, numbers)[0]
 
-        return self._scenes(self.split, self.references, read)
+        return self._scenes(self.split, self.references, size.frames, read)
 
     def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return scenes of the other split, rendered on demand; 4,096 by default, as for the training of the base.
@@ -99,24 +114,28 @@ class ShapesData(ClipLayout):
         """
         import numpy as np
 
-        from trainables.data.scenes import draw_scene
-        from trainables.data.shapes import render
+        from trainables.data.shapes import render, scene_of
 
         split: Literal["train", "test"] = "train" if self.split == "test" else "test"
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
-            return np.stack([render(draw_scene(split, k), *size) for k in numbers])
+            scenes = [scene_of(split, k, frames=size.frames, frames_per_motion=self.frames_per_motion) for k in numbers]
+            return np.stack([render(scene, *size) for scene in scenes])
 
-        return self._scenes(split, most or 4096, read)
+        return self._scenes(split, most or 4096, size.frames, read)
 
-    @staticmethod
     def _scenes(
-        split: Literal["train", "test"], num: int, read: Callable[[Sequence[int]], NDArray[np.uint8]]
+        self,
+        split: Literal["train", "test"],
+        num: int,
+        frames: int,
+        read: Callable[[Sequence[int]], NDArray[np.uint8]],
     ) -> ClipSet:
-        from trainables.data.scenes import draw_scene
+        from trainables.data.shapes import scene_of
 
-        texts = [draw_scene(split, index).caption() for index in range(num)]
-        return ClipSet(texts, [["shapes", WORLD, split, index] for index in range(num)], read)
+        pace = self.frames_per_motion
+        texts = [scene_of(split, k, frames=frames, frames_per_motion=pace).caption() for k in range(num)]
+        return ClipSet(texts, [["shapes", WORLD, split, index, *self._pace] for index in range(num)], read)
 
 
 class ClipsData(ClipLayout):

@@ -110,6 +110,11 @@ class Batches:
         self._model, self._encoded, self._streams = model, encoded, streams
         self._order = functools.lru_cache(maxsize=2)(self._permutation)
 
+    @property
+    def num_clips(self) -> int:
+        """Number of clips of an epoch."""
+        return len(self._encoded)
+
     def batch(self, positions: Sequence[int]) -> Tensors:
         """Make the batch of the clips at these positions, with their random draws."""
         n = len(self._encoded)

@@ -5,7 +5,7 @@ mentions some of the other, open attributes ("a large banded red circle on a dar
 so that an embedding trained on it represents them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,9 +37,13 @@ HUES: dict[str, float] = {"brick": 8.0, "sand": 42.0, "moss": 95.0, "teal": 170.
 BACKGROUND_HUES = (*HUES, "grey")
 
 _SMALLEST, _LARGEST, _MIDDLE = 6.6, 9.4, 8.0
+_SHIFT = (6.0, 11.0)  # of a motion that is alone or at a constant pace, in world units
+_GROWTH = (1.25, 1.45)  # ratio of the radii after and before a motion
+_MARGIN = 1.0  # between shape and edge of the canvas
 _CONTRAST = 0.50  # minimum RGB distance between a shape's colour and both colours of its background
 _CANDIDATES = 10  # backgrounds tried per scene; if all fail, the one with most contrast is used
 _NUM_DRAWS = 32 + 5 * _CANDIDATES
+_NUM_MOTION_DRAWS = 8
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +72,7 @@ class Scene:
     shape: str
     colour: str
     motions: tuple[str, ...]
-    """One or two phases of equal length."""
+    """One per phase; all phases have the same length."""
     fill: str
     radius: float
     start: tuple[float, float]
@@ -80,6 +84,8 @@ class Scene:
     shade: float
     """Brightness of the fill's second colour, relative to the first."""
     background: Background
+    frames_per_motion: int | None = None
+    """Length of a phase at a constant pace, in frames; None: the phases span the clip."""
 
     @property
     def size(self) -> str:
@@ -162,6 +168,70 @@ def draw_scene(split: Split, index: int, seed: int = 0) -> Scene:
     )
 
 
+def draw_paced_scene(split: Split, index: int, seed: int = 0, *, frames: int, frames_per_motion: int) -> Scene:
+    """Draw a scene at a constant pace, with as many motions one after another as ``frames`` frames show.
+
+    A longer clip of a scene begins with the frames of the shorter one. Appearance, start and first motion are those of
+    ``draw_scene``. Each further motion has its own random stream, differs from the motion before, and keeps the shape
+    on the canvas and its radius within the limits of ``draw_scene``.
+
+    Args:
+        split: Key of the random stream.
+        index: Number of the scene, from 0.
+        seed: Seed of the scenes.
+        frames: Frames of the clip, at least 1; frame i is in motion i / ``frames_per_motion``.
+        frames_per_motion: Frames from the start of a motion to the start of the next, at least 1.
+    """
+    scene = draw_scene(split, index, seed)
+    motions, changes = [scene.motions[0]], [scene.changes[0]]
+    turns_show = scene.shape != "circle" or scene.fill in ("banded", "halved")
+    while len(motions) * frames_per_motion < frames - 1:
+        x, y, growth, _ = np.sum(changes, axis=0).tolist()
+        state = scene.start[0] + x, scene.start[1] + y, scene.radius * float(np.exp(growth))
+        draws = _Draws(Streams(seed).generator(f"shapes/{split}/motion", index, len(motions)).random(_NUM_MOTION_DRAWS))
+        motion, change = _next_motion(state, motions[-1], turns_show, draws)
+        motions.append(motion)
+        changes.append(change)
+    return replace(scene, motions=tuple(motions), changes=tuple(changes), frames_per_motion=frames_per_motion)
+
+
+def _next_motion(
+    state: tuple[float, float, float], before: str, turns_show: bool, draws: _Draws
+) -> tuple[str, tuple[float, float, float, float]]:
+    """Draw a motion that differs from the one before and keeps the shape on the canvas, and its change.
+
+    Args:
+        state: Centre x and y, radius.
+        before: Motion of the phase before.
+        turns_show: Whether a turn of the shape is visible.
+        draws: Random numbers of the phase.
+    """
+    x, y, radius = state
+    margin = radius + _MARGIN
+    space = {
+        "moves left": x - margin,
+        "moves right": CANVAS - margin - x,
+        "rises": y - margin,
+        "drops": CANVAS - margin - y,
+    }
+    most_growth = float(np.log((min(x, y, CANVAS - x, CANVAS - y) - _MARGIN) / radius))
+    largest = float(np.log(_LARGEST * _GROWTH[1] / radius))
+    smallest = float(np.log(radius / (_SMALLEST / _GROWTH[1])))
+    least_growth = float(np.log(_GROWTH[0]))
+    allowed = {
+        **{motion: room >= _SHIFT[0] for motion, room in space.items()},
+        "grows": min(most_growth, largest) >= least_growth,
+        "shrinks": smallest >= least_growth,
+        "turns": turns_show,
+        "stays": True,
+    }
+    motion = draws.pick(tuple(m for m in MOTIONS if allowed[m] and m != before))
+    shift = draws.between(_SHIFT[0], max(_SHIFT[0], min(_SHIFT[1], space.get(motion, 0.0))))
+    growth = float(np.log(draws.between(*_GROWTH)))
+    limit = {"grows": min(most_growth, largest), "shrinks": smallest}.get(motion, growth)
+    return motion, _step(motion, shift, min(growth, limit), _turn(draws))
+
+
 def draw_motions(phases: float, first: float, second: float) -> tuple[str, ...]:
     """Choose one or two different motions from three uniform numbers in [0, 1)."""
     motion = MOTIONS[min(int(first * len(MOTIONS)), len(MOTIONS) - 1)]
@@ -173,9 +243,18 @@ def draw_motions(phases: float, first: float, second: float) -> tuple[str, ...]:
 
 def _change(motion: str, phases: int, draws: _Draws) -> tuple[float, float, float, float]:
     """Draw shift, change of log radius and turn over one phase."""
-    shift = draws.between(6.0, 11.0) if phases == 1 else draws.between(5.0, 8.0)
-    growth = float(np.log(draws.between(1.25, 1.45)))
-    turn = draws.between(0.9, 1.5) * (1 if draws.between(0, 1) < 0.5 else -1)
+    shift = draws.between(*_SHIFT) if phases == 1 else draws.between(5.0, 8.0)
+    growth = float(np.log(draws.between(*_GROWTH)))
+    return _step(motion, shift, growth, _turn(draws))
+
+
+def _turn(draws: _Draws) -> float:
+    """Draw an angle in radians, in either direction."""
+    return draws.between(0.9, 1.5) * (1 if draws.between(0, 1) < 0.5 else -1)
+
+
+def _step(motion: str, shift: float, growth: float, turn: float) -> tuple[float, float, float, float]:
+    """Return the change of a motion: shift in x and y, change of log radius, turn."""
     steps = {
         "moves left": (-shift, 0.0, 0.0, 0.0),
         "moves right": (shift, 0.0, 0.0, 0.0),
@@ -192,7 +271,7 @@ def _change(motion: str, phases: int, draws: _Draws) -> tuple[float, float, floa
 def _start(changes: tuple[tuple[float, float, float, float], ...], radius: float, draws: _Draws) -> tuple[float, float]:
     """Draw a start position from which the whole path stays on the canvas."""
     path = np.concatenate([np.zeros((1, 4)), np.cumsum(np.asarray(changes), axis=0)])
-    margin = 1.0 + radius * float(np.exp(max(0.0, path[:, 2].max())))
+    margin = _MARGIN + radius * float(np.exp(max(0.0, path[:, 2].max())))
     low = margin - path[:, :2].min(axis=0)
     high = np.maximum(CANVAS - margin - path[:, :2].max(axis=0), low)
     return draws.between(low[0], high[0]), draws.between(low[1], high[1])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.clips import ClipError, read_clip, write_clip
-from trainables.data.scenes import CANVAS, Background, Scene, Split, draw_scene
+from trainables.data.scenes import CANVAS, Background, Scene, Split, draw_paced_scene, draw_scene
 
 Floats = NDArray[np.float64]
 Clip = NDArray[np.uint8]
@@ -30,7 +30,7 @@ def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CAN
 
     Args:
         scene: Scene to render.
-        frames: Number of frames, at least 1; the motion always spans the clip.
+        frames: Number of frames, at least 1; the motion spans the clip unless the scene has a constant pace.
         height: Height in pixels.
         width: Width in pixels.
 
@@ -62,9 +62,12 @@ def path(scene: Scene, frames: int) -> Floats:
     Shape:
         (f 4).
     """
-    time = np.linspace(0.0, 1.0, frames)[:, None] if frames > 1 else np.zeros((1, 1))
     phases = len(scene.changes)
-    progress = np.clip(time * phases - np.arange(phases), 0.0, 1.0)
+    if scene.frames_per_motion is not None:
+        time = np.arange(frames)[:, None] / scene.frames_per_motion
+    else:
+        time = np.linspace(0.0, 1.0, frames)[:, None] * phases if frames > 1 else np.zeros((1, 1))
+    progress = np.clip(time - np.arange(phases), 0.0, 1.0)
     moved = progress @ np.asarray(scene.changes)
     radius = scene.radius * np.exp(moved[:, 2])
     return np.stack([scene.start[0] + moved[:, 0], scene.start[1] + moved[:, 1], radius, scene.angle + moved[:, 3]], 1)
@@ -125,6 +128,21 @@ def _soft(wave: Floats) -> Floats:
     return 0.5 + 0.5 * np.tanh(2.0 * wave)
 
 
+def scene_of(split: Split, index: int, seed: int = 0, *, frames: int, frames_per_motion: int | None = None) -> Scene:
+    """Draw the scene of a clip.
+
+    Args:
+        split: Split of the scene.
+        index: Number of the scene, from 0.
+        seed: Seed of the scenes.
+        frames: Frames of the clip.
+        frames_per_motion: Frames of each motion at a constant pace; None: one or two motions span the clip.
+    """
+    if frames_per_motion is None:
+        return draw_scene(split, index, seed)
+    return draw_paced_scene(split, index, seed, frames=frames, frames_per_motion=frames_per_motion)
+
+
 def write_dataset(
     folder: Path,
     num_clips: int,
@@ -134,6 +152,7 @@ def write_dataset(
     frames: int = 8,
     height: int = CANVAS,
     width: int = CANVAS,
+    frames_per_motion: int | None = None,
 ) -> Path:
     """Write clips 0 to ``num_clips`` - 1 of a split as H.264 files with a captions file, unless they exist.
 
@@ -148,6 +167,7 @@ def write_dataset(
         frames: Frames per clip.
         height: Height in pixels, even.
         width: Width in pixels, even.
+        frames_per_motion: Pace of the scenes; see ``scene_of``.
     """
     if (folder / CAPTIONS).is_file():
         return folder
@@ -157,7 +177,7 @@ def write_dataset(
     try:
         rows = []
         for index in range(num_clips):
-            scene = draw_scene(split, index, seed)
+            scene = scene_of(split, index, seed, frames=frames, frames_per_motion=frames_per_motion)
             name = f"{index:05d}.mp4"
             write_clip(
                 part / name, render(scene, frames, height, width), fps=FPS, pixel_format=PIXEL_FORMAT, crf=LOSSLESS

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -17,119 +18,63 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.bases import Card
 from models.words import did_you_mean
+from trainables.metrics.families import (
+    AESTHETIC_CLIP,
+    GROUPS,
+    HOW_TO_GET,
+    I3D_FRAMES,
+    METRICS,
+    PYIQA,
+    MetricFamily,
+    MetricGroup,
+    Role,
+)
 
-Role = Literal["clip", "inception", "i3d"]
+__all__ = [
+    "AESTHETIC_CLIP",
+    "GROUPS",
+    "HOW_TO_GET",
+    "I3D_FRAMES",
+    "METRICS",
+    "NAMES",
+    "PYIQA",
+    "ExtractorRef",
+    "Extractors",
+    "MetricFamily",
+    "MetricGroup",
+    "MetricKey",
+    "Role",
+    "absent",
+    "is_path",
+    "members",
+    "resolve",
+    "with_companions",
+]
 
+NAMES = (*METRICS, *GROUPS)
+"""Everything that a study may name under ``metrics``."""
 
-@dataclass(frozen=True)
-class MetricFamily:
-    """Metric family, as a study names it under ``metrics``.
-
-    Attributes:
-        name: Name in the study.
-        direction: Whether larger or smaller is better.
-        meaning: Description for tables, without the extractor's name.
-        extractor: Required network; None for metrics on pixels.
-        needs_references: Whether it compares with reference clips of the data.
-        per: Whether each clip has a value (averaged over the set) or only the set.
-        companion: Family that must be reported with it, since this one alone is misleading.
-        least_frames: Fewest frames per clip.
-        least_clips: Fewest clips per cell.
-        aliases: Other names in papers.
-    """
-
-    name: str
-    direction: Literal["max", "min"]
-    meaning: str
-    extractor: Role | None = None
-    needs_references: bool = False
-    per: Literal["clip", "set"] = "clip"
-    companion: str | None = None
-    least_frames: int = 1
-    least_clips: int = 1
-    aliases: tuple[str, ...] = ()
-
-
-def _between_frames(
-    name: str, meaning: str, extractor: Role | None = None, aliases: tuple[str, ...] = ()
-) -> MetricFamily:
-    """Make a score that is best for a frozen clip."""
-    return MetricFamily(name, "max", meaning, extractor, companion=_MOTION, least_frames=2, aliases=aliases)
-
-
-def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> MetricFamily:
-    """Make a distance to the reference clips."""
-    clips = 2 if extractor == "i3d" else 1  # one row per clip for I3D, else one per frame
-    return MetricFamily(
-        name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
-    )
-
-
-_MOTION = "motion_magnitude"
-METRICS: dict[str, MetricFamily] = {
-    family.name: family
-    for family in (
-        MetricFamily(
-            "clip_score",
-            "max",
-            "100 times the mean cosine of frames and prompt",
-            "clip",
-            aliases=("CLIPScore", "CLIP similarity", "CLIPSIM"),
-        ),
-        _between_frames("temporal_consistency", "mean cosine of consecutive frames", "clip", ("frame consistency",)),
-        _between_frames("video_coherence", "mean cosine of all pairs of frames", "clip"),
-        _between_frames(
-            "temporal_flickering",
-            "1 minus the mean change of a pixel between frames: VBench's formula, without its filter for static clips",
-            aliases=("flickering", "temporal flicker"),
-        ),
-        MetricFamily(
-            _MOTION,
-            "max",
-            "mean Farneback flow between frames, over the frame's diagonal: 0 when frozen; context, not a goal",
-            least_frames=2,
-            aliases=("optical flow magnitude", "amount of motion"),
-        ),
-        _between_sets(
-            "fid", "inception", "Frechet distance of frames to reference frames", "Frechet inception distance"
-        ),
-        _between_sets(
-            "kid", "inception", "unbiased cubic-kernel MMD of frames to reference frames", "kernel inception distance"
-        ),
-        _between_sets("fvd", "i3d", "Frechet distance of clips to reference clips", "Frechet video distance"),
-        _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips", "kernel video distance"),
-    )
+_FILE_NAMES: dict[Role, str] = {
+    "inception": "inception2015",
+    "i3d": "i3d_k400",
+    "musiq": "musiq_spaq",
+    "aesthetic": "laion_l14",
+    "amt": "vbench_amt_s",
 }
-"""All metric families, in the order of tables."""
-
-HOW_TO_GET: dict[Role, str] = {
-    "clip": (
-        "a CLIP model (folder in transformers' layout, or hub id such as openai/clip-vit-base-patch32): "
-        "set `extractors: {clip: folder-or-hub-id}`"
-    ),
-    "inception": (
-        "FID's Inception network as torchscript, from StyleGAN2-ADA: "
-        "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt, "
-        "and set `extractors: {inception: path/to/inception-2015-12-05.pt}`"
-    ),
-    "i3d": (
-        "I3D for Kinetics-400 as torchscript (i3d_torchscript.pt, as in StyleGAN-V), copy at "
-        "https://huggingface.co/flateon/FVD-I3D-torchscript, "
-        "and set `extractors: {i3d: path/to/i3d_torchscript.pt}`"
-    ),
+_HUB_ROLES: tuple[Role, ...] = ("clip", "dino", "aesthetic_clip")
+_PIXEL_NAMES = {
+    "temporal_flickering": "vbench_formula",
+    "motion_magnitude": "farneback",
+    "warp_error": "farneback",
+    "psnr": "vs_truth",
+    "ssim": "vs_truth",
 }
-"""Role -> network, its source, and its key in a study."""
-
-I3D_FRAMES = 9
-"""Fewest frames for I3D: its temporal stride is 8 and its last pool spans 2. Published values use 16."""
-
-_FILE_NAMES: dict[Role, str] = {"inception": "inception2015", "i3d": "i3d_k400"}
-_PIXEL_NAMES = {"temporal_flickering": "vbench_formula", _MOTION: "farneback"}
 # Role -> (entry of the base's card, tail of the stand-in's name).
 _STAND_INS: dict[Role, tuple[Literal["clip", "clips"], str]] = {
     "clip": ("clip", "clip"),
     "inception": ("clip", "clip"),
     "i3d": ("clips", "r3d"),
+    "dino": ("clip", "clip"),
 }
 _STAND_IN_HEADS = {"fid": "fd", "kid": "mmd", "fvd": "fd", "kvd": "mmd"}
 
@@ -142,6 +87,13 @@ class Extractors(BaseModel):
     clip: str | None = Field(None, min_length=1, description="CLIP: a folder, or a hub id with an optional @revision")
     i3d: str | None = Field(None, min_length=1, description="I3D for Kinetics-400: a torchscript file")
     inception: str | None = Field(None, min_length=1, description="FID's Inception: a torchscript file")
+    dino: str | None = Field(None, min_length=1, description="DINO ViT: a folder, or a hub id")
+    musiq: str | None = Field(None, min_length=1, description="MUSIQ for SPAQ: a file of weights; needs pyiqa")
+    aesthetic: str | None = Field(None, min_length=1, description="LAION's aesthetic head: a file of weights")
+    aesthetic_clip: str | None = Field(
+        None, min_length=1, description=f"CLIP ViT-L/14 of the aesthetic head; {AESTHETIC_CLIP} by default"
+    )
+    amt: str | None = Field(None, min_length=1, description="AMT-S: a torchscript file")
 
 
 @dataclass(frozen=True)
@@ -153,12 +105,14 @@ class ExtractorRef:
         name: Name in metric keys.
         source: Folder, file or hub id; with ``subfolder``, the name of a base.
         subfolder: Folder inside the base; None for a network from ``extractors``.
+        clip: CLIP model whose embeddings the network takes; None for a network on pixels.
     """
 
-    kind: Literal["clip", "inception", "i3d", "classifier"]
+    kind: Role | Literal["classifier"]
     name: str
     source: str
     subfolder: str | None = None
+    clip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -202,9 +156,12 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
         return MetricKey(family, key, known.direction, False, known.meaning, None, known.least_frames)
     given: str | None = getattr(extractors, known.extractor)
     if given is not None:
-        return _with_given(known, known.extractor, given)
-    entry, tail = _STAND_INS[known.extractor]
-    if entry not in card.extractors:
+        clip = (extractors.aesthetic_clip or AESTHETIC_CLIP) if known.extractor == "aesthetic" else None
+        return _with_given(known, known.extractor, given, clip)
+    if (instead := known.instead) is not None:
+        return MetricKey(family, instead.key, known.direction, False, instead.meaning, None, known.least_frames)
+    entry, tail = _STAND_INS.get(known.extractor, (None, ""))
+    if entry is None or entry not in card.extractors:
         raise ValueError(
             f"{family} needs a network that base {base} does not include -> get {HOW_TO_GET[known.extractor]}, "
             f"or remove {family} from the metrics"
@@ -237,18 +194,58 @@ def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:
     return complete, notes
 
 
+def members(
+    group: MetricGroup, card: Card, extractors: Extractors, base: str, *, continues: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Find the members of a group that can be measured; a network that two members would share counts once.
+
+    Args:
+        group: The group.
+        card: Card of the base, which lists its extractors.
+        extractors: The study's ``extractors``.
+        base: Name of the base in the study.
+        continues: Whether the system continues clips, so that there is a true continuation.
+
+    Returns:
+        The families, and for each other member the reason why it is left out.
+    """
+    found: list[str] = []
+    left_out: dict[str, str] = {}
+    stand_ins: set[ExtractorRef] = set()
+    for name in group.members:
+        family = METRICS[name]
+        if family.needs_continuation and not continues:
+            left_out[name] = "no true continuation"
+            continue
+        try:
+            key = resolve(name, card, extractors, base)
+        except ValueError:
+            left_out[name] = f"without extractors.{family.extractor}"
+            continue
+        if key.surrogate and key.extractor in stand_ins:
+            left_out[name] = "the stand-in network gives the same number"
+            continue
+        if key.surrogate and key.extractor is not None:
+            stand_ins.add(key.extractor)
+        found.append(name)
+    return found, left_out
+
+
 def absent(extractors: Extractors) -> dict[Role, str]:
     """Find networks missing on this machine: role -> missing path and remedy."""
-    given: dict[Role, str | None] = {"clip": extractors.clip, "inception": extractors.inception, "i3d": extractors.i3d}
-    return {
+    given: dict[Role, str | None] = {role: getattr(extractors, role) for role in HOW_TO_GET}
+    missing = {
         role: f"{source} does not exist -> get {HOW_TO_GET[role]}"
         for role, source in given.items()
-        if source is not None and (role != "clip" or is_path(source)) and not Path(source).expanduser().exists()
+        if source is not None and (role not in _HUB_ROLES or is_path(source)) and not Path(source).expanduser().exists()
     }
+    if extractors.musiq is not None and "musiq" not in missing and find_spec("pyiqa") is None:
+        missing["musiq"] = f"{extractors.musiq} -> {PYIQA}"
+    return missing
 
 
 def is_path(source: str) -> bool:
-    """Whether a CLIP model is given by a path rather than a hub id: by its first character, or if it exists."""
+    """Whether a model is given by a path rather than a hub id: by its first character, or if it exists."""
     return source.startswith((".", "/", "~")) or Path(source).exists()
 
 
@@ -258,12 +255,12 @@ def _known(family: str) -> MetricFamily:
     raise ValueError(f"unknown metric {family} -> {', '.join(METRICS)}{did_you_mean(family, METRICS)}")
 
 
-def _with_given(family: MetricFamily, role: Role, given: str) -> MetricKey:
+def _with_given(family: MetricFamily, role: Role, given: str, clip: str | None) -> MetricKey:
     """Make the key of a family for a network from ``extractors``."""
     name = _FILE_NAMES.get(role) or _model_name(given)
     words = f"{family.meaning}, by {name}"
     least = I3D_FRAMES if role == "i3d" else family.least_frames
-    ref = ExtractorRef(role, name, given)
+    ref = ExtractorRef(role, name, given, clip=clip)
     return MetricKey(family.name, f"{family.name}/{name}", family.direction, False, words, ref, least)
 
 
@@ -273,9 +270,11 @@ def _with_stand_in(family: MetricFamily, ref: ExtractorRef, *, surrogate: bool) 
     words = f"{family.meaning}, by {ref.name}"
     if head != family.name:
         words += f", a stand-in: not {family.name.upper()}"
+    if is_other := family.extractor == "dino":
+        words += ", a stand-in for DINO"
     if surrogate:
         words += "; surrogate: the network was trained on this base's clips, so compare values only within this base"
-    surrogate = surrogate or head != family.name
+    surrogate = surrogate or is_other or head != family.name
     return MetricKey(family.name, f"{head}/{ref.name}", family.direction, surrogate, words, ref, family.least_frames)
 
 

@@ -1,5 +1,7 @@
 """Feature extractors for frames, clips and prompts: CLIP, FID's Inception, I3D, a base's classifier.
 
+Networks of quality and consistency are in ``quality``, the one that interpolates frames in ``interpolation``.
+
 Inputs are uint8 pixels, outputs float64 features. All networks compute in float32 and in batches of fixed size, so that
 values depend neither on the stored precision of the weights nor on free memory.
 
@@ -27,8 +29,8 @@ from torch import Tensor
 from models.backbones import weights_variant
 from models.bases import find_base
 from models.bases.vocabulary import tells_words_apart
-from trainables.metrics import HOW_TO_GET, I3D_FRAMES, ExtractorRef, MetricKey, Role, is_path
-from trainables.metrics.clip_files import clip_problem, clip_weights
+from trainables.metrics import HOW_TO_GET, I3D_FRAMES, ExtractorRef, Role, is_path
+from trainables.metrics.clip_files import clip_problem, model_weights
 
 log = logging.getLogger(__name__)
 
@@ -38,30 +40,6 @@ Features: TypeAlias = npt.NDArray[np.float64]
 FRAMES_PER_BATCH = 64
 BLACK_TO_WHITE = 151.3
 _SETTINGS = ("*.json", "*.txt")
-
-
-def load_extractor(key: MetricKey, device: str = "auto") -> FrameExtractor | ClipExtractor:
-    """Load the network of a metric from its folder, file or hub id.
-
-    Args:
-        key: A resolved metric with an extractor.
-        device: A torch device; ``auto`` is the GPU if there is one.
-
-    Raises:
-        ValueError: The folder, file or hub id is missing, incomplete or another network; the message names the source
-            of the right one.
-    """
-    ref = key.extractor
-    assert ref is not None, f"{key.key} needs no extractor"
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if ref.kind == "clip":
-        return ImageTextExtractor(ref, device)
-    if ref.kind == "inception":
-        return InceptionExtractor(ref, device)
-    if ref.kind == "i3d":
-        return I3DExtractor(ref, device)
-    return ClassifierExtractor(ref, device)
 
 
 class Extractor(ABC):
@@ -143,7 +121,7 @@ class ImageTextExtractor(FrameExtractor):
     def __init__(self, ref: ExtractorRef, device: str) -> None:
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        folder = _clip_folder(ref)
+        folder = model_folder(ref, "CLIP")
         weights = _checked_weights(ref, folder)
         # Compute in float32 for any stored type: half precision changes cosines in the third digit.
         try:
@@ -153,22 +131,22 @@ class ImageTextExtractor(FrameExtractor):
         except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
             said = str(reason).partition("\n")[0]
             raise ValueError(
-                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {_remedy(ref)}"
+                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {remedy(ref)}"
             ) from reason
         if report["missing_keys"] or report["mismatched_keys"]:
             missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
             raise ValueError(
-                f"{ref.name}: {folder} is an incomplete CLIP model (missing {missing}, ...) -> get {_remedy(ref)}"
+                f"{ref.name}: {folder} is an incomplete CLIP model (missing {missing}, ...) -> get {remedy(ref)}"
             )
         self._model = model.eval().to(device)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)
         if not tells_words_apart(self._tokenizer):
-            raise ValueError(f"{ref.name}: the tokenizer in {folder} gives all words one id -> get {_remedy(ref)}")
+            raise ValueError(f"{ref.name}: the tokenizer in {folder} gives all words one id -> get {remedy(ref)}")
         self._num_tokens = int(model.config.text_config.max_position_embeddings)
         self.name = ref.name
         self.num_features = int(model.config.projection_dim)
-        self.sha256 = _sha256(weights)
+        self.sha256 = sha256_of(weights)
         self.device = device
         self.parameters = {"preprocessing": _processing_record(self._processor), "features": "projected embeddings"}
 
@@ -189,10 +167,14 @@ class ImageTextExtractor(FrameExtractor):
             text = self._model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"])
         return np.asarray(text.pooler_output.double().cpu().numpy())
 
-    def _embed(self, batch: Pixels) -> Tensor:
+    def embed_batch(self, batch: Pixels) -> Tensor:
+        """Compute features (n d) of a batch of frames (n h w c), in the type of the weights."""
         pixels = self._processor(images=list(batch), input_data_format="channels_last", return_tensors="pt")
-        image = self._model.get_image_features(pixels["pixel_values"].to(self.device))
+        image = self._model.get_image_features(pixels["pixel_values"].to(self.device, self._model.dtype))
         return torch.as_tensor(image.pooler_output)
+
+    def _embed(self, batch: Pixels) -> Tensor:
+        return self.embed_batch(batch)
 
 
 class InceptionExtractor(FrameExtractor):
@@ -202,10 +184,10 @@ class InceptionExtractor(FrameExtractor):
     """
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
-        self._network = _load_torchscript(ref, "inception", device, ("return_features",))
+        self._network = load_torchscript(ref, "inception", device, ("return_features",))
         self.name = ref.name
         self.num_features = 2048
-        self.sha256 = _sha256([Path(ref.source).expanduser()])
+        self.sha256 = sha256_of([Path(ref.source).expanduser()])
         self.device = device
         self.parameters = {
             "preprocessing": "uint8 frames; the file resizes to 299 x 299, bilinear as TensorFlow 1, and scales",
@@ -227,10 +209,10 @@ class I3DExtractor(ClipExtractor):
     """
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
-        self._network = _load_torchscript(ref, "i3d", device, ("rescale", "resize", "return_features"))
+        self._network = load_torchscript(ref, "i3d", device, ("rescale", "resize", "return_features"))
         self.name = ref.name
         self.num_features = 400
-        self.sha256 = _sha256([Path(ref.source).expanduser()])
+        self.sha256 = sha256_of([Path(ref.source).expanduser()])
         self.device = device
         self.parameters = {
             "preprocessing": "clips in [0, 255]; the file resizes straight to 224 x 224, bilinear, and scales",
@@ -268,7 +250,7 @@ class ClassifierExtractor(ClipExtractor):
         self._model = model.eval().to(device)
         self.name = ref.name
         self.num_features = int(model.config.num_features)
-        self.sha256 = _sha256(weights)
+        self.sha256 = sha256_of(weights)
         self.device = device
         self.parameters = {"preprocessing": "scaled to [-1, 1], not resized", "features": "before the heads"}
 
@@ -285,12 +267,23 @@ def _base_folder(ref: ExtractorRef) -> Path:
     return base.path / ref.subfolder
 
 
-def _remedy(ref: ExtractorRef) -> str:
-    return HOW_TO_GET["clip"] if ref.subfolder is None else f"the whole base {ref.source} again"
+def remedy(ref: ExtractorRef) -> str:
+    """Word where to get a network."""
+    if ref.subfolder is not None or ref.kind == "classifier":
+        return f"the whole base {ref.source} again"
+    return HOW_TO_GET[ref.kind]
 
 
-def _clip_folder(ref: ExtractorRef) -> Path:
-    """Return the local folder of a CLIP model; a hub id is downloaded, or read from the cache when offline."""
+def model_folder(ref: ExtractorRef, title: str) -> Path:
+    """Return the local folder of a model; a hub id is downloaded, or read from the cache when offline.
+
+    Args:
+        ref: The model.
+        title: Kind of model, for messages.
+
+    Raises:
+        ValueError: The hub id is neither on the hub nor in its cache.
+    """
     if ref.subfolder is not None:
         return _base_folder(ref)
     if is_path(ref.source):
@@ -299,19 +292,19 @@ def _clip_folder(ref: ExtractorRef) -> Path:
         return _download(ref.source)
     except (OSError, ValueError) as reason:
         raise ValueError(
-            f"CLIP model {ref.source} is neither on the hub nor in its cache ({reason}) -> get {_remedy(ref)}"
+            f"{title} model {ref.source} is neither on the hub nor in its cache ({reason}) -> get {remedy(ref)}"
         ) from reason
 
 
 def _download(source: str) -> Path:
-    """Download a CLIP model from the hub into its cache; pickled weights only if there are no others."""
+    """Download a model from the hub into its cache; pickled weights only if there are no others."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = source.partition("@")
     folder = Path(
         snapshot_download(repository, revision=revision or None, allow_patterns=[*_SETTINGS, "model*.safetensors"])
     )
-    if not clip_weights(folder):
+    if not model_weights(folder):
         snapshot_download(repository, revision=revision or None, allow_patterns=["pytorch_model*.bin"])
     return folder
 
@@ -319,12 +312,17 @@ def _download(source: str) -> Path:
 def _checked_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
     """Check that a folder has a complete CLIP model, and return its weight files."""
     if problem := clip_problem(folder):
-        raise ValueError(f"{ref.name}: {problem} -> get {_remedy(ref)}")
-    return clip_weights(folder)
+        raise ValueError(f"{ref.name}: {problem} -> get {remedy(ref)}")
+    return model_weights(folder)
 
 
-def _load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Sequence[str]) -> Any:
-    """Load a torchscript file and check its signature, which identifies the network."""
+def load_torchscript(ref: ExtractorRef, role: Role, device: str, arguments: Sequence[str]) -> Any:
+    """Load a torchscript file and check its signature, which identifies the network.
+
+    Raises:
+        ValueError: No such file, not a torchscript file, or arguments are missing; the message names the source of the
+            right one.
+    """
     path = Path(ref.source).expanduser()
     if not path.is_file():
         reason = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -353,7 +351,8 @@ def _processing_record(processor: Any) -> dict[str, Any]:
     return {"resize": "Pillow"} | {step: record[step] for step in steps if step in record}
 
 
-def _sha256(files: Sequence[Path]) -> str:
+def sha256_of(files: Sequence[Path]) -> str:
+    """Hash the contents of files, in their order."""
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

@@ -11,23 +11,53 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.cache import Arrays
-from trainables.metrics import METRICS, ExtractorRef, MetricKey, distances, motion, similarity
-from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics import (
+    METRICS,
+    ExtractorRef,
+    MetricKey,
+    distances,
+    flow,
+    interpolation,
+    motion,
+    similarity,
+    truth,
+)
+from trainables.metrics.clips import as_clips, over_frames
+from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
+from trainables.metrics.loading import Network, load_extractor
+from trainables.metrics.truth import Continuation
 from trainables.trial_spec import Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
 Keep: TypeAlias = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
-Networks: TypeAlias = Mapping[ExtractorRef, FrameExtractor | ClipExtractor]
+Networks: TypeAlias = Mapping[ExtractorRef, Network]
 
+DIGITS = 6
+"""Significant digits of means by frame, which are drawn and not tested; results stay small."""
+
+_FLOW = {"flow": flow.FLOW, "largest_side": flow.LARGEST_SIDE}
 _ON_PIXELS: dict[str, tuple[Callable[[Pixels], Features], dict[str, Any]]] = {
     "temporal_flickering": (motion.temporal_flickering, {"static_filter": "none"}),
-    "motion_magnitude": (motion.motion_magnitude, {"flow": motion.FLOW, "largest_side": motion.LARGEST_SIDE}),
+    "motion_magnitude": (motion.motion_magnitude, _FLOW),
+    "motion_smoothness": (
+        interpolation.half_warp_smoothness,
+        {**_FLOW, "interpolation": "half of the flow, both ways"},
+    ),
+    "warp_error": (motion.warp_error, {**_FLOW, "occlusion": flow.OCCLUSION}),
+}
+_AGAINST_TRUTH: dict[str, tuple[Callable[[Pixels, Continuation], Features], dict[str, Any]]] = {
+    "psnr": (truth.psnr, {"largest": truth.LARGEST_PSNR}),
+    "ssim": (truth.ssim, truth.SSIM),
 }
 _BETWEEN_FRAMES: dict[str, Callable[[Features], Features]] = {
     "temporal_consistency": similarity.temporal_consistency,
     "video_coherence": similarity.video_coherence,
+    "subject_consistency": similarity.consistency_with_first,
+    "background_consistency": similarity.consistency_with_first,
 }
+_BY_FRAME = ("imaging_quality", "aesthetic_quality")
+"""Metrics whose network gives the value of a frame."""
 _FRECHET = (distances.frechet_distance, {"ddof": 1})
 _MMD = (distances.polynomial_mmd, {"kernel": distances.KERNEL, "estimator": "unbiased, all pairs"})
 _BETWEEN_SETS: dict[str, tuple[Callable[[Features, Features], float], dict[str, Any]]] = {
@@ -71,19 +101,27 @@ class Scorer:
         self._decoders = decoders
         self._decoded_by: dict[str, int] = {}
         self._compared = {key.extractor for key in compared if key.extractor is not None}
-        self._networks: dict[ExtractorRef, FrameExtractor | ClipExtractor] = {}
+        self._networks: dict[ExtractorRef, Network] = {}
         for key in keys:
             if key.extractor is not None and key.extractor not in self._networks:
                 self._networks[key.extractor] = load_extractor(key, device)
         self._real: dict[ExtractorRef, Features] = {}
         self._real_clips: tuple[int, ...] = ()
 
-    def score(self, clips: Pixels, prompts: Sequence[str]) -> dict[str, Score]:
+    @property
+    def needs_continuation(self) -> bool:
+        """Whether a metric compares with the true continuation of the given frames."""
+        return any(METRICS[key.family].needs_continuation for key in self._keys)
+
+    def score(
+        self, clips: Pixels, prompts: Sequence[str], continuation: Continuation | None = None
+    ) -> dict[str, Score]:
         """Score the clips of one cell.
 
         Args:
             clips: Decoded frames as they were generated.
             prompts: One per clip; only CLIP score reads them.
+            continuation: The true clips, for a system that continues clips; only PSNR and SSIM read them.
 
         Returns:
             One score per metric, under its full key.
@@ -93,9 +131,9 @@ class Scorer:
 
         Raises:
             ValueError: Clips of wrong type or shape, too few frames or clips for a metric, or not the size of the
-                reference clips.
+                reference clips or true continuations, or these are missing.
         """
-        views = _Views(motion.as_clips(clips), prompts, self._networks)
+        views = _Views(as_clips(clips), prompts, self._networks, continuation)
         return {key.key: self._score(key, views) for key in self._keys}
 
     def _score(self, key: MetricKey, views: _Views) -> Score:
@@ -110,13 +148,16 @@ class Scorer:
             parameters["extractor"] = {"name": network.name, "sha256": network.sha256, **network.parameters}
         if METRICS[key.family].per == "set":
             value, uncertainty = self._distance(key, views, parameters)
-            per_clip = None
+            per_clip, per_frame = None, None
         else:
             values, uncertainty = _values(key, views, parameters), None
-            value, per_clip = float(values.mean()), [float(number) for number in values]
+            of_clips = over_frames(values)
+            value, per_clip = float(of_clips.mean()), of_clips.tolist()
+            per_frame = [None if np.isnan(mean) else float(f"{mean:.{DIGITS}g}") for mean in values.mean(axis=0)]
         return Score(
             value=value,
             per_clip=per_clip,
+            per_frame=per_frame,
             uncertainty=uncertainty,
             direction=key.direction,
             surrogate=key.surrogate,
@@ -154,7 +195,7 @@ class Scorer:
         if not self._real:
             references = self._references
             assert references is not None
-            views = functools.cache(lambda: _Views(motion.as_clips(references()), (), self._networks))
+            views = functools.cache(lambda: _Views(as_clips(references()), (), self._networks))
             for known in self._compared:
                 network = self._networks[known]
                 about = {"name": network.name, "sha256": network.sha256, **network.parameters}
@@ -172,8 +213,11 @@ class Scorer:
 class _Views:
     """Features of clips by network; features that several metrics use are computed once."""
 
-    def __init__(self, clips: Pixels, prompts: Sequence[str], networks: Networks) -> None:
+    def __init__(
+        self, clips: Pixels, prompts: Sequence[str], networks: Networks, continuation: Continuation | None = None
+    ) -> None:
         self.clips = clips
+        self.continuation = continuation
         self._prompts = prompts
         self._networks = networks
         self._pixels: dict[ExtractorRef, Features] = {}
@@ -192,9 +236,16 @@ class _Views:
         network = self._networks[ref]
         if isinstance(network, FrameExtractor):
             return self.frames(ref).reshape(-1, network.num_features)
+        assert isinstance(network, ClipExtractor)
         if ref not in self._pixels:
             self._pixels[ref] = network.embed_clips(self.clips)
         return self._pixels[ref]
+
+    def smoothness(self, ref: ExtractorRef) -> Features:
+        """Compute motion smoothness (b f) with a network that interpolates frames."""
+        network = self._networks[ref]
+        assert isinstance(network, interpolation.Interpolator)
+        return interpolation.motion_smoothness(self.clips, network.middle)
 
     def text(self, ref: ExtractorRef) -> Features:
         """Compute features of prompts (b d)."""
@@ -206,15 +257,23 @@ class _Views:
 
 
 def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Features:
-    """Compute one value per clip; the settings of a measure on pixels are added to ``parameters``."""
+    """Compute values by frame (b f), NaN without a value; settings of a measure are added to ``parameters``."""
+    if key.family in _AGAINST_TRUTH:
+        against, settings = _AGAINST_TRUTH[key.family]
+        if views.continuation is None:
+            raise ValueError(f"{key.family} compares with the true continuation, which this cell does not have")
+        parameters |= {**settings, "given_frames": views.continuation.given}
+        return against(views.clips, views.continuation)
     if key.extractor is None:
         measure, settings = _ON_PIXELS[key.family]
         parameters |= settings
         return measure(views.clips)
+    if key.family == "motion_smoothness":
+        return views.smoothness(key.extractor)
     frames = views.frames(key.extractor)
     if key.family == "clip_score":
         return similarity.clip_score(frames, views.text(key.extractor))
-    return _BETWEEN_FRAMES[key.family](frames)
+    return frames[..., 0] if key.family in _BY_FRAME else _BETWEEN_FRAMES[key.family](frames)
 
 
 def _libraries() -> dict[str, str]:

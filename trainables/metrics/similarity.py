@@ -1,28 +1,28 @@
-"""Scores on embeddings of frames and prompts: cosines, averaged per clip, in float64.
+"""Scores on embeddings of frames and prompts: cosines in float64.
+
+Every score has a value per frame; that of a clip is their mean (``clips.over_frames``).
 
 Legend: ``b`` clips, ``f`` frames, ``d`` features of one embedding.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[np.float64]
+from trainables.metrics.clips import Array, after_first
 
 
 def clip_score(frames: npt.ArrayLike, text: npt.ArrayLike) -> Array:
-    """Compute the CLIP score: 100 times the mean cosine of frame and text embeddings.
+    """Compute the CLIP score: 100 times the cosine of frame and text embeddings.
 
-        score_k = 100 mean_f cos(frames_kf, text_k)
+        value_ki = 100 cos(frames_ki, text_k)
 
     In [-100, 100], larger is better; negative cosines are not clamped, and CLIP's logit scale is not used. Values from
     different CLIP models are not comparable.
 
     Shape:
-        frames (b f d), text (b d) -> (b,).
+        frames (b f d), text (b d) -> (b f).
 
     Raises:
         ValueError: Wrong shapes, different numbers of clips or widths, NaN, infinity, or an embedding of zeros.
@@ -38,19 +38,19 @@ def clip_score(frames: npt.ArrayLike, text: npt.ArrayLike) -> Array:
         raise ValueError(
             f"frames have {units.shape[2]} features, text has {prompts.shape[1]} -> both from the same CLIP model"
         )
-    score: Array = 100.0 * np.einsum("bfd,bd->bf", units, prompts).mean(axis=1)
-    return score
+    values: Array = 100.0 * np.einsum("bfd,bd->bf", units, prompts)
+    return values
 
 
 def temporal_consistency(frames: npt.ArrayLike) -> Array:
-    """Compute the mean cosine of the embeddings of consecutive frames.
+    """Compute the cosine of the embeddings of a frame and the frame before.
 
-        score_k = mean over i of cos(frames_ki, frames_k,i+1)
+        value_ki = cos(frames_k,i-1, frames_ki)
 
     In [-1, 1], larger is better; 1 for a frozen clip, so interpret it with a motion measure.
 
     Shape:
-        frames (b f d), f at least 2 -> (b,).
+        frames (b f d), f at least 2 -> (b f), NaN for the first frame.
 
     Raises:
         ValueError: Wrong shape, fewer than 2 frames, NaN, infinity, or an embedding of zeros.
@@ -59,18 +59,19 @@ def temporal_consistency(frames: npt.ArrayLike) -> Array:
     """
     units = _unit(frames, "frames", ("clips", "frames", "d"), frames_at_least=2)
     cosines = np.einsum("bfd,bfd->bf", units[:, :-1], units[:, 1:])
-    return _mean_cosine(cosines)
+    return after_first(np.clip(cosines, -1.0, 1.0))
 
 
 def video_coherence(frames: npt.ArrayLike) -> Array:
-    """Compute the mean cosine of the embeddings over all pairs of frames.
+    """Compute the mean cosine of the embeddings of a frame and all other frames.
 
-        score_k = mean over i < j of cos(frames_ki, frames_kj)
+        value_ki = mean over j != i of cos(frames_ki, frames_kj)
 
-    In [-1, 1], larger is better; 1 for a frozen clip. Unlike ``temporal_consistency`` it detects slow drift.
+    Its mean over the frames is the mean over all pairs. In [-1, 1], larger is better; 1 for a frozen clip. Unlike
+    ``temporal_consistency`` it detects slow drift.
 
     Shape:
-        frames (b f d), f at least 2 -> (b,).
+        frames (b f d), f at least 2 -> (b f).
 
     Raises:
         ValueError: Wrong shape, fewer than 2 frames, NaN, infinity, or an embedding of zeros.
@@ -78,9 +79,33 @@ def video_coherence(frames: npt.ArrayLike) -> Array:
     Source: Wu et al. (arXiv 2212.11565), frame consistency over all pairs; departures: none.
     """
     units = _unit(frames, "frames", ("clips", "frames", "d"), frames_at_least=2)
-    first, second = np.triu_indices(units.shape[1], k=1)
-    cosines = np.einsum("bfd,bgd->bfg", units, units)[:, first, second]
-    return _mean_cosine(cosines)
+    cosines = np.clip(np.einsum("bfd,bgd->bfg", units, units), -1.0, 1.0)
+    others = ~np.eye(units.shape[1], dtype=np.bool_)
+    values: Array = cosines.sum(axis=2, where=others) / (units.shape[1] - 1)
+    return values
+
+
+def consistency_with_first(frames: npt.ArrayLike) -> Array:
+    """Compute the mean cosine of the embeddings of a frame with the first and with the previous frame.
+
+        value_ki = (max(0, cos(frames_k0, frames_ki)) + max(0, cos(frames_k,i-1, frames_ki))) / 2
+
+    In [0, 1], larger is better; 1 for a frozen clip, so interpret it with a motion measure. It is VBench's subject
+    consistency with DINO's features, its background consistency with CLIP's.
+
+    Shape:
+        frames (b f d), f at least 2 -> (b f), NaN for the first frame.
+
+    Raises:
+        ValueError: Wrong shape, fewer than 2 frames, NaN, infinity, or an embedding of zeros.
+
+    Source: VBench (arXiv 2311.17982), subject_consistency and background_consistency; departures: none here; frames are
+    antialiased for CLIP (``extractors.ImageTextExtractor``), and VBench's are not.
+    """
+    units = _unit(frames, "frames", ("clips", "frames", "d"), frames_at_least=2)
+    with_first = np.einsum("bfd,bd->bf", units[:, 1:], units[:, 0])
+    with_previous = np.einsum("bfd,bfd->bf", units[:, :-1], units[:, 1:])
+    return after_first((np.clip(with_first, 0.0, 1.0) + np.clip(with_previous, 0.0, 1.0)) / 2)
 
 
 def _unit(x: npt.ArrayLike, name: str, axes: tuple[str, ...], frames_at_least: int = 1) -> Array:
@@ -103,9 +128,3 @@ def _unit(x: npt.ArrayLike, name: str, axes: tuple[str, ...], frames_at_least: i
     vectors = vectors / largest  # so that squares neither overflow nor underflow
     units: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return units
-
-
-def _mean_cosine(cosines: Array) -> Array:
-    """Average over the second axis, after clipping rounding errors to [-1, 1]."""
-    mean: Array = np.clip(cosines, -1.0, 1.0).mean(axis=1)
-    return mean

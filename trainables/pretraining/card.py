@@ -1,10 +1,12 @@
 """Card of a base: ``card.json``, ``README.md`` and a picture."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel
 
 from models.bases import Protocol
 from trainables.data.scenes import COLOURS, SHAPES
@@ -32,13 +34,8 @@ def write_card(folder: Path, *, protocol: Protocol, quality: Quality, clock: Clo
         clock: Times per stage.
         record: Settings of the training.
     """
-    training = record | {
-        "wall_seconds": {name: round(value, 1) for name, value in clock.wall.items()},
-        "cpu_seconds": {name: round(value, 1) for name, value in clock.cpu.items()},
-        "wall_minutes": round(sum(clock.wall.values()) / 60, 1),
-        "cpu_minutes": round(sum(clock.cpu.values()) / 60, 1),
-    }
-    figures = {name: round(value, 4) for name, value in quality.model_dump().items()}
+    training = with_times(record, clock)
+    figures = rounded(quality)
     card = {
         "name": "shapes",
         "data": "shapes",
@@ -63,20 +60,10 @@ def write_picture(nets: Networks, path: Path, *, protocol: Protocol, scale: int 
 
 
 def _readme(protocol: Protocol, figures: dict[str, float], training: dict[str, Any]) -> str:
-    missed = [name for name, target in TARGETS.items() if figures[name] < target]
-    rows = "\n".join(
-        f"| `{name}` | {value:.4g} | {f'>= {TARGETS[name]:.4g}' if name in TARGETS else ''} |"
-        for name, value in figures.items()
-    )
-    times = "\n".join(
-        f"| {name} | {training['steps'].get(name, '')} | {training['batch'].get(name, '')} "
-        f"| {training['wall_seconds'][name]:.0f} | {training['cpu_seconds'][name]:.0f} |"
-        for name in training["wall_seconds"]
-    )
     return _README.format(
-        rows=rows,
-        times=times,
-        verdict="Targets missed: " + ", ".join(missed) + "." if missed else "All targets are reached.",
+        rows=figure_rows(figures, TARGETS),
+        times=time_rows(training),
+        verdict=verdict(figures, TARGETS),
         shapes=", ".join(SHAPES),
         num_shapes=len(SHAPES),
         colours=", ".join(COLOURS),
@@ -85,6 +72,44 @@ def _readme(protocol: Protocol, figures: dict[str, float], training: dict[str, A
         p=protocol,
         t=training,
     )
+
+
+def with_times(record: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """Add the times per stage and in total to the record of a training."""
+    return record | {
+        "wall_seconds": {name: round(value, 1) for name, value in clock.wall.items()},
+        "cpu_seconds": {name: round(value, 1) for name, value in clock.cpu.items()},
+        "wall_minutes": round(sum(clock.wall.values()) / 60, 1),
+        "cpu_minutes": round(sum(clock.cpu.values()) / 60, 1),
+    }
+
+
+def rounded(quality: BaseModel) -> dict[str, float]:
+    """Return the figures of a card."""
+    return {name: round(value, 4) for name, value in quality.model_dump().items()}
+
+
+def figure_rows(figures: Mapping[str, float], targets: Mapping[str, float]) -> str:
+    """Make the rows of the table of figures: name, value, target."""
+    return "\n".join(
+        f"| `{name}` | {value:.4g} | {f'>= {targets[name]:.4g}' if name in targets else ''} |"
+        for name, value in figures.items()
+    )
+
+
+def time_rows(training: Mapping[str, Any]) -> str:
+    """Make the rows of the table of stages: name, steps, batch size, seconds."""
+    return "\n".join(
+        f"| {name} | {training['steps'].get(name, '')} | {training['batch'].get(name, '')} "
+        f"| {training['wall_seconds'][name]:.0f} | {training['cpu_seconds'][name]:.0f} |"
+        for name in training["wall_seconds"]
+    )
+
+
+def verdict(figures: Mapping[str, float], targets: Mapping[str, float]) -> str:
+    """Name the targets that are missed."""
+    missed = [name for name, target in targets.items() if figures[name] < target]
+    return "Targets missed: " + ", ".join(missed) + "." if missed else "All targets are reached."
 
 
 _README = """# The embedded base `shapes`

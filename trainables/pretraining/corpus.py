@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.data.scenes import COLOURS, MOTIONS, SHAPES, Scene, Split, draw_scene
-from trainables.data.shapes import read_dataset, write_dataset
+from trainables.data.scenes import COLOURS, MOTIONS, SHAPES, Scene, Split
+from trainables.data.shapes import read_dataset, scene_of, write_dataset
 
 _MENTIONED = 0.6  # probability that a rich caption mentions a given open attribute
 
@@ -70,7 +70,9 @@ def as_pixels(video: torch.Tensor) -> torch.Tensor:
     return video.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).movedim(-3, -1)
 
 
-def load_corpus(folder: Path, num_clips: int, split: Split, seed: int, frames: int = 8) -> Corpus:
+def load_corpus(
+    folder: Path, num_clips: int, split: Split, seed: int, frames: int = 8, frames_per_motion: int | None = None
+) -> Corpus:
     """Write the clips as H.264 files unless they exist, and decode them.
 
     Args:
@@ -79,10 +81,18 @@ def load_corpus(folder: Path, num_clips: int, split: Split, seed: int, frames: i
         split: Training or held-out scenes.
         seed: Seed of the scenes.
         frames: Frames per clip.
+        frames_per_motion: Frames of each motion at a constant pace; None: one or two motions span the clip.
     """
     name = f"shapes_{split}_{num_clips}_seed{seed}_f{frames}"
-    pixels, _ = read_dataset(write_dataset(folder / name, num_clips, split, seed=seed, frames=frames), frames)
-    scenes = tuple(draw_scene(split, index, seed) for index in range(num_clips))
+    if frames_per_motion is not None:
+        name += f"_pace{frames_per_motion}"
+    written = write_dataset(
+        folder / name, num_clips, split, seed=seed, frames=frames, frames_per_motion=frames_per_motion
+    )
+    pixels, _ = read_dataset(written, frames)
+    scenes = tuple(
+        scene_of(split, index, seed, frames=frames, frames_per_motion=frames_per_motion) for index in range(num_clips)
+    )
     return Corpus(
         clips=torch.from_numpy(pixels),
         scenes=scenes,

@@ -14,7 +14,7 @@ from models.video_classifier import VideoClassifier
 from trainables.data.scenes import CANVAS
 from trainables.pretraining.networks import Networks
 
-_IMAGE_PROCESSOR = {
+IMAGE_PROCESSOR: dict[str, Any] = {
     "crop_size": {"height": CANVAS, "width": CANVAS},
     "do_center_crop": True,
     "do_convert_rgb": True,
@@ -35,15 +35,15 @@ def save_networks(nets: Networks, folder: Path) -> None:
 
     Weights are float16 safetensors; configurations request float32, in which CPUs compute.
     """
-    _save(nets.unet, folder / "unet")
-    _save(nets.vae, folder / "vae")
-    _save(nets.clip.text_model, folder / "text_encoder")
-    _save(nets.clip, folder / "clip")
-    _save(nets.classifier, folder / "classifier")
+    save_half(nets.unet, folder / "unet")
+    save_half(nets.vae, folder / "vae")
+    save_half(nets.clip.text_model, folder / "text_encoder")
+    save_half(nets.clip, folder / "clip")
+    save_half(nets.classifier, folder / "classifier")
     nets.noise_scheduler.save_pretrained(folder / "scheduler")
     for name in ("tokenizer", "clip"):
         nets.tokenizer.save_pretrained(folder / name)
-    write_json(folder / "clip" / "preprocessor_config.json", _IMAGE_PROCESSOR)
+    write_json(folder / "clip" / "preprocessor_config.json", IMAGE_PROCESSOR)
     index: dict[str, Any] = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": __version__,
@@ -78,7 +78,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _save(network: nn.Module, folder: Path) -> None:
+def save_half(network: nn.Module, folder: Path) -> None:
+    """Save a network in float16, with a configuration that requests float32."""
     half: Any = copy.deepcopy(network).half()
     half.save_pretrained(folder)
     config = folder / "config.json"

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from models.backbones import Base
+from models.rotary import rotate
 from models.seer.inflation import FrameCount, FrameGroupNorm, InflatedUNet, PooledGroupNorm
-from models.seer.temporal import FrameConcatenation, TemporalTransformer, WindowAttention, rotate
+from models.seer.temporal import FrameConcatenation, TemporalTransformer, WindowAttention
 from models.seer.windows import Mask, Side, everything, fixed_side, frame_causal, scaled_side, token_causal
 from tests.tolerance import bound, in_float64, network_bound
 

@@ -150,7 +150,7 @@ def test_small_reports_have_no_empty_parts(one_objective: Report, nothing_scored
         assert "Clips" not in seen.headings
     assert "Search" not in seen.headings
     assert "Figures" not in seen.headings
-    assert seen.headings == ["Results", "Hypotheses", "Cost", "Notes"]
+    assert seen.headings == ["Results", "Drift over the frames", "Hypotheses", "Cost", "Notes"]
     assert texts.NOTHING in seen.text
     assert "2 of 14" in seen.text
 

@@ -238,11 +238,16 @@ def test_values_come_with_their_range_and_meaning() -> None:
 
 def test_only_metrics_that_the_base_can_score_are_offered() -> None:
     shapes, hub = starting_study("zs2"), starting_study("zs2", "org/model")
-    assert [family for family in METRICS if f"##   {family} " not in shapes] == []
+    judged = ["imaging_quality", "aesthetic_quality"]  # no network of the base stands for people's judgement
+    assert [family for family in METRICS if f"##   {family} " not in shapes] == [*judged, "psnr", "ssim"]
+    assert [family for family in METRICS if f"##   {family} " not in starting_study("seer")] == judged
     assert [family for family in METRICS if f"##   {family} " in hub] == [
         "temporal_flickering",
+        "motion_smoothness",
+        "warp_error",
         "motion_magnitude",
     ]
+    assert all("##   video_quality " in text for text in (shapes, hub))
     assert "\ndata: {layout: prompts, " in hub, "this base brings no data"
 
 
@@ -270,7 +275,7 @@ def test_a_name_that_looks_like_something_else_is_kept(name: str, write: Write) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"system": "zs3"}, "system: zs3 -> zs2, seer, toy (did you mean zs2?)"),
+        ({"system": "zs3"}, "system: zs3 -> zs2, seer, exvideo, toy (did you mean zs2?)"),
         ({"system": "zs2", "base": "shape"}, "did you mean shapes?"),
         ({"system": "zs2", "base": "./nowhere"}, "no such folder"),
         ({"system": "zs2", "name": "A b"}, "name: A b -> a folder name"),

@@ -67,6 +67,32 @@ def test_scenes_are_rendered_in_any_shape(size: ClipSize, tmp_path: Path) -> Non
         assert all(len(np.unique(clip.reshape(-1, 3), axis=0)) > 2 for clip in pixels), "a shape before a background"
 
 
+def test_the_default_pace_leaves_no_trace() -> None:
+    data = ShapesData(references=4)
+    assert data.model_dump() == {"layout": "shapes", "split": "test", "references": 4}
+    assert len(data.reference_identity()) == 4
+    paced = _data({"layout": "shapes", "references": 4, "frames_per_motion": 8})
+    assert paced.model_dump(mode="json")["frames_per_motion"] == 8
+    assert paced.model_validate(paced.model_dump(mode="json")) == paced
+    assert paced.reference_identity() != data.reference_identity()
+    assert paced.prompts(Streams(0), 4) == data.prompts(Streams(0), 4)
+
+
+def test_clips_of_constant_pace_begin_alike_for_any_number_of_frames(tmp_path: Path) -> None:
+    data = ShapesData(references=4, frames_per_motion=8)
+    for take in (
+        lambda size: data.reference_clips(size, tmp_path),
+        lambda size: data.training_clips(size, 4, tmp_path),
+    ):
+        short, long = take(ClipSize(8, 32, 32)), take(ClipSize(24, 32, 32))
+        assert np.array_equal(short.all(), long.all()[:, :8])
+        assert all(more.startswith(f"{text}, then ") for text, more in zip(short.texts, long.texts, strict=True))
+        assert {text.count("then") for text in short.texts} == {0}
+        assert {text.count("then") for text in long.texts} == {2}
+    plain = ShapesData(references=2).reference_clips(ClipSize(8, 32, 32), tmp_path).identity[0]
+    assert data.reference_clips(ClipSize(8, 32, 32), tmp_path).identity[0] == [*plain, 8]
+
+
 def test_prompts_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a cat\n\n a dog \n", encoding="utf-8")

@@ -2,14 +2,15 @@
 
 import threading
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trainables.data.clips import ClipError
-from trainables.data.scenes import BRIGHTNESS, COLOURS, FILLS, MOTIONS, SHAPES, TEXTURES, draw_scene
-from trainables.data.shapes import path, read_dataset, render, write_dataset
+from trainables.data.scenes import BRIGHTNESS, COLOURS, FILLS, MOTIONS, SHAPES, TEXTURES, draw_paced_scene, draw_scene
+from trainables.data.shapes import path, read_dataset, render, scene_of, write_dataset
 
 
 def test_a_scene_depends_on_split_index_and_seed_only() -> None:
@@ -186,3 +187,71 @@ def test_a_truncated_clip_names_itself_and_the_remedy(tmp_path: Path) -> None:
 def test_a_folder_without_captions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"captions\.csv"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("frames_per_motion", [4, 8])
+def test_a_longer_clip_of_constant_pace_continues_the_shorter_one(frames_per_motion: int) -> None:
+    for index in range(40):
+        long = draw_paced_scene("test", index, frames=64, frames_per_motion=frames_per_motion)
+        whole = render(long, 64)
+        for frames in (1, 8, 24):
+            scene = draw_paced_scene("test", index, frames=frames, frames_per_motion=frames_per_motion)
+            num_motions = max(1, -(-(frames - 1) // frames_per_motion))
+            assert scene.motions == long.motions[:num_motions]
+            assert np.array_equal(render(scene, frames), whole[:frames])
+
+
+def test_a_paced_scene_begins_like_the_scene_of_its_number() -> None:
+    for index in range(20):
+        scene, paced = (
+            draw_scene("train", index, 3),
+            draw_paced_scene("train", index, 3, frames=24, frames_per_motion=8),
+        )
+        assert replace(paced, motions=scene.motions, changes=scene.changes, frames_per_motion=None) == scene
+        assert (paced.motions[0], paced.changes[0]) == (scene.motions[0], scene.changes[0])
+        assert paced != draw_paced_scene("train", index, 4, frames=24, frames_per_motion=8)
+
+
+def test_a_paced_scene_stays_on_the_canvas_and_shows_every_motion() -> None:
+    seen: set[str] = set()
+    for index in range(200):
+        scene = draw_paced_scene("train", index, frames=201, frames_per_motion=8)
+        assert len(scene.motions) == 25
+        assert all(one != next_one for one, next_one in pairwise(scene.motions))
+        way = path(scene, 201)
+        centre, radius, angle = way[:, :2], way[:, 2:3], way[:, 3]
+        assert (centre - radius >= 1 - 1e-9).all(), index
+        assert (centre + radius <= 31 + 1e-9).all(), index
+        assert (radius > 4.5).all(), index
+        assert (radius < 13.7).all(), index
+        for number, motion in enumerate(scene.motions):
+            first, last = way[8 * number], way[8 * number + 8]
+            if motion == "stays":
+                assert np.array_equal(first, last)
+            elif motion == "turns":
+                assert abs(angle[8 * number + 8] - angle[8 * number]) > 0.8
+                assert scene.shape != "circle" or scene.fill in ("banded", "halved")
+            elif motion in ("grows", "shrinks"):
+                assert max(first[2], last[2]) / min(first[2], last[2]) > 1.24
+                assert (last[2] > first[2]) == (motion == "grows")
+            else:
+                assert np.abs(last[:2] - first[:2]).max() >= 4.99
+        seen |= set(scene.motions[1:])
+    assert seen == set(MOTIONS)
+
+
+def test_captions_of_paced_scenes_name_the_motions_that_the_clip_shows() -> None:
+    short, exact, long = (draw_paced_scene("test", 1, frames=n, frames_per_motion=8) for n in (8, 9, 24))
+    assert short == exact
+    assert [len(scene.motions) for scene in (short, long)] == [1, 3]
+    assert long.caption() == f"a {long.colour} {long.shape} {', then '.join(long.motions)}"
+    assert long.caption().startswith(short.caption())
+
+
+def test_a_dataset_of_paced_scenes(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", 2, "test", frames=12, frames_per_motion=4)
+    clips, captions = read_dataset(folder, 12)
+    scenes = [scene_of("test", index, frames=12, frames_per_motion=4) for index in range(2)]
+    assert captions == [scene.caption() for scene in scenes]
+    assert np.abs(clips.astype(int) - np.stack([render(scene, 12) for scene in scenes])).mean() < 3.0
+    assert scene_of("test", 0, frames=12) == draw_scene("test", 0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 import warnings
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,38 @@ class I3D(torch.nn.Module):
         pooled = torch.nn.functional.adaptive_avg_pool3d(x, [4, 4, 4]).flatten(1)
         features = torch.cat([colours, self.linear(pooled)], dim=1)
         return features if return_features else features.softmax(dim=1)
+
+
+class Amt(torch.nn.Module):
+    """The signature of AMT-S as torchscript: a random mixture of both frames and their neighbouring pixels.
+
+    Element by element, so that the whole numbers it is cut to do not depend on the order of sums.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.rand(3, 1, 1))
+
+    def forward(self, img0: torch.Tensor, img1: torch.Tensor, embt: torch.Tensor) -> torch.Tensor:
+        assert img0.shape[2] % 16 == 0
+        assert img0.shape[3] % 16 == 0
+        return (1 - embt) * img0 + embt * img1 + 0.1 * self.gain * (img0.roll(1, 3) - img1.roll(1, 2))
+
+
+def save_dino(folder: Path) -> None:
+    """A tiny ViT with random weights and DINO's pooler-less head."""
+    from transformers import ViTConfig, ViTModel
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=8,
+    )
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 def save_torchscript(module: torch.nn.Module, file: Path) -> str:
@@ -110,6 +145,58 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 def i3d_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     return save_torchscript(I3D(), tmp_path_factory.mktemp("i3d") / "i3d_torchscript.pt")
+
+
+@pytest.fixture(scope="session")
+def amt_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    return save_torchscript(Amt(), tmp_path_factory.mktemp("amt") / "amt-s.pt")
+
+
+@pytest.fixture(scope="session")
+def dino_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dino") / "tiny-dino"
+    save_dino(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LAION's head for the width of the tiny CLIP."""
+    file = tmp_path_factory.mktemp("aesthetic") / "sa_0_4_vit_l_14_linear.pth"
+    torch.manual_seed(0)
+    torch.save(torch.nn.Linear(24, 1).state_dict(), file)
+    return file
+
+
+@pytest.fixture
+def pyiqa_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file of weights, and a package of pyiqa's names whose network has its signature."""
+
+    class Musiq(torch.nn.Module):
+        """Takes frames (1 c h w) in [0, 1], and returns a score (1 1) of up to 100."""
+
+        def __init__(self, pretrained: bool = True, pretrained_model_path: str | None = None) -> None:
+            super().__init__()
+            assert pretrained_model_path is not None
+            self.linear = torch.nn.Linear(3, 1)
+            self.linear.load_state_dict(torch.load(pretrained_model_path, weights_only=True)["params"])
+            self.sizes: list[tuple[int, ...]] = []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert not self.training
+            self.sizes.append(tuple(x.shape))
+            return 100 * self.linear(x.mean(dim=[2, 3])).sigmoid()
+
+    for name in ("pyiqa", "pyiqa.archs", "pyiqa.archs.musiq_arch"):
+        module = types.ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(sys.modules["pyiqa.archs.musiq_arch"], "MUSIQ", Musiq, raising=False)
+    file = tmp_path / "musiq_spaq_ckpt-358bb6af.pth"
+    torch.manual_seed(0)
+    torch.save({"params": torch.nn.Linear(3, 1).state_dict()}, file)
+    return str(file)
 
 
 @pytest.fixture(scope="session")

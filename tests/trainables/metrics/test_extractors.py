@@ -18,7 +18,8 @@ from models.bases import find_base, read_card
 from tests.tolerance import bound, in_float64, network_bound
 from trainables.metrics import ExtractorRef, Extractors, MetricKey, extractors, resolve
 from trainables.metrics.distances import frechet_distance
-from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
+from trainables.metrics.loading import load_extractor
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

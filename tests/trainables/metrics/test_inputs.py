@@ -14,14 +14,17 @@ from tests.inputs import extractors
 from tests.inputs.cases import Case, check
 from tests.tolerance import bound
 from trainables.metrics import ExtractorRef, Extractors, MetricKey, Role
-from trainables.metrics.clip_files import unfit_clip
-from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics.clip_files import unfit_clip, unfit_networks
+from trainables.metrics.extractors import FrameExtractor, ImageTextExtractor
+from trainables.metrics.interpolation import Interpolator
+from trainables.metrics.loading import Network, load_extractor
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def load(kind: Role, source: Path) -> FrameExtractor | ClipExtractor:
-    return load_extractor(MetricKey("fid", "fid/x", "min", False, "", ExtractorRef(kind, kind, str(source)), 1), "cpu")
+def load(kind: Role, source: Path, clip: str | None = None) -> Network:
+    ref = ExtractorRef(kind, kind, str(source), clip=clip)
+    return load_extractor(MetricKey("fid", "fid/x", "min", False, "", ref, 1), "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +59,34 @@ def test_clip(case: Case, clip_folder: Path, features: np.ndarray[Any, Any], tmp
     check(case, tmp_path, read)
 
 
-@pytest.mark.parametrize("role", ["inception", "i3d"])
+@extractors.DINO.parameters
+def test_dino(case: Case, dino_folder: Path, clips: Pixels, tmp_path: Path) -> None:
+    folder = tmp_path / "dino"
+    shutil.copytree(dino_folder, folder)
+    case.write(tmp_path)
+
+    def read() -> list[str]:
+        if message := unfit_networks(Extractors(dino=str(folder))).get("dino"):  # `check` says it too
+            with pytest.raises(ValueError, match=re.escape(message.removeprefix(f"{folder}: "))):
+                load("dino", folder)
+        found, expected = load("dino", folder), load("dino", dino_folder)
+        assert isinstance(found, FrameExtractor)
+        assert isinstance(expected, FrameExtractor)
+        same = np.array_equal(found.embed_frames(clips[:1, :1]), expected.embed_frames(clips[:1, :1]))
+        return ["the same features" if same else "others"]
+
+    check(case, tmp_path, read)
+
+
+@pytest.fixture
+def files(inception_file: str, i3d_file: str, amt_file: str) -> dict[str, str]:
+    return {"inception": inception_file, "i3d": i3d_file, "amt": amt_file}
+
+
+@pytest.mark.parametrize("role", ["inception", "i3d", "amt"])
 @extractors.TORCHSCRIPT.parameters
-def test_torchscript(case: Case, role: Role, inception_file: str, i3d_file: str, clips: Pixels, tmp_path: Path) -> None:
-    shutil.copy({"inception": inception_file, "i3d": i3d_file}[role], tmp_path / "network.pt")
+def test_torchscript(case: Case, role: Role, files: dict[str, str], clips: Pixels, tmp_path: Path) -> None:
+    shutil.copy(files[role], tmp_path / "network.pt")
     case.write(tmp_path)
 
     def read() -> list[str]:
@@ -67,7 +94,25 @@ def test_torchscript(case: Case, role: Role, inception_file: str, i3d_file: str,
             network = load(role, tmp_path / "network.pt")
         except ValueError as error:
             raise ValueError(str(error).replace(f"extractors.{role}", "extractors.ROLE")) from None
-        found = network.embed_frames(clips) if isinstance(network, FrameExtractor) else network.embed_clips(clips)
-        return ["features of the published width" if found.shape[-1] in (2048, 400) else "others"]
+        if isinstance(network, Interpolator):
+            right = network.middle(clips[0, 0], clips[0, 2]).shape == clips.shape[2:]
+        else:
+            found = network.embed_frames(clips) if isinstance(network, FrameExtractor) else network.embed_clips(clips)
+            right = found.shape[-1] in (2048, 400)
+        return ["what the metric needs" if right else "something else"]
+
+    check(case, tmp_path, read)
+
+
+@extractors.AESTHETIC.parameters
+def test_aesthetic(case: Case, clip_folder: Path, head_file: Path, clips: Pixels, tmp_path: Path) -> None:
+    shutil.copytree(clip_folder, tmp_path / "clip")
+    shutil.copy(head_file, tmp_path / "head.pth")
+    case.write(tmp_path)
+
+    def read() -> list[str]:
+        network = load("aesthetic", tmp_path / "head.pth", clip=str(tmp_path / "clip"))
+        assert isinstance(network, FrameExtractor)
+        return ["the same features" if network.embed_frames(clips).shape == (3, 9, 1) else "others"]
 
     check(case, tmp_path, read)

@@ -8,7 +8,16 @@ import pytest
 
 from models.bases import Card
 from tests.factories import fresh
-from trainables.metrics import HOW_TO_GET, METRICS, Extractors, absent, resolve, with_companions
+from trainables.metrics import (
+    GROUPS,
+    HOW_TO_GET,
+    METRICS,
+    Extractors,
+    absent,
+    members,
+    resolve,
+    with_companions,
+)
 
 SHAPES = Card(name="shapes", extractors={"clip": "clip", "clips": "classifier"}, surrogate=True, data="shapes")
 BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
@@ -16,6 +25,8 @@ SURROGATE_KEYS = {
     "clip_score": "clip_score/shapes_clip",
     "temporal_consistency": "temporal_consistency/shapes_clip",
     "video_coherence": "video_coherence/shapes_clip",
+    "subject_consistency": "subject_consistency/shapes_clip",
+    "background_consistency": "background_consistency/shapes_clip",
     "fid": "fd/shapes_clip",
     "kid": "mmd/shapes_clip",
     "fvd": "fd/shapes_r3d",
@@ -24,7 +35,12 @@ SURROGATE_KEYS = {
 PIXEL_KEYS = {
     "temporal_flickering": "temporal_flickering/vbench_formula",
     "motion_magnitude": "motion_magnitude/farneback",
+    "motion_smoothness": "interp_residual_score/farneback",
+    "warp_error": "warp_error/farneback",
+    "psnr": "psnr/vs_truth",
+    "ssim": "ssim/vs_truth",
 }
+QUALITY = GROUPS["video_quality"]
 
 
 @pytest.mark.parametrize(("family", "key"), SURROGATE_KEYS.items())
@@ -53,12 +69,14 @@ def test_the_users_networks_come_first_and_give_published_names(card: Card, tmp_
     i3d.touch()
     inception.touch()
     clip.mkdir()
-    given = Extractors(clip=str(clip), i3d=str(i3d), inception=str(inception))
+    given = Extractors(clip=str(clip), i3d=str(i3d), inception=str(inception), dino="facebook/dino-vitb16@main")
     keys = {family: resolve(family, card, given, card.name) for family in SURROGATE_KEYS}
     assert {family: metric.key for family, metric in keys.items()} == {
         "clip_score": "clip_score/My-CLIP",
         "temporal_consistency": "temporal_consistency/My-CLIP",
         "video_coherence": "video_coherence/My-CLIP",
+        "subject_consistency": "subject_consistency/dino-vitb16",
+        "background_consistency": "background_consistency/My-CLIP",
         "fid": "fid/inception2015",
         "kid": "kid/inception2015",
         "fvd": "fvd/i3d_k400",
@@ -89,6 +107,10 @@ def test_a_base_without_networks_says_what_to_add(family: str) -> None:
         ("fid", Extractors(inception="nowhere/inception.pt")),
         ("fvd", Extractors(i3d="~/nowhere/i3d.pt")),
         ("clip_score", Extractors(clip="./nowhere")),
+        ("subject_consistency", Extractors(dino="./nowhere")),
+        ("imaging_quality", Extractors(musiq="nowhere.pth")),
+        ("aesthetic_quality", Extractors(aesthetic="nowhere.pth")),
+        ("motion_smoothness", Extractors(amt="nowhere.pt")),
     ],
 )
 def test_a_path_to_nothing_is_told_with_a_source_and_has_a_key_all_the_same(family: str, given: Extractors) -> None:
@@ -107,7 +129,50 @@ def test_an_unknown_family_gets_a_hint() -> None:
         with_companions(["video_coherance"])
 
 
-@pytest.mark.parametrize("family", ["temporal_consistency", "video_coherence", "temporal_flickering"])
+def test_the_clip_of_the_aesthetic_head_is_published_or_given() -> None:
+    by_default = resolve("aesthetic_quality", SHAPES, Extractors(aesthetic="head.pth"), "shapes").extractor
+    given = Extractors(aesthetic="head.pth", aesthetic_clip="./nowhere", clip="openai/clip-vit-base-patch32")
+    own = resolve("aesthetic_quality", SHAPES, given, "shapes").extractor
+    assert by_default is not None
+    assert own is not None
+    assert (by_default.clip, own.clip) == ("openai/clip-vit-large-patch14", "./nowhere")
+    assert list(absent(given)) == ["aesthetic", "aesthetic_clip"]
+
+
+@pytest.mark.parametrize("family", ["imaging_quality", "aesthetic_quality"])
+def test_no_network_stands_in_for_peoples_judgement(family: str) -> None:
+    with pytest.raises(ValueError, match=f"extractors: {{{METRICS[family].extractor}: "):
+        resolve(family, SHAPES, Extractors(), "shapes")
+
+
+def test_video_quality_is_what_can_be_measured_with_reasons_for_the_rest() -> None:
+    found, left_out = members(QUALITY, SHAPES, Extractors(), "shapes", continues=True)
+    assert found == ["subject_consistency", "psnr", "ssim", "warp_error"]
+    assert left_out == {
+        "imaging_quality": "without extractors.musiq",
+        "aesthetic_quality": "without extractors.aesthetic",
+        "background_consistency": "the stand-in network gives the same number",
+    }
+    found, left_out = members(QUALITY, BARE, Extractors(), "org/none", continues=False)
+    assert found == ["warp_error"]
+    assert left_out["psnr"] == left_out["ssim"] == "no true continuation"
+    assert left_out["subject_consistency"] == "without extractors.dino"
+    given = Extractors(clip="a/b", dino="c/d", musiq="m.pth", aesthetic="a.pth")
+    assert members(QUALITY, BARE, given, "org/none", continues=True) == (list(QUALITY.members), {})
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "temporal_consistency",
+        "video_coherence",
+        "temporal_flickering",
+        "motion_smoothness",
+        "subject_consistency",
+        "background_consistency",
+        "warp_error",
+    ],
+)
 def test_motion_stands_beside_what_a_frozen_clip_would_win(family: str) -> None:
     families, notes = with_companions([family, "clip_score"])
     assert families == [family, "motion_magnitude", "clip_score"]
@@ -125,8 +190,8 @@ def test_companions_are_added_once_and_only_where_missing() -> None:
 
 def test_directions_follow_the_literature() -> None:
     lower = {name for name, family in METRICS.items() if family.direction == "min"}
-    assert lower == {"fid", "kid", "fvd", "kvd"}
-    assert lower == {name for name, family in METRICS.items() if family.needs_references}
+    assert lower == {"fid", "kid", "fvd", "kvd", "warp_error"}
+    assert lower - {"warp_error"} == {name for name, family in METRICS.items() if family.needs_references}
     assert all(name == family.name for name, family in METRICS.items())
 
 

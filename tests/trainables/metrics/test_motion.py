@@ -11,11 +11,25 @@ import pytest
 import torch
 
 from tests.tolerance import bound
-from trainables.metrics.motion import LARGEST_SIDE, motion_magnitude, temporal_flickering
+from trainables.metrics import motion
+from trainables.metrics.clips import over_frames
+from trainables.metrics.flow import LARGEST_SIDE
 
 Clips = np.ndarray[Any, np.dtype[np.uint8]]
 ROUNDING = bound(torch.float64, 2 * 8)
 """Of means of whole numbers, whose sums are exact: a few divisions and subtractions, both ways."""
+
+
+def temporal_flickering(clips: Any) -> np.ndarray[Any, Any]:
+    return over_frames(motion.temporal_flickering(clips))
+
+
+def motion_magnitude(clips: Any) -> np.ndarray[Any, Any]:
+    return over_frames(motion.motion_magnitude(clips))
+
+
+def warp_error(clips: Any) -> np.ndarray[Any, Any]:
+    return over_frames(motion.warp_error(clips))
 
 
 def texture(side: int, seed: int = 0, grain: float = 2.0) -> Clips:
@@ -104,6 +118,40 @@ def test_large_frames_are_shrunk_first() -> None:
     np.testing.assert_allclose(motion_magnitude(large), [6 / np.hypot(height, width)], rtol=0.05)
 
 
+@pytest.mark.parametrize("score", [temporal_flickering, motion_magnitude, warp_error])
+def test_a_value_per_frame_is_that_of_its_pair(score: Callable[[Any], Any]) -> None:
+    clips = np.concatenate([pan(3), pan(1)])
+    by_frame = getattr(motion, score.__name__)(clips)
+    assert by_frame.shape == (2, 4)
+    assert np.isnan(by_frame[:, 0]).all()
+    for place in (1, 2, 3):
+        np.testing.assert_allclose(by_frame[:, place], score(clips[:, place - 1 : place + 1]), rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(score(clips), by_frame[:, 1:].mean(axis=1), rtol=0, atol=ROUNDING)
+
+
+def test_frames_that_follow_their_flow_have_no_warp_error() -> None:
+    frozen = np.repeat(texture(32)[None, None], 4, axis=1)
+    np.testing.assert_array_equal(warp_error(frozen), [0])
+    moved, noise = warp_error(pan(2))[0], np.random.default_rng(0).integers(-30, 31, pan(2).shape)
+    flickering = warp_error(np.clip(pan(2) + noise, 0, 255).astype(np.uint8))[0]
+    # Independent noise of both frames, whose squares add up; less where pixels are between others or cut off.
+    assert moved < 1e-4 < 5e-3 < flickering < 2 * (noise.std() / 255) ** 2
+
+
+def test_a_change_of_brightness_is_the_warp_error() -> None:
+    # Without texture there is no flow, so nothing is warped and nothing is occluded.
+    np.testing.assert_allclose(warp_error(flat(100, 110, 105)), [(10**2 + 5**2) / 2 / 255**2], rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(warp_error(flat(0, 255)), [1], rtol=0, atol=ROUNDING)
+
+
+def test_large_frames_are_warped_small() -> None:
+    picture = texture(2 * LARGEST_SIDE + 60, grain=6)
+    side = 2 * LARGEST_SIDE
+    large = np.stack([picture[:side, 6 * index : 6 * index + side] for index in range(2)])[None]
+    small = np.stack([cv2.resize(frame, (side // 2,) * 2, interpolation=cv2.INTER_AREA) for frame in large[0]])
+    np.testing.assert_array_equal(warp_error(large), warp_error(small[None]))
+
+
 def test_every_clip_has_its_own_value() -> None:
     clips = np.concatenate([pan(3), pan(0), pan(1)])
     together = motion_magnitude(clips)
@@ -121,7 +169,7 @@ def test_tiny_frames_are_scored(side: int) -> None:
     np.testing.assert_array_equal(motion_magnitude(np.repeat(clips[:, :1], 3, axis=1)), [0])
 
 
-@pytest.mark.parametrize("score", [temporal_flickering, motion_magnitude])
+@pytest.mark.parametrize("score", [temporal_flickering, motion_magnitude, warp_error])
 @pytest.mark.parametrize(
     ("clips", "message"),
     [

@@ -13,13 +13,33 @@ import torch
 
 from models.bases import find_base, read_card
 from tests.tolerance import bound
-from trainables.metrics import METRICS, Extractors, MetricKey, distances, motion, resolve, score, similarity
-from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor, load_extractor
+from trainables.metrics import (
+    METRICS,
+    Extractors,
+    MetricKey,
+    distances,
+    interpolation,
+    motion,
+    resolve,
+    score,
+    similarity,
+)
+from trainables.metrics.clips import over_frames
+from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor
+from trainables.metrics.loading import load_extractor
 from trainables.metrics.score import Scorer
 from trainables.trial_spec import Score
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 PROMPTS = ["a red circle moves right", "a blue square drops", "a circle"]
+
+
+ON_A_BASE = [
+    family.name
+    for family in METRICS.values()
+    if family.extractor not in ("musiq", "aesthetic") and not family.needs_continuation
+]
+"""Families that need no network but those of the base, and no true continuation."""
 
 
 def keys_on(base_folder: Path, families: Sequence[str]) -> list[MetricKey]:
@@ -33,7 +53,7 @@ def references() -> Pixels:
 
 
 def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixels, references: Pixels) -> None:
-    keys = keys_on(base_folder, list(METRICS))
+    keys = keys_on(base_folder, ON_A_BASE)
     scores = Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS)
     clip, classifier = load_extractor(keys[0], "cpu"), load_extractor(keys[-1], "cpu")
     assert isinstance(clip, ImageTextExtractor)
@@ -43,7 +63,11 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
         "clip_score/toy_clip": similarity.clip_score(frames, text),
         "temporal_consistency/toy_clip": similarity.temporal_consistency(frames),
         "video_coherence/toy_clip": similarity.video_coherence(frames),
+        "subject_consistency/toy_clip": similarity.consistency_with_first(frames),
+        "background_consistency/toy_clip": similarity.consistency_with_first(frames),
         "temporal_flickering/vbench_formula": motion.temporal_flickering(clips),
+        "interp_residual_score/farneback": interpolation.half_warp_smoothness(clips),
+        "warp_error/farneback": motion.warp_error(clips),
         "motion_magnitude/farneback": motion.motion_magnitude(clips),
     }
     real_frames, fake_frames = clip.embed_frames(references).reshape(-1, 24), frames.reshape(-1, 24)
@@ -56,15 +80,20 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
     }
     assert scores.keys() == per_clip.keys() | sets.keys()
     for key, values in per_clip.items():
-        np.testing.assert_array_equal(np.array(scores[key].per_clip), values)
-        assert scores[key].value == values.mean()
+        of_clips = over_frames(values)
+        np.testing.assert_array_equal(np.array(scores[key].per_clip), of_clips)
+        assert scores[key].value == of_clips.mean()
+        per_frame = np.array(scores[key].per_frame, dtype=np.float64)
+        np.testing.assert_allclose(per_frame, values.mean(axis=0), rtol=0.5 * 10 ** (1 - score.DIGITS), atol=0)
+        # All clips have values at the same frames, so both orders of averaging agree.
+        assert scores[key].value == pytest.approx(np.nanmean(per_frame), rel=10 ** (1 - score.DIGITS))
     for key, value in sets.items():
-        assert scores[key].per_clip is None
+        assert scores[key].per_clip is scores[key].per_frame is None
         assert scores[key].value == value
 
 
 def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: Pixels, references: Pixels) -> None:
-    scores = Scorer(keys_on(base_folder, list(METRICS)), lambda: references, "cpu").score(clips, PROMPTS)
+    scores = Scorer(keys_on(base_folder, ON_A_BASE), lambda: references, "cpu").score(clips, PROMPTS)
     for value in scores.values():
         assert Score.model_validate_json(value.model_dump_json()) == value
         assert json.loads(json.dumps(value.model_dump())) == value.model_dump()
@@ -106,7 +135,7 @@ def test_networks_and_references_are_touched_once(
         return network
 
     monkeypatch.setattr(score, "load_extractor", load)
-    scorer = Scorer(keys_on(base_folder, list(METRICS)), lambda: read.append(1) or references, "cpu")  # type: ignore[func-returns-value]
+    scorer = Scorer(keys_on(base_folder, ON_A_BASE), lambda: read.append(1) or references, "cpu")  # type: ignore[func-returns-value]
     assert sorted(loaded) == ["toy_clip", "toy_r3d"]
     assert not read
     first = scorer.score(clips, PROMPTS)

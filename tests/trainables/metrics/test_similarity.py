@@ -10,11 +10,28 @@ import pytest
 import torch
 
 from tests.tolerance import bound
-from trainables.metrics.similarity import clip_score, temporal_consistency, video_coherence
+from trainables.metrics import similarity
+from trainables.metrics.clips import over_frames
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 ROUNDING = bound(torch.float64, 2 * (3 * 17 + 20), size=100)
 """Of both ways to a score of up to 100: lengths, products and means of at most 17 features and 10 pairs of frames."""
+
+
+def clip_score(frames: Any, text: Any) -> Array:
+    return over_frames(similarity.clip_score(frames, text))
+
+
+def temporal_consistency(frames: Any) -> Array:
+    return over_frames(similarity.temporal_consistency(frames))
+
+
+def video_coherence(frames: Any) -> Array:
+    return over_frames(similarity.video_coherence(frames))
+
+
+def consistency_with_first(frames: Any) -> Array:
+    return over_frames(similarity.consistency_with_first(frames))
 
 
 def at_angles(*degrees: float) -> Array:
@@ -60,7 +77,44 @@ def test_a_frozen_clip_scores_one() -> None:
     frames = np.repeat(np.random.default_rng(0).standard_normal((3, 1, 17)), 5, axis=1)
     np.testing.assert_allclose(temporal_consistency(frames), 1, rtol=0, atol=ROUNDING)
     np.testing.assert_allclose(video_coherence(frames), 1, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(consistency_with_first(frames), 1, rtol=0, atol=ROUNDING)
     assert temporal_consistency(frames).max() <= 1
+
+
+def test_consistency_with_the_first_frame_is_the_published_loop() -> None:
+    frames = np.random.default_rng(0).standard_normal((3, 5, 17)) + np.linspace(-1, 1, 5)[:, None]
+    expected = []
+    for clip in torch.from_numpy(frames):  # VBench's subject_consistency.py
+        similarity_sum, former, first = 0.0, clip[:1], clip[:1]
+        for image in clip[1:].split(1):
+            with_former = max(0.0, torch.cosine_similarity(former, image).item())
+            with_first = max(0.0, torch.cosine_similarity(first, image).item())
+            similarity_sum += (with_former + with_first) / 2
+            former = image
+        expected.append(similarity_sum / (len(clip) - 1))
+    np.testing.assert_allclose(consistency_with_first(frames), expected, rtol=0, atol=ROUNDING)
+
+
+def test_consistency_with_the_first_frame_sees_drift_and_counts_opposites_as_zero() -> None:
+    frames = np.stack([at_angles(0, 30, 60, 90), at_angles(0, 180, 0, 180)])
+    with_first = (cosine(30) + cosine(60) + cosine(90)) / 3
+    by_hand = [(with_first + cosine(30)) / 2, 1 / 6]
+    np.testing.assert_allclose(consistency_with_first(frames), by_hand, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "score", [similarity.temporal_consistency, similarity.video_coherence, similarity.consistency_with_first]
+)
+def test_a_value_per_frame(score: Callable[[Any], Array]) -> None:
+    frames = np.random.default_rng(0).standard_normal((2, 6, 8))
+    by_frame = score(frames)
+    assert by_frame.shape == (2, 6)
+    known = ~np.isnan(by_frame)
+    assert known[:, 1:].all()
+    assert known[:, 0].all() == (score is similarity.video_coherence)
+    # The values of a clip's first frames do not depend on those after, except where all pairs count.
+    if score is not similarity.video_coherence:
+        np.testing.assert_array_equal(score(frames[:, :4]), by_frame[:, :4])
 
 
 def test_order_matters_to_consistency_only() -> None:
@@ -82,7 +136,7 @@ def test_computed_in_double_precision_whatever_comes_in() -> None:
     np.testing.assert_array_equal(temporal_consistency(frames), temporal_consistency(frames.astype(np.float64)))
 
 
-@pytest.mark.parametrize("score", [temporal_consistency, video_coherence])
+@pytest.mark.parametrize("score", [temporal_consistency, video_coherence, consistency_with_first])
 @pytest.mark.parametrize(
     ("frames", "message"),
     [

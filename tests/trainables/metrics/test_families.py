@@ -1,0 +1,176 @@
+"""What holds for every family of metrics, with every kind of network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.bases import Card
+from tests.factories import ROOT
+from trainables.metrics import GROUPS, HOW_TO_GET, METRICS, Extractors, MetricKey, resolve
+from trainables.metrics.score import Scorer
+from trainables.metrics.truth import Continuation
+from trainables.trial_spec import Score
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
+GIVEN = 2
+PUBLISHED = {
+    "clip_score": "clip_score/tiny-clip",
+    "temporal_consistency": "temporal_consistency/tiny-clip",
+    "video_coherence": "video_coherence/tiny-clip",
+    "temporal_flickering": "temporal_flickering/vbench_formula",
+    "motion_smoothness": "motion_smoothness/vbench_amt_s",
+    "subject_consistency": "subject_consistency/tiny-dino",
+    "background_consistency": "background_consistency/tiny-clip",
+    "imaging_quality": "imaging_quality/musiq_spaq",
+    "aesthetic_quality": "aesthetic_quality/laion_l14",
+    "psnr": "psnr/vs_truth",
+    "ssim": "ssim/vs_truth",
+    "warp_error": "warp_error/farneback",
+    "motion_magnitude": "motion_magnitude/farneback",
+    "fid": "fid/inception2015",
+    "kid": "kid/inception2015",
+    "fvd": "fvd/i3d_k400",
+    "kvd": "kvd/i3d_k400",
+}
+
+
+@pytest.fixture
+def all_given(
+    clip_folder: Path,
+    inception_file: str,
+    i3d_file: str,
+    dino_folder: Path,
+    pyiqa_file: str,
+    head_file: Path,
+    amt_file: str,
+) -> Extractors:
+    return Extractors(
+        clip=str(clip_folder),
+        inception=inception_file,
+        i3d=i3d_file,
+        dino=str(dino_folder),
+        musiq=pyiqa_file,
+        aesthetic=str(head_file),
+        aesthetic_clip=str(clip_folder),
+        amt=amt_file,
+    )
+
+
+Scored = Callable[[Pixels], dict[str, Score]]
+
+
+@pytest.fixture
+def scored(all_given: Extractors) -> Scored:
+    """Scores of clips by all families; references and true continuations are noise."""
+    keys = [resolve(family, BARE, all_given, "org/none") for family in METRICS]
+
+    def score(clips: Pixels) -> dict[str, Score]:
+        noise = np.random.default_rng(7).integers(0, 256, clips.shape).astype(np.uint8)
+        return Scorer(keys, lambda: noise, "cpu").score(clips, ["a circle"] * len(clips), Continuation(noise, GIVEN))
+
+    return score
+
+
+def test_every_family_has_a_key_a_score_and_values_by_frame(scored: Scored, clips: Pixels) -> None:
+    scores = scored(clips)
+    assert dict(zip(METRICS, scores, strict=True)) == PUBLISHED
+    for family, score in zip(METRICS.values(), scores.values(), strict=True):
+        assert score.direction == family.direction
+        assert not score.surrogate
+        assert Score.model_validate_json(score.model_dump_json()) == score
+        if family.per == "set":
+            assert score.per_clip is score.per_frame is None
+            continue
+        assert score.per_clip is not None
+        assert score.per_frame is not None
+        assert len(score.per_frame) == clips.shape[1]
+        known = [value for value in score.per_frame if value is not None]
+        assert score.value == pytest.approx(np.mean(known), rel=1e-5)
+        assert score.value == pytest.approx(np.mean(score.per_clip), rel=1e-12)
+        without = clips.shape[1] - len(known)
+        assert without == {"psnr": GIVEN, "ssim": GIVEN, "motion_smoothness": 5}.get(
+            family.name, family.least_frames - 1 if family.name != "video_coherence" else 0
+        )
+        if family.needs_continuation:
+            assert score.parameters["given_frames"] == GIVEN
+
+
+def test_a_frozen_clip_is_best_where_a_motion_measure_is_added(scored: Scored, clips: Pixels) -> None:
+    frozen = np.repeat(clips[:, :1], clips.shape[1], axis=1)
+    moving, still = (dict(zip(METRICS, scored(one).values(), strict=True)) for one in (clips, frozen))
+    assert still["motion_magnitude"].value == 0
+    for name, family in METRICS.items():
+        if family.companion is not None and family.extractor != "amt":  # a random network interpolates nothing
+            assert still[name].value == pytest.approx(1 if family.direction == "max" else 0, abs=1e-6)
+            assert (still[name].value - moving[name].value) * (1 if family.direction == "max" else -1) > 0
+
+
+def test_the_number_of_frames_that_a_family_needs_is_enough_and_not_too_many(
+    scored: Scored, all_given: Extractors
+) -> None:
+    for name, family in METRICS.items():
+        if family.per == "set":
+            continue
+        key = resolve(name, BARE, all_given, "org/none")
+        for frames in range(1, 4):
+            clips = np.random.default_rng(0).integers(0, 256, (1, frames, 16, 16, 3)).astype(np.uint8)
+            scorer = Scorer([key], None, "cpu")
+            if frames < key.least_frames:
+                with pytest.raises(ValueError, match=f"at least {key.least_frames}"):
+                    scorer.score(clips, ["a circle"], Continuation(clips, 0))
+            else:
+                assert np.isfinite(scorer.score(clips, ["a circle"], Continuation(clips, 0))[key.key].value)
+
+
+def test_networks_are_loaded_once_and_missing_ones_are_told(all_given: Extractors) -> None:
+    for role in HOW_TO_GET:
+        needing = [family.name for family in METRICS.values() if family.extractor == role and family.instead is None]
+        without = all_given.model_copy(update={role: None})
+        for family in needing:
+            with pytest.raises(ValueError, match=f"get .*extractors: {{{role}: .* or remove {family}"):
+                resolve(family, BARE, without, "org/none")
+
+
+def test_without_its_network_motion_smoothness_is_another_metric(all_given: Extractors) -> None:
+    key = resolve("motion_smoothness", BARE, Extractors(), "org/none")
+    assert key.key == "interp_residual_score/farneback"
+    assert "not its values" in key.words
+    assert not key.surrogate
+    assert key.extractor is None
+
+
+def test_a_true_continuation_is_needed(clips: Pixels) -> None:
+    for family in ("psnr", "ssim"):
+        scorer = Scorer([resolve(family, BARE, Extractors(), "org/none")])
+        assert scorer.needs_continuation
+        with pytest.raises(ValueError, match=f"{family} compares with the true continuation"):
+            scorer.score(clips, [""] * 3)
+
+
+def test_every_family_and_group_is_documented() -> None:
+    page = (ROOT / "docs/bases_and_metrics.md").read_text(encoding="utf-8")
+    for name in (*METRICS, *GROUPS):
+        assert f"| `{name}` |" in page
+    for key in PUBLISHED.values():
+        head, _, tail = key.partition("/")
+        assert f"`{head}/{'<model>' if tail.startswith('tiny') else tail}`" in page
+    for role in HOW_TO_GET:
+        assert f"  {role}: " in page
+
+
+def test_members_of_groups_are_families() -> None:
+    for group in GROUPS.values():
+        assert set(group.members) <= set(METRICS)
+    assert not set(GROUPS) & set(METRICS)
+
+
+def test_a_key_keeps_the_family_of_the_study(all_given: Extractors) -> None:
+    keys: list[MetricKey] = [resolve(family, BARE, all_given, "org/none") for family in METRICS]
+    assert [key.family for key in keys] == list(METRICS)
+    assert len({key.key for key in keys}) == len(keys)

@@ -185,21 +185,27 @@ def test_nothing_left_after_filtering(tmp_path: Path) -> None:
         ingest([], Whole(), SIZE, tmp_path)
 
 
+def decoders() -> list[psutil.Process]:
+    """Decoding processes of this one, which may have other children."""
+    return [child for child in psutil.Process().children() if "trainables.data.decoder" in child.cmdline()]
+
+
 @pytest.mark.slow
 def test_a_decoder_that_stops_or_dies_is_replaced(write_video: WriteVideo, tmp_path: Path) -> None:
     good = Entry(write_video(tmp_path / "a.mp4"), "")
     with Decoder(limit_s=3.0) as decoder:
         expected = decoder.read(good, Whole(), *SIZE)
-        child = psutil.Process().children()[-1]
+        (child,) = decoders()
         child.suspend()
         with pytest.raises(ClipError, match="decoding took longer than 3 s"):
             decoder.read(good, Whole(), *SIZE)
         assert not child.is_running()
         assert np.array_equal(decoder.read(good, Whole(), *SIZE), expected)
-        psutil.Process().children()[-1].kill()
+        (child,) = decoders()
+        child.kill()
         time.sleep(0.2)
         assert np.array_equal(decoder.read(good, Whole(), *SIZE), expected)
-    assert not [child for child in psutil.Process().children() if "trainables.data.decoder" in child.cmdline()]
+    assert not decoders()
 
 
 @pytest.mark.slow

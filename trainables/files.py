@@ -1,6 +1,7 @@
-"""Atomic writes, locks and hashes of JSON."""
+"""Atomic writes, locks, hashes of JSON, and lists of many objects."""
 
 import fcntl
+import gc
 import hashlib
 import json
 import os
@@ -54,3 +55,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def many_objects() -> Iterator[None]:
+    """Suspend the search for garbage while many objects are made that stay; it would visit them time and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -17,6 +17,7 @@ from trainables.data.content import Content, summary
 from trainables.data.frames import FrameChoice, Whole
 from trainables.data.layout import ClipLayout, ClipSet, ClipSize
 from trainables.data.prompts import PromptsData
+from trainables.files import many_objects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,13 +198,14 @@ class ClipsData(ClipLayout):
         """
         if manifest is None:
             return {}
-        entries, references = self.entries(), self._references()
-        found = {
-            "texts": summary("texts", [[*self._place(entry), entry.text] for entry in entries]),
-            "references": self._summary(references, manifest),
-        }
-        if training is not None:
-            found["training"] = self._summary(self._other_split(training or None), manifest)
+        with many_objects():
+            texts = [[*self._place(entry), entry.text] for entry in self.entries()]
+            found = {
+                "texts": summary("texts", texts),
+                "references": self._summary(self._references(), manifest),
+            }
+            if training is not None:
+                found["training"] = self._summary(self._other_split(training or None), manifest)
         return found
 
     def _summary(self, entries: Sequence[Entry], manifest: Manifest) -> str:
@@ -286,7 +288,8 @@ def _entries(layout: str, folder: Path, split: Literal["train", "test"], held_ou
     from trainables.data.further import with_further_texts
 
     read = READERS[layout]
-    entries: Sequence[Entry] = read(folder, split, held_out)
+    with many_objects():
+        entries: Sequence[Entry] = read(folder, split, held_out)
     if layout != "captions":  # its own file has them
         other: Literal["train", "test"] = "train" if split == "test" else "test"
         entries = with_further_texts(entries, folder, lambda: read(folder, other, held_out))

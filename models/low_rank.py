@@ -47,7 +47,6 @@ class LowRank(Trainable):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("low-rank adaptation", "LoRA")
-    calls: ClassVar[tuple[str, ...]] = ()
 
     kind: Literal["low_rank"] = "low_rank"
     rank: Annotated[Count, Aliases("LoRA rank")] = 16

@@ -94,10 +94,10 @@ class SlidingWindows(Extension):
 
     def build(self, tree: "ExVideo", base: "StableVideoDiffusion", streams: "Streams") -> TrainedModel:
         """Make the model."""
-        from models.exvideo.network import UntrainedModel, sliding_windows
+        from models.exvideo.network import TrainingFree, sliding_windows
 
         window = int(base.unet.config.num_frames)
-        return UntrainedModel(tree, base, sliding_windows(base.denoiser(), window, min(self.stride, window)))
+        return TrainingFree(tree, base, sliding_windows(base.denoiser(), window, min(self.stride, window)))
 
 
 class Untouched(Extension):
@@ -109,9 +109,9 @@ class Untouched(Extension):
 
     def build(self, tree: "ExVideo", base: "StableVideoDiffusion", streams: "Streams") -> TrainedModel:
         """Make the model."""
-        from models.exvideo.network import UntrainedModel
+        from models.exvideo.network import TrainingFree
 
-        return UntrainedModel(tree, base, base.denoiser())
+        return TrainingFree(tree, base, base.denoiser())
 
 
 def _pass(unet: Any, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:

@@ -22,6 +22,7 @@ from models.exvideo.positions import PositionTable
 from models.initialisation import initialise
 from models.low_rank import adapters_of
 from models.streams import Draws, Streams
+from models.untrained import UntrainedModel
 
 if TYPE_CHECKING:
     from models.exvideo import ExVideo
@@ -211,7 +212,7 @@ class ExVideoModel:
         return sample_clips(self._tree, self.base, self.network.predict, streams, protocol, given)
 
 
-class UntrainedModel:
+class TrainingFree(UntrainedModel):
     """The base itself, or a way to sample with it that needs no training.
 
     Args:
@@ -221,31 +222,9 @@ class UntrainedModel:
     """
 
     def __init__(self, tree: "ExVideo", base: StableVideoDiffusion, denoiser: Denoiser) -> None:
-        self.network = nn.Module()
+        super().__init__()
         self.base = base
         self._tree, self._denoiser = tree, denoiser
-
-    @property
-    def learnt(self) -> frozenset[str]:
-        """No names: nothing is trained."""
-        return frozenset()
-
-    def encode(self, clips: Clips) -> Tensors:
-        """Return no tensors."""
-        return {}
-
-    def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
-        """Return no tensors."""
-        return {}
-
-    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
-        """Do nothing."""
-        return {}
-
-    def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Check that nothing was trained."""
-        if trained:
-            raise ValueError(f"weights of another model: {len(trained)} names differ, such as {min(trained)}")
 
     def save(self, folder: Path) -> None:
         """Refuse: the model is the base."""

@@ -24,6 +24,7 @@ from models.noise_schedule import NoiseSchedule
 from models.seer.inflation import FrameCount, InflatedUNet
 from models.seer.temporal import TemporalTransformer
 from models.streams import Draws, Streams
+from models.untrained import UntrainedModel
 
 if TYPE_CHECKING:
     from models.seer import Seer
@@ -208,7 +209,7 @@ class PretrainedSeer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuser
         self.network = build_network(Seer.model_validate_json(json.dumps(tree)), image_unet, (width, length), process)
 
 
-class LastFrame:
+class LastFrame(UntrainedModel):
     """Baseline that repeats the last given frame, or grey if none is given.
 
     Args:
@@ -216,28 +217,8 @@ class LastFrame:
     """
 
     def __init__(self, references: int) -> None:
-        self.network = nn.Module()
+        super().__init__()
         self._references = references
-
-    @property
-    def learnt(self) -> frozenset[str]:
-        """No names: nothing is trained."""
-        return frozenset()
-
-    def encode(self, clips: Clips) -> Tensors:
-        """Return nothing: nothing is trained."""
-        return {}
-
-    def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
-        """Return nothing: nothing is trained."""
-        return {}
-
-    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
-        """Return nothing: nothing is trained."""
-        return {}
-
-    def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Do nothing: nothing is trained."""
 
     def save(self, folder: Path) -> None:
         """Raise an error: no model exists.

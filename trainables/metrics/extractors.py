@@ -122,22 +122,8 @@ class ImageTextExtractor(FrameExtractor):
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
         folder = model_folder(ref, "CLIP")
-        weights = _checked_weights(ref, folder)
-        # Compute in float32 for any stored type: half precision changes cosines in the third digit.
-        try:
-            model, report = CLIPModel.from_pretrained(
-                folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
-            said = str(reason).partition("\n")[0]
-            raise ValueError(
-                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {remedy(ref)}"
-            ) from reason
-        if report["missing_keys"] or report["mismatched_keys"]:
-            missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
-            raise ValueError(
-                f"{ref.name}: {folder} is an incomplete CLIP model (missing {missing}, ...) -> get {remedy(ref)}"
-            )
+        weights = checked_weights(ref, folder, clip_problem(folder))
+        model = load_strictly(CLIPModel, ref, folder, "CLIP")
         self._model = model.eval().to(device)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -309,9 +295,39 @@ def _download(source: str) -> Path:
     return folder
 
 
-def _checked_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
-    """Check that a folder has a complete CLIP model, and return its weight files."""
-    if problem := clip_problem(folder):
+def load_strictly(kind: Any, ref: ExtractorRef, folder: Path, title: str, **options: Any) -> Any:
+    """Load a transformers model in float32: half precision changes cosines in the third digit.
+
+    Args:
+        kind: Class of the model.
+        ref: The network, for messages.
+        folder: Its folder.
+        title: Name of the class in messages.
+        options: Further arguments of ``from_pretrained``.
+
+    Raises:
+        ValueError: The weights cannot be loaded, or some are missing.
+    """
+    try:
+        model, report = kind.from_pretrained(
+            folder, dtype=torch.float32, variant=weights_variant(folder), output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
+        said = str(reason).partition("\n")[0]
+        raise ValueError(
+            f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {remedy(ref)}"
+        ) from reason
+    if report["missing_keys"] or report["mismatched_keys"]:
+        missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
+        raise ValueError(
+            f"{ref.name}: {folder} is an incomplete {title} model (missing {missing}, ...) -> get {remedy(ref)}"
+        )
+    return model
+
+
+def checked_weights(ref: ExtractorRef, folder: Path, problem: str | None) -> list[Path]:
+    """Return the weight files of a folder, unless there is a problem with it."""
+    if problem:
         raise ValueError(f"{ref.name}: {problem} -> get {remedy(ref)}")
     return model_weights(folder)
 

@@ -12,17 +12,17 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
-from models.backbones import weights_variant
 from trainables.metrics import HOW_TO_GET, PYIQA, ExtractorRef
-from trainables.metrics.clip_files import model_weights, vit_problem
+from trainables.metrics.clip_files import vit_problem
 from trainables.metrics.extractors import (
     FrameExtractor,
     ImageTextExtractor,
     Pixels,
+    checked_weights,
+    load_strictly,
     model_folder,
     remedy,
     sha256_of,
@@ -48,25 +48,8 @@ class DinoExtractor(FrameExtractor):
         from transformers import ViTModel
 
         folder = model_folder(ref, "DINO")
-        weights = _vit_weights(ref, folder)
-        try:
-            model, report = ViTModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                variant=weights_variant(folder),
-                add_pooling_layer=False,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as reason:
-            said = str(reason).partition("\n")[0]
-            raise ValueError(
-                f"{ref.name}: the weights in {folder} cannot be loaded ({said}) -> get {remedy(ref)}"
-            ) from reason
-        if report["missing_keys"] or report["mismatched_keys"]:
-            missing = ", ".join(sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))[:3])
-            raise ValueError(
-                f"{ref.name}: {folder} is an incomplete ViT model (missing {missing}, ...) -> get {remedy(ref)}"
-            )
+        weights = checked_weights(ref, folder, vit_problem(folder))
+        model = load_strictly(ViTModel, ref, folder, "ViT", add_pooling_layer=False)
         self._model = model.eval().to(device)
         self._side = int(model.config.image_size)
         self.name = ref.name
@@ -199,10 +182,3 @@ def _linear(path: Path) -> tuple[Tensor, Tensor]:
             f"get {HOW_TO_GET['aesthetic']}"
         )
     return weight, bias
-
-
-def _vit_weights(ref: ExtractorRef, folder: Path) -> list[Path]:
-    """Check that a folder has a ViT model, and return its weight files."""
-    if problem := vit_problem(folder):
-        raise ValueError(f"{ref.name}: {problem} -> get {remedy(ref)}")
-    return model_weights(folder)

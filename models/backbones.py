@@ -205,7 +205,7 @@ class Base(ABC):
 
         Args:
             latents: Scaled latents, as the denoiser returns them.
-            micro_batch: Frames per call, if frames are decoded separately.
+            micro_batch: Frames per call; a family that decodes frames together may decode more.
 
         Shape:
             (b f c h w) -> (b f 3 H W), float32 on the CPU, in [-1, 1].
@@ -351,8 +351,10 @@ def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> An
 def _on_meta(kind: Any, source: str, **options: Any) -> Any:
     """Build a network from its configuration file, in its library's class."""
     if issubclass(kind, ModelMixin):
-        return kind.from_config(kind.load_config(source, **options))
-    return kind(kind.config_class.from_pretrained(source, **options))
+        network = kind.from_config(kind.load_config(source, **options))
+    else:
+        network = kind(kind.config_class.from_pretrained(source, **options))
+    return network.to("meta")  # diffusers makes some parameters by ``torch.Tensor([...])``, which is on the CPU
 
 
 def weights_variant(folder: Path) -> str | None:

@@ -51,6 +51,14 @@ class NonFiniteError(ArithmeticError):
     """A value became NaN or infinite while sampling; the message names the step and the clips."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether GPU or CPU memory was exhausted; torch's CPU allocator raises a plain RuntimeError."""
+    # By name: the caller may not have imported torch.
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and "alloc" in str(error).partition("\n")[0]
+
+
 # -------------------------------------------------------------------------------------------------- parts and systems
 
 
@@ -85,6 +93,9 @@ class Part(BaseModel):
 
     The ablation proof checks that they run, and that they do not run where the part is removed. ``removed`` has none.
     """
+    bypasses: ClassVar[tuple[str, ...]] = ()
+    """Slots whose parts do not run while this kind fills its slot, as an untrained baseline that is the base itself."""
+
     in_training: ClassVar[tuple[str, ...]] = ()
     """Values that only affect training, so that a newly built model does not depend on them."""
 
@@ -134,6 +145,9 @@ class System(BaseModel):
     """Whether its model is a ``TrainedModel``."""
     continues_clips: ClassVar[bool] = False
     """Whether it continues real clips, with their texts as prompts, instead of sampling clips from prompts alone."""
+
+    lengthens: ClassVar[int] = 1
+    """Length of clips in a starting study, as a multiple of the base's."""
 
     in_training: ClassVar[tuple[str, ...]] = ()
     """Slots and values that only affect training, so that a newly built model does not depend on them."""

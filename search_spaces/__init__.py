@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from search_spaces import seer, zs2
+from search_spaces import exvideo, seer, zs2
 from search_spaces.domains import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, Value, domain
 
 __all__ = ["SPACES", "Choice", "Domain", "IntUniform", "Kinds", "LogUniform", "Uniform", "Value", "domain"]
@@ -11,5 +11,7 @@ SPACES: Mapping[str, Mapping[str, Domain]] = {
     "zs2_motion": zs2.MOTION,
     "zs2_components": zs2.COMPONENTS,
     "seer_training": seer.TRAINING,
+    "exvideo_training": exvideo.TRAINING,
+    "exvideo_low_rank": exvideo.LOW_RANK,
 }
 """Name -> dotted path -> domain: the names allowed in ``search: {space: ...}``."""

@@ -29,6 +29,7 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as sweeps/quickstart.yaml")]
 Profile = Annotated[str | None, typer.Option(help="apply this profile of the study")]
+Block = Annotated[str | None, typer.Option(help="only this block of the study")]
 
 
 def _folder(storage: Path) -> Path:
@@ -63,16 +64,16 @@ def _begin() -> None:
 
 
 @app.command()
-def check(study: StudyFile, profile: Profile = None) -> None:
+def check(study: StudyFile, profile: Profile = None, block: Block = None) -> None:
     """Check a study file, and report every mistake with its line."""
-    plan = _plan(study, profile)
-    spec = plan.study
-    print(f"{spec.name}: {spec.question}" if spec.question else spec.name)
-    print(f"  {len(plan.arms)} arms x {len(spec.all_seeds)} seeds = {len(plan.cells)} cells")
-    print(f"  arms: {', '.join(arm.id for arm in plan.arms)}")
-    for metric in plan.metrics:
-        print(f"  {metric.key}: {metric.words}")
-    _print_remarks(plan)
+    for plan in _plans(study, profile, block).values():
+        spec = plan.study
+        print(f"{spec.name}: {spec.question}" if spec.question else spec.name)
+        print(f"  {len(plan.arms)} arms x {len(spec.all_seeds)} seeds = {len(plan.cells)} cells")
+        print(f"  arms: {', '.join(arm.id for arm in plan.arms)}")
+        for metric in plan.metrics:
+            print(f"  {metric.key}: {metric.words}")
+        _print_remarks(plan)
 
 
 @app.command()
@@ -80,6 +81,7 @@ def plan(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
+    block: Block = None,
     as_json: Json = False,
     memory: Annotated[
         bool, typer.Option("--memory", help="show the model state per worker, and whether it fits")
@@ -91,35 +93,16 @@ def plan(
     ] = False,
 ) -> None:
     """Show the arms and cells of a study, and forecast its cost."""
-    from sweeps.results.ledger import Ledger, study_folder
-    from sweeps.results.status import listed
-
-    planned = _plan(study, profile, storage)
-    if memory:
-        _print_memory(planned, gpu_gib, as_json=as_json)
-        return
-    if proof:
-        _print_proof(planned, storage, as_json=as_json)
-        return
-    if calibrate:
-        _print_forecast(planned, storage, as_json=as_json)
-        return
-    records = Ledger(study_folder(storage, planned.study.name)).records()
-    cells = listed(planned, records)
-    if as_json:
-        arms = [{"id": arm.id, "role": arm.role, "changes": arm.changes} for arm in planned.arms]
-        proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if planned.search else {}
-        print_json({"study": planned.study.name, "arms": arms, "cells": cells, **proposed})
-        return
-    from sweeps.console import plan_table, reach_lines, show
-
-    show(plan_table(planned, cells))
-    _print_remarks(planned)
-    _print_older(planned, storage)
-    from sweeps.results.reach import reach
-
-    for sentence in reach_lines(reach(planned, records)):
-        print(f"  {sentence}")
+    plans = _plans(study, profile, block, storage, single=as_json)
+    for planned in plans.values():
+        if memory:
+            _print_memory(planned, gpu_gib, as_json=as_json)
+        elif proof:
+            _print_proof(planned, storage, as_json=as_json)
+        elif calibrate:
+            _print_forecast(planned, storage, as_json=as_json)
+        else:
+            _print_cells(planned, storage, as_json=as_json)
 
 
 @app.command()
@@ -127,6 +110,7 @@ def run(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
+    block: Block = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ARM", help="run only this arm; may be repeated")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="run failed cells again")] = False,
     accept_code_change: Annotated[
@@ -135,32 +119,25 @@ def run(
     cold: Annotated[bool, typer.Option("--cold", help="reload base and metrics for every cell")] = False,
 ) -> None:
     """Run the unfinished cells of a study, then print the report."""
-    planned = _plan(study, profile)
-    from sweeps.run import driver as launch
+    plans = _plans(study, profile, block)
+    from sweeps.run import blocks
+    from sweeps.run.driver import Options
 
-    options = launch.Options(retry_failed, accept_code_change, tuple(only or ()), warm=not cold)
-    raise typer.Exit(launch.run(planned, storage, options))
+    options = Options(retry_failed, accept_code_change, tuple(only or ()), warm=not cold)
+    raise typer.Exit(blocks.run(plans, storage, options))
 
 
 @app.command()
-def status(study: StudyFile, storage: Storage = Path("runs"), profile: Profile = None, as_json: Json = False) -> None:
+def status(
+    study: StudyFile,
+    storage: Storage = Path("runs"),
+    profile: Profile = None,
+    block: Block = None,
+    as_json: Json = False,
+) -> None:
     """Show the progress of a study, also while it runs."""
-    from sweeps.results.content import with_kept_content
-    from sweeps.results.ledger import study_folder
-
-    planned = _plan(study, profile)
-    planned = with_kept_content(planned, study_folder(storage, planned.study.name))
-    from sweeps.results.status import Status
-
-    current = Status.of(planned, storage)
-    from sweeps.console import show, status_json, status_lines, status_table
-
-    if as_json:
-        print_json(status_json(current))
-        return
-    show(status_table(current))
-    print("\n".join(status_lines(current)))
-    _print_older(planned, storage)
+    for planned in _plans(study, profile, block, single=as_json).values():
+        _print_status(planned, storage, as_json=as_json)
 
 
 @app.command()
@@ -168,14 +145,15 @@ def report(
     study: StudyFile,
     storage: Storage = Path("runs"),
     profile: Profile = None,
+    block: Block = None,
     output: Annotated[Format, typer.Option("--format", help="output format")] = Format.TERMINAL,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="also save tables and frame strips there")] = None,
 ) -> None:
     """Print the results: differences from the control, with intervals."""
-    planned = _plan(study, profile, storage)
+    plans = _plans(study, profile, block, storage, single=output is not Format.TERMINAL)
     from sweeps import report as reports
 
-    raise typer.Exit(reports.main(planned, storage, output.value, save))
+    raise typer.Exit(reports.main(plans, storage, output.value, save))
 
 
 @app.command()
@@ -203,11 +181,14 @@ def parts(
 
 
 @app.command()
-def diff(study_a: StudyFile, study_b: StudyFile, profile: Profile = None, as_json: Json = False) -> None:
+def diff(
+    study_a: StudyFile, study_b: StudyFile, profile: Profile = None, block: Block = None, as_json: Json = False
+) -> None:
     """Compare two studies: keys, arms and shared cells."""
     from sweeps.plan.diff import differences
 
-    difference = differences(_plan(study_a, profile), _plan(study_b, profile))
+    [of_a], [of_b] = (_plans(study, profile, block, single=True).values() for study in (study_a, study_b))
+    difference = differences(of_a, of_b)
     if as_json:
         print_json(difference.as_json())
     else:
@@ -289,20 +270,81 @@ def schema() -> None:
     print_json(study_schema())
 
 
-def _plan(study: Path, profile: str | None, storage: Path | None = None) -> "Plan":
-    """Return the plan of a study, for a storage with the content of its data; on problems, exit with code 2."""
-    from sweeps.plan import load
+def _plans(
+    study: Path, profile: str | None, block: str | None, storage: Path | None = None, *, single: bool = False
+) -> "dict[str, Plan]":
+    """Return the plan of each block of a study; on problems, exit with code 2.
+
+    Args:
+        study: The study file.
+        profile: Profile to apply.
+        block: The only block; None for all.
+        storage: With a storage, plans have the content of their data.
+        single: Whether one plan is needed.
+    """
+    from sweeps.plan import load_blocks
     from sweeps.study.document import SpecError
 
     try:
-        planned = load(study, profile)
+        plans = load_blocks(study, profile)
     except SpecError as error:
         refuse(str(error))
+    blocks = [name for name in plans if name]
+    if block is not None:
+        if block not in blocks:
+            from sweeps.study import words
+
+            refuse(f"--block {words.not_among(block, blocks) if blocks else f'{block} -> {study} has no blocks'}")
+        plans = {block: plans[block]}
+    if single and len(plans) > 1:
+        refuse(f"{study} has {len(blocks)} blocks, and this output is of one -> --block {', '.join(blocks)}")
     if storage is None:
-        return planned
+        return plans
     from sweeps.results.content import with_known_content
 
-    return with_known_content(planned, storage)
+    return {name: with_known_content(planned, storage) for name, planned in plans.items()}
+
+
+def _print_cells(plan: "Plan", storage: Path, *, as_json: bool) -> None:
+    """Print the arms of a plan with the states of their cells, and what its seeds can detect."""
+    from sweeps.results.ledger import Ledger, study_folder
+    from sweeps.results.status import listed
+
+    records = Ledger(study_folder(storage, plan.study.name)).records()
+    cells = listed(plan, records)
+    if as_json:
+        arms = [{"id": arm.id, "role": arm.role, "changes": arm.changes} for arm in plan.arms]
+        proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if plan.search else {}
+        print_json({"study": plan.study.name, "arms": arms, "cells": cells, **proposed})
+        return
+    from sweeps.console import plan_table, reach_lines, show
+
+    show(plan_table(plan, cells))
+    _print_remarks(plan)
+    _print_older(plan, storage)
+    from sweeps.results.reach import reach
+
+    for sentence in reach_lines(reach(plan, records)):
+        print(f"  {sentence}")
+
+
+def _print_status(plan: "Plan", storage: Path, *, as_json: bool) -> None:
+    """Print the states of a plan's cells, and its driver."""
+    from sweeps.results.content import with_kept_content
+    from sweeps.results.ledger import study_folder
+
+    plan = with_kept_content(plan, study_folder(storage, plan.study.name))
+    from sweeps.results.status import Status
+
+    current = Status.of(plan, storage)
+    from sweeps.console import show, status_json, status_lines, status_table
+
+    if as_json:
+        print_json(status_json(current))
+        return
+    show(status_table(current))
+    print("\n".join(status_lines(current)))
+    _print_older(plan, storage)
 
 
 def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 
-from models.system import NonFiniteError
+from models.system import NonFiniteError, is_out_of_memory
 from trainables.trial_spec import Failure, LostWorkerError
 
 _DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -40,14 +40,6 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, ValueError | FileNotFoundError):
         return "refused"
     return "error"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether GPU or CPU memory was exhausted; torch's CPU allocator raises a plain RuntimeError."""
-    # By name: the caller may not have imported torch.
-    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
-        return True
-    return isinstance(error, RuntimeError) and "alloc" in str(error).partition("\n")[0]
 
 
 def in_words(error: BaseException) -> str:

@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from models import SYSTEMS
 from models.contracts import Tensors, TrainedModel
-from models.system import NonFiniteError
+from models.system import NonFiniteError, is_out_of_memory
 from models.training import AdamW, TrainedSystem
 from trainables.cell_files import STOP, save_weights
 from trainables.checkpoints import Checkpoints
 from trainables.data.encoded import Batches
-from trainables.failures import OutOfMemoryError, is_out_of_memory
+from trainables.failures import OutOfMemoryError
 from trainables.scaling import next_smaller
 from trainables.spool import Spool
 from trainables.trial_spec import LostWorkerError, TrialSpec
@@ -183,6 +183,10 @@ def _num_clips(batch: Tensors) -> int:
     return len(next(iter(batch.values())))
 
 
+FURTHER = "resources: {gradient_checkpointing: true}, ZeRO stage 3 or offload, or fewer or smaller frames"
+"""What saves memory where one clip at a time does not fit."""
+
+
 def explained(error: RuntimeError, micro: int) -> RuntimeError:
     """Convert an error of a pass into an out-of-memory or lost-worker error with a remedy; else return it unchanged."""
     first_line = str(error).partition("\n")[0]
@@ -191,7 +195,7 @@ def explained(error: RuntimeError, micro: int) -> RuntimeError:
     if not is_out_of_memory(error):
         return error
     smaller = next_smaller(micro)
-    advice = f"resources: {{micro_batch_size: {smaller}}}" if smaller else "ZeRO stage 3, or offload"
+    advice = f"resources: {{micro_batch_size: {smaller}}}" if smaller else FURTHER
     return OutOfMemoryError(f"micro-batch {micro} does not fit into memory ({first_line}) -> {advice}")
 
 

@@ -97,7 +97,9 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         from trainables.cell_files import leave_result
 
         if self._retries:
-            result = result.model_copy(update={"retries": self._retries})
+            advice = "" if " -> " in result.error else " -> fewer or smaller frames: not even one clip at a time fits"
+            error = result.error + advice if result.failure == "out of memory" else result.error
+            result = result.model_copy(update={"retries": self._retries, "error": error})
             leave_result(result.spec.folder(Path(self.config["storage"])), result)
         report = {"cell_id": result.cell_id, "status": result.status, "error": result.error, "done": True}
         report["failure"] = result.failure

@@ -65,7 +65,7 @@ class Card(BaseModel):
         protocol: Default sampling settings of a study on this base.
         extractors: Feature extractors that ship with it: role ("clip", "clips") -> sub-folder.
         surrogate: Whether these extractors replace the published ones, so that metrics have other names.
-        data: Default data layout of a study on this base.
+        data: Default data of a study on this base: a layout by name, or a map of its keys.
         hub: Location of the weights, if only the published configuration ships; else empty.
     """
 
@@ -75,7 +75,7 @@ class Card(BaseModel):
     protocol: Protocol = Protocol()
     extractors: dict[str, str] = {}
     surrogate: bool = False
-    data: str = "prompts"
+    data: str | dict[str, Any] = "prompts"
     hub: str = ""
 
 

@@ -66,7 +66,7 @@ STABLE_VIDEO_DIFFUSION = Family(
     pipeline="StableVideoDiffusionPipeline",
     networks=("unet", "vae", "image_encoder"),
     settings={"feature_extractor": "preprocessor_config.json", "scheduler": "scheduler_config.json"},
-    default_base="stable-video-diffusion-img2vid-xt",
+    default_base="shapes_video",
     misfits=stable_video_diffusion_misfits,
     protocol={"frames": 25, "steps": 25, "guidance": 3.0, "height": 576, "width": 1024},
 )

@@ -185,7 +185,8 @@ class StableVideoDiffusion(Base):
         clips, shape = len(images), tuple(images.shape[1:])
         noise = np.array([streams.normal("augmentation", clip, shape=shape) for clip in range(clips)])
         noisy = images.float() + micro.augmentation * torch.from_numpy(noise).to(images.device)
-        latents = self.vae.encode(self.as_image(noisy)).latent_dist.mode().to(self.dtype)
+        latents, _ = self.encode_frames(noisy[:, None])
+        latents = (latents[:, 0] / self.vae.config.scaling_factor).to(self.dtype)
         conditional = {
             "image": self.encode_images(images),
             "beside": repeat(latents, "b c h w -> b f c h w", f=num_frames),
@@ -214,14 +215,21 @@ class StableVideoDiffusion(Base):
         return {"image": self.encode_images(images), "beside": latents, "micro": micro}
 
     @torch.inference_mode()
-    def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8) -> torch.Tensor:
-        """Decode latents to pixels, one whole clip at a time whatever the micro-batch: frames are decoded together."""
+    def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8, together: int = 0) -> torch.Tensor:
+        """Decode latents to pixels, one clip at a time whatever the micro-batch.
+
+        Args:
+            latents: Scaled latents, as the denoiser returns them.
+            micro_batch: Not used.
+            together: Consecutive frames that are decoded together, for clips that do not fit into memory; 0: all.
+        """
         scaled = latents / self.vae.config.scaling_factor
         pixels = [
-            self.vae.decode(self.as_image(clip), num_frames=len(clip), return_dict=False)[0].float().cpu()
+            self.vae.decode(self.as_image(part), num_frames=len(part), return_dict=False)[0].float().cpu()
             for clip in scaled
+            for part in torch.split(clip, together or len(clip))
         ]
-        video = torch.stack(pixels)
+        video = torch.cat(pixels).reshape(*latents.shape[:2], *pixels[0].shape[1:])
         check_finite(video, "while decoding")
         return video.clamp_(-1, 1)
 

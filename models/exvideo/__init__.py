@@ -88,6 +88,7 @@ class SlidingWindows(Extension):
 
     aliases: ClassVar[tuple[str, ...]] = ("sliding window", "tiled inference", "temporal tiling")
     calls: ClassVar[tuple[str, ...]] = ("exvideo.network.sliding_windows.<locals>.predict",)
+    bypasses: ClassVar[tuple[str, ...]] = ("identity_conv", "position")
 
     kind: Literal["sliding_windows"] = "sliding_windows"
     stride: Annotated[Count, Field(description="frames between the starts of windows")] = 5
@@ -104,6 +105,7 @@ class Untouched(Extension):
     """Removed: the base itself, asked for more frames than it has seen."""
 
     aliases: ClassVar[tuple[str, ...]] = ("base model", "base untouched at that length", "without post-tuning")
+    bypasses: ClassVar[tuple[str, ...]] = ("identity_conv", "position")
 
     kind: Literal["removed"] = "removed"
 
@@ -129,6 +131,7 @@ class ExVideo(TrainedSystem):
     aliases: ClassVar[tuple[str, ...]] = ("ExVideo", "ExSVD", "Parameter-Efficient Post-Tuning")
     components: ClassVar[tuple[str, ...]] = ("identity_conv", "position")
     continues_clips: ClassVar[bool] = True
+    lengthens: ClassVar[int] = 3
 
     identity_conv: Annotated[
         DenseConvolution
@@ -161,6 +164,9 @@ class ExVideo(TrainedSystem):
         Field(gt=0, description="factor of the training latents; the released code has 0.715, the base 1"),
         Aliases("VAE scale"),
     ] = 1.0
+    decoded_together: Annotated[
+        int, Field(ge=0, description="frames that the autoencoder decodes together; 0: all, if memory suffices")
+    ] = 0
     fps: Annotated[Count, Field(description="frame rate that the denoiser is told")] = 30
     motion: Annotated[int, Field(ge=0, le=255, description="motion that the denoiser is told while sampling")] = 127
 

@@ -22,6 +22,7 @@ from models.exvideo.positions import PositionTable
 from models.initialisation import initialise
 from models.low_rank import adapters_of
 from models.streams import Draws, Streams
+from models.system import is_out_of_memory
 from models.untrained import UntrainedModel
 
 if TYPE_CHECKING:
@@ -282,7 +283,15 @@ def sample_clips(
         steps=protocol.steps,
         micro_batch=base.micro_batch(protocol),
     )
-    return Sample(base.decode_latents(latents))
+    try:
+        return Sample(base.decode_latents(latents, together=tree.decoded_together))
+    except Exception as error:
+        if is_out_of_memory(error):
+            together, of_base = tree.decoded_together or frames, int(base.unet.config.num_frames)
+            fewer = of_base if together > of_base else max(1, together // 2)
+            message = f"decoding {together} frames together does not fit into memory"
+            raise MemoryError(f"{message} -> control: {{decoded_together: {fewer}}}, or smaller frames") from error
+        raise
 
 
 def sliding_windows(denoiser: Denoiser, window: int, stride: int) -> Denoiser:

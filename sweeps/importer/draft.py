@@ -94,8 +94,8 @@ def _study(name: str, question: Question) -> dict[str, Any]:
         "metrics": question.metrics or ["TODO"],
         "seeds": 4 if trained else 16,
     }
-    if read_card(find_base(family.default_base, family)).data != "shapes":  # a base without data of its own
-        study["data"] = "shapes"
+    if system and (times := SYSTEMS[system].lengthens) > 1:
+        study["protocol"] = {"frames": times * read_card(find_base(family.default_base, family)).protocol.frames}
     if trained:
         study["training"] = {"steps": 400}
     optional = {

@@ -133,7 +133,7 @@ def differences(a: Plan, b: Plan) -> Diff:
     arms_a, arms_b = ({arm.id: arm for arm in plan.arms} for plan in (a, b))
     arms = Sides.of(arms_a, arms_b)
     changed = {arm: changes(_arm(arms_a[arm]), _arm(arms_b[arm])) for arm in arms.both}
-    keys_a, keys_b = _keys(a), _keys(b)
+    keys_a, keys_b = settings(a), settings(b)
     if keys_a["data"] == keys_b["data"]:  # else all cells differ anyway
         keys_a["data"], keys_b["data"] = (
             {**keys["data"], "content": plan.cells[0].spec.content} for keys, plan in ((keys_a, a), (keys_b, b))
@@ -164,7 +164,7 @@ def changes(old: object, new: object, path: Key = ()) -> tuple[Change, ...]:
     return (Change(dotted(path), old, new),)
 
 
-def _keys(plan: Plan) -> dict[str, Any]:
+def settings(plan: Plan) -> dict[str, Any]:
     """Return a study's keys with defaults of its base, without the keys that are compared by their expansion."""
     spec, by_meaning = plan.cells[0].spec, {"control", "ablations", "arms", "seeds", "metrics"}
     keys = plan.study.model_dump(mode="json", by_alias=True, exclude=by_meaning)

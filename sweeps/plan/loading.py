@@ -1,10 +1,11 @@
-"""Study file to plan; all problems are reported at once, with their lines."""
+"""Study file to plans; all problems are reported at once, with their lines."""
 
 import json
 from pathlib import Path
 from typing import TypeVar
 
 from sweeps.plan.expansion import Expansion, expand
+from sweeps.plan.forms import OVERLAYS, PROFILES, WHOLE, forms
 from sweeps.plan.plan import Plan
 from sweeps.study import words
 from sweeps.study.document import Document, Key, Problem, SpecError
@@ -12,7 +13,6 @@ from sweeps.study.fields import Seeds
 from sweeps.study.reader import read
 from sweeps.study.types import Study
 
-PROFILES = "profiles"
 _INDEPENDENT = ("ablations", "arms", "todo", "metrics", "search", "margins", "extractors", "resources", "tracking")
 """Maps and lists whose entries can be removed independently."""
 S = TypeVar("S", bound=Study)
@@ -29,56 +29,50 @@ class _PartialStudy(Study):
 
 
 def load(path: Path, profile: str | None = None) -> Plan:
-    """Read a study file, check everything that needs no weights, data or cluster, and expand it to a plan.
+    """Read the study file of a study without blocks; see ``load_blocks``."""
+    plans = load_blocks(path, profile)
+    assert list(plans) == [WHOLE], f"{path} has blocks: each has its own plan"
+    return plans[WHOLE]
+
+
+def load_blocks(path: Path, profile: str | None = None) -> dict[str, Plan]:
+    """Read a study file, check everything that needs no weights, data or cluster, and expand it to plans.
 
     Args:
         path: The study file.
         profile: Name of a profile to apply.
 
+    Returns:
+        Block -> its plan; the empty string -> the only plan, for a study without blocks.
+
     Raises:
-        SpecError: The file is invalid; lists all problems of all profiles, sorted by line.
+        SpecError: The file is invalid; lists all problems of all profiles and blocks, sorted by line.
     """
     document = read(path)
-    profiles, problems = _profiles(document)
+    all_forms, problems = forms(document)
+    profiles = list(dict.fromkeys(form.profile for form in all_forms if form.profile is not None))
     if profile is not None and profile not in profiles:
         problems.append(document.problem((PROFILES,), f"--profile {words.not_among(profile, profiles)}"))
-    forms: dict[str | None, Document] = {None: document.without([(PROFILES,)])}
-    forms.update(profiles)
-    expansions: dict[str | None, Expansion] = {}
-    for name, form in forms.items():
-        expansions[name], of_types = _expanded(form)
-        problems += [*of_types, *expansions[name].problems]
-    # Values that the reader refused are missing, so validation would report them again.
-    refused = {(problem.line, problem.path) for problem in document.problems}
-    problems = [problem for problem in problems if (problem.line, problem.path) not in refused]
-    if problems := [*document.problems, *problems]:
+    expansions = []
+    for form in all_forms:
+        expansion, of_types = _expanded(form.document)
+        expansions.append(expansion)
+        # Values that the reader refused are missing, so validation would report them again.
+        refused = {problem[:3] for problem in form.document.problems}
+        found = [problem for problem in (*of_types, *expansion.problems) if problem[:3] not in refused]
+        problems += [*form.document.problems, *found]
+    if problems:
         raise SpecError(problems)
-    return expansions[profile].plan()
-
-
-def _profiles(document: Document) -> tuple[dict[str, Document], list[Problem]]:
-    """Return the study with each of its profiles applied, and problems of the profiles."""
-    written = document.value.get(PROFILES)
-    if written is None:
-        return {}, []
-    if not isinstance(written, dict):
-        return {}, [document.problem((PROFILES,), f"{words.written(written)} -> a map of profiles")]
-    by_profile: dict[str, Document] = {}
-    problems = []
-    for name, overlay in written.items():
-        place: Key = (PROFILES, name)
-        if not isinstance(overlay, dict):
-            problems.append(document.problem(place, f"{words.written(overlay)} -> a map of keys of the study"))
-            continue
-        barred = [(*place, key) for key in ("name", PROFILES) if key in overlay]
-        problems += [document.problem(key, f"a profile cannot change {key[-1]} -> remove it") for key in barred]
-        by_profile[name] = document.without(barred).merged(place).without([(PROFILES,)])
-    return by_profile, problems
+    return {
+        form.block: expansion.plan()
+        for form, expansion in zip(all_forms, expansions, strict=True)
+        if form.profile == profile
+    }
 
 
 def _expanded(document: Document) -> tuple[Expansion, list[Problem]]:
     """Expand the valid entries of a study, and list the entries that do not fit its types."""
-    misfits = words.problems(Study, document.value, (PROFILES,))
+    misfits = words.problems(Study, document.value, OVERLAYS)
     if not misfits:
         return expand(_study(Study, document)), []
     valid, complete = document, True

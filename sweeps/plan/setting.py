@@ -23,6 +23,7 @@ from sweeps.plan.measured import measured
 from sweeps.plan.requirements import incomplete
 from sweeps.study import words
 from sweeps.study.document import Key
+from sweeps.study.fields import as_data
 from sweeps.study.types import Study
 from trainables.data import Data
 from trainables.data.content import Content
@@ -109,7 +110,7 @@ def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None
     """Return the study's data, or the layout from the base's card."""
     if study.data is None:
         try:
-            return TypeAdapter(Data).validate_python({"layout": card.data})
+            return TypeAdapter(Data).validate_python(as_data(card.data))
         except ValidationError:
             message = (
                 f"base {study.base} has no data of its own -> data: shapes, or {{layout: prompts, prompts: [...]}}"

@@ -41,14 +41,18 @@ def _name(code: CodeType) -> str:
 
 
 def wrong_calls(control: System, tree: System, called: Set[str], *, denoises: bool) -> list[str]:
-    """Word a problem for each removed part that still runs and, if ``denoises``, for each part that never runs."""
+    """Word a problem for each removed part that still runs and, if ``denoises``, for each part that never runs.
+
+    Parts that another part of the arm declares to bypass need not run.
+    """
     problems = []
     arm_calls = {call for slot in tree.slots() for call in getattr(tree, slot).calls}
+    bypassed = {other for slot in tree.slots() for other in getattr(tree, slot).bypasses}
     for slot in control.slots():
         before, after = getattr(control, slot), getattr(tree, slot)
         if left := (set(before.calls) - arm_calls) & called:
             problems.append(f"{slot}={before.kind} was removed but still runs: {shown(sorted(left))}")
-        if denoises and (idle := set(after.calls) - called):
+        if denoises and slot not in bypassed and (idle := set(after.calls) - called):
             problems.append(f"{slot}={after.kind} never runs: {shown(sorted(idle))}")
     return problems
 

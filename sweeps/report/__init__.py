@@ -2,6 +2,6 @@
 
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
-from sweeps.report.writers import Format, main, save
+from sweeps.report.writers import REPORT, Format, main, save, save_blocks
 
-__all__ = ["Format", "Report", "build", "main", "print_terminal", "save"]
+__all__ = ["REPORT", "Format", "Report", "build", "main", "print_terminal", "save", "save_blocks"]

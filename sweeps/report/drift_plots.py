@@ -1,12 +1,13 @@
 """Figures of drift: a metric over the frames of a clip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.report import texts
-from sweeps.report.figures import COLOURS, SERIES, Plot, canvas, finished, number, short
+from sweeps.report.figures import COLOURS, SERIES, Plot, canvas, finished, number, panels, short
 from sweeps.report.table import Report
 from sweeps.results.drift import ArmDrift, Drift
+from trainables.metrics import MetricKey
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,12 +29,10 @@ def drift_plots(report: Report) -> Iterator[Plot]:
         drawn = _drawn(report, found)
         with canvas(HEIGHT + ROW_OF_LEGEND * ((len(drawn) + 1) // COLUMNS)) as (figure, axes):
             for arm, colour in zip(drawn, _colours(report, drawn), strict=True):
-                _draw(axes, arm, colour, is_control=arm.arm == report.rows[0].id)
-            _mark(axes, found)
-            axes.set_xlabel("frame, from 0")
-            axes.margins(x=0.02, y=0.1)
-            axes.locator_params(axis="x", integer=True)
-            axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+                _draw(axes, arm, colour, label=arm.arm, bold=arm.arm == report.rows[0].id)
+            if _is_longer(found):
+                _mark(axes, found)
+            _frame_axis(axes)
             figure.legend(loc="outside lower center", ncols=COLUMNS, handlelength=1.4, columnspacing=1.2)
         of_all = (
             f" ({len(drawn)} of {len(found.arms)} arms, largest differences)" if len(drawn) < len(found.arms) else ""
@@ -41,6 +40,52 @@ def drift_plots(report: Report) -> Iterator[Plot]:
         title = f"{texts.head(metric)} by frame{of_all}"
         alt = f"Mean of {metric.key} ({texts.aim(metric)}) by frame, from 0: {_in_words(drawn)}{_beyond(found)}."
         yield finished("drift", f"drift_{metric.key}", title, alt, figure)
+
+
+def block_drift_plots(reports: Mapping[str, Report]) -> Iterator[Plot]:
+    """Plot each metric's mean over the frame index across the blocks of a study: a panel per arm, a line per block.
+
+    The arms are those that the first figures of the blocks show; of more blocks than colours the first are drawn.
+
+    Args:
+        reports: Block -> its report.
+    """
+    colours = dict(zip(reports, SERIES.values(), strict=False))
+    heads = {metric.key: metric for report in reports.values() for metric in report.metrics}
+    for key, metric in heads.items():
+        found = {
+            block: (drift, colour)
+            for block, colour in colours.items()
+            for drift in reports[block].drift
+            if drift.metric == key
+        }
+        shown = {block: {arm.arm: arm for arm in _drawn(reports[block], drift)} for block, (drift, _) in found.items()}
+        arms = list(dict.fromkeys(arm for of_block in shown.values() for arm in of_block))
+        if arms:
+            yield _across(metric, arms, found, shown)
+
+
+def _across(
+    metric: MetricKey,
+    arms: Sequence[str],
+    found: Mapping[str, tuple[Drift, str]],
+    shown: Mapping[str, Mapping[str, ArmDrift]],
+) -> Plot:
+    """Plot one metric: a panel per arm, a line per block."""
+    with panels(len(arms), HEIGHT) as (figure, grid):
+        for arm, axes in zip(arms, grid, strict=True):
+            for block, (_, colour) in found.items():
+                if arm in shown[block]:
+                    _draw(axes, shown[block][arm], colour, label=block, bold=True)
+            if longer := next((drift for drift, _ in found.values() if _is_longer(drift)), None):
+                _mark(axes, longer)
+            axes.set_title(short(arm), fontsize=9, pad=14)
+            _frame_axis(axes)
+        lines = {line.get_label(): line for axes in grid for line in axes.get_lines() if line.get_label() in found}
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), handlelength=1.4)
+    words = "; ".join(f"block {block}: {_in_words(list(of_block.values()))}" for block, of_block in shown.items())
+    alt = f"Mean of {metric.key} ({texts.aim(metric)}) by frame, from 0, in each block. {words}."
+    return finished("drift", f"drift_{metric.key}", f"{texts.head(metric)} by frame", alt, figure)
 
 
 def _drawn(report: Report, found: Drift) -> list[ArmDrift]:
@@ -57,7 +102,14 @@ def _colours(report: Report, drawn: Sequence[ArmDrift]) -> list[str]:
     return [COLOURS["ink"] if arm.arm == report.rows[0].id else next(series) for arm in drawn]
 
 
-def _draw(axes: "Axes", arm: ArmDrift, colour: str, *, is_control: bool) -> None:
+def _frame_axis(axes: "Axes") -> None:
+    axes.set_xlabel("frame, from 0")
+    axes.margins(x=0.02, y=0.1)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+
+
+def _draw(axes: "Axes", arm: ArmDrift, colour: str, *, label: str, bold: bool) -> None:
     """Draw a line through the frames with a value, and a band where an interval is known."""
     places = [place for place, mean in enumerate(arm.mean) if mean is not None]
     means, lows, highs = ([number(column[place]) for place in places] for column in (arm.mean, arm.low, arm.high))
@@ -66,9 +118,9 @@ def _draw(axes: "Axes", arm: ArmDrift, colour: str, *, is_control: bool) -> None
         places,
         means,
         color=colour,
-        linewidth=1.8 if is_control else 1.2,
-        label=short(arm.arm),
-        zorder=3 if is_control else 2,
+        linewidth=1.8 if bold else 1.2,
+        label=short(label),
+        zorder=3 if bold else 2,
         marker="o" if len(places) < 3 else None,
         markersize=3,
     )
@@ -76,8 +128,6 @@ def _draw(axes: "Axes", arm: ArmDrift, colour: str, *, is_control: bool) -> None
 
 def _mark(axes: "Axes", found: Drift) -> None:
     """Mark the number of frames that the base was trained on, between its last frame and the next one."""
-    if not _is_longer(found):
-        return
     assert found.frames_of_base is not None
     axes.axvline(found.frames_of_base - 0.5, color=COLOURS["quiet"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(

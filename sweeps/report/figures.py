@@ -102,6 +102,24 @@ def _styled() -> Iterator[None]:
 
 
 @contextmanager
+def panels(count: int, height: float) -> "Iterator[tuple[Figure, list[Axes]]]":
+    """Make a wide figure of panels that share their axes, up to three in a row; ``height`` of a row in inches."""
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    with _styled():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(2 * WIDTH, rows * height), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+        for axes in grid:
+            axes.set_axisbelow(True)
+            axes.tick_params(length=0)
+        for axes in grid[count:]:
+            axes.set_visible(False)
+        yield figure, grid[:count]
+
+
+@contextmanager
 def canvas(height: float, width: float = WIDTH) -> "Iterator[tuple[Figure, Axes]]":
     """Make a figure with one pair of axes in the style of the report; sizes in inches."""
     with _styled():

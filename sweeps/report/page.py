@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps.report import spent, texts
 from sweeps.report.clips import Film, scenes
@@ -44,8 +44,28 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         plots: Figures, in their order.
         films: Clips of the arms; may be empty.
     """
+    shown, thinned = scenes(report, films)
+    search = report.search
+    return render(
+        "page.html.j2",
+        report=report,
+        facts=list(_facts(report)),
+        heads=[(metric, texts.head(metric).removeprefix(metric.key), texts.aim(metric)) for metric in report.metrics],
+        lines=_lines(report, report.rows),
+        confirmed=_lines(report, search.confirmed) if search else [],
+        trials=search.trials[:MOST_TRIALS] if search else [],
+        examined=_examined(report),
+        texts=texts,
+        spent=spent,
+        figures=inline(plots),
+        scenes=shown,
+        thinned=thinned,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template in this folder with values; texts are escaped, and the colours of the page are given."""
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
@@ -64,23 +84,14 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         "verdict": verdict_words,
         "robustness": _conclusion,
     }
-    shown, thinned = scenes(report, films)
-    search = report.search
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        colours=COLOURS | SERIES,
-        facts=list(_facts(report)),
-        heads=[(metric, texts.head(metric).removeprefix(metric.key), texts.aim(metric)) for metric in report.metrics],
-        lines=_lines(report, report.rows),
-        confirmed=_lines(report, search.confirmed) if search else [],
-        trials=search.trials[:MOST_TRIALS] if search else [],
-        examined=_examined(report),
-        texts=texts,
-        spent=spent,
-        figures=[(plot, Markup(to_inline_svg(plot))) for plot in plots],
-        scenes=shown,
-        thinned=thinned,
-    )
+    return environment.get_template(template).render(colours=COLOURS | SERIES, **values)
+
+
+def inline(plots: Sequence[Plot]) -> list[tuple[Plot, "Markup"]]:
+    """Pair figures with their pictures in the page's colours."""
+    from markupsafe import Markup
+
+    return [(plot, Markup(to_inline_svg(plot))) for plot in plots]
 
 
 def _lines(report: Report, rows: Sequence[ArmRow]) -> list[Line]:
@@ -115,9 +126,14 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "base", study.base
     yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
+    yield "cells done", cells_done(report)
+
+
+def cells_done(report: Report) -> str:
+    """Word the number of finished cells."""
     cells = len(report.rows) * len(report.reached.seeds)
     unfinished = sum(row.failed + row.lost + row.diverged + row.pruned + row.missing for row in report.rows)
-    yield "cells done", f"{cells - unfinished} of {cells}"
+    return f"{cells - unfinished} of {cells}"
 
 
 def _breakable(name: str) -> "Markup":

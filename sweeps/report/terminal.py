@@ -31,7 +31,7 @@ def print_terminal(report: Report) -> None:
 
 
 def _tables(report: Report) -> Iterator[Table]:
-    yield from _blocks(report.rows, report.metrics)
+    yield from _of_metrics(report.rows, report.metrics)
     if sizes := texts.sizes(report.rows):
         table = _table("Model size", "arm", *texts.SIZES)
         for row, cells in zip(report.rows, sizes, strict=True):
@@ -43,7 +43,7 @@ def _tables(report: Report) -> Iterator[Table]:
     if report.search is not None:
         if report.search.pareto:
             yield _best_trials(report.search)
-        yield from _blocks(report.search.confirmed, report.metrics, "Winners at fresh seeds: ")
+        yield from _of_metrics(report.search.confirmed, report.metrics, "Winners at fresh seeds: ")
         yield from _tuned(report)
     table = _table("Cost", *spent.COLUMNS)
     for words in spent.rows(report):
@@ -51,7 +51,7 @@ def _tables(report: Report) -> Iterator[Table]:
     yield table
 
 
-def _blocks(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], prefix: str = "") -> Iterator[Table]:
+def _of_metrics(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], prefix: str = "") -> Iterator[Table]:
     """Make one table per metric; none without rows."""
     for metric in metrics if rows else ():
         table = _table(prefix + texts.head(metric), "arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "verdict", "n")

@@ -1,13 +1,14 @@
 """Output of the report: printed in one format, saved in all."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from sweeps.output import escaped_html, escaped_json
 from sweeps.plan import Plan
 from sweeps.proof import read_proof
+from sweeps.report.blocks import save_overview, study_name
 from sweeps.report.clips import films, strips
 from sweeps.report.exports import to_csv, to_json, to_values_csv
 from sweeps.report.figures import to_pdf
@@ -22,6 +23,9 @@ from trainables.failures import is_disk_full, unwritten
 from trainables.files import write_atomically
 
 Format = Literal["terminal", "markdown", "csv", "json", "latex", "html"]
+
+REPORT = "report"
+"""Folder of the saved report in a study's folder."""
 
 WRITERS: dict[str, Callable[[Report], str]] = {
     "markdown": to_markdown,
@@ -59,8 +63,10 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int:
-    """Print the report in one format, and save all formats if ``save_to`` is given.
+def main(plans: Mapping[str, Plan], storage: Path, format: Format, save_to: Path | None) -> int:
+    """Print the report of each block in one format, and save all formats if ``save_to`` is given.
+
+    With several blocks each is saved in its own folder, beside an overview.
 
     Returns:
         Exit code: 0; 1 after failed cells or unequal effort between arms; 2 without results, or if
@@ -69,12 +75,30 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
     Raises:
         OSError: The disk is full.
     """
-    ledger = Ledger(study_folder(storage, plan.study.name))
-    records = ledger.records()
-    if not records:
-        print(f"{ledger.folder}: no results of this study -> run it first, or give its --storage DIR", file=sys.stderr)
+    ledgers = {block: Ledger(study_folder(storage, plan.study.name)) for block, plan in plans.items()}
+    records = {block: ledger.records() for block, ledger in ledgers.items()}
+    if not any(records.values()):
+        folders = ", ".join(str(ledger.folder) for ledger in ledgers.values())
+        print(f"{folders}: no results of this study -> run it first, or give its --storage DIR", file=sys.stderr)
         return 2
-    report = build(plan, records, read_proof(ledger.folder))
+    reports = {block: build(plan, records[block], read_proof(ledgers[block].folder)) for block, plan in plans.items()}
+    for block, report in reports.items():
+        _print(report, ledgers[block], format)
+    if save_to is not None:
+        try:
+            for block, report in reports.items():
+                save(report, ledgers[block], save_to / block)
+            if len(reports) > 1:
+                save_overview(reports, {block: f"{block}/report.html" for block in reports}, save_to)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            print(f"--save {save_to}: {unwritten(error)} -> another folder, or its permissions", file=sys.stderr)
+            return 2
+    return 1 if any(report.errors or report.effort.problems for report in reports.values()) else 0
+
+
+def _print(report: Report, ledger: Ledger, format: Format) -> None:
     if format == "terminal":
         print_terminal(report)
     elif format == "html":
@@ -83,12 +107,15 @@ def main(plan: Plan, storage: Path, format: Format, save_to: Path | None) -> int
         print(escaped_json(to_json(report), sys.stdout.encoding), end="")
     else:
         print(WRITERS[format](report), end="")
-    if save_to is not None:
-        try:
-            save(report, ledger, save_to)
-        except OSError as error:
-            if is_disk_full(error):
-                raise
-            print(f"--save {save_to}: {unwritten(error)} -> another folder, or its permissions", file=sys.stderr)
-            return 2
-    return 1 if report.errors or report.effort.problems else 0
+
+
+def save_blocks(plans: Mapping[str, Plan], storage: Path) -> Path:
+    """Write the overview of a study with blocks into its own folder in the storage; return the page.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    ledgers = {block: Ledger(study_folder(storage, plan.study.name)) for block, plan in plans.items()}
+    reports = {block: build(plan, ledgers[block].records()) for block, plan in plans.items()}
+    links = {block: f"../../{plan.study.name}/{REPORT}/report.html" for block, plan in plans.items()}
+    return save_overview(reports, links, study_folder(storage, study_name(plans)) / REPORT)

@@ -66,8 +66,7 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
         Exit code: 0 all cells done; 1 cells failed or missing, also since the storage cannot be written any more;
         2 refused before any cell ran; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
-    problems = [str(problem) for problem in requirements(plan)] + _unwritable(storage) + _no_arms(plan, options)
-    if problems:
+    if problems := refusals(plan, storage, options):
         print("\n".join(problems), file=sys.stderr)
         return REFUSED
     signals = EndingSignals()
@@ -86,6 +85,11 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
     except KeyboardInterrupt:
         notify("Interrupted. Finished cells are kept; run the same command to resume")
         return signals.exit_code
+
+
+def refusals(plan: Plan, storage: Path, options: Options) -> list[str]:
+    """List what keeps a plan from running on this machine, with these options."""
+    return [str(problem) for problem in requirements(plan)] + _unwritable(storage) + _no_arms(plan, options)
 
 
 class _Run:
@@ -254,12 +258,12 @@ class _Run:
 
     def _finish(self, tracker: Tracker, has_run: bool, stopped: str) -> int:
         """Save and print the report, finish the uploads, print the paths, and return the exit code."""
-        from sweeps.report import build, print_terminal, save
+        from sweeps.report import REPORT, build, print_terminal, save
 
         records = self.ledger.records()
         report = build(self.plan, records, read_proof(self.lock.folder))
         incomplete = self._incomplete(records)
-        folder = self.ledger.folder / "report"
+        folder = self.ledger.folder / REPORT
         stale = self._keep_resolved() or has_run or self._is_outdated(folder)
         files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())
         proof = self.lock.folder / PROOF
@@ -267,7 +271,7 @@ class _Run:
         for failure in tracker.failures:
             notify(f"not uploaded, the next run tries again: {failure}")
         print_terminal(report)
-        self._print_paths()
+        self._print_paths(folder)
         if stopped:
             notify(f"{self.plan.study.name}: {stopped} -> a larger budget to resume")
             return 1 if report.errors or report.effort.problems else 0
@@ -290,11 +294,11 @@ class _Run:
         )
         return unfinished or bool(Queue(self.plan, records, only=self.options.only))
 
-    def _print_paths(self) -> None:
+    def _print_paths(self, report: Path) -> None:
         """Print the paths of report and results, and how to open MLflow."""
         uri = tracking_uri(self.storage, self.plan.study.tracking.uri)
         opened = shlex.join([os.path.relpath(sys.executable), "-m", "mlflow", "ui", "--backend-store-uri", uri])
-        print(f"\ntables, figures, report.html  {self.ledger.folder / 'report'}")
+        print(f"\ntables, figures, report.html  {report}")
         print(f"clips and results             {self.ledger.cells}")
         print(f"MLflow runs                   {opened if database_file(uri) else uri}")
 

@@ -9,10 +9,11 @@ Key = tuple[str | int, ...]
 
 
 class Mark(NamedTuple):
-    """Position of a value in the file: its line, counted from 1, and its dotted path."""
+    """Position of a value: its line, counted from 1, its dotted path, and its file if that is not the document's."""
 
     line: int
     path: str
+    file: str = ""
 
 
 class Problem(NamedTuple):
@@ -74,41 +75,49 @@ class Document:
         assert isinstance(value, dict), "the top level is a map"
         return replace(self, value=value, marks=marks)
 
-    def merged(self, source: Key) -> "Document":
-        """Copy the document with one of its own maps merged over it: maps merge key by key, other values are replaced.
+    def overlaid(self, over: "Document", source: Key = ()) -> "Document":
+        """Copy the document with a map laid over it: maps merge key by key, other values are replaced.
 
         Maps with a different ``kind`` or ``layout`` are replaced as well, since their other keys differ in meaning.
+
+        Args:
+            over: The document with the map; it may be this one.
+            source: Path of the map in it.
         """
         marks: dict[Key, Mark] = {(): self.marks[()]}
 
-        def copied(value: YamlValue, source: Key, target: Key) -> YamlValue:
-            marks[target] = self.marks.get(source, marks[()])
+        def copied(value: YamlValue, layer: Document, source: Key, target: Key) -> YamlValue:
+            mark = layer.marks.get(source, marks[()])
+            marks[target] = mark if layer.file == self.file else mark._replace(file=mark.file or layer.file)
             if isinstance(value, dict):
-                return {key: copied(inner, (*source, key), (*target, key)) for key, inner in value.items()}
+                return {key: copied(inner, layer, (*source, key), (*target, key)) for key, inner in value.items()}
             if isinstance(value, list):
-                return [copied(inner, (*source, place), (*target, place)) for place, inner in enumerate(value)]
+                return [copied(inner, layer, (*source, at), (*target, at)) for at, inner in enumerate(value)]
             return value
 
-        def combined(under: YamlValue, over: YamlValue, source: Key, target: Key) -> YamlValue:
-            if not isinstance(under, dict) or not isinstance(over, dict) or _differ_in_kind(under, over):
-                return copied(over, source, target)
-            result = {key: copied(inner, (*target, key), (*target, key)) for key, inner in under.items()}
-            for key, inner in over.items():
+        def combined(below: YamlValue, above: YamlValue, source: Key, target: Key) -> YamlValue:
+            if not isinstance(below, dict) or not isinstance(above, dict) or _differ_in_kind(below, above):
+                return copied(above, over, source, target)
+            result = {key: copied(inner, self, (*target, key), (*target, key)) for key, inner in below.items()}
+            for key, inner in above.items():
                 place = (*target, key)
                 result[key] = (
                     combined(result[key], inner, (*source, key), place)
                     if key in result
-                    else copied(inner, (*source, key), place)
+                    else copied(inner, over, (*source, key), place)
                 )
             return result
 
-        over: YamlValue = self.value
-        for key in source:
-            assert isinstance(over, dict), source
-            over = over[key]  # type: ignore[index]
-        value = combined(self.value, over, source, ())
-        assert isinstance(value, dict), "a profile is a map"
-        return replace(self, value=value, marks=marks)
+        value = combined(self.value, over.at(source), source, ())
+        assert isinstance(value, dict), "the top level is a map"
+        return replace(self, value=value, marks=marks, problems=tuple(dict.fromkeys(self.problems + over.problems)))
+
+    def at(self, path: Key) -> YamlValue:
+        """Return the value at a path that exists."""
+        value: YamlValue = self.value
+        for key in path:
+            value = value[key]  # type: ignore[index,call-overload]
+        return value
 
     def problem(self, path: Key, message: str) -> Problem:
         """Locate a message at a path, or at its nearest parent in the file."""
@@ -116,7 +125,7 @@ class Document:
         while written not in self.marks:
             written = written[:-1]
         mark = self.marks[written]
-        return Problem(self.file, mark.line, dotted((mark.path, *path[len(written) :])), message)
+        return Problem(mark.file or self.file, mark.line, dotted((mark.path, *path[len(written) :])), message)
 
 
 def printable(text: str) -> str:

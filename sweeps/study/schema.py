@@ -24,10 +24,14 @@ def schema() -> dict[str, Any]:
     properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
     plain = {key: value for key, value in training.items() if key != "kind"}
     properties["training"] |= {"properties": plain, "additionalProperties": False}
-    overlay = {key: value for key, value in properties.items() if key != "name"}
-    properties["profiles"] = {
-        "type": "object",
-        "description": "name -> keys of a study that --profile replaces",
-        "additionalProperties": {"type": "object", "properties": overlay, "additionalProperties": False},
-    }
+    source = {"from": {"type": "string", "description": "a file with keys of a study, relative to this one"}}
+    overlay = {key: value for key, value in properties.items() if key != "name"} | source
+    properties["blocks"] = _overlays("name -> keys of a study that differ in this block; each has its control", overlay)
+    overlay = {**overlay, "blocks": properties["blocks"]}
+    properties["profiles"] = _overlays("name -> keys of a study that --profile replaces", overlay)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def _overlays(description: str, keys: dict[str, Any]) -> dict[str, Any]:
+    maps = {"type": "object", "properties": keys, "additionalProperties": False}
+    return {"type": "object", "description": description, "additionalProperties": maps}

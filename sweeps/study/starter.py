@@ -24,7 +24,7 @@ from models.words import allowed_in_words
 from search_spaces import SPACES
 from search_spaces.domains import DOMAINS
 from sweeps.study import words
-from sweeps.study.fields import REMOVED
+from sweeps.study.fields import REMOVED, as_data
 from sweeps.study.types import (
     GROUP,
     Ablation,
@@ -122,7 +122,7 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
     """Return the template's values that depend on the base: data, metrics and protocol."""
     layout: TypeAdapter[Data] = TypeAdapter(Data)
     try:
-        data = layout.validate_python({"layout": card.data})
+        data = layout.validate_python(as_data(card.data))
         written, by_default = data.model_dump(mode="json"), True
     except ValidationError:  # the base has no data of its own
         written, by_default = NO_CLIPS if not system.continues_clips else CLIPS, False
@@ -146,7 +146,8 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
         "scorable": scorable | _groups(card, base, system),
         "unscorable": [name for name in METRICS if name not in scorable],
         "metrics": with_companions(list(scorable)[:NUM_METRICS])[0],
-        "protocol": card.protocol.model_dump(),
+        "protocol": card.protocol.model_dump() | {"frames": system.lengthens * card.protocol.frames},
+        "protocol_by_default": system.lengthens == 1,
     }
 
 

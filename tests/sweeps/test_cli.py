@@ -305,3 +305,42 @@ def test_parts_of_a_base_that_does_not_fit_counts_its_networks(capsys: pytest.Ca
     assert not found["fits"]
     assert found["parameters"]["unet"] == 1_524_623_082
     assert found["parameters"]["noise"] is None
+
+
+BLOCKED = STUDY + "blocks: {short: {protocol: {frames: 4}}, long: {protocol: {frames: 8}}}\n"
+
+
+def test_blocks_are_shown_one_after_another(write: Write, tmp_path: Path) -> None:
+    path = str(write(BLOCKED))
+    for command in (["check"], ["plan", "--storage", str(tmp_path)], ["status", "--storage", str(tmp_path)]):
+        shown = runner.invoke(app, [*command, path])
+        assert shown.exit_code == 0, shown.stderr
+        assert shown.stdout.index("sound.short") < shown.stdout.index("sound.long")
+        one = runner.invoke(app, [*command, path, "--block", "long"])
+        assert "sound.long" in one.stdout
+        assert "sound.short" not in one.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["plan", "--json"], ["status", "--json"], ["report", "--format", "latex"], ["diff", "STUDY"]]
+)
+def test_an_output_of_one_plan_asks_for_the_block(command: list[str], write: Write) -> None:
+    path = str(write(BLOCKED))
+    command = [path if word == "STUDY" else word for word in command]
+    refused = runner.invoke(app, [*command, path])
+    assert refused.exit_code == 2
+    assert refused.stderr == f"{path} has 2 blocks, and this output is of one -> --block short, long\n"
+
+
+def test_two_blocks_are_compared(write: Write) -> None:
+    path = str(write(BLOCKED))
+    same = runner.invoke(app, ["diff", path, path, "--block", "long"])
+    assert "do not differ" in same.stdout
+
+
+def test_an_unknown_block_is_refused(write: Write) -> None:
+    refused = runner.invoke(app, ["check", str(write(BLOCKED)), "--block", "lon"])
+    assert (refused.exit_code, refused.stderr) == (2, "--block lon -> short, long (did you mean long?)\n")
+    path = write(STUDY)
+    refused = runner.invoke(app, ["check", str(path), "--block", "a"])
+    assert (refused.exit_code, refused.stderr) == (2, f"--block a -> {path} has no blocks\n")

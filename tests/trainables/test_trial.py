@@ -83,6 +83,8 @@ def test_a_cell_whose_memory_does_not_suffice_is_drawn_clip_by_clip(
     steps, result = run(spec, tmp_path / "none")
     assert [step.get("status") for step in steps] == [None, "failed"]
     assert (result.failure, len(result.retries)) == ("out of memory", 1)
+    assert result.error.endswith("-> fewer or smaller frames: not even one clip at a time fits")
+    assert steps[-1]["error"] == result.error
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -49,7 +49,7 @@ def write_video_card(
     extractors = {"clip": "clip", "clips": "classifier"}
     card = {
         "name": "shapes_video",
-        "data": "shapes",
+        "data": {"layout": "shapes", "frames_per_motion": training["frames_per_motion"]},
         "surrogate": True,
         "protocol": protocol.model_dump(exclude_none=True),
         "extractors": {role: Path(os.path.relpath(shapes / name, out)).as_posix() for role, name in extractors.items()},

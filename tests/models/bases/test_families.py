@@ -125,8 +125,12 @@ def test_a_base_that_lacks_files_says_which(family: Family, saved: dict[str, Pat
 @families
 def test_networks_are_counted_without_weights(family: Family, loaded: dict[str, Base]) -> None:
     base = loaded[family.name]
-    counted = {name: num_parameters(network) for name, network in networks_on_meta(base.ref).items()}
+    on_meta = networks_on_meta(base.ref)
+    counted = {name: num_parameters(network) for name, network in on_meta.items()}
     assert counted == {name: num_parameters(network) for name, network in base.networks.items()}
+    assert all(weight.is_meta for network in on_meta.values() for weight in network.parameters()), (
+        "so a pass can be made"
+    )
 
 
 @pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())

@@ -120,3 +120,13 @@ def test_the_published_noise_levels_are_followed(tiny: StableVideoDiffusion) -> 
     rounding = bound(torch.float32, 7 * 8)  # the seventh power of a sum of a few roots, in float32
     torch.testing.assert_close(sigmas[:-1].double(), expected, rtol=rounding, atol=0)
     torch.testing.assert_close(scheduler.timesteps.double(), expected.log() / 4, rtol=rounding, atol=rounding)
+
+
+def test_frames_decoded_in_parts_are_those_of_shorter_clips(tiny: StableVideoDiffusion) -> None:
+    latents = torch.randn(2, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    whole, parts = tiny.decode_latents(latents), tiny.decode_latents(latents, together=2)
+    assert torch.equal(tiny.decode_latents(latents, together=5), whole)
+    for start in (0, 2, 4):
+        part = slice(start, start + 2)
+        assert torch.equal(parts[:, part], tiny.decode_latents(latents[:, part]))
+    assert not torch.equal(parts, whole), "frames that are decoded together depend on one another"

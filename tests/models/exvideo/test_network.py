@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -368,3 +369,35 @@ def test_frames_that_are_not_square(base: StableVideoDiffusion) -> None:
     protocol = PROTOCOL.model_copy(update={"height": 32, "width": 64})
     wide = torch.rand(2, 1, 3, 32, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert model.sample(["a", "b"], Streams(1), protocol, wide).video.shape == (2, 6, 3, 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("together", "frames", "smaller"), [(0, 12, 8), (0, 6, 3), (5, 12, 2), (1, 12, 1)], ids=lambda value: str(value)
+)
+def test_a_clip_too_long_to_decode_says_what_would_fit(
+    together: int, frames: int, smaller: int, base: StableVideoDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny base has 8 frames."""
+
+    def full(*rest: Any, **more: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(base.vae, "decode", full)
+    model = ExVideo(decoded_together=together).build(base)
+    protocol = Protocol(clips=1, frames=frames, steps=1, guidance=1.0, height=32, width=32)
+    with pytest.raises(
+        MemoryError, match=rf"decoding {together or frames} frames .* \{{decoded_together: {smaller}\}}"
+    ):
+        model.sample(["a"], Streams(0), protocol, torch.zeros(1, 1, 3, 32, 32))
+
+
+def test_other_errors_of_decoding_stay_what_they_are(
+    base: StableVideoDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*rest: Any, **more: Any) -> Any:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(base.vae, "decode", wrong)
+    protocol = Protocol(clips=1, frames=2, steps=1, guidance=1.0, height=32, width=32)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        ExVideo().build(base).sample(["a"], Streams(0), protocol, torch.zeros(1, 1, 3, 32, 32))

@@ -79,7 +79,14 @@ def test_of_a_system_that_is_not_here_everything_is_to_settle(imported: Path) ->
 def test_published_plans_of_exvideo(imported: Path, part: str, arms_of_it: list[str]) -> None:
     drafted = load(imported / f"exvideo-{part.replace('_', '-')}.yaml")
     assert [arm.id for arm in drafted.arms] == ["control", *arms_of_it]
-    assert drafted.study.base == "stable-video-diffusion-img2vid-xt"
+    assert (drafted.study.base, drafted.cells[0].spec.protocol.frames) == ("shapes_video", 24)
+    shipped = load(ROOT / "sweeps" / "exvideo" / f"{part}.yaml")
+    # The shipped ones have arms more: the base without the extension, and no position at all.
+    asked = [arm for arm in shipped.arms if arm.part in ("", part) and arm.id != "position=removed"]
+    assert [(arm.id, arm.changes, arm.system.model_copy(update={"training": None})) for arm in drafted.arms] == [
+        (arm.id, arm.changes, arm.system.model_copy(update={"training": None})) for arm in asked
+    ]
+    assert {"temporal_flickering", "video_quality", "motion_smoothness"} <= set(shipped.study.metrics)
     text = (imported / f"exvideo-{part.replace('_', '-')}.yaml").read_text()
     assert "not measured" not in text
     assert "metrics: [video_quality, temporal_flickering, motion_smoothness]" in text

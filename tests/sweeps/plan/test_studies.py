@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 import sweeps
-from sweeps.plan import Plan, load
+from sweeps.plan import Plan, load_blocks
 from sweeps.study.schema import schema
 
 PACKAGE = Path(sweeps.__file__).parent
-STUDIES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.yaml"))
+STUDIES = sorted(
+    path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.yaml") if path.parent.name != "profiles"
+)
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -69,6 +71,13 @@ def compare_or_update(path: Path, text: str, update: bool) -> None:
 
 def test_the_studies_are_there() -> None:
     assert STUDIES == [
+        "exvideo/conv_x_position.yaml",
+        "exvideo/identity_conv.yaml",
+        "exvideo/length.yaml",
+        "exvideo/position.yaml",
+        "exvideo/recipe.yaml",
+        "exvideo/smoke.yaml",
+        "exvideo/training_search.yaml",
         "quickstart.yaml",
         "seer/attention_kinds.yaml",
         "seer/decomposer_granularity.yaml",
@@ -90,9 +99,10 @@ def test_the_studies_are_there() -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_what_a_study_resolves_to(study: str, request: pytest.FixtureRequest) -> None:
-    plan = load(PACKAGE / study)
-    text = json.dumps(resolved(plan), indent=2, ensure_ascii=False) + "\n"
-    compare_or_update(GOLDEN / study.replace(".yaml", ".json"), text, request.config.getoption("--update"))
+    for block, plan in load_blocks(PACKAGE / study).items():
+        text = json.dumps(resolved(plan), indent=2, ensure_ascii=False) + "\n"
+        golden = GOLDEN / study.replace(".yaml", f".{block}.json" if block else ".json")
+        compare_or_update(golden, text, request.config.getoption("--update"))
 
 
 def test_the_schema_is_current(request: pytest.FixtureRequest) -> None:
@@ -121,6 +131,9 @@ def test_a_study_names_the_schema_and_fits_it(study: str) -> None:
         {"ablations": [{"part": "noise", "action": "remove"}]},
         {"protocol": {"step": 1}},
         {"profiles": {"full": {"sedes": 3}}},
+        {"profiles": {"full": {"from": 3}}},
+        {"blocks": {"short": {"sedes": 3}}},
+        {"blocks": {"short": {"blocks": {}}}},
         {"name": "a/b"},
         {"search": {}},
         {"search": {"space": "zs2_moton"}},

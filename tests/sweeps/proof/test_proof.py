@@ -14,19 +14,21 @@ from models import SYSTEMS
 from models.attention import moving_average
 from models.backbones import Base
 from models.bases.families import FAMILIES
+from models.exvideo import ExVideo
 from models.seer import Seer
 from models.seer.attention_kinds import NoTemporalAttention, ScaledWindow
 from models.seer.temporal import FrameConcatenation
 from models.system import System
 from models.zs2 import ZS2, CrossFrameAttention, SelfAttention
 from sweeps.__main__ import app
-from sweeps.plan import Plan, load
+from sweeps.plan import Plan, load, load_blocks
 from sweeps.proof import PROOF, ArmProof, Proof, proof_key, proved, read_proof
+from sweeps.proof.calls import wrong_calls
 from sweeps.proof.outputs import behaviour_of
 from sweeps.proof.proving import prove
 
 ROOT = Path(__file__).resolve().parents[3]
-STUDIES = [ROOT / "sweeps" / "quickstart.yaml", *sorted((ROOT / "sweeps").glob("*/*.yaml"))]
+STUDIES = sorted(path for path in (ROOT / "sweeps").rglob("*.yaml") if path.parent.name != "profiles")
 KINDS = [
     pytest.param(system, slot.name, kind, id=f"{name}-{slot.name}-{kind}")
     for name, system in SYSTEMS.items()
@@ -55,9 +57,9 @@ def proofs(plan: Plan) -> dict[str, ArmProof]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_arm_of_every_shipped_study_does_what_it_says(study: Path) -> None:
-    for one in prove(load(study)):
+    for one in (one for plan in load_blocks(study).values() for one in prove(plan)):
         assert one.problems == (), one.arm
         assert one.difference is not None, "it runs at tiny width"
         assert one.without_gradient == ()
@@ -78,6 +80,17 @@ def test_removed_parts_are_gone_and_counted(planned: Callable[[str], Plan]) -> N
     repeated = found["prediction=removed"]
     assert (repeated.parameters, repeated.flops) == (0, 0)
     assert {one.problems for one in found.values()} == {()}
+
+
+@pytest.mark.parametrize("extension", ["removed", "sliding_windows"])
+def test_what_a_baseline_bypasses_need_not_run(extension: str) -> None:
+    tree = ExVideo().edit({"extension": extension})
+    assert wrong_calls(ExVideo(), tree, set(tree.extension.calls), denoises=True) == []
+    idle = wrong_calls(ExVideo(), ExVideo(), set(ExVideo().extension.calls), denoises=True)
+    assert [problem.partition(":")[0] for problem in idle] == [
+        "identity_conv=dense never runs",
+        "position=learnable never runs",
+    ]
 
 
 def test_policies_have_no_parameters_and_are_seen_by_what_they_do(planned: Callable[[str], Plan]) -> None:

@@ -29,7 +29,7 @@ def test_each_form_is_printed_and_nothing_is_written(
     form: Format, report: Report, stored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = files_under(stored)
-    assert main(report.plan, stored, form, None) == 1, "a cell failed"
+    assert main({"": report.plan}, stored, form, None) == 1, "a cell failed"
     printed = capsys.readouterr()
     assert printed.err == ""
     begins = {
@@ -74,7 +74,7 @@ def test_the_same_report_is_the_same_bytes(saved: list[Path], report: Report, le
 @pytest.mark.slow
 def test_printing_and_saving_at_once(report: Report, stored: Path, tmp_path: Path) -> None:
     before = files_under(stored)
-    assert main(report.plan, stored, "markdown", tmp_path / "deep" / "saved") == 1
+    assert main({"": report.plan}, stored, "markdown", tmp_path / "deep" / "saved") == 1
     assert (tmp_path / "deep" / "saved" / "report.html").exists()
     assert files_under(stored) == before
 
@@ -85,11 +85,11 @@ def test_a_study_without_failures_is_code_0(
     copied = Path(shutil.copytree(stored, tmp_path / "copied"))
     (failed,) = [cell for cell in report.plan.cells if (cell.arm, cell.seed) == ("noise=removed", 2)]
     (copied / "reported" / "cells" / failed.id / "result.json").unlink()
-    assert main(report.plan, copied, "json", None) == 0
+    assert main({"": report.plan}, copied, "json", None) == 0
 
 
 def test_a_study_that_never_ran_is_said(report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(report.plan, tmp_path / "nowhere", "json", None) == 2
+    assert main({"": report.plan}, tmp_path / "nowhere", "json", None) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "run it first" in captured.err
@@ -101,10 +101,10 @@ def test_neither_ray_nor_mlflow_is_needed(report: Report, stored: Path, tmp_path
     study = tmp_path / "study.yaml"
     study.write_text(report.plan.study.to_yaml(), encoding="utf-8")
     script = (
-        "from pathlib import Path; from sweeps.plan import load\n"
+        "from pathlib import Path; from sweeps.plan import load_blocks\n"
         "from sweeps.report import main\n"
         "study, storage, folder = map(Path, sys.argv[1:])\n"
-        "sys.exit(main(load(study), storage, 'html', folder))\n"
+        "sys.exit(main(load_blocks(study), storage, 'html', folder))\n"
     )
     done = fresh(script, study, stored, tmp_path / "saved", returncode=1)
     assert not {"ray", "mlflow", "torch", "diffusers", "transformers"} & done.packages

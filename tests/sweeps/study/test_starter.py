@@ -20,7 +20,7 @@ from models.bases import Protocol, find_base, read_card
 from models.contracts import VideoModel
 from models.system import Part, System
 from search_spaces import domain
-from sweeps.plan import load
+from sweeps.plan import load, load_blocks
 from sweeps.study.fields import SeedRule
 from sweeps.study.schema import schema
 from sweeps.study.starter import _domain, _nearby, starting_study, write
@@ -101,8 +101,16 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 each_case = pytest.mark.parametrize(
     ("system", "base"),
-    [("zs2", "shapes"), ("zs2", "org/model@v1"), ("toy", "shapes"), ("seer", "shapes"), ("seer", "org/model@v1")],
-    ids=["zs2", "zs2 on a hub id", "toy", "seer", "seer on a hub id"],
+    [
+        ("zs2", "shapes"),
+        ("zs2", "org/model@v1"),
+        ("toy", "shapes"),
+        ("seer", "shapes"),
+        ("seer", "org/model@v1"),
+        ("exvideo", "shapes_video"),
+        ("exvideo", "org/model@v1"),
+    ],
+    ids=["zs2", "zs2 on a hub id", "toy", "seer", "seer on a hub id", "exvideo", "exvideo on a hub id"],
 )
 
 # --------------------------------------------------------------------------------------------------- blocks of a study
@@ -150,6 +158,9 @@ def test_every_block_is_sound_by_itself(system: str, base: str, write: Write) ->
     for block in blocks(text):
         path = write(with_lines(text, block))
         key = lines[block[0]].removeprefix("# ").split(":")[0]
+        if key == "blocks":
+            assert list(load_blocks(path)) == ["short", "long"]
+            continue
         study = load(path, "quick" if key == "profiles" else None).study
         if key == "profiles":
             assert (len(study.seeds), study.protocol) == (2, {"clips": 2})
@@ -175,8 +186,8 @@ def test_all_blocks_together_are_sound(system: str, base: str, write: Write) -> 
     text = starting_study(system, base)
     whole = with_lines(text, [number for block in blocks(text) for number in block])
     assert not blocks(whole)
-    load(write(whole))
-    load(write(whole), "quick")
+    load_blocks(write(whole))
+    load_blocks(write(whole), "quick")
     jsonschema.validate(yaml.safe_load(whole), schema())
 
 
@@ -195,7 +206,7 @@ def test_every_key_of_a_study_is_there() -> None:
     text = starting_study("seer")
     missing = [
         key
-        for key in (*Study.model_fields, "profiles")
+        for key in (*Study.model_fields, "blocks", "profiles")
         if key != "todo"  # which only an import writes
         and not re.search(rf"^(# )?{key}: ?", text, re.MULTILINE)
     ]

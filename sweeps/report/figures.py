@@ -104,7 +104,7 @@ def _styled() -> Iterator[None]:
 @contextmanager
 def panels(count: int, height: float) -> "Iterator[tuple[Figure, list[Axes]]]":
     """Make a wide figure of panels that share their axes, up to three in a row; ``height`` of a row in inches."""
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     rows = math.ceil(count / columns)
     with _styled():
         from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def panels(count: int, height: float) -> "Iterator[tuple[Figure, list[Axes]]]":
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
         for axes in grid:
             axes.set_axisbelow(True)
-            axes.tick_params(length=0)
+            axes.tick_params(length=0, labelbottom=True)
         for axes in grid[count:]:
             axes.set_visible(False)
         yield figure, grid[:count]

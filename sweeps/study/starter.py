@@ -9,7 +9,7 @@ import math
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
         descriptions={block.__name__: _descriptions(block) for block in _BLOCKS},
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
         domains={word: kind.arguments for word, kind in DOMAINS.items()},
-        **_of_system(SYSTEMS[system]),
+        **_of_system(SYSTEMS[system], SYSTEMS[system].lengthens * card.protocol.frames),
         **_of_base(base, card, SYSTEMS[system]),
     )
     return f"{text.rstrip()}\n"
@@ -186,9 +186,9 @@ class Place:
     domain: dict[str, Any] | None = None
 
 
-def _of_system(system: type[System]) -> dict[str, Any]:
+def _of_system(system: type[System], frames: int) -> dict[str, Any]:
     """Return the template's values that depend on the system: its possible ablations, and the active ones."""
-    places = list(_places(system))
+    places = list(_places(system, frames))
     ablations = [ablation for place in places for ablation in place.ablations]
     changeable = [place for place in places if place.alternative is not None]
     return {
@@ -214,23 +214,32 @@ def _resources(system: type[System]) -> dict[str, Any]:
     }
 
 
-def _places(system: type[System]) -> Iterator[Place]:
-    """Yield the slots of a system, each followed by the values of its default part, then the system's own values."""
+def _places(system: type[System], frames: int) -> Iterator[Place]:
+    """Yield the slots of a system, each followed by the values of its default part, then the system's own values.
+
+    Changes after which the system could not sample so many frames are left out.
+    """
+
+    def fits(path: str, change: object) -> bool:
+        most = system().edit({path: change}).most_frames
+        return most is None or most >= frames
+
     slots = system.slots()
     for slot in slots.values():
-        yield _slot(slot)
-        yield from (_value(f"{slot.name}.{name}", slot.default, name) for name in _values(slot.default))
-    yield from (_value(name, system(), name) for name in system.model_fields if name not in slots)
+        yield _slot(slot, fits)
+        yield from (_value(f"{slot.name}.{name}", slot.default, name, fits) for name in _values(slot.default))
+    yield from (_value(name, system(), name, fits) for name in system.model_fields if name not in slots)
 
 
-def _slot(slot: Slot) -> Place:
+def _slot(slot: Slot, fits: Callable[[str, object], bool]) -> Place:
     """Describe a slot and its kinds."""
     parts = {kind: part(kind=kind) for kind, part in slot.kinds.items()}
     others = [kind for kind in parts if kind not in (slot.default.kind, REMOVED)]
     removable = REMOVED in parts and slot.default.kind != REMOVED
     ablations: list[dict[str, Any]] = [{"part": slot.name, "action": "REMOVE"}] if removable else []
     action = "ADD" if slot.default.kind == REMOVED else "REPLACE"
-    for kinds in (others[:MOST_KINDS], next((edit for kind in others for edit in _edits(parts[kind])), None)):
+    edits = (edit for kind in others for edit in _edits(parts[kind]) if fits(slot.name, *edit.values()))
+    for kinds in (others[:MOST_KINDS], next(edits, None)):
         if kinds:
             ablations.append({"part": slot.name, "action": action, "with": kinds})
     alternative = REMOVED if removable else next(iter(others), None)
@@ -249,9 +258,9 @@ def _edits(part: Part) -> Iterator[dict[str, Any]]:
             yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
-def _value(path: str, holder: Part | System, name: str) -> Place:
+def _value(path: str, holder: Part | System, name: str, fits: Callable[[str, object], bool]) -> Place:
     """Describe a value of a part or of the system."""
-    nearby = _nearby(holder, name)
+    nearby = [value for value in _nearby(holder, name) if fits(path, value)]
     ablations = [{"part": path, "action": "VALUES", "values": nearby}] if nearby else []
     allowed = allowed_in_words(type(holder).model_fields[name])
     if meaning := _arguments(type(holder)).get(name):

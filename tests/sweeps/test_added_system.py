@@ -89,15 +89,15 @@ def test_the_added_system_is_known_at_once(checkout: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     assert "2 arms x 1 seeds = 2 cells" in checked.stdout
     parts = json.loads(sweeps("parts", "toy", "--json", cwd=checkout).stdout)
-    assert parts["base"] == "stable-video-diffusion-img2vid-xt"
-    assert parts["parameters"]["unet"] == 1_524_623_082
+    assert parts["base"] == "shapes_video"
+    assert parts["parameters"]["unet"] == 3_292_627
     assert parts["parameters"]["mixing"] == 52
     other = (checkout / "smoke.yaml").read_text().replace("base: tiny", "base: shapes")
     (checkout / "other.yaml").write_text(other)
     refused = sweeps("check", "other.yaml", cwd=checkout)
     assert refused.returncode == 2
     assert refused.stderr.startswith("other.yaml:4: base: shapes is a Stable Diffusion base, and toy needs")
-    assert "-> stable-video-diffusion-img2vid-xt, or a folder or hub id" in refused.stderr
+    assert "-> shapes_video, stable-video-diffusion-img2vid-xt, or a folder or hub id" in refused.stderr
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import sweeps
-from sweeps.plan import Plan, load_blocks
+from sweeps.plan import Plan, load, load_blocks
 from sweeps.study.schema import schema
 
 PACKAGE = Path(sweeps.__file__).parent

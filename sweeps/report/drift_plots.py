@@ -82,7 +82,7 @@ def _across(
             axes.set_title(short(arm), fontsize=9, pad=14)
             _frame_axis(axes)
         lines = {line.get_label(): line for axes in grid for line in axes.get_lines() if line.get_label() in found}
-        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), handlelength=1.4)
+        figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=len(lines), handlelength=1.4)
     words = "; ".join(f"block {block}: {_in_words(list(of_block.values()))}" for block, of_block in shown.items())
     alt = f"Mean of {metric.key} ({texts.aim(metric)}) by frame, from 0, in each block. {words}."
     return finished("drift", f"drift_{metric.key}", f"{texts.head(metric)} by frame", alt, figure)

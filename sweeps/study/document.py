@@ -116,7 +116,7 @@ class Document:
         """Return the value at a path that exists."""
         value: YamlValue = self.value
         for key in path:
-            value = value[key]  # type: ignore[index,call-overload]
+            value = value[key]  # type: ignore[index]
         return value
 
     def problem(self, path: Key, message: str) -> Problem:

@@ -5,6 +5,7 @@ clipping. Rounds alternate between the two, and each ratio is of neighbouring ro
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def main() -> int:
     warnings.filterwarnings("ignore")
     import torch.distributed as dist
 
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
     rendezvous = f"tcp://127.0.0.1:{free_port()}"
     dist.init_process_group("gloo", init_method=rendezvous, rank=0, world_size=1)
     try:

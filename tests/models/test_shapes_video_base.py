@@ -71,6 +71,7 @@ def test_the_card_is_read(folder: Path) -> None:
     assert card.extractors == {"clip": "../shapes/clip", "clips": "../shapes/classifier"}
     assert all((folder / extractor / "config.json").is_file() for extractor in card.extractors.values())
     assert (card.name, card.surrogate) == ("shapes_video", True)
+    assert card.data == {"layout": "shapes", "frames_per_motion": CARD["training"]["frames_per_motion"]}
 
 
 def test_the_card_reaches_its_targets() -> None:
@@ -120,16 +121,17 @@ def test_the_autoencoder_keeps_what_the_card_says(nets: VideoNetworks, few: Corp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_all_figures_of_the_card_come_out_again(nets: VideoNetworks, tmp_path: Path) -> None:
-    training = CARD["training"]
-    held_out = load_corpus(
-        tmp_path, training["held_out_clips"], "test", training["seed"], 8, training["frames_per_motion"]
-    )
-    actual = video_quality.measure(nets, held_out, read_card(BASE).protocol)
-    exact = {"vae_psnr_db": 0.05, "first_frame_psnr_db": 0.1, "generated_clips": 0}
-    for name, figure in actual.model_dump().items():
-        assert figure == pytest.approx(CARD["quality"][name], abs=exact.get(name, 0.02)), name
+def test_the_shares_of_the_card_come_out_again(nets: VideoNetworks, few: Corpus) -> None:
+    """Over the first of its clips: a share of them may differ from that of all by sampling without replacement."""
+    actual = video_quality.measure(nets, few, read_card(BASE).protocol).model_dump()
+    assert actual["generated_clips"] == len(few)
+    assert actual["first_frame_psnr_db"] >= CARD["asked"]["first_frame_psnr_db"]
+    shares = [name for name in actual if name.startswith(("generated_", "rendered_", "frozen_", "first_frame_kept"))]
+    for name in set(shares) - {"generated_clips"}:
+        share = CARD["quality"][name]
+        error = math.sqrt(share * (1 - share) * (1 / len(few) - 1 / CARD["quality"]["generated_clips"]))
+        rounding = 0.5e-4  # of the card
+        assert abs(actual[name] - share) <= STANDARD_ERRORS * error + rounding, name
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ FROM = "from"
 WHOLE = ""
 """Block of a study without blocks."""
 
+_NOUN = {PROFILES: "a profile", BLOCKS: "a block"}
+_FIXED = {PROFILES: ("name", PROFILES), BLOCKS: ("name", PROFILES, BLOCKS)}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
@@ -59,22 +61,15 @@ def _overlaid(document: Document, key: str) -> tuple[dict[str, Document], list[P
         if not isinstance(overlay, dict):
             problems.append(document.problem(place, f"{words.written(overlay)} -> a map of keys of the study"))
             continue
-        layers = [(document, place)]
-        if FROM in overlay:
-            shared, of_file = _shared(document, (*place, FROM))
-            problems += of_file
-            layers = [(layer, ()) for layer in shared] + layers
+        shared, of_file = _shared(document, (*place, FROM)) if FROM in overlay else ([], [])
+        problems += of_file
         result = document
-        for layer, source in layers:
-            barred = [(*source, fixed) for fixed in ("name", *OVERLAYS[: 1 + OVERLAYS.index(key)])]
-            barred = [path for path in barred if path in layer.marks]
-            problems += [layer.problem(path, f"{_A[key]} cannot change {path[-1]} -> remove it") for path in barred]
+        for layer, source in [*((layer, ()) for layer in shared), (document, place)]:
+            barred = [(*source, fixed) for fixed in _FIXED[key] if (*source, fixed) in layer.marks]
+            problems += [layer.problem(path, f"{_NOUN[key]} cannot change {path[-1]} -> remove it") for path in barred]
             result = result.overlaid(layer.without([*barred, (*place, FROM)]), source)
         by_name[name] = result.without([(key,)])
     return by_name, problems
-
-
-_A = {PROFILES: "a profile", BLOCKS: "a block"}
 
 
 def _shared(document: Document, place: Key) -> tuple[list[Document], list[Problem]]:

@@ -1,5 +1,6 @@
 """Run of a study block by block."""
 
+import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,8 +53,7 @@ def _failed_proofs(plans: Mapping[str, Plan], storage: Path) -> list[str]:
         name, folder = plan.study.name, study_folder(storage, plan.study.name)
         try:
             with StudyLock(folder):
-                announcement = f"{name}: Checking that every arm changes the model (ablation proof)"
-                proof = proved(plan, folder, lambda words=announcement: notify(words))  # type: ignore[misc]
+                proof = proved(plan, folder, functools.partial(notify, driver.proving(name)))
         except Locked as error:
             return [str(error)]
         problems += [f"{name}: {problem}" for problem in proof.problems]

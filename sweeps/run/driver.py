@@ -87,6 +87,11 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
         return signals.exit_code
 
 
+def proving(study: str) -> str:
+    """Word the announcement of a study's ablation proof."""
+    return f"{study}: Checking that every arm changes the model (ablation proof)"
+
+
 def refusals(plan: Plan, storage: Path, options: Options) -> list[str]:
     """List what keeps a plan from running on this machine, with these options."""
     return [str(problem) for problem in requirements(plan)] + _unwritable(storage) + _no_arms(plan, options)
@@ -208,9 +213,8 @@ class _Run:
 
     def _failed_proof(self) -> str:
         """Word the problems that the ablation proof found, before any cell runs; empty without problems."""
-        checking = f"{self.plan.study.name}: Checking that every arm changes the model (ablation proof)"
         try:
-            proof = proved(self.plan, self.lock.folder, lambda: notify(checking))
+            proof = proved(self.plan, self.lock.folder, lambda: notify(proving(self.plan.study.name)))
         except OSError as error:
             if is_disk_full(error):
                 raise

@@ -4,6 +4,7 @@ import re
 import optuna
 import pytest
 
+from models import SYSTEMS
 from search_spaces import SPACES, Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, domain
 from tests.factories import fresh
 
@@ -78,7 +79,8 @@ def test_a_domain_knows_its_values(
 def test_a_named_space_is_a_map_from_paths_to_domains(name: str) -> None:
     assert all(re.fullmatch(r"\w+(\.\w+)?", path) for path in SPACES[name])
     assert all(isinstance(searched, Domain) for searched in SPACES[name].values())
-    assert all(isinstance(searched, Kinds) == ("." not in path) for path, searched in SPACES[name].items())
+    slots = SYSTEMS[name.partition("_")[0]].slots()
+    assert all(isinstance(searched, Kinds) == (path in slots) for path, searched in SPACES[name].items())
 
 
 @pytest.mark.parametrize("expected", [expected for _, expected in WRITTEN])

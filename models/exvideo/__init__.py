@@ -48,6 +48,13 @@ class Extension(Part):
     def build(self, tree: "ExVideo", base: "StableVideoDiffusion", streams: "Streams") -> TrainedModel:
         """Make the model."""
 
+    def network_on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]") -> "nn.Module":
+        """Build the base's denoiser, of which nothing is trained, without weights."""
+        import copy
+
+        frozen: nn.Module = copy.deepcopy(networks["unet"]).requires_grad_(False)
+        return frozen
+
     def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:
         """Build a denoising pass of the base on the meta device."""
         return _pass(networks["unet"], networks, protocol)
@@ -68,6 +75,17 @@ class OnePass(Extension):
         from models.exvideo.network import ExVideoModel
 
         return ExVideoModel(tree, base, streams)
+
+    def network_on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]") -> "nn.Module":
+        """Build the extended denoiser, without weights."""
+        import copy
+
+        import torch
+
+        from models.exvideo.network import build_network
+
+        with torch.device("meta"):
+            return build_network(tree, copy.deepcopy(networks["unet"]))
 
     def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:
         """Build a pass of the extended denoiser on the meta device."""
@@ -188,15 +206,8 @@ class ExVideo(TrainedSystem):
         return MicroConditions(fps=self.fps, motion=self.motion)
 
     def network_on_meta(self, networks: "Mapping[str, Any]") -> "nn.Module":
-        """Build the extended denoiser, without weights."""
-        import copy
-
-        import torch
-
-        from models.exvideo.network import build_network
-
-        with torch.device("meta"):
-            return build_network(self, copy.deepcopy(networks["unet"]))
+        """Build the denoiser that samples, without weights."""
+        return self.extension.network_on_meta(self, networks)
 
     def denoiser_on_meta(self, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
         """Build a pass of the denoiser."""

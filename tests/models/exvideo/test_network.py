@@ -327,6 +327,10 @@ def test_at_full_size_convolutions_and_tables_have_the_published_parameters() ->
     network = tree.network_on_meta(networks)
     total = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     assert total == pytest.approx(833e6, rel=1e-3), "as measured of the released code"
+    for kind in ("removed", "sliding_windows"):
+        untrained = tree.edit({"extension": kind}).network_on_meta(networks)
+        assert not any(weight.requires_grad for weight in untrained.parameters())
+        assert sum(weight.numel() for weight in untrained.parameters()) == 1_524_623_082
     with torch.device("meta"):
         assert build_network(tree.edit({"identity_conv": "removed"}), copy.deepcopy(networks["unet"]))
 

@@ -151,6 +151,7 @@ class ExVideo(TrainedSystem):
     continues_clips: ClassVar[bool] = True
     lengthens: ClassVar[int] = 3
     encoded_by: ClassVar[tuple[str, ...]] = ("fps",)
+    in_training: ClassVar[tuple[str, ...]] = (*TrainedSystem.in_training, "contrast", "latent_scale")
 
     identity_conv: Annotated[
         DenseConvolution

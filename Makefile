@@ -71,7 +71,7 @@ fix: venv
 	.venv/bin/ruff check --fix .
 
 bench: venv  ## measurements with their targets, saved in benchmarks/results
-	@failed=; for name in scale:240 spooling:60 decoding:120 cell_path:420 quickstart:1080 zero:1800 forecast:1800; do \
+	@failed=; for name in scale:240 spooling:60 decoding:120 training_step:240 cell_path:420 quickstart:1080 zero:1800 forecast:1800; do \
 	  timeout $${name#*:} $(PY) -m benchmarks.$${name%:*} || failed="$$failed $${name%:*}"; echo; \
 	done; test -z "$$failed" || { echo "target missed or failed:$$failed"; exit 1; }
 

@@ -3,7 +3,6 @@
 Heavy packages are imported inside the commands, so that help and checks are fast.
 """
 
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,15 @@ import typer
 
 from sweeps.commands import Commands, refuse, refusing
 from sweeps.output import prepare_streams, print_json
+from sweeps.printing import (
+    next_command,
+    print_cells,
+    print_forecast,
+    print_memory,
+    print_proof,
+    print_remarks,
+    print_status,
+)
 
 if TYPE_CHECKING:
     from sweeps.plan import Plan
@@ -73,7 +81,7 @@ def check(study: StudyFile, profile: Profile = None, block: Block = None) -> Non
         print(f"  arms: {', '.join(arm.id for arm in plan.arms)}")
         for metric in plan.metrics:
             print(f"  {metric.key}: {metric.words}")
-        _print_remarks(plan)
+        print_remarks(plan)
 
 
 @app.command()
@@ -96,13 +104,13 @@ def plan(
     plans = _plans(study, profile, block, storage, single=as_json)
     for planned in plans.values():
         if memory:
-            _print_memory(planned, gpu_gib, as_json=as_json)
+            print_memory(planned, gpu_gib, as_json=as_json)
         elif proof:
-            _print_proof(planned, storage, as_json=as_json)
+            print_proof(planned, storage, as_json=as_json)
         elif calibrate:
-            _print_forecast(planned, storage, as_json=as_json)
+            print_forecast(planned, storage, as_json=as_json)
         else:
-            _print_cells(planned, storage, as_json=as_json)
+            print_cells(planned, storage, as_json=as_json)
 
 
 @app.command()
@@ -137,7 +145,7 @@ def status(
 ) -> None:
     """Show the progress of a study, also while it runs."""
     for planned in _plans(study, profile, block, single=as_json).values():
-        _print_status(planned, storage, as_json=as_json)
+        print_status(planned, storage, as_json=as_json)
 
 
 @app.command()
@@ -212,7 +220,7 @@ def new(
         text = starting_study(system, base, name, output.parent if output else Path())
         if output is not None:
             write(text, output)
-    print(text if output is None else _next_command(output), end="" if output is None else "\n")
+    print(text if output is None else next_command(output), end="" if output is None else "\n")
 
 
 @app.command("import")
@@ -244,7 +252,7 @@ def import_(
 
         show(*tables(imported, names))
         for file in files:
-            print(_next_command(file))
+            print(next_command(file))
     if not files:
         refuse("no study was written -> see the problems of each plan above")
 
@@ -303,138 +311,6 @@ def _plans(
     from sweeps.results.content import with_known_content
 
     return {name: with_known_content(planned, storage) for name, planned in plans.items()}
-
-
-def _print_cells(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """Print the arms of a plan with the states of their cells, and what its seeds can detect."""
-    from sweeps.results.ledger import Ledger, study_folder
-    from sweeps.results.status import listed
-
-    records = Ledger(study_folder(storage, plan.study.name)).records()
-    cells = listed(plan, records)
-    if as_json:
-        arms = [{"id": arm.id, "role": arm.role, "changes": arm.changes} for arm in plan.arms]
-        proposed = {"proposed": sum(cell["id"] is None for cell in cells)} if plan.search else {}
-        print_json({"study": plan.study.name, "arms": arms, "cells": cells, **proposed})
-        return
-    from sweeps.console import plan_table, reach_lines, show
-
-    show(plan_table(plan, cells))
-    _print_remarks(plan)
-    _print_older(plan, storage)
-    from sweeps.results.reach import reach
-
-    for sentence in reach_lines(reach(plan, records)):
-        print(f"  {sentence}")
-
-
-def _print_status(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """Print the states of a plan's cells, and its driver."""
-    from sweeps.results.content import with_kept_content
-    from sweeps.results.ledger import study_folder
-
-    plan = with_kept_content(plan, study_folder(storage, plan.study.name))
-    from sweeps.results.status import Status
-
-    current = Status.of(plan, storage)
-    from sweeps.console import show, status_json, status_lines, status_table
-
-    if as_json:
-        print_json(status_json(current))
-        return
-    show(status_table(current))
-    print("\n".join(status_lines(current)))
-    _print_older(plan, storage)
-
-
-def _print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
-    """Print the model state per worker of each arm, and warnings where it does not fit."""
-    from models import SYSTEMS
-
-    if not SYSTEMS[plan.study.system].is_trained:
-        refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
-    from dataclasses import asdict
-
-    from sweeps.cost.memory import Device, arm_memories
-
-    device = Device.of(plan, gpu_gib)
-    with refusing():
-        memories = arm_memories(plan, gpu=device.gpu)
-    if as_json:
-        print_json([asdict(memory) | {"on_device": memory.state.on_device} for memory in memories])
-        return
-    from sweeps.console import memory_table, memory_warnings, show
-
-    show(memory_table(memories, plan.study.resources, device.name))
-    print("  not included: activations, buckets and the libraries' own memory")
-    for sentence in memory_warnings(memories, device):
-        print(f"  warning: {sentence}")
-
-
-def _print_proof(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """Print the ablation proof; exit with code 2 where it fails."""
-    from sweeps.proof import proved
-    from sweeps.results.ledger import study_folder
-
-    with refusing():
-        proof = proved(plan, study_folder(storage, plan.study.name))
-    if as_json:
-        print_json(proof.model_dump(mode="json"))
-    else:
-        from sweeps.console import proof_table, show
-
-        show(proof_table(proof))
-    if proof.problems:
-        refuse("\n".join(proof.problems))
-
-
-def _print_forecast(plan: "Plan", storage: Path, *, as_json: bool) -> None:
-    """Print the forecast of the remaining cells; short test cells are timed first if there is no calibration yet."""
-    from dataclasses import asdict
-
-    from sweeps.cost.budget import BudgetMeter
-    from sweeps.cost.forecast import forecast
-    from sweeps.plan import requirements
-    from sweeps.proof import proved
-    from sweeps.results.ledger import Ledger, study_folder
-    from sweeps.run.calibration import CalibrationError, calibrated
-    from sweeps.run.lock import Locked, StudyLock
-
-    if problems := requirements(plan):
-        refuse("\n".join(map(str, problems)))
-    folder = study_folder(storage, plan.study.name)
-    with refusing(CalibrationError, Locked, about=f"{plan.study.name}: "), StudyLock(folder):
-        proved(plan, folder)  # saved for the run
-        prices = calibrated(plan, storage, folder)
-    outlook = forecast(plan, Ledger(folder).records(), prices)
-    if as_json:
-        print_json(asdict(outlook) | {"calibration_seconds": prices.taken})
-    else:
-        from sweeps.console import forecast_lines, forecast_table, model_state_lines, show
-
-        show(forecast_table(outlook))
-        for line in (*forecast_lines(outlook, prices.taken), *model_state_lines(plan, gpu=prices.gpus_per_worker > 0)):
-            print(f"  {line}")
-    if plan.study.budget and (message := BudgetMeter(plan, folder, prices).shortfall()):
-        refuse(message)
-
-
-def _print_remarks(plan: "Plan") -> None:
-    for remark in (*(f"note: {note}" for note in plan.notes), *(f"warning: {warning}" for warning in plan.warnings)):
-        print(f"  {remark}")
-
-
-def _print_older(plan: "Plan", storage: Path) -> None:
-    from sweeps.results.content import older_results
-    from sweeps.results.ledger import Ledger, study_folder
-
-    folder = study_folder(storage, plan.study.name)
-    if message := older_results(Ledger(folder).records(), folder):
-        print(f"  warning: {message}")
-
-
-def _next_command(study: Path) -> str:
-    return f"{study}: {shlex.join(['python', '-m', 'sweeps', 'check', str(study)])}"
 
 
 if __name__ == "__main__":

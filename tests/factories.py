@@ -175,3 +175,14 @@ def fresh(code: str, *arguments: object, returncode: int = 0, cwd: Path = ROOT) 
     said, _, modules = done.stderr.partition("\nimported:")
     assert (done.returncode, said) == (returncode, ""), said
     return Fresh(done.stdout, frozenset(name.partition(".")[0] for name in modules.split()))
+
+
+def clip_of_pipeline(folder: Path) -> Any:
+    """Continue a random image by 7 frames, with diffusers' own pipeline of a Stable Video Diffusion base."""
+    import torch
+    from diffusers import StableVideoDiffusionPipeline
+
+    pipeline = StableVideoDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    image = torch.rand(1, 3, 32, 32)
+    return pipeline(image, height=32, width=32, num_frames=8, num_inference_steps=2, output_type="np").frames

@@ -185,11 +185,9 @@ class StableVideoDiffusion(Base):
         clips, shape = len(images), tuple(images.shape[1:])
         noise = np.array([streams.normal("augmentation", clip, shape=shape) for clip in range(clips)])
         noisy = images.float() + micro.augmentation * torch.from_numpy(noise).to(images.device)
-        latents, _ = self.encode_frames(noisy[:, None])
-        latents = (latents[:, 0] / self.vae.config.scaling_factor).to(self.dtype)
         conditional = {
             "image": self.encode_images(images),
-            "beside": repeat(latents, "b c h w -> b f c h w", f=num_frames),
+            "beside": repeat(self._unscaled(noisy).to(self.dtype), "b c h w -> b f c h w", f=num_frames),
             "micro": torch.tensor(
                 [[micro.fps - 1, micro.motion, micro.augmentation]] * clips, dtype=self.dtype, device=self.device
             ),
@@ -209,10 +207,18 @@ class StableVideoDiffusion(Base):
             video (b f 3 H W) -> image (b 1 c), beside (b c h w), micro (b 3).
         """
         images = video[:, 0].to(self.device)
-        latents = self.vae.encode(self.as_image(images)).latent_dist.mode()
         buckets = motion_buckets(motion_of(video), self.clear_motion).tolist()
         micro = torch.tensor([[fps - 1, bucket, 0.0] for bucket in buckets])
-        return {"image": self.encode_images(images), "beside": latents, "micro": micro}
+        return {"image": self.encode_images(images), "beside": self._unscaled(images), "micro": micro}
+
+    def _unscaled(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode images to the means of their posteriors, without the scaling of latents.
+
+        Shape:
+            (b 3 H W), pixels in [-1, 1] -> (b c h w), float32.
+        """
+        means, _ = self.encode_frames(images[:, None])
+        return means[:, 0] / float(self.vae.config.scaling_factor)
 
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8, together: int = 0) -> torch.Tensor:

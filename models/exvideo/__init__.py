@@ -89,7 +89,7 @@ class OnePass(Extension):
 
     def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:
         """Build a pass of the extended denoiser on the meta device."""
-        network: Any = tree.network_on_meta(networks)
+        network: Any = self.network_on_meta(tree, networks)
         return _pass(network.unet, networks, protocol)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeps.plan import Plan
 from sweeps.plan.diff import changes, settings
 from sweeps.report.drift_plots import block_drift_plots
-from sweeps.report.figures import to_pdf
+from sweeps.report.figures import figure_files
 from sweeps.report.page import cells_done, inline, render
 from sweeps.report.table import Report
 from sweeps.study.words import written
@@ -68,10 +68,7 @@ def save_overview(reports: Mapping[str, Report], links: Mapping[str, str], folde
         figures=inline(figures),
         frames_of_base=next((found.frames_of_base for report in reports.values() for found in report.drift), None),
     )
-    files = {f"{plot.name}.svg": plot.svg.encode() for plot in figures}
-    if figures:
-        files["figures.pdf"] = to_pdf(figures)
-    for name, content in (files | {"report.html": page.encode()}).items():
+    for name, content in (figure_files(figures) | {"report.html": page.encode()}).items():
         write_atomically(folder / name, content)
     return folder / "report.html"
 

@@ -153,6 +153,12 @@ def to_pdf(plots: Sequence[Plot]) -> bytes:
     return content.getvalue()
 
 
+def figure_files(plots: Sequence[Plot]) -> dict[str, bytes]:
+    """Return the files of figures by name: one PDF, and each figure as SVG; none without figures."""
+    pdf = {"figures.pdf": to_pdf(plots)} if plots else {}
+    return pdf | {f"{plot.name}.svg": plot.svg.encode() for plot in plots}
+
+
 def to_inline_svg(plot: Plot) -> str:
     """Prepare a figure for an HTML page: the page's colours and font, and unique ids."""
     svg = plot.svg[plot.svg.index("<svg") :]

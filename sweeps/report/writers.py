@@ -11,7 +11,7 @@ from sweeps.proof import read_proof
 from sweeps.report.blocks import save_overview, study_name
 from sweeps.report.clips import films, strips
 from sweeps.report.exports import to_csv, to_json, to_values_csv
-from sweeps.report.figures import to_pdf
+from sweeps.report.figures import figure_files
 from sweeps.report.latex import to_latex
 from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
@@ -54,9 +54,7 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
         "table.tex": to_latex(report).encode(),
         "values.csv": to_values_csv(report).encode(),
     }
-    if figures:
-        files["figures.pdf"] = to_pdf(figures)
-    files |= {f"{plot.name}.svg": plot.svg.encode() for plot in figures}
+    files |= figure_files(figures)
     files |= dict(strips(report, shown))
     for name, content in files.items():
         write_atomically(folder / name, content)
@@ -76,12 +74,11 @@ def main(plans: Mapping[str, Plan], storage: Path, format: Format, save_to: Path
         OSError: The disk is full.
     """
     ledgers = {block: Ledger(study_folder(storage, plan.study.name)) for block, plan in plans.items()}
-    records = {block: ledger.records() for block, ledger in ledgers.items()}
-    if not any(records.values()):
+    if not any(ledger.records() for ledger in ledgers.values()):
         folders = ", ".join(str(ledger.folder) for ledger in ledgers.values())
         print(f"{folders}: no results of this study -> run it first, or give its --storage DIR", file=sys.stderr)
         return 2
-    reports = {block: build(plan, records[block], read_proof(ledgers[block].folder)) for block, plan in plans.items()}
+    reports = _reports(plans, ledgers)
     for block, report in reports.items():
         _print(report, ledgers[block], format)
     if save_to is not None:
@@ -96,6 +93,13 @@ def main(plans: Mapping[str, Plan], storage: Path, format: Format, save_to: Path
             print(f"--save {save_to}: {unwritten(error)} -> another folder, or its permissions", file=sys.stderr)
             return 2
     return 1 if any(report.errors or report.effort.problems for report in reports.values()) else 0
+
+
+def _reports(plans: Mapping[str, Plan], ledgers: Mapping[str, Ledger]) -> dict[str, Report]:
+    """Build the report of each block."""
+    return {
+        block: build(plan, ledgers[block].records(), read_proof(ledgers[block].folder)) for block, plan in plans.items()
+    }
 
 
 def _print(report: Report, ledger: Ledger, format: Format) -> None:
@@ -116,6 +120,5 @@ def save_blocks(plans: Mapping[str, Plan], storage: Path) -> Path:
         OSError: The folder is not writable.
     """
     ledgers = {block: Ledger(study_folder(storage, plan.study.name)) for block, plan in plans.items()}
-    reports = {block: build(plan, ledgers[block].records()) for block, plan in plans.items()}
     links = {block: f"../../{plan.study.name}/{REPORT}/report.html" for block, plan in plans.items()}
-    return save_overview(reports, links, study_folder(storage, study_name(plans)) / REPORT)
+    return save_overview(_reports(plans, ledgers), links, study_folder(storage, study_name(plans)) / REPORT)

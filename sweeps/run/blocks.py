@@ -1,17 +1,13 @@
 """Run of a study block by block."""
 
-import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from sweeps.plan import Plan
-from sweeps.proof import proved
 from sweeps.report import save_blocks
-from sweeps.results.ledger import study_folder
 from sweeps.run import driver
 from sweeps.run.endings import INCOMPLETE, REFUSED
-from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import notify
 
 
@@ -32,10 +28,16 @@ def run(plans: Mapping[str, Plan], storage: Path, options: driver.Options) -> in
     if len(plans) == 1:
         return driver.run(next(iter(plans.values())), storage, options)
     problems = [problem for plan in plans.values() for problem in driver.refusals(plan, storage, options)]
-    if problems := list(dict.fromkeys(problems)) or _failed_proofs(plans, storage):
-        print("\n".join(problems), file=sys.stderr)
+    if problems:
+        print("\n".join(dict.fromkeys(problems)), file=sys.stderr)
         return REFUSED
     code = 0
+    for plan in plans.values():
+        code = max(code, driver.prove(plan, storage))
+        if code not in (0, REFUSED):
+            return code
+    if code == REFUSED:
+        return code
     for number, (block, plan) in enumerate(plans.items(), start=1):
         notify(f"block {block}, {number} of {len(plans)}")
         ended = driver.run(plan, storage, options)
@@ -44,17 +46,3 @@ def run(plans: Mapping[str, Plan], storage: Path, options: driver.Options) -> in
         code = max(code, ended)
     print(f"\nall blocks, report.html  {save_blocks(plans, storage)}")
     return code
-
-
-def _failed_proofs(plans: Mapping[str, Plan], storage: Path) -> list[str]:
-    """Make the ablation proof of each block, and list their problems."""
-    problems = []
-    for plan in plans.values():
-        name, folder = plan.study.name, study_folder(storage, plan.study.name)
-        try:
-            with StudyLock(folder):
-                proof = proved(plan, folder, functools.partial(notify, driver.proving(name)))
-        except Locked as error:
-            return [str(error)]
-        problems += [f"{name}: {problem}" for problem in proof.problems]
-    return problems

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,35 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
     if problems := refusals(plan, storage, options):
         print("\n".join(problems), file=sys.stderr)
         return REFUSED
+
+    def work(lock: StudyLock) -> int:
+        planned = with_read_content(plan, storage, Reading(plan.study.name))
+        return _Run(planned, storage, options, lock).run()
+
+    return _locked(plan, storage, work)
+
+
+def prove(plan: Plan, storage: Path) -> int:
+    """Make the ablation proof of a plan, or read the one in its folder; print why it fails.
+
+    Returns:
+        Exit code: 0 for a sound plan; otherwise as that of ``run``.
+    """
+
+    def work(lock: StudyLock) -> int:
+        if message := _failed_proof(plan, lock.folder):
+            notify(message)
+        return REFUSED if message else 0
+
+    return _locked(plan, storage, work)
+
+
+def _locked(plan: Plan, storage: Path, work: Callable[[StudyLock], int]) -> int:
+    """Do some work under the lock of a study; word what ends it, and return the exit code."""
     signals = EndingSignals()
     try:
         with signals, StudyLock(study_folder(storage, plan.study.name)) as lock:
-            planned = with_read_content(plan, storage, Reading(plan.study.name))
-            return _Run(planned, storage, options, lock).run()
+            return work(lock)
     except Locked as error:
         notify(str(error))
         return REFUSED
@@ -85,11 +109,6 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
     except KeyboardInterrupt:
         notify("Interrupted. Finished cells are kept; run the same command to resume")
         return signals.exit_code
-
-
-def proving(study: str) -> str:
-    """Word the announcement of a study's ablation proof."""
-    return f"{study}: Checking that every arm changes the model (ablation proof)"
 
 
 def refusals(plan: Plan, storage: Path, options: Options) -> list[str]:
@@ -130,7 +149,7 @@ class _Run:
         tracker.catch_up({cell_id: self.ledger.cell_folder(cell_id) for cell_id in records})
         self._print_counts(queue, records)
         has_work = bool(queue)
-        if has_work and (message := unreachable() or self._failed_proof()):
+        if has_work and (message := unreachable() or _failed_proof(self.plan, self.lock.folder)):
             notify(message)
             return REFUSED
         if meter is not None and not self._used(records) and (message := meter.shortfall()):
@@ -210,19 +229,6 @@ class _Run:
         done = sum(cell.id in records for cell in cells)
         search = f" and {counted(self.plan.search.num_proposed, 'search cell')}" if self.plan.search else ""
         notify(f"{self.plan.study.name}: {counted(len(cells), 'cell')}{search}: {done} done, {queue.total} to run")
-
-    def _failed_proof(self) -> str:
-        """Word the problems that the ablation proof found, before any cell runs; empty without problems."""
-        try:
-            proof = proved(self.plan, self.lock.folder, lambda: notify(proving(self.plan.study.name)))
-        except OSError as error:
-            if is_disk_full(error):
-                raise
-            return f"{self.plan.study.name}: base {self.plan.study.base}: cannot read its configuration ({error})"
-        if not proof.problems:
-            return ""
-        problems = "\n".join(f"  {problem}" for problem in proof.problems)
-        return f"{self.plan.study.name}: refused by the ablation proof, no cell was run:\n{problems}"
 
     def _run_cells(self, queue: Queue, tracker: Tracker) -> bool:
         """Run the queue's cells with Ray; False if Ray does not start, or the cluster is too small for a cell."""
@@ -305,6 +311,22 @@ class _Run:
         print(f"\ntables, figures, report.html  {report}")
         print(f"clips and results             {self.ledger.cells}")
         print(f"MLflow runs                   {opened if database_file(uri) else uri}")
+
+
+def _failed_proof(plan: Plan, folder: Path) -> str:
+    """Word the problems that the ablation proof found, before any cell runs; empty without problems."""
+    name = plan.study.name
+    checking = f"{name}: Checking that every arm changes the model (ablation proof)"
+    try:
+        proof = proved(plan, folder, lambda: notify(checking))
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        return f"{name}: base {plan.study.base}: cannot read its configuration ({error})"
+    if not proof.problems:
+        return ""
+    problems = "\n".join(f"  {problem}" for problem in proof.problems)
+    return f"{name}: refused by the ablation proof, no cell was run:\n{problems}"
 
 
 def _unwritable(storage: Path) -> list[str]:

@@ -85,7 +85,7 @@ def storage(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(plan: Plan, storage: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of the saved page."""
     folder = tmp_path_factory.mktemp("report")
-    assert main(plan, storage, "json", folder) == 0
+    assert main({plan.study.name: plan}, storage, "json", folder) == 0
     return (folder / "report.html").as_uri()
 
 

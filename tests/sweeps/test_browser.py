@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sweeps.plan import Plan, load
+from sweeps.plan.forms import WHOLE
 from sweeps.report import main
 from sweeps.results.ledger import Ledger
 from tests.factories import free_port, make_result, make_scores, save_result
@@ -85,7 +86,7 @@ def storage(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(plan: Plan, storage: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of the saved page."""
     folder = tmp_path_factory.mktemp("report")
-    assert main({plan.study.name: plan}, storage, "json", folder) == 0
+    assert main({WHOLE: plan}, storage, "json", folder) == 0
     return (folder / "report.html").as_uri()
 
 

@@ -132,6 +132,7 @@ class ExVideo(TrainedSystem):
     components: ClassVar[tuple[str, ...]] = ("identity_conv", "position")
     continues_clips: ClassVar[bool] = True
     lengthens: ClassVar[int] = 3
+    encoded_by: ClassVar[tuple[str, ...]] = ("fps",)
 
     identity_conv: Annotated[
         DenseConvolution

@@ -163,7 +163,8 @@ class DecomposedBranch(nn.Module):
         self, text: torch.Tensor, states: torch.Tensor | None, visual: torch.Tensor, num_frames: int
     ) -> torch.Tensor:
         """Make the branch's tokens; visual tokens are not read."""
-        x = repeat(self._rows(num_frames), "f q c -> b (f q) c", b=len(text))
+        # A copy, since torch's counter of FLOPs fails on views of parameters without gradient.
+        x = repeat(self._rows(num_frames), "f q c -> b (f q) c", b=len(text)).clone()
         merged = None if states is None else rearrange(states, "b s l c -> b (s l) c")
         for layer, (to_text, ff) in enumerate(zip(self.instruction, self.ff, strict=True)):
             x = to_text(x, text)

@@ -209,7 +209,7 @@ class AIDModel:
 
         Source: InstructPix2Pix's code in diffusers, where p_T = p_V.
         """
-        u = torch.tensor(draws.uniform("condition_dropout"), dtype=torch.float64)
+        u = torch.tensor(draws.uniform("dropped"), dtype=torch.float64)
         first = self._tree.drop_text / 2
         return u < self._tree.drop_text, (first <= u) & (u < first + self._tree.drop_frame)
 

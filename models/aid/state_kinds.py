@@ -54,7 +54,7 @@ class RepeatedInstruction(States):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("repeat the instruction", "instruction only", "without LLaVA states")
-    calls: ClassVar[tuple[str, ...]] = ("aid.states.repeated",)
+    calls: ClassVar[tuple[str, ...]] = ("aid.state_kinds.RepeatedInstruction.texts",)
 
     kind: Literal["repeat"] = "repeat"
     number: Number = 4
@@ -71,39 +71,41 @@ class RepeatedInstruction(States):
 
 
 class FileStates(States):
-    """States on file: the further text ``states`` of the annotations, separated by semicolons.
+    """States on file: the further texts ``state_1``, ``state_2``, ... of the annotations, as many as there are states.
 
     Args:
-        number: States per clip; more or fewer are chosen evenly.
+        number: States per clip.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("states on file", "given states", "precomputed states")
-    calls: ClassVar[tuple[str, ...]] = ("aid.states.chosen",)
+    calls: ClassVar[tuple[str, ...]] = ("aid.state_kinds.FileStates.texts",)
 
     kind: Literal["file"] = "file"
     number: Number = 4
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The further text ``states``."""
-        return ("states",)
+        """One further text for each state."""
+        return tuple(f"state_{k}" for k in range(1, self.number + 1))
 
     def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
-        """Choose states from the annotations."""
-        from models.aid.states import chosen
+        """Take the states from the annotations."""
+        from models.aid.states import from_columns
 
-        return chosen(further, *self.reads, self.number)
+        return from_columns(further, self.reads)
 
 
 class OracleStates(States):
     """States written from the true future frames: the further text ``oracle``, which procedural clips have.
 
+    Its parts, in the order of time, are separated by semicolons.
+
     Args:
-        number: States per clip.
+        number: States per clip, chosen evenly from the parts; the last one is always the last.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("oracle states", "oracle captions", "captions of the true frames")
-    calls: ClassVar[tuple[str, ...]] = ("aid.states.chosen",)
+    calls: ClassVar[tuple[str, ...]] = ("aid.state_kinds.OracleStates.texts",)
 
     kind: Literal["oracle"] = "oracle"
     number: Number = 4
@@ -115,9 +117,9 @@ class OracleStates(States):
 
     def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Choose states from the description of the true frames."""
-        from models.aid.states import chosen
+        from models.aid.states import from_parts
 
-        return chosen(further, *self.reads, self.number)
+        return from_parts(further, *self.reads, self.number)
 
 
 class ShuffledStates(States):
@@ -129,7 +131,7 @@ class ShuffledStates(States):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("shuffled states", "wrong states", "random states")
-    calls: ClassVar[tuple[str, ...]] = ("aid.states.chosen", "aid.states.deranged")
+    calls: ClassVar[tuple[str, ...]] = ("aid.states.deranged",)
 
     kind: Literal["shuffled"] = "shuffled"
     number: Number = 4
@@ -137,17 +139,19 @@ class ShuffledStates(States):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The further text whose states are shuffled."""
-        return ("states",) if self.of == "file" else ("oracle",)
+        """The further texts whose states are shuffled."""
+        return (FileStates(number=self.number) if self.of == "file" else OracleStates()).reads
 
     def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
-        """Choose states from the shuffled texts."""
-        from models.aid.states import chosen
+        """Take states from the shuffled texts."""
+        from models.aid.states import from_columns, from_parts
 
-        return chosen(further, *self.reads, self.number)
+        if self.of == "file":
+            return from_columns(further, self.reads)
+        return from_parts(further, *self.reads, self.number)
 
     def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
-        """Give every clip the states of another one."""
+        """Give every clip all states of one other clip."""
         from models.aid.states import deranged
 
         return {**further, **{name: deranged(further[name]) for name in self.reads if name in further}}

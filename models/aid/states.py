@@ -36,20 +36,38 @@ def repeated(texts: Sequence[str], number: int) -> list[list[str]]:
     return [[text] * number for text in texts]
 
 
-def chosen(further: Mapping[str, Sequence[str]], name: str, number: int) -> list[list[str]]:
-    """Return the states of every clip from one of its further texts.
+def from_columns(further: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[list[str]]:
+    """Return the states of every clip, each from a further text of its own.
+
+    Raises:
+        ValueError: The clips do not have all of these texts, or one is empty.
+    """
+    states = [list(of_clip) for of_clip in zip(*(_text(further, name) for name in names), strict=True)]
+    if any(not state.strip() for of_clip in states for state in of_clip):
+        raise ValueError(f"a clip has no text in {', '.join(names)} -> a state in every column")
+    return states
+
+
+def from_parts(further: Mapping[str, Sequence[str]], name: str, number: int) -> list[list[str]]:
+    """Return the states of every clip from one further text, whose parts are chosen evenly.
 
     Raises:
         ValueError: The clips do not have this text, or one is empty.
     """
+    return [evenly(split_states(text), number) for text in _text(further, name)]
+
+
+def _text(further: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
     if name not in further:
         had = ", ".join(further) or "none"
         raise ValueError(f"the clips have no further text {name} ({had}) -> a column {name}, or another kind of states")
-    return [evenly(split_states(text), number) for text in further[name]]
+    return further[name]
 
 
 def deranged(texts: Sequence[str]) -> list[str]:
-    """Give every clip the text of another clip of the list, always the same for the same number of clips.
+    """Give every clip the text of another clip of the list.
+
+    Which one depends on the number of clips alone, so several texts of a clip move together.
 
     Raises:
         ValueError: The list has one clip.

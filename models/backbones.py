@@ -95,7 +95,9 @@ class Base(ABC):
         """
         source, options = str(ref.path or ref.name), {"revision": ref.revision}
         with torch.device("meta"), quiet():
-            return {name: network_on_meta(kind, source, subfolder=name, **options) for name, kind in cls.classes.items()}
+            return {
+                name: network_on_meta(kind, source, subfolder=name, **options) for name, kind in cls.classes.items()
+            }
 
     @classmethod
     @abstractmethod
@@ -318,10 +320,13 @@ def _download(ref: BaseRef) -> Path:
     optional = ("safety_checker", "feature_extractor", "image_encoder")
     unused = {part: None for part in optional if part not in ref.family.configurations}
     try:
-        return Path(DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=is_offline(), **unused))
+        return Path(
+            DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=is_offline(), **unused)
+        )
     except (OSError, ValueError) as error:
         revision = f" --revision {ref.revision}" if ref.revision else ""
-        reason = "HF_HUB_OFFLINE is set and it is not in the local cache" if is_offline() else f"error from the hub: {error}"
+        offline = "HF_HUB_OFFLINE is set and it is not in the local cache"
+        reason = offline if is_offline() else f"error from the hub: {error}"
         raise ValueError(
             f"base {ref} is not on this machine: {reason} -> run `hf download {ref.name}{revision}` with network "
             f"access, or set base to a folder in {ref.family.title} layout"

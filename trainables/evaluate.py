@@ -18,7 +18,7 @@ from torch import Tensor
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import BaseRef, base_hash, read_card
-from models.contracts import TrainedModel
+from models.contracts import FurtherReader, TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import (

@@ -110,9 +110,21 @@ class TrialSpec(BaseModel):
         Metrics are not included, since stored clips can be scored later; nor are micro-batch, workers and report
         intervals, which change no random draw.
         """
+        named = {
+            "system",
+            "tree",
+            "base",
+            "text_encoder",
+            "data",
+            "content",
+            "protocol",
+            "precision",
+            "seed",
+            "sampled",
+        }
         identity = self.model_dump(
             mode="json",
-            include={"system", "tree", "base", "text_encoder", "data", "content", "protocol", "precision", "seed", "sampled"},
+            include=named,
             exclude={"protocol": {"micro_batch"}},
         )
         identity["training"] = None

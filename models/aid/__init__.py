@@ -55,7 +55,11 @@ class AID(TrainedSystem):
 
     name: ClassVar[str] = "aid"
     family: ClassVar[Family] = STABLE_VIDEO_DIFFUSION
-    aliases: ClassVar[tuple[str, ...]] = ("AID", "Adapting Image2Video Diffusion", "instruction-guided video prediction")
+    aliases: ClassVar[tuple[str, ...]] = (
+        "AID",
+        "Adapting Image2Video Diffusion",
+        "instruction-guided video prediction",
+    )
     components: ClassVar[tuple[str, ...]] = ("condition", "spatial_adapter", "short_term_adapter", "long_term_adapter")
     continues_clips: ClassVar[bool] = True
     reads_texts: ClassVar[bool] = True

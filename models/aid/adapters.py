@@ -1,7 +1,7 @@
 """Adapters of a frozen video denoiser: small bottlenecks that start as the identity.
 
-They hook themselves into diffusers' blocks, so that the names of the base's weights stay. Where an adapter is parallel to
-a layer, the block's own residual is the "X +" of its formula.
+They hook themselves into diffusers' blocks, so that the names of the base's weights stay. Where an adapter is parallel
+to a layer, the block's own residual is the "X +" of its formula.
 
 Axes: b clips, f frames, c channels, d bottleneck channels, h height, w width, l tokens of a frame.
 """
@@ -151,9 +151,7 @@ class LongTermAdapter(Adapter):
     Source: AID (arXiv 2406.06465) and its figure; the ratio is SimDA's (arXiv 2308.09710) for its temporal adapter.
     """
 
-    def __init__(
-        self, dim: int, *, ratio: float, start: Start, num_heads: int = 8, mask: Mask | None = None
-    ) -> None:
+    def __init__(self, dim: int, *, ratio: float, start: Start, num_heads: int = 8, mask: Mask | None = None) -> None:
         super().__init__(dim, ratio=ratio, start=start)
         if self.width % num_heads:
             raise ValueError(f"{num_heads} heads do not divide the {self.width} channels of the long-term adapter")
@@ -210,7 +208,8 @@ class FeedForwardAdapter(Adapter):
 
     def _beside(self, layer: nn.Module, args: tuple[Any, ...], out: torch.Tensor) -> torch.Tensor:
         entering, self._entering = self._entering, None
-        return out + self(entering)
+        added: torch.Tensor = out + self(entering)
+        return added
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the bottleneck."""

@@ -1,6 +1,7 @@
 """DQFormer, the dual query transformer, which makes MCondition: the tokens that every frame's cross-attention reads.
 
-Axes: b clips, f frames, l text tokens, s states, n visual tokens, q queries of a frame, m tokens of MCondition, c channels.
+Axes: b clips, f frames, l text tokens, s states, n visual tokens, q queries of a frame, m tokens of MCondition,
+c channels.
 """
 
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ class MultimodalBranch(nn.Module):
         self, text: torch.Tensor, states: torch.Tensor | None, visual: torch.Tensor, num_frames: int
     ) -> torch.Tensor:
         """Make the branch's tokens; states are not read."""
-        x = self.project(text)
+        x: torch.Tensor = self.project(text)
         for own, to_visual, ff in zip(self.own, self.visual, self.ff, strict=True):
             x = ff(to_visual(own(x), visual))
         return repeat(x, "b l c -> b f l c", f=num_frames)
@@ -182,18 +183,18 @@ class DecomposedBranch(nn.Module):
         return rearrange(resized, "1 (q c) f -> f q c", q=self.queries.shape[1])
 
 
-class FrameMean(nn.Module):
-    """The mean of a branch's tokens over the frames, for every frame: the same size without what frames differ in."""
+class AveragedBranch(DecomposedBranch):
+    """The lower branch averaged over the frames, for every frame: the same size without what frames differ in.
 
-    def __init__(self, branch: nn.Module) -> None:
-        super().__init__()
-        self.branch = branch
+    Shape:
+        as ``DecomposedBranch``; equal for all f.
+    """
 
     def forward(
         self, text: torch.Tensor, states: torch.Tensor | None, visual: torch.Tensor, num_frames: int
     ) -> torch.Tensor:
-        """Average the branch's tokens: (b f m c), equal for all f."""
-        tokens = self.branch(text, states, visual, num_frames)
+        """Average the branch's tokens."""
+        tokens = super().forward(text, states, visual, num_frames)
         return tokens.mean(dim=1, keepdim=True).expand(-1, num_frames, -1, -1)
 
 
@@ -208,7 +209,8 @@ class PlainText(nn.Module):
         self, text: torch.Tensor, states: torch.Tensor | None, visual: torch.Tensor, num_frames: int
     ) -> torch.Tensor:
         """Project and repeat the tokens."""
-        return repeat(self.project(text), "b l c -> b f l c", f=num_frames)
+        tokens: torch.Tensor = self.project(text)
+        return repeat(tokens, "b l c -> b f l c", f=num_frames)
 
 
 class Concatenated(nn.Module):

@@ -63,11 +63,12 @@ class _Branches(Condition):
 
         return MultimodalBranch(sizes, num_layers=self.num_layers, num_heads=self.num_heads)
 
-    def _lower(self, sizes: "Sizes", queries: int, states: bool) -> "nn.Module":
+    def _lower(self, sizes: "Sizes", queries: int, states: bool, branch: Any = None) -> "nn.Module":
         from models.aid.condition import DecomposedBranch
 
         heads = {"num_layers": self.num_layers, "num_heads": self.num_heads}
-        return DecomposedBranch(sizes, num_queries=queries, states=states, **heads)
+        module: nn.Module = (branch or DecomposedBranch)(sizes, num_queries=queries, states=states, **heads)
+        return module
 
 
 class BothBranches(_Branches):
@@ -154,7 +155,7 @@ class MeanOverFrames(_Branches):
     calls: ClassVar[tuple[str, ...]] = (
         "aid.condition.MultimodalBranch.forward",
         "aid.condition.DecomposedBranch.forward",
-        "aid.condition.FrameMean.forward",
+        "aid.condition.AveragedBranch.forward",
     )
 
     kind: Literal["mean"] = "mean"
@@ -162,9 +163,9 @@ class MeanOverFrames(_Branches):
 
     def build(self, sizes: "Sizes", *, states: bool) -> "nn.Module | None":
         """Make both branches."""
-        from models.aid.condition import Concatenated, FrameMean
+        from models.aid.condition import AveragedBranch, Concatenated
 
-        lower = FrameMean(self._lower(sizes, self.queries, states))
+        lower = self._lower(sizes, self.queries, states, AveragedBranch)
         return Concatenated([("upper", self._upper(sizes)), ("lower", lower)])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from models.guidance import CONDITIONAL, UNCONDITIONAL, ClassifierFree, Guide, GuidanceRule, NoGuidance
+from models.guidance import CONDITIONAL, UNCONDITIONAL, ClassifierFree, GuidanceRule, Guide, NoGuidance
 from models.system import Aliases
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def dual(frame: float, text: float) -> Guide:
 
     def combine(predictions: "torch.Tensor") -> "torch.Tensor":
         parts = [factor * prediction for factor, prediction in zip(used.values(), predictions, strict=True)]
-        total = parts[0]
+        total: torch.Tensor = parts[0]
         for part in parts[1:]:
             total = total + part
         return total

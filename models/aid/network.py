@@ -112,7 +112,8 @@ class AIDNetwork(nn.Module):
 
     def new_modules(self) -> dict[str, nn.Module]:
         """Return adapters, new cross-attentions and the condition, by name."""
-        found = {name: part for name, part in self.named_modules() if isinstance(part, Adapter | TextCrossAttention)}
+        kinds = (Adapter, TextCrossAttention)
+        found: dict[str, nn.Module] = {name: part for name, part in self.named_modules() if isinstance(part, kinds)}
         return found if self.condition is None else {**found, "condition": self.condition}
 
     def new_parameters(self) -> list[nn.Parameter]:
@@ -299,9 +300,7 @@ class AIDModel:
 
     def _empty(self, texts: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the states of the empty prompt in the place of texts: (1 l c), (1 s l c)."""
-        return {
-            name: self._empty_prompt.expand(1, *values.shape[1:]) for name, values in texts.items()
-        }
+        return {name: self._empty_prompt.expand(1, *values.shape[1:]) for name, values in texts.items()}
 
     @functools.cached_property
     def _empty_prompt(self) -> torch.Tensor:

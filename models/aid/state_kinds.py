@@ -119,7 +119,7 @@ class OracleStates(States):
         """Choose states from the description of the true frames."""
         from models.aid.states import from_parts
 
-        return from_parts(further, *self.reads, self.number)
+        return from_parts(further, self.reads[0], self.number)
 
 
 class ShuffledStates(States):
@@ -148,7 +148,7 @@ class ShuffledStates(States):
 
         if self.of == "file":
             return from_columns(further, self.reads)
-        return from_parts(further, *self.reads, self.number)
+        return from_parts(further, self.reads[0], self.number)
 
     def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
         """Give every clip all states of one other clip."""

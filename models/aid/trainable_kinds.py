@@ -39,7 +39,10 @@ class WithTemporalBlocks(Trainable):
     def build(self, network: "AIDNetwork") -> "Iterable[nn.Parameter]":
         """Return the parameters to train."""
         named = network.unet.named_parameters()
-        return [*network.new_parameters(), *(weight for name, weight in named if ".temporal_transformer_blocks." in name)]
+        return [
+            *network.new_parameters(),
+            *(weight for name, weight in named if ".temporal_transformer_blocks." in name),
+        ]
 
 
 class Everything(Trainable):

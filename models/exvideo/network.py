@@ -35,6 +35,7 @@ from models.untrained import UntrainedModel
 if TYPE_CHECKING:
     from models.exvideo import ExVideo
 
+
 class ExtendedNetwork(nn.Module):
     """A video denoiser with extended temporal blocks; ``forward`` returns ``denoising_loss``.
 

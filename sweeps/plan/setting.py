@@ -100,7 +100,9 @@ def _wrong_texts(study: Study, ref: BaseRef) -> list[tuple[Key, str]]:
         lacks = "has neither text_encoder/config.json nor the config.json of a CLIP model"
         message = f"{study.text_encoder} {lacks} -> a folder with a text encoder and its tokenizer"
         return [] if source.where == "hub" else [(("text_encoder",), message)]
-    found = [(("text_encoder",), f"{study.text_encoder}: {misfit}") for misfit in files.misfits()]
+    found: list[tuple[Key, str]] = [
+        (("text_encoder",), f"{study.text_encoder}: {misfit}") for misfit in files.misfits()
+    ]
     if source.where == "folder" and (missing := files.missing()):
         found.append((("text_encoder",), f"{study.text_encoder} lacks {', '.join(missing)} -> a complete text encoder"))
     return found

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import Card, Protocol, find_base, read_card
+from models.bases import Card, Protocol, read_card, text_files
 from models.system import Part, Slot, System
 from models.words import allowed_in_words
 from search_spaces import SPACES
@@ -52,6 +52,8 @@ CLIPS = {"layout": "captions", "path": "path/of/clips"}
 _BLOCKS = (Ablation, Asha, Budget, Confirm, Hypothesis, Extractors, Median, Protocol, Search, Tracking)
 _DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
 _NO_BREAK = "\u00a0"
+TEXT_ENCODER = "openai/clip-vit-large-patch14"
+"""Text encoder of a starting study on a base without one."""
 _TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")
 _SCHEMA = Path(__file__).parents[1] / "study.schema.json"
 
@@ -78,7 +80,8 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
 
     family = SYSTEMS[system].family
     base = base or family.default_base
-    card = read_card(find_base(base, family))
+    ref = SYSTEMS[system].find_base(base)
+    card = read_card(ref)
     head = {"name": name or f"{system}-parts", "system": system, "base": base}
     wrong = dict(words.problems(Study, {**head, "metrics": ["any"], "seeds": 1})).get(("name",))
     if wrong:
@@ -87,6 +90,7 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
     page.filters |= {"explained": _explained, "flow": flow, "table": _table}
     text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         head=head,
+        texts={"own": text_files(ref) is not None, "example": TEXT_ENCODER} if ref.reads_texts else None,
         schema=schema_from(folder),
         descriptions={block.__name__: _descriptions(block) for block in _BLOCKS},
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
@@ -255,7 +259,7 @@ def _edits(part: Part) -> Iterator[dict[str, Any]]:
     """Yield one arm for each value of a part: its name, and the part with another value."""
     for name in _values(part):
         for value in _nearby(part, name)[:1]:
-            yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
+            yield {f"{part.kind}_{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str, fits: Callable[[str, object], bool]) -> Place:

@@ -272,7 +272,7 @@ def test_parts_as_tables(tiny_base_folder: Path) -> None:
         (["chekc"], "check"),
         (["check"], "STUDY"),
         (["check", "STUDY", "--strict"], "--strict"),
-        (["parts", "zs3"], "system: zs3 -> zs2, seer, exvideo (did you mean zs2?)"),
+        (["parts", "zs3"], "system: zs3 -> zs2, seer, exvideo, aid (did you mean zs2?)"),
         (["parts", "zs2", "--base", "./nowhere"], "no such folder"),
         (["report", "STUDY", "--format", "word"], "word"),
         (["check", "nothing.yaml"], "nothing.yaml:1: cannot be read"),

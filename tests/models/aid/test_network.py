@@ -84,7 +84,6 @@ def moved(model: AIDModel) -> AIDModel:
         {"long_term_adapter": "causal"},
         {"spatial_adapter.start": "gate", "short_term_adapter.start": "gate", "long_term_adapter.start": "gate"},
         {"trainable": "low_rank"},
-        {"trainable": "all"},
         {slot: "removed" for slot in AID.components},
     ],
     ids=str,
@@ -226,9 +225,7 @@ def test_new_weights_belong_to_the_seed_and_not_to_the_arm(base: StableVideoDiff
 
 
 @pytest.mark.parametrize("injection", ["new", "tuned"])
-def test_the_cross_attention_of_a_frame_reads_that_frame_s_tokens(
-    injection: str, base: StableVideoDiffusion
-) -> None:
+def test_the_cross_attention_of_a_frame_reads_that_frame_s_tokens(injection: str, base: StableVideoDiffusion) -> None:
     model = moved(built(base, {"injection": injection}))
     network, frames = model.network, 4
     block = transformers(network.unet)[0].transformer_blocks[0]
@@ -325,7 +322,7 @@ def test_nothing_is_dropped_by_a_rate_of_zero(base: StableVideoDiffusion) -> Non
     assert not any(dropped.any() for dropped in model._dropped(Draws(Streams(5), range(200))))
 
 
-# ------------------------------------------------------------------------------------------------------ saved and loaded
+# ----------------------------------------------------------------------------------------------------- saved and loaded
 
 
 def test_a_saved_model_is_the_same(base: StableVideoDiffusion, tmp_path: Path) -> None:

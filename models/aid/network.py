@@ -166,6 +166,7 @@ class AIDModel:
 
     def __init__(self, tree: "AID", base: StableVideoDiffusion, streams: Streams) -> None:
         self.base, self._tree = base, tree
+        self._greys: dict[tuple[int, int], torch.Tensor] = {}
         network = build_network(tree, copy.deepcopy(base.unet), self._sizes())
         for name, module in network.named_modules():
             if isinstance(module, DecomposedBranch):
@@ -309,11 +310,13 @@ class AIDModel:
     def _beside(self, first: torch.Tensor, num_frames: int, size: tuple[int, ...]) -> torch.Tensor:
         return self._tree.frame_condition.build(first, num_frames, functools.partial(self._grey, *size))
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  # a model lives as long as its cell
     def _grey(self, height: int, width: int) -> torch.Tensor:
-        """Encode a grey frame: (1 c h w)."""
-        cell = self.base.pixels_per_latent
-        return self.base.encode_beside(torch.zeros(1, 3, cell * height, cell * width))
+        """Encode a grey frame, once for each size of its latents: (1 c h w)."""
+        if (height, width) not in self._greys:
+            cell = self.base.pixels_per_latent
+            frame = torch.zeros(1, 3, cell * height, cell * width)
+            self._greys[height, width] = self.base.encode_beside(frame)
+        return self._greys[height, width]
 
 
 def _where(dropped: torch.Tensor, otherwise: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

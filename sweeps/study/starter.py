@@ -229,23 +229,27 @@ def _places(system: type[System], frames: int) -> Iterator[Place]:
         return most is None or most >= frames
 
     slots = system.slots()
+    taken: set[str] = set()
     for slot in slots.values():
-        yield _slot(slot, fits)
+        yield _slot(slot, fits, taken)
         yield from (_value(f"{slot.name}.{name}", slot.default, name, fits) for name in _values(slot.default))
     yield from (_value(name, system(), name, fits) for name in system.model_fields if name not in slots)
 
 
-def _slot(slot: Slot, fits: Callable[[str, object], bool]) -> Place:
-    """Describe a slot and its kinds."""
+def _slot(slot: Slot, fits: Callable[[str, object], bool], taken: set[str]) -> Place:
+    """Describe a slot and its kinds; names of arms are added to those that are taken."""
     parts = {kind: part(kind=kind) for kind, part in slot.kinds.items()}
     others = [kind for kind in parts if kind not in (slot.default.kind, REMOVED)]
     removable = REMOVED in parts and slot.default.kind != REMOVED
     ablations: list[dict[str, Any]] = [{"part": slot.name, "action": "REMOVE"}] if removable else []
     action = "ADD" if slot.default.kind == REMOVED else "REPLACE"
     edits = (edit for kind in others for edit in _edits(parts[kind]) if fits(slot.name, *edit.values()))
-    for kinds in (others[:MOST_KINDS], next(edits, None)):
-        if kinds:
-            ablations.append({"part": slot.name, "action": action, "with": kinds})
+    if others:
+        ablations.append({"part": slot.name, "action": action, "with": others[:MOST_KINDS]})
+    for name, part in next(edits, {}).items():
+        arm = f"{part['kind']}_{name}" if name in taken else name
+        taken.add(arm)
+        ablations.append({"part": slot.name, "action": action, "with": {arm: part}})
     alternative = REMOVED if removable else next(iter(others), None)
     meanings = {kind: f"{part.meaning()} {_unbroken(_values(part))}".strip() for kind, part in parts.items()}
     return Place(slot.name, slot.default.kind, ablations, alternative, kinds=meanings)
@@ -259,7 +263,7 @@ def _edits(part: Part) -> Iterator[dict[str, Any]]:
     """Yield one arm for each value of a part: its name, and the part with another value."""
     for name in _values(part):
         for value in _nearby(part, name)[:1]:
-            yield {f"{part.kind}_{name}_{flow(value)}": {"kind": part.kind, name: value}}
+            yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str, fits: Callable[[str, object], bool]) -> Place:

@@ -15,13 +15,14 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
     Args:
         system: Name of the system.
         base: An embedded base, a folder or a hub id; that of the system's family by default. Only configuration files
-            are read. For a base of another family, or without the text
-            encoder that the system reads, only the networks are counted.
+            are read. For a base of another family, or without the text encoder that the system reads, only the
+            networks are counted.
 
     Returns:
-        ``{"system", "base", "family", "fits", "parameters": {network or part: count}, "slots": {slot: {"default",
-        "kinds": {kind: {"meaning", "parameters"}}}}, "values": {path: {"default", "allowed"}}}``; ``parameters``
-        includes each slot with its default part. The counts of parts are None where the base does not fit the system.
+        ``{"system", "base", "family", "fits", "lacks", "parameters": {network or part: count}, "slots": {slot:
+        {"default", "kinds": {kind: {"meaning", "parameters"}}}}, "values": {path: {"default", "allowed"}}}``;
+        ``parameters`` includes each slot with its default part. The counts of parts are None where the base does not
+        fit the system; ``lacks`` says why.
 
     Raises:
         ValueError: No such system or base.
@@ -36,16 +37,19 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
     networks = networks_on_meta(ref)
     counts = {name: num_parameters(network) for name, network in networks.items()}
 
-    fits = ref.family == family and (not ref.reads_texts or "text_encoder" in networks)
+    lacks = "" if ref.family == family else f"is from another family than {system} needs"
+    if not lacks and ref.reads_texts and "text_encoder" not in networks:
+        lacks = f"has no text encoder, and {system} reads texts"
 
     def of_part(part: Part) -> int | None:
-        return part.num_parameters(networks) if fits else None
+        return part.num_parameters(networks) if not lacks else None
 
     return {
         "system": system,
         "base": str(ref),
         "family": ref.family.name,
-        "fits": fits,
+        "fits": not lacks,
+        "lacks": lacks,
         "parameters": counts | {name: of_part(slot.default) for name, slot in slots.items()},
         "slots": {
             name: {

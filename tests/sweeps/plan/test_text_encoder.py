@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models import SYSTEMS
+from sweeps.parts import describe
 from sweeps.plan import load
 from sweeps.plan.requirements import requirements
 from trainables.trial_spec import TrialSpec
@@ -95,3 +96,12 @@ def test_further_texts_that_the_data_lack(write: Write) -> None:
         "-> a column of the annotations"
     )
     assert requirements(load(write(text.replace("[file]", "[oracle]")))) == []
+
+
+def test_parts_are_counted_where_the_text_encoder_is_known() -> None:
+    without = describe("aid", "stable-video-diffusion-img2vid-xt")
+    assert (without["fits"], without["lacks"]) == (False, "has no text encoder, and aid reads texts")
+    assert without["parameters"]["condition"] is None
+    own = describe("aid")
+    assert (own["fits"], own["lacks"]) == (True, "")
+    assert own["parameters"]["condition"] > 0

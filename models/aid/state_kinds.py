@@ -47,7 +47,7 @@ class States(Part):
 
 
 class RepeatedInstruction(States):
-    """The instruction, as often as there are states: as many tokens as with states, without their content.
+    """The instruction, repeated for each state: as many tokens as with states, without their content.
 
     Args:
         number: States per clip.
@@ -71,7 +71,7 @@ class RepeatedInstruction(States):
 
 
 class FileStates(States):
-    """States on file: the further texts ``state_1``, ``state_2``, ... of the annotations, as many as there are states.
+    """States on file: one further text of the annotations for each state, ``state_1`` to ``state_4`` for four.
 
     Args:
         number: States per clip.

@@ -339,3 +339,17 @@ def test_a_saved_model_is_the_same(base: StableVideoDiffusion, tmp_path: Path) -
 def test_no_frame_is_refused(base: StableVideoDiffusion) -> None:
     with pytest.raises(ValueError, match="no frame is given"):
         built(base).sample(TEXTS, Streams(0), PROTOCOL)
+
+
+def test_encodings_depend_on_what_is_declared(base: StableVideoDiffusion) -> None:
+    """Arms that differ in anything else share them."""
+    one = built(base).encode(clips())
+    for changes, differing in (
+        ({"fps": 30}, {"micro"}),
+        ({"states": "oracle"}, {"states"}),
+        ({"frame_condition": "repeated", "drop_text": 0.5, "motion": 20, "condition": "lower"}, set()),
+    ):
+        other = built(base, changes).encode(clips())
+        assert one.keys() == other.keys()
+        assert {name for name in one if not torch.equal(one[name], other[name])} == differing
+    assert set(AID.encoded_by) == {"states", "fps"}

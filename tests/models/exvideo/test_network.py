@@ -220,6 +220,13 @@ def test_a_batch_is_the_same_for_every_arm_and_has_the_base_s_conditions(base: S
     assert torch.equal(scaled["beside"], one["beside"]), "the condition is not scaled"
 
 
+def test_encodings_depend_on_the_frame_rate_that_is_told(base: StableVideoDiffusion) -> None:
+    """So arms with another one do not share them."""
+    one, other = (built(base, {"fps": fps}).encode(clips()) for fps in (7, 30))
+    assert {name for name in one if not torch.equal(one[name], other[name])} == {"micro"}
+    assert ExVideo.encoded_by == ("fps",)
+
+
 def test_the_motion_that_is_told(base: StableVideoDiffusion) -> None:
     still = torch.zeros(2, 3, 4, 4)
     blinking = torch.stack([still[0] - 1, still[0] + 1])  # 0 and 1: a deviation of 0.5

@@ -94,8 +94,9 @@ class ShortTermAdapter(Adapter):
     Shape:
         x (b c f h w) -> what is added, of the same shape.
 
-    Source: AID (arXiv 2406.06465) and its figure; sizes and place from SimDA (arXiv 2308.09710). Departure: torch's
-    uniform initialisation in place of a normal one of about the same variance.
+    Source: AID (arXiv 2406.06465) and its figure; sizes and place from SimDA (arXiv 2308.09710). Departures:
+    torch's uniform initialisation in place of a normal one of about the same variance; the convolution has no bias,
+    which that of W_up makes redundant.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class ShortTermAdapter(Adapter):
         super().__init__(dim, ratio=ratio, start=start)
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         groups = self.width if depthwise else 1
-        self.conv = nn.Conv3d(self.width, self.width, kernel, padding=padding, groups=groups)
+        self.conv = nn.Conv3d(self.width, self.width, kernel, padding=padding, groups=groups, bias=False)
 
     @staticmethod
     def places(transformer: Any) -> list[tuple[Any, int]]:

@@ -8,6 +8,7 @@ _REGISTERED = (
     "models.zs2:ZS2",
     "models.seer:Seer",
     "models.exvideo:ExVideo",
+    "models.aid:AID",
 )
 
 SYSTEMS: dict[str, type[System]] = {system.name: system for system in map(resolve_name, _REGISTERED)}

@@ -5,6 +5,7 @@ and in the families' modules.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import re
@@ -75,12 +76,12 @@ class Base(ABC):
         Raises:
             ValueError: The base is missing or incomplete, or its weights do not match its configuration exactly.
         """
-        folder = _folder(ref)
+        folder = base_folder(ref)
         place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         dtype = DTYPES[precision_in_full(precision, gpu=place.type != "cpu")]
         with quiet():
             networks = {
-                name: _load_strictly(kind, folder, name, cls.precision_of(name, dtype)).to(place)
+                name: load_strictly(kind, folder, name, cls.precision_of(name, dtype)).to(place)
                 for name, kind in cls.classes.items()
             }
             return cls.assemble(networks, cls.settings(folder), ref=ref, device=place, dtype=dtype)
@@ -94,7 +95,9 @@ class Base(ABC):
         """
         source, options = str(ref.path or ref.name), {"revision": ref.revision}
         with torch.device("meta"), quiet():
-            return {name: _on_meta(kind, source, subfolder=name, **options) for name, kind in cls.classes.items()}
+            return {
+                name: network_on_meta(kind, source, subfolder=name, **options) for name, kind in cls.classes.items()
+            }
 
     @classmethod
     @abstractmethod
@@ -300,10 +303,10 @@ def check_finite(clips: torch.Tensor, where: str) -> None:
 # -------------------------------------------------------------------------------------------------------------- loading
 
 
-def _folder(ref: BaseRef) -> Path:
+def base_folder(ref: BaseRef) -> Path:
     """Return the folder of a base, checked to be complete and of its family; a hub id is downloaded unless offline."""
     folder = ref.path or _download(ref)
-    local = BaseRef(ref.name, folder, ref.revision, "folder", ref.family)
+    local = dataclasses.replace(ref, path=folder, where="folder")
     if missing := missing_files(local):
         raise ValueError(f"base {ref} is incomplete: {folder} lacks {', '.join(missing)}")
     if wrong := misfits(local):
@@ -314,22 +317,61 @@ def _folder(ref: BaseRef) -> Path:
 def _download(ref: BaseRef) -> Path:
     from diffusers import DiffusionPipeline
 
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     optional = ("safety_checker", "feature_extractor", "image_encoder")
     unused = {part: None for part in optional if part not in ref.family.configurations}
     try:
-        return Path(DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=offline, **unused))
+        return Path(
+            DiffusionPipeline.download(ref.name, revision=ref.revision, local_files_only=is_offline(), **unused)
+        )
     except (OSError, ValueError) as error:
         revision = f" --revision {ref.revision}" if ref.revision else ""
-        reason = "HF_HUB_OFFLINE is set and it is not in the local cache" if offline else f"error from the hub: {error}"
+        offline = "HF_HUB_OFFLINE is set and it is not in the local cache"
+        reason = offline if is_offline() else f"error from the hub: {error}"
         raise ValueError(
             f"base {ref} is not on this machine: {reason} -> run `hf download {ref.name}{revision}` with network "
             f"access, or set base to a folder in {ref.family.title} layout"
         ) from error
 
 
-def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
-    """Load a network in its library's class; missing, unexpected or misshapen weights are errors."""
+def downloaded(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """Return the folder of a hub id with some of its files, downloaded unless offline.
+
+    Args:
+        name: Hub id.
+        revision: Branch, tag or commit; None is the default branch.
+        patterns: Patterns of the files.
+
+    Raises:
+        ValueError: The files are not on this machine, and cannot be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*patterns], local_files_only=is_offline())
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} is not on this machine ({error}) -> run `hf download {name}`") from error
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids downloads."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype, *, besides: tuple[str, ...] = ()) -> Any:
+    """Load a network in its library's class; missing, unexpected or misshapen weights are errors.
+
+    Args:
+        kind: Class of the network.
+        folder: Folder of the base.
+        part: Sub-folder of the network; empty for the folder itself.
+        dtype: Precision of the weights.
+        besides: Beginnings of the names of further weights that the files may hold.
+
+    Raises:
+        ValueError: The files cannot be read, or the weights do not match the configuration.
+    """
     # transformers names misshapen weights only if it is told to ignore them; diffusers raises and names them itself.
     options: dict[str, Any] = (
         {"torch_dtype": dtype} if issubclass(kind, ModelMixin) else {"dtype": dtype, "ignore_mismatched_sizes": True}
@@ -338,18 +380,25 @@ def _load_strictly(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> An
     try:
         network, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"base {folder}: {part}/ cannot be loaded: {error}") from error
+        raise ValueError(f"base {folder}: {part or '.'}/ cannot be loaded: {error}") from error
     wrong = {
         problem: sorted(map(str, info[problem])) for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")
     }
+    wrong["unexpected_keys"] = [name for name in wrong["unexpected_keys"] if not name.startswith(besides)]
     if any(wrong.values()):
         details = "; ".join(f"{name.replace('_', ' ')}: {', '.join(keys[:5])}" for name, keys in wrong.items() if keys)
-        raise ValueError(f"base {folder}: the weights in {part}/ do not match its config.json ({details})")
+        raise ValueError(f"base {folder}: the weights in {part or '.'}/ do not match its config.json ({details})")
     return network
 
 
-def _on_meta(kind: Any, source: str, **options: Any) -> Any:
-    """Build a network from its configuration file, in its library's class."""
+def network_on_meta(kind: Any, source: str, **options: Any) -> Any:
+    """Build a network without weights from its configuration file, in its library's class.
+
+    Args:
+        kind: Class of the network.
+        source: Folder or hub id.
+        options: ``subfolder`` and ``revision``.
+    """
     if issubclass(kind, ModelMixin):
         network = kind.from_config(kind.load_config(source, **options))
     else:

@@ -53,6 +53,32 @@ class VideoModel(typing.Protocol):
         ...
 
 
+class FurtherReader(typing.Protocol):
+    """A built system that also reads further texts of the clips that it continues (``System.further_texts``)."""
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        streams: "Streams",
+        protocol: "Protocol",
+        given: "torch.Tensor | None" = None,
+        further: "Mapping[str, Sequence[str]] | None" = None,
+    ) -> Sample:
+        """Sample one clip per prompt; see ``VideoModel.sample``.
+
+        Args:
+            prompts: One text per clip.
+            streams: Source of all randomness.
+            protocol: Frames, steps, guidance and size.
+            given: First frames of the clips.
+            further: Further texts by name, one per clip.
+
+        Raises:
+            ValueError: A further text that the system reads is missing.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class MetaDenoiser:
     """A denoiser without weights.

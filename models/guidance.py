@@ -39,7 +39,7 @@ def _first(predictions: "torch.Tensor") -> "torch.Tensor":
 UNGUIDED = Guide((CONDITIONAL,), _first)
 
 
-class _Guidance(Part):
+class GuidanceRule(Part):
     """How far the prediction is moved away from the unconditional prediction."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class _Guidance(Part):
         """
 
 
-class ClassifierFree(_Guidance):
+class ClassifierFree(GuidanceRule):
     """Classifier-free guidance with one scale for all frames.
 
         e = e_uncond + w (e_cond - e_uncond)
@@ -79,7 +79,7 @@ class ClassifierFree(_Guidance):
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 
 
-class RisingGuidance(_Guidance):
+class RisingGuidance(GuidanceRule):
     """Classifier-free guidance with a scale that rises linearly over the frames, up to the protocol's scale.
 
         w_i = first + (w - first) i / (f - 1),   e_i = e_uncond,i + w_i (e_cond,i - e_uncond,i)
@@ -111,7 +111,7 @@ class RisingGuidance(_Guidance):
         return Guide((UNCONDITIONAL, CONDITIONAL), combine)
 
 
-class NoGuidance(_Guidance):
+class NoGuidance(GuidanceRule):
     """Removed: the conditional prediction only, whatever the protocol's guidance scale."""
 
     aliases: ClassVar[tuple[str, ...]] = ("without guidance",)

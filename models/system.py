@@ -10,12 +10,13 @@ import re
 import typing
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from models.bases import BaseRef, find_base
 from models.bases.families import STABLE_DIFFUSION, Family
 from models.contracts import MetaDenoiser, VideoModel
 from models.words import allowed_in_words, as_written, did_you_mean, listed
@@ -146,6 +147,9 @@ class System(BaseModel):
     continues_clips: ClassVar[bool] = False
     """Whether it continues real clips, with their texts as prompts, instead of sampling clips from prompts alone."""
 
+    reads_texts: ClassVar[bool] = False
+    """Whether it reads texts with a text encoder beside its base; bases of text-to-image families have their own."""
+
     lengthens: ClassVar[int] = 1
     """Length of clips in a starting study, as a multiple of the base's."""
 
@@ -161,6 +165,30 @@ class System(BaseModel):
     def most_frames(self) -> int | None:
         """Largest number of frames of a clip; None without a limit."""
         return None
+
+    @property
+    def further_texts(self) -> tuple[str, ...]:
+        """Names of the further texts of clips that it reads; its model's ``sample`` then takes ``further``."""
+        return ()
+
+    def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        """Return the further texts of a list of clips as the model is to read them; unchanged by default.
+
+        Args:
+            further: Further texts by name, one per clip of the whole list.
+        """
+        return further
+
+    @classmethod
+    def find_base(cls, name: str, text_encoder: str = "") -> BaseRef:
+        """Find a base for this system; see ``models.bases.find_base``.
+
+        Args:
+            name: Name in the study.
+            text_encoder: What the study names as text encoder; empty for the base's own.
+        """
+        ref = find_base(name, cls.family)
+        return replace(ref, text_encoder=text_encoder, reads_texts=True) if cls.reads_texts else ref
 
     @classmethod
     def slots(cls) -> dict[str, Slot]:

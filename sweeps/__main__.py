@@ -176,10 +176,7 @@ def parts(
     with refusing():
         description = describe(system, base)
     if not description["fits"]:
-        print(
-            f"base {description['base']} is from another family than {system} needs: only its networks are counted",
-            file=sys.stderr,
-        )
+        print(f"base {description['base']} {description['lacks']}: only its networks are counted", file=sys.stderr)
     if as_json:
         print_json(description)
         return

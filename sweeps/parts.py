@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from models import SYSTEMS
-from models.bases import find_base
 from models.system import Part, System
 from models.words import allowed_in_words
 from sweeps.study.words import not_among
@@ -16,12 +15,14 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
     Args:
         system: Name of the system.
         base: An embedded base, a folder or a hub id; that of the system's family by default. Only configuration files
-            are read. For a base of another family only the networks are counted.
+            are read. For a base of another family, or without the text encoder that the system reads, only the
+            networks are counted.
 
     Returns:
-        ``{"system", "base", "family", "fits", "parameters": {network or part: count}, "slots": {slot: {"default",
-        "kinds": {kind: {"meaning", "parameters"}}}}, "values": {path: {"default", "allowed"}}}``; ``parameters``
-        includes each slot with its default part. The counts of parts are None where the base does not fit the system.
+        ``{"system", "base", "family", "fits", "lacks", "parameters": {network or part: count}, "slots": {slot:
+        {"default", "kinds": {kind: {"meaning", "parameters"}}}}, "values": {path: {"default", "allowed"}}}``;
+        ``parameters`` includes each slot with its default part. The counts of parts are None where the base does not
+        fit the system; ``lacks`` says why.
 
     Raises:
         ValueError: No such system or base.
@@ -32,18 +33,23 @@ def describe(system: str, base: str = "") -> dict[str, Any]:
     from models.backbones import networks_on_meta, num_parameters
 
     slots, family = SYSTEMS[system].slots(), SYSTEMS[system].family
-    ref = find_base(base or family.default_base, family)
+    ref = SYSTEMS[system].find_base(base or family.default_base)
     networks = networks_on_meta(ref)
     counts = {name: num_parameters(network) for name, network in networks.items()}
 
+    lacks = "" if ref.family == family else f"is from another family than {system} needs"
+    if not lacks and ref.reads_texts and "text_encoder" not in networks:
+        lacks = f"has no text encoder, and {system} reads texts"
+
     def of_part(part: Part) -> int | None:
-        return part.num_parameters(networks) if ref.family == family else None
+        return part.num_parameters(networks) if not lacks else None
 
     return {
         "system": system,
         "base": str(ref),
         "family": ref.family.name,
-        "fits": ref.family == family,
+        "fits": not lacks,
+        "lacks": lacks,
         "parameters": counts | {name: of_part(slot.default) for name, slot in slots.items()},
         "slots": {
             name: {

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import BaseRef, base_hash, find_base, read_card
-from models.contracts import TrainedModel
+from models.bases import BaseRef, base_hash, read_card
+from models.contracts import FurtherReader, TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import (
@@ -34,7 +34,7 @@ from trainables.cell_files import (
 from trainables.data.frames import to_video
 from trainables.data.layout import REFERENCES, ClipSet
 from trainables.failures import classify, in_words
-from trainables.inputs import check_content, clips_of, prompts, real_clips, size
+from trainables.inputs import check_content, clips_of, further_texts, prompts, real_clips, size, tree_of
 from trainables.metrics import resolve
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
@@ -59,9 +59,9 @@ class Workbench:
     def __init__(self, references: Path, cache: Cache | None = None) -> None:
         self.references = references
         self.cache = cache
-        self._bases: dict[tuple[str, str], Base] = {}
+        self._bases: dict[tuple[str, str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
-        self._hashes: dict[str, str] = {}
+        self._hashes: dict[tuple[str, str, bool], str] = {}
 
     @classmethod
     def on(cls, storage: Path, scaling: Scaling, *, shared: bool) -> Self:
@@ -78,20 +78,22 @@ class Workbench:
     @staticmethod
     def ref(spec: TrialSpec) -> BaseRef:
         """Locate the cell's base."""
-        return find_base(spec.base, SYSTEMS[spec.system].family)
+        return SYSTEMS[spec.system].find_base(spec.base, spec.text_encoder)
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
-        if spec.base not in self._hashes:
+        ref = self.ref(spec)
+        key = (spec.base, ref.text_encoder, ref.reads_texts)
+        if key not in self._hashes:
             try:
-                self._hashes[spec.base] = base_hash(self.ref(spec))
+                self._hashes[key] = base_hash(ref)
             except (OSError, ValueError):
                 return ""
-        return self._hashes[spec.base]
+        return self._hashes[key]
 
     def base(self, spec: TrialSpec) -> Base:
         """Load the cell's base at its requested precision, once."""
-        key = (spec.base, spec.precision)
+        key = (spec.base, spec.text_encoder, spec.precision)
         if key not in self._bases:
             self._bases[key] = load_base(self.ref(spec), device="auto", precision=spec.precision)
         return self._bases[key]
@@ -220,9 +222,10 @@ def _draw(
     with _timed(seconds, "load"):
         base = bench.base(spec)
         continued = real()
+        further = further_texts(spec, bench.references)
         trained = trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, texts, continued, trained)
+        drawn = sample(spec, base, texts, continued, trained, further)
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn
@@ -241,6 +244,7 @@ def sample(
     texts: Sequence[str],
     real: NDArray[np.uint8] | None = None,
     trained: Mapping[str, Tensor] | None = None,
+    further: Mapping[str, Sequence[str]] | None = None,
 ) -> Drawn:
     """Build the cell's system on the base and sample its clips.
 
@@ -250,13 +254,18 @@ def sample(
         texts: One prompt per clip.
         real: Clips whose first frames are given, for a system that continues clips; uint8 (b f h w 3).
         trained: Trained weights, for a trained system.
+        further: Further texts of the clips by name, for a system that reads some.
     """
-    tree = SYSTEMS[spec.system].model_validate(spec.tree)
+    tree = tree_of(spec)
     model = tree.build(base, spec.seed)
     if trained is not None:
         cast(TrainedModel, model).load(trained)
     given = None if real is None else to_video(real[:, : tree.given_frames])
-    sampled = model.sample(texts, Streams(spec.seed), spec.protocol, given)
+    streams = Streams(spec.seed)
+    if tree.further_texts:
+        sampled = cast(FurtherReader, model).sample(texts, streams, spec.protocol, given, further)
+    else:
+        sampled = model.sample(texts, streams, spec.protocol, given)
     statistics = {name: float(np.mean(values)) for name, values in sampled.statistics.items()}
     return Drawn(to_pixels(sampled.video), statistics, code_hash(spec.system), tuple(texts))
 

@@ -1,5 +1,6 @@
 """Inputs of a cell's model: prompts and, for systems that continue clips, the given first frames."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from models import SYSTEMS
 from models.streams import Streams
+from models.system import System
 from trainables.data.content import Content, changes
 from trainables.data.layout import ClipLayout, ClipSet, ClipSize, continued
 from trainables.data.manifest import Manifest
@@ -77,6 +79,53 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
     return list(_continued(spec, folder).texts)
 
 
+def further_texts(spec: TrialSpec, folder: Path) -> dict[str, list[str]]:
+    """Further texts of the continued clips, by name, that the cell's system reads; one per clip.
+
+    Args:
+        spec: The cell.
+        folder: Folder for files derived from the data.
+    """
+    names = tree_of(spec).further_texts
+    if not names:
+        return {}
+    further = _continued(spec, folder).further
+    return {name: list(further[name]) for name in names if name in further}
+
+
+def tree_of(spec: TrialSpec) -> System:
+    """Return the cell's system."""
+    return SYSTEMS[spec.system].model_validate(spec.tree)
+
+
+def reference_clips(spec: TrialSpec, folder: Path) -> ClipSet:
+    """Return the reference clips, with their further texts as the cell's system reads them.
+
+    Args:
+        spec: The cell.
+        folder: Folder for files derived from the data.
+    """
+    return _arranged(spec, clips_of(spec).reference_clips(size(spec), folder))
+
+
+def training_clips(spec: TrialSpec, folder: Path) -> ClipSet:
+    """Return the training clips, with their further texts as the cell's system reads them.
+
+    Args:
+        spec: The cell, of a trained system.
+        folder: Folder for files derived from the data.
+    """
+    assert spec.training is not None
+    return _arranged(spec, clips_of(spec).training_clips(size(spec), spec.training.clips or None, folder))
+
+
+def _arranged(spec: TrialSpec, clips: ClipSet) -> ClipSet:
+    """Leave a list of clips the further texts that the system reads, arranged as it reads them."""
+    tree = tree_of(spec)
+    read = {name: clips.further[name] for name in tree.further_texts if name in clips.further}
+    return replace(clips, further=tree.arranged(read))
+
+
 def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
     """Full clips whose first frames are given to the model; None for a system that continues no clips.
 
@@ -91,5 +140,4 @@ def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
 
 
 def _continued(spec: TrialSpec, folder: Path) -> ClipSet:
-    references = clips_of(spec).reference_clips(size(spec), folder)
-    return continued(references, Streams(spec.seed), spec.protocol.clips)
+    return continued(reference_clips(spec, folder), Streams(spec.seed), spec.protocol.clips)

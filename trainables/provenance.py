@@ -9,12 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models import SYSTEMS
-from models.bases import base_hash, find_base
+from models.bases import base_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 
 REGISTRIES = ("models/__init__.py", "models/bases/families.py")
 """Files that only list systems and families."""
+
+SHARED_BY_FAMILIES = ("models/bases/__init__.py", "models/bases/text_tower.py")
+"""Files of ``models/bases/`` that are part of several families."""
 
 NO_PART_OF_A_RESULT = (
     "trainables/pretrain.py",
@@ -65,13 +68,13 @@ def _is_shared(name: str) -> bool:
     if name in REGISTRIES or name.startswith(NO_PART_OF_A_RESULT):
         return False
     package, *folders, _ = name.split("/")
-    return package == "trainables" or not folders or name == "models/bases/__init__.py"
+    return package == "trainables" or not folders or name in SHARED_BY_FAMILIES
 
 
-def origin(system: str, base: str) -> dict[str, str]:
+def origin(system: str, base: str, text_encoder: str = "") -> dict[str, str]:
     """Return the code hash and base hash of a training; the base hash is empty if the base is not on this machine."""
     try:
-        weights = base_hash(find_base(base, SYSTEMS[system].family))
+        weights = base_hash(SYSTEMS[system].find_base(base, text_encoder))
     except (OSError, ValueError):
         weights = ""
     return {"code_hash": code_hash(system), "base_hash": weights}

@@ -25,7 +25,7 @@ from trainables.data.layout import ClipSet, continued
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
 from trainables.fit import Fit, explained
-from trainables.inputs import clips_of, size
+from trainables.inputs import reference_clips, size, training_clips, tree_of
 from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
 from trainables.trial_spec import TrialSpec
@@ -85,8 +85,8 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
     assert spec.training is not None
     base = load_base(bench.ref(spec), precision="fp32")  # DeepSpeed makes the master copy and casts
     if dist.get_rank() == 0:
-        write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base)).encode())
-    model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
+        write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base, spec.text_encoder)).encode())
+    model = cast(TrainedModel, tree_of(spec).build(base, spec.seed))
     base.release_denoiser()  # the model has its own copy, and this base serves one training only
     try:
         return _train(spec, model, base, folder, bench)
@@ -102,7 +102,7 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     assert spec.training is not None
     if not model.learnt:
         return _save_untrained(folder, {})
-    clips = clips_of(spec).training_clips(size(spec), spec.training.clips or None, bench.references)
+    clips = training_clips(spec, bench.references)
     metrics = model.prepare(clips.texts[:NUM_PREPARATION_TEXTS], spec.protocol.frames)
     if metrics and dist.get_rank() == 0:
         Spool(folder).append(0, metrics)
@@ -137,5 +137,5 @@ def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: ClipSet, b
 def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
     """Make a batch of reference clips with random draws that do not depend on the seed."""
     streams = Streams(0)
-    clips = continued(clips_of(spec).reference_clips(size(spec), bench.references), streams, HELD_OUT)
+    clips = continued(reference_clips(spec, bench.references), streams, HELD_OUT)
     return Batches(model, Encoded(model, clips, {}), streams).batch(range(HELD_OUT))

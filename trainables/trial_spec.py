@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -42,6 +42,7 @@ class TrialSpec(BaseModel):
     other fields determine the samples, and therefore the cell's id.
 
     Args:
+        text_encoder: What the study names as text encoder; left out where it is the base's own.
         tree: The system with the arm's changes, then the sampled values, applied.
         sampled: Dotted path -> value proposed by a search; empty for an unsearched arm.
         stage: A cell of the plan, a trial of a search, or the confirmation of a winner on a new seed.
@@ -61,6 +62,7 @@ class TrialSpec(BaseModel):
     system: str
     tree: dict[str, Any]
     base: str
+    text_encoder: Annotated[str, Field(exclude_if=lambda value: not value)] = ""
     data: Data
     protocol: Protocol
     scaling: Scaling = Scaling()
@@ -108,9 +110,21 @@ class TrialSpec(BaseModel):
         Metrics are not included, since stored clips can be scored later; nor are micro-batch, workers and report
         intervals, which change no random draw.
         """
+        named = {
+            "system",
+            "tree",
+            "base",
+            "text_encoder",
+            "data",
+            "content",
+            "protocol",
+            "precision",
+            "seed",
+            "sampled",
+        }
         identity = self.model_dump(
             mode="json",
-            include={"system", "tree", "base", "data", "content", "protocol", "precision", "seed", "sampled"},
+            include=named,
             exclude={"protocol": {"micro_batch"}},
         )
         identity["training"] = None

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.bases.configurations import Misfit
+from models.bases.configurations import TEXT, Misfit
 from models.bases.families import FAMILIES, STABLE_DIFFUSION, Family
+from models.bases.text_files import TextFiles
 from models.bases.vocabulary import missing_vocabulary
 from models.words import did_you_mean
 
@@ -89,6 +90,8 @@ class BaseRef:
         revision: Branch, tag or commit of a hub id; None is the default branch.
         where: Type of the location.
         family: Networks and their layout.
+        text_encoder: Embedded base, folder or hub id whose text encoder is used; empty for the base's own.
+        reads_texts: Whether the text encoder beside the base is used.
     """
 
     name: str
@@ -96,6 +99,8 @@ class BaseRef:
     revision: str | None
     where: Literal["embedded", "folder", "hub"]
     family: Family = STABLE_DIFFUSION
+    text_encoder: str = ""
+    reads_texts: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
@@ -175,6 +180,27 @@ def precision_in_full(precision: str, *, gpu: bool) -> str:
     return ("bf16" if gpu else "fp32") if precision == "auto" else precision
 
 
+def with_texts(ref: BaseRef) -> BaseRef:
+    """Return where the text encoder beside a base is: the base itself, or what ``text_encoder`` names.
+
+    Raises:
+        ValueError: ``text_encoder`` is no embedded base, folder or hub id.
+    """
+    if not ref.text_encoder:
+        return ref
+    try:
+        return find_base(ref.text_encoder)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("base ")) from None
+
+
+def text_files(ref: BaseRef) -> TextFiles | None:
+    """Return the files of the text encoder beside a base; None if it has none, or none is on this machine."""
+    source = with_texts(ref)
+    folder = source.path or _cached_snapshot(source, TEXT) or _cached_snapshot(source, "config.json")
+    return TextFiles.of(folder) if folder else None
+
+
 def pixels_per_latent(ref: BaseRef) -> int:
     """Return the pixels per latent cell along one side; 8 if the configuration is not on this machine."""
     return latent_cell(_config(ref.path / "vae") if ref.path else {})
@@ -204,17 +230,26 @@ def missing_files(ref: BaseRef) -> list[str]:
     missing = [file for file in needed if not (folder / file).is_file()]
     if "tokenizer" in ref.family.settings:
         missing += [f"tokenizer/{file}" for file in missing_vocabulary(folder / "tokenizer")]
-    return missing + [f"{part}/*.safetensors" for part in ref.family.networks if not any(_weight_files(folder / part))]
+    missing += [f"{part}/*.safetensors" for part in ref.family.networks if not any(_weight_files(folder / part))]
+    return missing + (own.missing() if (own := _own_text_files(ref)) else [])
+
+
+def _own_text_files(ref: BaseRef) -> TextFiles | None:
+    """Return the base's own text encoder beside its networks, if it is used."""
+    return text_files(ref) if ref.reads_texts and not ref.text_encoder else None
 
 
 def misfits(ref: BaseRef) -> list[Misfit]:
     """Return the reasons why a base's configuration files do not fit its family; empty if it is not on this machine."""
     folder = ref.path or _cached_snapshot(ref)
-    return ref.family.misfits(folder) if folder else []
+    own = _own_text_files(ref)
+    return [*(ref.family.misfits(folder) if folder else []), *(own.misfits() if own else [])]
 
 
 def base_hash(ref: BaseRef) -> str:
     """Return the SHA-256 of the base's weight files, in the order of its family's networks.
+
+    Weights of the text encoder beside a base count where it is used.
 
     Raises:
         ValueError: A hub id that is not in the local cache.
@@ -224,8 +259,14 @@ def base_hash(ref: BaseRef) -> str:
         raise ValueError(f"base {ref} is not in the local cache, so its weights cannot be hashed")
     files = [file for part in ref.family.configurations for file in _weight_files(folder / part)]
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(folder)}:{_file_hash(file, file.stat().st_mtime_ns)}\n".encode())
+    named = [(file.relative_to(folder), file) for file in files]
+    if ref.reads_texts:
+        if (texts := text_files(ref)) is None:
+            raise ValueError(f"the text encoder of base {ref} is not on this machine, so it cannot be hashed")
+        encoder = texts.folder / texts.encoder
+        named += [(Path("text_encoder", file.name), file) for file in _weight_files(encoder)]
+    for name, file in named:
+        digest.update(f"{name}:{_file_hash(file, file.stat().st_mtime_ns)}\n".encode())
     return digest.hexdigest()
 
 
@@ -244,8 +285,9 @@ def _config(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_bytes())) if file.is_file() else {}
 
 
-def _cached_snapshot(ref: BaseRef) -> Path | None:
+def _cached_snapshot(ref: BaseRef, file: str = _INDEX) -> Path | None:
+    """Return the folder of a hub id in the local cache; None if it does not have the file."""
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(ref.name, _INDEX, revision=ref.revision)
-    return Path(index).parent if isinstance(index, str) else None
+    cached = try_to_load_from_cache(ref.name, file, revision=ref.revision)
+    return Path(cached.removesuffix(file)) if isinstance(cached, str) else None

@@ -3,8 +3,6 @@
 Every frame of a clip is an image; systems attach attention between frames.
 """
 
-import logging
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +11,24 @@ from typing import Any, ClassVar, Self
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from einops import rearrange, repeat
-from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
 from models.bases import BaseRef, Protocol, TextPadding, latent_cell
 from models.bases.families import STABLE_DIFFUSION
-from models.bases.vocabulary import tells_words_apart
+from models.bases.text_tower import (
+    TINY_WIDTH,
+    TextTower,
+    load_tokenizer,
+    spelling_tokenizer,
+    text_shape,
+    tiny_encoder,
+)
 from models.contracts import Sample
 from models.denoising import Conditions, denoise
 from models.guidance import CONDITIONAL, UNCONDITIONAL, ClassifierFree
 from models.noise_schedule import converted
 from models.streams import Streams
-
-logger = logging.getLogger(__name__)
-
-TINY_WIDTH = 16
-"""Channels of a tiny base's text states and of its U-Net's deepest levels; usual numbers of heads divide it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class StableDiffusion(Base):
         Raises:
             ValueError: The tokenizer cannot be loaded, or gives all words one id.
         """
-        tokenizer = _tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         schedule = DDIMScheduler.load_config(folder, subfolder="scheduler", local_files_only=True)
         return {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
 
@@ -83,7 +83,7 @@ class StableDiffusion(Base):
             "beta_schedule": "scaled_linear",
             "steps_offset": 1,
         }
-        tokenizer = _spelling_tokenizer()
+        tokenizer = spelling_tokenizer()
         networks = _tiny_networks(seed, len(tokenizer))
         settings = {"tokenizer": tokenizer, "noise_scheduler": _ddim(schedule)}
         ref = BaseRef("tiny", None, None, "embedded", STABLE_DIFFUSION)
@@ -103,35 +103,13 @@ class StableDiffusion(Base):
             requires_safety_checker=False,
         ).save_pretrained(folder)
 
-    @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], padding: TextPadding | None = None) -> torch.Tensor:
-        """Encode prompts to text states; repeated prompts are encoded once.
-
-        Masked padding is no key of the text tower's attention. States of the prompt's own tokens are the same either
-        way, since attention is causal; those of the padding differ.
-
-        Args:
-            prompts: The prompts.
-            padding: Whether to mask padding; None follows the text tower's configuration, like diffusers' pipeline:
-                published bases attend to it.
+        """Encode prompts to text states; see ``TextTower.encode``.
 
         Shape:
             b prompts -> (b l c), in the base's precision, on its device.
         """
-        distinct = list(dict.fromkeys(prompts))
-        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
-        for prompt, ids in zip(distinct, self.tokenizer(distinct, verbose=False).input_ids, strict=True):
-            if len(ids) > length:
-                logger.warning("prompt truncated to %d tokens: %s", length, prompt)
-        tokens = self.tokenizer(
-            distinct, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).to(self.device)
-        masks = (
-            getattr(self.text_encoder.config, "use_attention_mask", False) if padding is None else padding == "masked"
-        )
-        mask = tokens.attention_mask if masks else None
-        states: torch.Tensor = self.text_encoder(tokens.input_ids, attention_mask=mask)[0]
-        return states[torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)]
+        return TextTower(self.text_encoder, self.tokenizer).encode(prompts, padding)
 
     def conditions(self, text: torch.Tensor, padding: TextPadding | None = None) -> Conditions:
         """Make the denoiser's conditions: the frames' texts, and the empty prompt for the unconditional branch.
@@ -210,12 +188,6 @@ class StableDiffusion(Base):
         return self.decode_latents(latents, micro_batch=micro_batch)
 
 
-def text_shape(networks: Mapping[str, Any]) -> tuple[int, int]:
-    """Return width and number of the text states of a base's text tower."""
-    config = networks["text_encoder"].config
-    return int(config.hidden_size), int(config.max_position_embeddings)
-
-
 def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Make the inputs of a denoiser for one clip, on the meta device.
 
@@ -237,19 +209,6 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> tuple[torch.
         )
 
 
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    remedy = "the tokenizer that the base was published with"
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, subfolder="tokenizer", local_files_only=True
-        )
-    except Exception as error:  # the tokenizers' library raises no narrower class
-        raise ValueError(f"base {folder}: tokenizer/ cannot be loaded: {error} -> {remedy}") from error
-    if not tells_words_apart(tokenizer):
-        raise ValueError(f"base {folder}: tokenizer/ gives all words one id -> {remedy}")
-    return tokenizer
-
-
 def _ddim(schedule: Mapping[str, Any]) -> DDIMScheduler:
     # Latents are not pixels: like Stable Diffusion's pipeline, never clip them, even if the schedule says so.
     ddim: DDIMScheduler = converted(schedule, DDIMScheduler, clip_sample=False)
@@ -264,19 +223,7 @@ def _tiny_networks(seed: int, num_tokens: int) -> dict[str, Any]:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=num_tokens,
-                hidden_size=TINY_WIDTH,
-                intermediate_size=2 * TINY_WIDTH,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=77,
-                bos_token_id=0,
-                eos_token_id=1,
-                pad_token_id=1,
-            )
-        )
+        text = tiny_encoder(num_tokens)
         vae = AutoencoderKL(**levels, latent_channels=4, norm_num_groups=4, sample_size=32)
         unet = UNet2DConditionModel(
             sample_size=4,
@@ -287,10 +234,3 @@ def _tiny_networks(seed: int, num_tokens: int) -> dict[str, Any]:
             attention_head_dim=2,
         )
     return {"unet": unet, "vae": vae, "text_encoder": text}
-
-
-def _spelling_tokenizer() -> CLIPTokenizer:
-    """Make a tokenizer of single letters."""
-    letters = [*string.ascii_lowercase, *string.digits, *",.-"]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    return CLIPTokenizer({word: i for i, word in enumerate(words)}, [], model_max_length=77)

@@ -6,8 +6,10 @@ concatenated to that of every frame, and the numbers for frame rate, motion and 
 Source: Stable Video Diffusion (arXiv 2311.15127) and diffusers' pipeline; departures: none.
 """
 
+import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,11 +18,22 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from einops import rearrange, repeat
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from models.backbones import Base, Denoiser, check_finite, quiet, start_noise
-from models.bases import BaseRef, Protocol, latent_cell
+from models.backbones import (
+    Base,
+    Denoiser,
+    base_folder,
+    check_finite,
+    downloaded,
+    network_on_meta,
+    quiet,
+    start_noise,
+)
+from models.bases import BaseRef, Precision, Protocol, latent_cell, text_files, with_texts
 from models.bases.families import STABLE_VIDEO_DIFFUSION
+from models.bases.text_files import PATTERNS, TextFiles
+from models.bases.text_tower import TextTower
 from models.contracts import Sample
 from models.denoising import Conditions, denoise
 from models.guidance import CONDITIONAL, UNCONDITIONAL, RisingGuidance
@@ -69,6 +82,7 @@ class StableVideoDiffusion(Base):
         pixels: Normalisation of the image encoder's input.
         noise_scheduler: Euler on the base's own continuous noise levels.
         clear_motion: Motion of a clip in bucket 127.
+        load_texts: Loads the text encoder beside the base; None if it has none.
     """
 
     classes: ClassVar[Mapping[str, Any]] = {
@@ -83,6 +97,34 @@ class StableVideoDiffusion(Base):
     pixels: Normalisation
     noise_scheduler: EulerDiscreteScheduler
     clear_motion: float = CLEAR_MOTION
+    load_texts: Callable[[], TextTower] | None = None
+
+    @functools.cached_property
+    def text_tower(self) -> TextTower:
+        """The text encoder beside the base, loaded by the first system that reads texts.
+
+        Raises:
+            ValueError: The base has none, or it cannot be loaded.
+        """
+        if self.load_texts is None:
+            raise ValueError(f"base {self.ref} has no text encoder -> text_encoder: a folder or a hub id that has one")
+        return self.load_texts()
+
+    @classmethod
+    def load(cls, ref: BaseRef, *, device: str = "auto", precision: Precision = "auto") -> Self:
+        """Load a base; see ``Base.load``. The text encoder beside it is loaded later, if a system reads texts."""
+        base = super().load(ref, device=device, precision=precision)
+        folder = base_folder(ref)
+        if not ref.text_encoder and TextFiles.of(folder) is None:
+            return base
+        load = functools.partial(_load_texts, ref, folder, device=base.device, dtype=base.dtype)
+        return dataclasses.replace(base, load_texts=load)
+
+    @classmethod
+    def on_meta(cls, ref: BaseRef) -> dict[str, Any]:
+        """Build the networks by name from configuration files; with the text encoder if it is used."""
+        networks = super().on_meta(ref)
+        return {**networks, "text_encoder": _texts_on_meta(ref)} if ref.reads_texts and _has_texts(ref) else networks
 
     @classmethod
     def settings(cls, folder: Path) -> dict[str, Any]:
@@ -120,11 +162,14 @@ class StableVideoDiffusion(Base):
                 use_karras_sigmas=True,
             ),
         }
+        settings["load_texts"] = functools.partial(TextTower.tiny, seed)
         ref = BaseRef("tiny", None, None, "embedded", STABLE_VIDEO_DIFFUSION)
         return cls.assemble(_tiny_networks(seed), settings, ref=ref, device=torch.device("cpu"), dtype=torch.float32)
 
     def save(self, folder: Path) -> None:
-        """Save the base in the layout of diffusers' pipeline."""
+        """Save the base in the layout of diffusers' pipeline, with the text encoder beside it if it has one."""
+        if self.load_texts is not None:
+            self.text_tower.save(folder)
         for name, network in self.networks.items():
             network.save_pretrained(folder / name)
         self.noise_scheduler.save_pretrained(folder / "scheduler")
@@ -154,12 +199,34 @@ class StableVideoDiffusion(Base):
         Shape:
             (b 3 H W), pixels in [-1, 1] -> (b 1 c), in the base's precision, on its device.
         """
+        embeddings: torch.Tensor = self._seen(images).image_embeds
+        return rearrange(embeddings, "b c -> b 1 c")
+
+    @torch.no_grad()
+    def encode_image_tokens(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode images to the tokens of CLIP's last layer: the class token, then the patches.
+
+        Shape:
+            (b 3 H W), pixels in [-1, 1] -> (b n c), in the base's precision, on its device.
+        """
+        tokens: torch.Tensor = self._seen(images).last_hidden_state
+        return tokens
+
+    def _seen(self, images: torch.Tensor) -> Any:
         size = self.image_encoder.config.image_size
         unit = (_resized(images.float(), size) + 1) / 2
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.pixels.mean, self.pixels.std))
-        normed = ((unit - mean.to(unit)) / std.to(unit)).to(self.device, self.dtype)
-        embeddings: torch.Tensor = self.image_encoder(normed).image_embeds
-        return rearrange(embeddings, "b c -> b 1 c")
+        return self.image_encoder(((unit - mean.to(unit)) / std.to(unit)).to(self.device, self.dtype))
+
+    @torch.no_grad()
+    def encode_beside(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode images to the latents that the denoiser takes beside those of each frame: means, not scaled.
+
+        Shape:
+            (b 3 H W), pixels in [-1, 1] -> (b c h w), float32.
+        """
+        means, _ = self.encode_frames(images[:, None])
+        return means[:, 0] / float(self.vae.config.scaling_factor)
 
     @torch.no_grad()
     def conditions(
@@ -187,7 +254,7 @@ class StableVideoDiffusion(Base):
         noisy = images.float() + micro.augmentation * torch.from_numpy(noise).to(images.device)
         conditional = {
             "image": self.encode_images(images),
-            "beside": repeat(self._unscaled(noisy).to(self.dtype), "b c h w -> b f c h w", f=num_frames),
+            "beside": repeat(self.encode_beside(noisy).to(self.dtype), "b c h w -> b f c h w", f=num_frames),
             "micro": torch.tensor(
                 [[micro.fps - 1, micro.motion, micro.augmentation]] * clips, dtype=self.dtype, device=self.device
             ),
@@ -209,16 +276,7 @@ class StableVideoDiffusion(Base):
         images = video[:, 0].to(self.device)
         buckets = motion_buckets(motion_of(video), self.clear_motion).tolist()
         micro = torch.tensor([[fps - 1, bucket, 0.0] for bucket in buckets])
-        return {"image": self.encode_images(images), "beside": self._unscaled(images), "micro": micro}
-
-    def _unscaled(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode images to the means of their posteriors, without the scaling of latents.
-
-        Shape:
-            (b 3 H W), pixels in [-1, 1] -> (b c h w), float32.
-        """
-        means, _ = self.encode_frames(images[:, None])
-        return means[:, 0] / float(self.vae.config.scaling_factor)
+        return {"image": self.encode_images(images), "beside": self.encode_beside(images), "micro": micro}
 
     @torch.inference_mode()
     def decode_latents(self, latents: torch.Tensor, *, micro_batch: int = 8, together: int = 0) -> torch.Tensor:
@@ -328,6 +386,35 @@ def meta_inputs(networks: Mapping[str, Any], protocol: Protocol) -> dict[str, to
                 1, unet.projection_class_embeddings_input_dim // unet.addition_time_embed_dim
             ),
         }
+
+
+def _has_texts(ref: BaseRef) -> bool:
+    """Whether a text encoder is known: named by the study, or in the base's folder."""
+    return bool(ref.text_encoder) or text_files(ref) is not None
+
+
+def _texts_on_meta(ref: BaseRef) -> CLIPTextModel:
+    """Build the text encoder beside a base from its configuration file."""
+    source, files = with_texts(ref), text_files(ref)
+    if files is not None:
+        return _on_meta(str(files.folder), files.encoder, None)
+    try:
+        return _on_meta(source.name, "text_encoder", source.revision)
+    except OSError:  # a CLIP model of transformers, without sub-folders
+        return _on_meta(source.name, "", source.revision)
+
+
+def _on_meta(place: str, part: str, revision: str | None) -> CLIPTextModel:
+    with torch.device("meta"), quiet():
+        encoder: CLIPTextModel = network_on_meta(CLIPTextModel, place, subfolder=part, revision=revision)
+    return encoder
+
+
+def _load_texts(ref: BaseRef, folder: Path, *, device: torch.device, dtype: torch.dtype) -> TextTower:
+    """Load the text encoder beside a base, or the one that the study names; a hub id is downloaded unless offline."""
+    source = with_texts(ref)
+    place = folder if source is ref else source.path or downloaded(source.name, source.revision, PATTERNS)
+    return TextTower.load(place, device=device, dtype=dtype)
 
 
 def _tiny_networks(seed: int) -> dict[str, Any]:

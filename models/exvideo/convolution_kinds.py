@@ -34,7 +34,7 @@ class IdentityConvolution(Part):
         import torch
 
         from models.backbones import num_parameters
-        from models.exvideo.network import transformers
+        from models.image_to_video import transformers
 
         convolution = self.build()
         if convolution is None:

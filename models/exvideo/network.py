@@ -9,39 +9,35 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNetSpatioTemporalConditionModel
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
 from torch import nn
 
-from models.backbones import Denoiser, start_noise
+from models.backbones import Denoiser
 from models.bases import Protocol
 from models.bases.stable_video_diffusion import StableVideoDiffusion
 from models.contracts import Clips, Sample, Tensors
-from models.denoising import denoise
 from models.exvideo.convolution import PositionalConvolution
 from models.exvideo.positions import PositionTable
+from models.image_to_video import (
+    denoising_loss,
+    drawn_noise,
+    last_given,
+    load_trained,
+    predict_v,
+    sample_clips,
+    trained_names,
+    transformers,
+)
 from models.initialisation import initialise
 from models.low_rank import adapters_of
 from models.streams import Draws, Streams
-from models.system import is_out_of_memory
 from models.untrained import UntrainedModel
 
 if TYPE_CHECKING:
     from models.exvideo import ExVideo
 
-NUM_LEVELS = 1000
-"""Noise levels that training draws from."""
-
-
-def transformers(unet: nn.Module) -> list[Any]:
-    """Return the spatio-temporal transformers of a video U-Net, in its order."""
-    return [module for module in unet.modules() if isinstance(module, TransformerSpatioTemporalModel)]
-
 
 class ExtendedNetwork(nn.Module):
-    """A video denoiser with extended temporal blocks; ``forward`` returns the loss.
-
-        x_s = x + s n,   D(x_s) = x_s / (s^2 + 1) - s / sqrt(s^2 + 1) F(x_s / sqrt(s^2 + 1), ln(s) / 4, conditions)
-        L = sqrt(1 + s^2) / s  || D(x_s) - contrast x ||^2
+    """A video denoiser with extended temporal blocks; ``forward`` returns ``denoising_loss``.
 
     Args:
         unet: The base's denoiser, with its parts replaced.
@@ -57,42 +53,15 @@ class ExtendedNetwork(nn.Module):
         super().__init__()
         self.unet, self.contrast = unet, contrast
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the forward pass."""
-        dtype: torch.dtype = next(self.unet.parameters()).dtype
-        return dtype
-
-    def predict(
-        self, latents: torch.Tensor, time: torch.Tensor, image: torch.Tensor, beside: torch.Tensor, micro: torch.Tensor
-    ) -> torch.Tensor:
-        """Predict v of all frames from scaled noisy latents.
-
-        Shape:
-            latents (b f c h w), time (b,) or () -> (b f c h w).
-        """
-        both = torch.cat([latents.to(self.dtype), beside.to(self.dtype)], dim=2)
-        predicted: torch.Tensor = self.unet(
-            both, time, image.to(self.dtype), added_time_ids=micro.to(self.dtype), return_dict=False
-        )[0]
-        return predicted
+    def predict(self, latents: torch.Tensor, time: torch.Tensor, **conditions: torch.Tensor) -> torch.Tensor:
+        """Predict v of all frames from scaled noisy latents; see ``predict_v``."""
+        return predict_v(self.unet, latents, time, **conditions)
 
     def forward(
-        self,
-        latents: torch.Tensor,
-        noise: torch.Tensor,
-        sigma: torch.Tensor,
-        image: torch.Tensor,
-        beside: torch.Tensor,
-        micro: torch.Tensor,
+        self, latents: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, **conditions: torch.Tensor
     ) -> torch.Tensor:
-        """Compute the loss of a batch, in float32 but for the denoiser."""
-        s = sigma.view(-1, 1, 1, 1, 1)
-        noisy, scale = latents + s * noise, (s**2 + 1).sqrt()
-        predicted = self.predict(noisy / scale, sigma.log() / 4, image, beside, micro).float()
-        denoised = noisy / scale**2 - s / scale * predicted
-        squares = (denoised - self.contrast * latents).square().mean(dim=(1, 2, 3, 4))
-        return (squares * scale.view(-1) / sigma).mean()
+        """Compute the loss of a batch."""
+        return denoising_loss(self.predict, latents, noise, sigma, conditions, contrast=self.contrast)
 
     def temporal_blocks(self) -> list[nn.Module]:
         """Return the temporal blocks with their projection of the position, for each transformer."""
@@ -168,14 +137,10 @@ class ExVideoModel:
     def batch(self, encoded: Tensors, draws: Draws) -> Tensors:
         """Make the inputs of ``ExtendedNetwork``: latents, noise, noise levels and conditions."""
         latents = encoded["latents"] * self._tree.latent_scale
-        noise = draws.normal("training_noise", latents.shape[1], tuple(latents.shape[2:]))
-        levels = noise_levels(self.base.noise_scheduler)
-        drawn = [levels[level] for level in draws.integers("noise_level", high=len(levels))]
         beside = encoded["beside"][:, None].expand(-1, latents.shape[1], -1, -1, -1)
         batch = {
             "latents": latents,
-            "noise": torch.from_numpy(noise),
-            "sigma": torch.stack(drawn),
+            **drawn_noise(latents, draws, self.base.noise_scheduler),
             "image": encoded["image"],
             "beside": beside,
             "micro": encoded["micro"],
@@ -189,13 +154,11 @@ class ExVideoModel:
     @property
     def learnt(self) -> frozenset[str]:
         """Names of the trained parameters."""
-        return frozenset(name for name, weight in self.network.named_parameters() if weight.requires_grad)
+        return trained_names(self.network)
 
     def load(self, trained: Mapping[str, torch.Tensor]) -> None:
         """Load trained weights."""
-        if wrong := self.learnt ^ trained.keys():
-            raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
-        self.network.load_state_dict(trained, strict=False)
+        load_trained(self.network, trained)
 
     def save(self, folder: Path) -> None:
         """Save the base in diffusers' layout, and the extended network as ``exvideo``."""
@@ -210,7 +173,7 @@ class ExVideoModel:
     ) -> Sample:
         """Sample clips that continue the given frame."""
         self.network.eval()
-        return sample_clips(self._tree, self.base, self.network.predict, streams, protocol, given)
+        return sample(self._tree, self.base, self.network.predict, streams, protocol, given)
 
 
 class TrainingFree(UntrainedModel):
@@ -235,7 +198,7 @@ class TrainingFree(UntrainedModel):
         self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
     ) -> Sample:
         """Sample clips that continue the given frame."""
-        return sample_clips(self._tree, self.base, self._denoiser, streams, protocol, given)
+        return sample(self._tree, self.base, self._denoiser, streams, protocol, given)
 
 
 class PretrainedExVideo(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types
@@ -255,8 +218,7 @@ class PretrainedExVideo(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffu
         self.network = build_network(ExVideo.model_validate_json(json.dumps(tree)), denoiser)
 
 
-@torch.inference_mode()
-def sample_clips(
+def sample(
     tree: "ExVideo",
     base: StableVideoDiffusion,
     denoiser: Denoiser,
@@ -264,34 +226,16 @@ def sample_clips(
     protocol: Protocol,
     given: torch.Tensor | None,
 ) -> Sample:
-    """Sample clips that continue the last given frame, with the tree's guidance.
+    """Sample clips that continue the last given frame, with the tree's guidance; see ``sample_clips``.
 
     Raises:
         ValueError: No frame is given.
-        NonFiniteError: A latent or pixel became NaN or infinite.
     """
-    if given is None or not given.shape[1]:
-        raise ValueError("no frame is given -> one first frame")
-    frames = protocol.frames
-    noise = start_noise(streams, len(given), range(frames), base.latent_shape(protocol))
-    latents = denoise(
-        denoiser,
-        noise.to(base.device),
-        base.conditions(given[:, -1].to(base.device), streams, frames, tree.micro()),
-        noise_scheduler=base.noise_scheduler,
-        guide=tree.guidance.build(protocol.guidance, frames),
-        steps=protocol.steps,
-        micro_batch=base.micro_batch(protocol),
-    )
-    try:
-        return Sample(base.decode_latents(latents, together=tree.decoded_together))
-    except Exception as error:
-        if is_out_of_memory(error):
-            together, of_base = tree.decoded_together or frames, int(base.unet.config.num_frames)
-            fewer = of_base if together > of_base else max(1, together // 2)
-            message = f"decoding {together} frames together does not fit into memory"
-            raise MemoryError(f"{message} -> control: {{decoded_together: {fewer}}}, or smaller frames") from error
-        raise
+    frames, image = protocol.frames, last_given(given).to(base.device)
+    conditions = base.conditions(image, streams, frames, tree.micro())
+    guide = tree.guidance.build(protocol.guidance, frames)
+    together = tree.decoded_together
+    return sample_clips(base, denoiser, conditions, guide, streams, protocol, decoded_together=together)
 
 
 def sliding_windows(denoiser: Denoiser, window: int, stride: int) -> Denoiser:
@@ -322,17 +266,3 @@ def sliding_windows(denoiser: Denoiser, window: int, stride: int) -> Denoiser:
         return total / weight
 
     return predict
-
-
-def noise_levels(noise_scheduler: Any) -> torch.Tensor:
-    """Return the levels that training draws from: 1,000 of Karras' grid over the base's range, uniformly.
-
-        s_k = (s_max^(1/7) + k / 999 (s_min^(1/7) - s_max^(1/7)))^7
-
-    Source: ExVideo's released code; EDM (arXiv 2206.00364), eq. 5.
-    """
-    config = noise_scheduler.config
-    high, low = (float(config[name]) ** (1 / 7) for name in ("sigma_max", "sigma_min"))
-    roots = high + torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64) * (low - high)
-    levels: torch.Tensor = roots.pow(7).float()
-    return levels

@@ -37,7 +37,7 @@ class Position(Part):
 
     def num_parameters(self, networks: "Mapping[str, Any]") -> int:
         """Count the parameters of the tables of all temporal blocks."""
-        from models.exvideo.network import transformers
+        from models.image_to_video import transformers
 
         return sum(part.in_channels * (self.most_frames or 0) for part in transformers(networks["unet"]))
 

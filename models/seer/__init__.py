@@ -247,7 +247,7 @@ class Seer(TrainedSystem):
 
         import torch
 
-        from models.bases.stable_diffusion import text_shape
+        from models.bases.text_tower import text_shape
         from models.noise_schedule import NoiseSchedule
         from models.seer.network import build_network
 

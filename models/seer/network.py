@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from models.backbones import start_noise
 from models.bases import Protocol
-from models.bases.stable_diffusion import StableDiffusion, text_shape
+from models.bases.stable_diffusion import StableDiffusion
+from models.bases.text_tower import text_shape
 from models.contracts import Clips, Sample, Tensors
 from models.denoising import denoise
 from models.guidance import ClassifierFree

@@ -39,7 +39,7 @@ class TextDecomposer(Part):
         import torch
 
         from models.backbones import num_parameters
-        from models.bases.stable_diffusion import text_shape
+        from models.bases.text_tower import text_shape
 
         with torch.device("meta"):
             return num_parameters(self.build(*text_shape(networks)))

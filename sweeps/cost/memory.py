@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from models import SYSTEMS
 from models.backbones import networks_on_meta, num_parameters
-from models.bases import find_base
 from models.training import TrainedSystem
 from sweeps.plan import Plan
 from trainables.memory import ModelState, model_state
@@ -41,9 +40,10 @@ def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
     Raises:
         OSError: The base's configuration files cannot be read.
     """
-    family = SYSTEMS[plan.study.system].family
-    networks = networks_on_meta(find_base(plan.study.base, family))
-    frozen = sum(num_parameters(networks[name]) for name in family.networks[1:])
+    system, study = SYSTEMS[plan.study.system], plan.study
+    networks = networks_on_meta(system.find_base(study.base, study.text_encoder))
+    denoiser = system.family.networks[0]
+    frozen = sum(num_parameters(network) for name, network in networks.items() if name != denoiser)
     return [_of_arm(plan, arm.id, arm.system, networks, frozen, gpu) for arm in plan.arms]
 
 

@@ -53,6 +53,7 @@ def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
         system=study.system,
         tree=arm.system.model_dump(mode="json"),
         base=study.base,
+        text_encoder=study.text_encoder,
         data=setting.data,
         protocol=setting.protocol,
         scaling=study.resources.scaling,

@@ -3,7 +3,7 @@
 import os
 
 from models import SYSTEMS
-from models.bases import BaseRef, find_base, missing_files, read_card
+from models.bases import BaseRef, missing_files, read_card, text_files, with_texts
 from models.bases.families import Family
 from sweeps.plan.plan import Plan
 from sweeps.study.document import Problem
@@ -19,15 +19,18 @@ def requirements(plan: Plan) -> list[Problem]:
     set: loading it downloads it. The annotations of a dataset are read here, its clips are not.
     """
     study = plan.study
-    ref = find_base(study.base, SYSTEMS[study.system].family)
+    ref = SYSTEMS[study.system].find_base(study.base, study.text_encoder)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
-    return lacking + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
+    lacking += _lacking_texts(study, ref, offline=offline)
+    wrong = _lacking_data(study) or _wrong_annotations(study) or _lacking_further(plan)
+    return lacking + _lacking_extractors(study) + wrong
 
 
 def lacking(study: Study, ref: BaseRef) -> list[Problem]:
     """List requirements that this machine lacks to run a study; planning does not need them."""
-    return _lacking(study, ref) + _lacking_data(study) + _lacking_extractors(study)
+    texts = _lacking_texts(study, ref, offline=True)
+    return _lacking(study, ref) + texts + _lacking_data(study) + _lacking_extractors(study)
 
 
 def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
@@ -43,6 +46,41 @@ def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
     else:
         message = incomplete(study, missing, ref.family)
     return [study.document.problem(("base",), message)]
+
+
+def _lacking_texts(study: Study, ref: BaseRef, *, offline: bool) -> list[Problem]:
+    """Check that the text encoder that the study names is on this machine."""
+    if not ref.text_encoder:
+        return []
+    source, files = with_texts(ref), text_files(ref)
+    if source.where == "hub":
+        if not offline or (files is not None and not files.missing()):
+            return []
+        revision = f" --revision {source.revision}" if source.revision else ""
+        message = f"{source} is not on this machine -> hf download {source.name}{revision}"
+    elif files is None or not (missing := files.missing()):
+        return []  # refused where the study is checked
+    elif source.where == "embedded" and (hub := read_card(source).hub):
+        message = f"{source} has no weights, only configurations for planning -> text_encoder: {hub}"
+    else:
+        message = f"{source} lacks {', '.join(missing)} -> a complete text encoder with its tokenizer"
+    return [study.document.problem(("text_encoder",), message)]
+
+
+def _lacking_further(plan: Plan) -> list[Problem]:
+    """Check that the data have the further texts that the arms read."""
+    data = plan.cells[0].spec.data
+    arms = {arm.id: arm.system.further_texts for arm in plan.arms}
+    if not any(arms.values()):
+        return []
+    has = data.further_names()
+    problems = []
+    for arm, names in arms.items():
+        if absent := [name for name in names if name not in has]:
+            known = f"they have {', '.join(has)}" if has else "they have none"
+            message = f"arm {arm} reads the further text {', '.join(absent)} of the clips, and {known}"
+            problems.append(plan.study.document.problem(("data",), f"{message} -> a column of the annotations"))
+    return problems
 
 
 def _lacking_data(study: Study) -> list[Problem]:

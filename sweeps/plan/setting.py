@@ -16,6 +16,8 @@ from models.bases import (
     missing_files,
     pixels_per_latent,
     read_card,
+    text_files,
+    with_texts,
 )
 from models.bases.families import STABLE_DIFFUSION
 from sweeps.plan.cells import Setting
@@ -52,9 +54,10 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
     """Find the base and its card; its configuration files must fit its family, and a folder must be complete."""
     if not study.base:
         return None, None
-    family = SYSTEMS[study.system].family if study.system in SYSTEMS else STABLE_DIFFUSION
+    system = SYSTEMS.get(study.system)
+    family = system.family if system else STABLE_DIFFUSION
     try:
-        ref = find_base(study.base, family)
+        ref = system.find_base(study.base, study.text_encoder) if system else find_base(study.base, family)
         card = read_card(ref)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
@@ -71,10 +74,38 @@ def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, C
     if study.system in SYSTEMS and ref.family != family:
         wrong.append((("base",), _of_another_family(study, ref)))
         return ref, card
+    if texts := _wrong_texts(study, ref):
+        wrong += texts
+        return ref, card
     if ref.where == "folder" and (missing := missing_files(ref)):
         wrong.append((("base",), incomplete(study, missing, ref.family)))
     wrong += [(("base",), f"{study.base}: {misfit}") for misfit in misfits(ref)]
     return ref, card
+
+
+def _wrong_texts(study: Study, ref: BaseRef) -> list[tuple[Key, str]]:
+    """Find a text encoder that is missing, not needed or not usable."""
+    if not ref.reads_texts:
+        unused = f"{study.system} reads no text encoder beside its base -> remove this key"
+        return [(("text_encoder",), unused)] if study.text_encoder and study.system in SYSTEMS else []
+    try:
+        source, files = with_texts(ref), text_files(ref)
+    except ValueError as error:
+        return [(("text_encoder",), str(error))]
+    if not study.text_encoder:
+        allowed = "text_encoder: a folder with text_encoder/ and tokenizer/, a CLIP folder of transformers, or a hub id"
+        message = f"{study.base} has no text encoder, and {study.system} reads texts -> {allowed}"
+        return [] if files else [(("base",), message)]
+    if files is None:
+        lacks = "has neither text_encoder/config.json nor the config.json of a CLIP model"
+        message = f"{study.text_encoder} {lacks} -> a folder with a text encoder and its tokenizer"
+        return [] if source.where == "hub" else [(("text_encoder",), message)]
+    found: list[tuple[Key, str]] = [
+        (("text_encoder",), f"{study.text_encoder}: {misfit}") for misfit in files.misfits()
+    ]
+    if source.where == "folder" and (missing := files.missing()):
+        found.append((("text_encoder",), f"{study.text_encoder} lacks {', '.join(missing)} -> a complete text encoder"))
+    return found
 
 
 def _of_another_family(study: Study, ref: BaseRef) -> str:

@@ -18,7 +18,7 @@ def proof_key(plan: Plan) -> str:
     inputs = {
         "code": code_hash(plan.study.system),
         "arms": {arm.id: arm.system.model_dump(mode="json") for arm in plan.arms},
-        "base": plan.study.base,
+        "base": [plan.study.base, plan.study.text_encoder],
         "size": [protocol.frames, protocol.height, protocol.width],
     }
     return json_hash(inputs, 32)

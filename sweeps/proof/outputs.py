@@ -1,6 +1,6 @@
 """Behaviour of a system on a small base: clips sampled from fixed streams, loss, and tensors that get gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -9,7 +9,7 @@ import torch
 
 from models.backbones import Base
 from models.bases import Protocol
-from models.contracts import Clips, TrainedModel
+from models.contracts import Clips, FurtherReader, TrainedModel, VideoModel
 from models.streams import Draws, Streams
 from models.system import System
 from sweeps.proof.calls import traced
@@ -49,12 +49,13 @@ def behaviour_of(tree: System, base: Base) -> tuple[Behaviour | None, str]:
     """
     try:
         with _one_thread(), traced() as called:
+            further = tree.arranged({name: _further(name) for name in tree.further_texts})
             model = tree.build(base, _SEED)
             network = cast(TrainedModel, model).network if tree.is_trained else None
             if network is not None:
                 _move_away_from_zero(network)
-            loss, unreached = (None, ()) if network is None else _gradients(cast(TrainedModel, model))
-            video = model.sample(_PROMPTS, Streams(_SEED), TINY, _given(tree)).video
+            loss, unreached = (None, ()) if network is None else _gradients(cast(TrainedModel, model), further)
+            video = _sampled(tree, model, further)
     except ValueError as error:
         return None, str(error)
     trained = () if network is None else (name for name, weight in network.named_parameters() if weight.requires_grad)
@@ -70,6 +71,17 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _further(name: str) -> list[str]:
+    """Make a further text of each clip that differs from its prompt and by its name."""
+    return [f"{name}: {prompt}; {prompt} at last" for prompt in _PROMPTS]
+
+
+def _sampled(tree: System, model: VideoModel, further: Mapping[str, Sequence[str]]) -> torch.Tensor:
+    if tree.further_texts:
+        return cast(FurtherReader, model).sample(_PROMPTS, Streams(_SEED), TINY, _given(tree), further).video
+    return model.sample(_PROMPTS, Streams(_SEED), TINY, _given(tree)).video
 
 
 def _given(tree: System) -> torch.Tensor | None:
@@ -88,14 +100,14 @@ def _move_away_from_zero(network: torch.nn.Module) -> None:
             weight.copy_(torch.from_numpy(draws))
 
 
-def _gradients(model: TrainedModel) -> tuple[float | None, tuple[str, ...]]:
+def _gradients(model: TrainedModel, further: Mapping[str, Sequence[str]]) -> tuple[float | None, tuple[str, ...]]:
     """Return the loss on a fixed batch, and the names of trained tensors without gradient."""
     network = model.network
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     if not any(True for _ in network.parameters()):
         return None, ()
     video = torch.rand(_TRAINED_ON, generator=torch.Generator().manual_seed(_SEED)) * 2 - 1
-    batch = model.batch(model.encode(Clips(video, _PROMPTS)), Draws(Streams(_SEED), range(len(video))))
+    batch = model.batch(model.encode(Clips(video, _PROMPTS, further)), Draws(Streams(_SEED), range(len(video))))
     with torch.set_grad_enabled(bool(trained)):
         loss = network(**batch)
     if trained:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from models import SYSTEMS
 from models.backbones import networks_on_meta
-from models.bases import find_base
 from models.system import Part, System
 from sweeps.plan import Plan
 from sweeps.proof.calls import shown, wrong_calls
@@ -34,8 +33,9 @@ class Examined:
 
 def prove(plan: Plan) -> tuple[ArmProof, ...]:
     """Make the proofs of a plan's arms, the control first."""
-    family = SYSTEMS[plan.study.system].family
-    networks, base = networks_on_meta(find_base(plan.study.base, family)), family.implementation().tiny()
+    system, study = SYSTEMS[plan.study.system], plan.study
+    networks = networks_on_meta(system.find_base(study.base, study.text_encoder))
+    base = system.family.implementation().tiny()
     protocol = plan.cells[0].spec.protocol
     examined = [
         Examined(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base))

@@ -124,6 +124,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
     yield "system", study.system
     yield "base", study.base
+    if study.text_encoder:
+        yield "text encoder", study.text_encoder
     yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     yield "cells done", cells_done(report)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import SYSTEMS
-from models.bases import base_hash, find_base
+from models.bases import base_hash
 from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, load, requirements
@@ -187,7 +187,7 @@ class _Run:
         base = self.plan.study.base
         known = [record for record in self._used(records) if record.base_hash]
         try:
-            ref = find_base(base, SYSTEMS[self.plan.study.system].family)
+            ref = SYSTEMS[self.plan.study.system].find_base(base, self.plan.study.text_encoder)
             current = base_hash(ref) if known else ""  # reads all weights
         except ValueError:  # a hub id that is not on this machine yet
             return ""

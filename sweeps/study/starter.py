@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import Card, Protocol, find_base, read_card
+from models.bases import Card, Protocol, read_card, text_files
 from models.system import Part, Slot, System
 from models.words import allowed_in_words
 from search_spaces import SPACES
@@ -52,6 +52,8 @@ CLIPS = {"layout": "captions", "path": "path/of/clips"}
 _BLOCKS = (Ablation, Asha, Budget, Confirm, Hypothesis, Extractors, Median, Protocol, Search, Tracking)
 _DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
 _NO_BREAK = "\u00a0"
+TEXT_ENCODER = "openai/clip-vit-large-patch14"
+"""Text encoder of a starting study on a base without one."""
 _TEMPLATE = Path(__file__).with_name("new_study.yaml.j2")
 _SCHEMA = Path(__file__).parents[1] / "study.schema.json"
 
@@ -78,7 +80,8 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
 
     family = SYSTEMS[system].family
     base = base or family.default_base
-    card = read_card(find_base(base, family))
+    ref = SYSTEMS[system].find_base(base)
+    card = read_card(ref)
     head = {"name": name or f"{system}-parts", "system": system, "base": base}
     wrong = dict(words.problems(Study, {**head, "metrics": ["any"], "seeds": 1})).get(("name",))
     if wrong:
@@ -87,6 +90,7 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
     page.filters |= {"explained": _explained, "flow": flow, "table": _table}
     text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         head=head,
+        texts={"own": text_files(ref) is not None, "example": TEXT_ENCODER} if ref.reads_texts else None,
         schema=schema_from(folder),
         descriptions={block.__name__: _descriptions(block) for block in _BLOCKS},
         defaults={type(block).__name__: block.model_dump() for block in _DEFAULTS},
@@ -225,23 +229,27 @@ def _places(system: type[System], frames: int) -> Iterator[Place]:
         return most is None or most >= frames
 
     slots = system.slots()
+    taken: set[str] = set()
     for slot in slots.values():
-        yield _slot(slot, fits)
+        yield _slot(slot, fits, taken)
         yield from (_value(f"{slot.name}.{name}", slot.default, name, fits) for name in _values(slot.default))
     yield from (_value(name, system(), name, fits) for name in system.model_fields if name not in slots)
 
 
-def _slot(slot: Slot, fits: Callable[[str, object], bool]) -> Place:
-    """Describe a slot and its kinds."""
+def _slot(slot: Slot, fits: Callable[[str, object], bool], taken: set[str]) -> Place:
+    """Describe a slot and its kinds; names of arms are added to those that are taken."""
     parts = {kind: part(kind=kind) for kind, part in slot.kinds.items()}
     others = [kind for kind in parts if kind not in (slot.default.kind, REMOVED)]
     removable = REMOVED in parts and slot.default.kind != REMOVED
     ablations: list[dict[str, Any]] = [{"part": slot.name, "action": "REMOVE"}] if removable else []
     action = "ADD" if slot.default.kind == REMOVED else "REPLACE"
     edits = (edit for kind in others for edit in _edits(parts[kind]) if fits(slot.name, *edit.values()))
-    for kinds in (others[:MOST_KINDS], next(edits, None)):
-        if kinds:
-            ablations.append({"part": slot.name, "action": action, "with": kinds})
+    if others:
+        ablations.append({"part": slot.name, "action": action, "with": others[:MOST_KINDS]})
+    for name, part in next(edits, {}).items():
+        arm = f"{part['kind']}_{name}" if name in taken else name
+        taken.add(arm)
+        ablations.append({"part": slot.name, "action": action, "with": {arm: part}})
     alternative = REMOVED if removable else next(iter(others), None)
     meanings = {kind: f"{part.meaning()} {_unbroken(_values(part))}".strip() for kind, part in parts.items()}
     return Place(slot.name, slot.default.kind, ablations, alternative, kinds=meanings)

@@ -170,6 +170,9 @@ class Study(Block):
     question: Annotated[str, Field(description="research question, in one sentence")] = ""
     system: Annotated[Text, Field(description="name of a system, such as zs2")]
     base: Annotated[Text, Field(description="an embedded base, a folder, or a hub id (org/name@revision)")]
+    text_encoder: Annotated[
+        str, Field(description="CLIP text encoder for a base without one: an embedded base, a folder, or a hub id")
+    ] = ""
     data: Annotated[Data, BeforeValidator(as_data)] | None = Field(None, description="a layout, by name or as a map")
     metrics: Annotated[tuple[Text, ...], Field(min_length=1, description="metric families; the first is the objective")]
     extractors: Extractors = Extractors()

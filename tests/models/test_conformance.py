@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import Protocol, find_base
 from models.bases.families import FAMILIES
-from models.contracts import Clips, Sample, Tensors, TrainedModel
+from models.contracts import Clips, FurtherReader, Sample, Tensors, TrainedModel
 from models.streams import Draws, Streams
 from models.system import System
 from models.training import TrainedSystem
@@ -49,7 +49,16 @@ def float64_tiny(system: type[System]) -> Iterator[Base]:
 
 
 def draw(tree: System, base: Base, protocol: Protocol = PROTOCOL) -> Sample:
-    return tree.build(base, 5).sample(PROMPTS[: protocol.clips], Streams(5), protocol, given(tree, protocol))
+    model, prompts, first = tree.build(base, 5), PROMPTS[: protocol.clips], given(tree, protocol)
+    if not tree.further_texts:
+        return model.sample(prompts, Streams(5), protocol, first)
+    texts = {name: values[: protocol.clips] for name, values in further(tree).items()}
+    return cast(FurtherReader, model).sample(prompts, Streams(5), protocol, first, texts)
+
+
+def further(tree: System) -> Mapping[str, Sequence[str]]:
+    """Further texts that the system reads, of two clips."""
+    return tree.arranged({name: [f"{prompt}; at last {name}" for prompt in PROMPTS] for name in tree.further_texts})
 
 
 def given(tree: System, protocol: Protocol) -> torch.Tensor | None:
@@ -60,13 +69,15 @@ def given(tree: System, protocol: Protocol) -> torch.Tensor | None:
     return torch.rand(shape, generator=torch.Generator().manual_seed(2))[: protocol.clips] * 2 - 1
 
 
-def clips(num: int = 2) -> Clips:
+def clips(num: int = 2, texts: Mapping[str, Sequence[str]] | None = None) -> Clips:
     rng = torch.Generator().manual_seed(3)
-    return Clips(torch.rand(2, 3, 3, 32, 32, generator=rng)[:num] * 2 - 1, PROMPTS[:num])
+    return Clips(torch.rand(2, 3, 3, 32, 32, generator=rng)[:num] * 2 - 1, PROMPTS[:num], texts or {})
 
 
-def batch(model: TrainedModel, positions: Sequence[int] = (0, 1)) -> Tensors:
-    return model.batch(model.encode(clips(len(positions))), Draws(Streams(5), positions))
+def batch(
+    model: TrainedModel, positions: Sequence[int] = (0, 1), texts: Mapping[str, Sequence[str]] | None = None
+) -> Tensors:
+    return model.batch(model.encode(clips(len(positions), texts)), Draws(Streams(5), positions))
 
 
 @pytest.mark.parametrize(("system", "slot", "kind"), KINDS)
@@ -126,7 +137,7 @@ def test_of_every_trained_kind_gradients_reach_what_is_trained_and_nothing_else(
     trained = {name for name, parameter in named.items() if parameter.requires_grad}
     if not trained:
         return
-    loss = model.network(**batch(model))
+    loss = model.network(**batch(model, texts=further(tree)))
     loss.backward()
     assert loss.shape == ()
     assert loss.isfinite()

@@ -44,7 +44,8 @@ def test_every_kind_says_what_it_means_and_stands_for_itself(system: type[System
     assert type(tree).model_validate_json(tree.model_dump_json()) == tree
 
 
-ALWAYS_THERE = ("training", "group_norm", "sampling_schedule")  # these cannot be removed
+ALWAYS_THERE = ("training", "group_norm", "sampling_schedule", "injection", "frame_condition")
+"""These cannot be removed: without a condition nothing is injected, and an image-to-video base has a given frame."""
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values())

@@ -243,7 +243,7 @@ def test_parts_as_json(tiny_base_folder: Path) -> None:
     result = runner.invoke(app, ["parts", "zs2", "--base", str(tiny_base_folder), "--json"])
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert list(found) == ["system", "base", "family", "fits", "parameters", "slots", "values"]
+    assert list(found) == ["system", "base", "family", "fits", "lacks", "parameters", "slots", "values"]
     assert (found["system"], found["fits"]) == ("zs2", True)
     assert found["parameters"]["unet"] > 0
     assert (found["parameters"]["noise"], found["parameters"]["attention"]) == (0, 0)
@@ -272,7 +272,7 @@ def test_parts_as_tables(tiny_base_folder: Path) -> None:
         (["chekc"], "check"),
         (["check"], "STUDY"),
         (["check", "STUDY", "--strict"], "--strict"),
-        (["parts", "zs3"], "system: zs3 -> zs2, seer, exvideo (did you mean zs2?)"),
+        (["parts", "zs3"], "system: zs3 -> zs2, seer, exvideo, aid (did you mean zs2?)"),
         (["parts", "zs2", "--base", "./nowhere"], "no such folder"),
         (["report", "STUDY", "--format", "word"], "word"),
         (["check", "nothing.yaml"], "nothing.yaml:1: cannot be read"),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from trainables.data.manifest import Manifest
 
 
+ORACLE = "oracle"
+"""Further text of a procedural clip: its description in consecutive parts, from the true frames."""
+
 WORLD = 2
 """Version of the procedural scenes, part of the names of rendered folders: changed scenes are rendered again."""
 
@@ -132,11 +135,19 @@ class ShapesData(ClipLayout):
         frames: int,
         read: Callable[[Sequence[int]], NDArray[np.uint8]],
     ) -> ClipSet:
-        from trainables.data.shapes import scene_of
+        from trainables.data.shapes import scene_of, states_of
 
-        pace = self.frames_per_motion
-        texts = [scene_of(split, k, frames=frames, frames_per_motion=pace).caption() for k in range(num)]
-        return ClipSet(texts, [["shapes", WORLD, split, index, *self._pace] for index in range(num)], read)
+        scenes = [scene_of(split, k, frames=frames, frames_per_motion=self.frames_per_motion) for k in range(num)]
+        return ClipSet(
+            [scene.caption() for scene in scenes],
+            [["shapes", WORLD, split, index, *self._pace] for index in range(num)],
+            read,
+            {ORACLE: ["; ".join(states_of(scene, frames)) for scene in scenes]},
+        )
+
+    def further_names(self) -> tuple[str, ...]:
+        """Return ``oracle``: what happens in consecutive parts of a clip."""
+        return (ORACLE,)
 
 
 class ClipsData(ClipLayout):
@@ -207,6 +218,10 @@ class ClipsData(ClipLayout):
             if training is not None:
                 found["training"] = self._summary(self._other_split(training or None), manifest)
         return found
+
+    def further_names(self) -> tuple[str, ...]:
+        """Return the further texts of the annotations."""
+        return tuple(self.entries()[0].further)
 
     def _summary(self, entries: Sequence[Entry], manifest: Manifest) -> str:
         """Return number and hash of clips with their texts."""

@@ -87,6 +87,14 @@ class Layout(BaseModel):
             ValueError: The prompts or annotations cannot be read.
         """
 
+    def further_names(self) -> tuple[str, ...]:
+        """Return the names of the further texts that every clip has; none by default.
+
+        Raises:
+            ValueError: The annotations cannot be read.
+        """
+        return ()
+
     @abstractmethod
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
         """Return hashes of all data that a cell is asked and shown: texts, reference clips, training clips.

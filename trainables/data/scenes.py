@@ -90,7 +90,7 @@ class Scene:
     @property
     def size(self) -> str:
         """``small`` or ``large``, in the first frame."""
-        return SIZES[int(self.radius >= _MIDDLE)]
+        return size_of(self.radius)
 
     def caption(self) -> str:
         """Make the study caption: colour, shape, motion."""
@@ -111,6 +111,11 @@ class Scene:
         of_background = [w for w, m in zip(attributes, ground, strict=True) if m]
         background = f" on a {' '.join(of_background)} background" if of_background else ""
         return f"a {' '.join([*of_shape, self.colour, self.shape])}{background} {', then '.join(self.motions)}"
+
+
+def size_of(radius: float) -> str:
+    """Return ``small`` or ``large`` for a radius in world units."""
+    return SIZES[int(radius >= _MIDDLE)]
 
 
 def study_caption(shape: str, colour: str, motions: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.clips import ClipError, read_clip, write_clip
-from trainables.data.scenes import CANVAS, Background, Scene, Split, draw_paced_scene, draw_scene
+from trainables.data.scenes import CANVAS, Background, Scene, Split, draw_paced_scene, draw_scene, size_of
 
 Floats = NDArray[np.float64]
 Clip = NDArray[np.uint8]
@@ -20,6 +20,8 @@ CAPTIONS = "captions.csv"
 PIXEL_FORMAT = "yuv444p"  # half colour resolution degrades clips of 32 pixels
 LOSSLESS = 0  # x264's lossy output occasionally differs between two runs on the same pixels
 FPS = 8
+NUM_STATES = 8
+"""Parts in which the further text ``oracle`` describes a clip: those of two, four and eight states."""
 
 
 def render(scene: Scene, frames: int = 8, height: int = CANVAS, width: int = CANVAS) -> Clip:
@@ -141,6 +143,27 @@ def scene_of(split: Split, index: int, seed: int = 0, *, frames: int, frames_per
     if frames_per_motion is None:
         return draw_scene(split, index, seed)
     return draw_paced_scene(split, index, seed, frames=frames, frames_per_motion=frames_per_motion)
+
+
+def states_of(scene: Scene, frames: int, number: int = NUM_STATES) -> list[str]:
+    """Describe a clip in consecutive parts of equal length: size, colour, shape, and the motion in the middle of each.
+
+    Args:
+        scene: Scene of the clip.
+        frames: Frames of the clip, at least 2.
+        number: Number of parts.
+
+    Returns:
+        Texts such as ``a large red circle moves right``, in the words of the captions.
+    """
+    middles = (np.arange(number) + 0.5) / number
+    pace = len(scene.motions) if scene.frames_per_motion is None else (frames - 1) / scene.frames_per_motion
+    phases = np.minimum((middles * pace).astype(int), len(scene.motions) - 1)
+    radii = np.interp(middles * (frames - 1), np.arange(frames), path(scene, frames)[:, 2])
+    return [
+        f"a {size_of(radius)} {scene.colour} {scene.shape} {scene.motions[phase]}"
+        for radius, phase in zip(radii.tolist(), phases.tolist(), strict=True)
+    ]
 
 
 def write_dataset(

@@ -11,14 +11,8 @@ from models.bases import Protocol, find_base
 from models.bases.stable_video_diffusion import StableVideoDiffusion, motion_buckets, motion_of
 from models.contracts import Clips, Tensors
 from models.exvideo import ExVideo
-from models.exvideo.network import (
-    ExtendedNetwork,
-    ExVideoModel,
-    build_network,
-    noise_levels,
-    sliding_windows,
-    transformers,
-)
+from models.exvideo.network import ExtendedNetwork, ExVideoModel, build_network, sliding_windows
+from models.image_to_video import noise_levels, transformers
 from models.streams import Draws, Streams
 
 PROTOCOL = Protocol(clips=2, frames=6, steps=2, guidance=2.0, height=32, width=32)

@@ -65,12 +65,28 @@ def test_published_plans_of_seer_are_the_shipped_studies(imported: Path, part: s
     assert drafted.study.metrics == study.study.metrics
 
 
-def test_of_a_system_that_is_not_here_everything_is_to_settle(imported: Path) -> None:
+def test_of_a_system_that_is_not_here_everything_is_to_settle(tmp_path: Path) -> None:
+    note = (PLANS / "003_af67a135ea7ff5b0.txt").read_text(encoding="utf-8")
+    for known, other in (("AID", "QRS"), ("Adapting Image2Video", "Altering Image2Video")):
+        note = note.replace(known, other)
+    (tmp_path / "note.txt").write_text(note.replace("nstruction-guided", "nformed"), encoding="utf-8")
+    write(file_names(read_plans([tmp_path / "note.txt"]).questions), tmp_path / "drafts")
     with pytest.raises(SpecError) as error:
-        load(imported / "aid.yaml")
+        load(tmp_path / "drafts" / "qrs.yaml")
     places = [problem.path for problem in error.value.problems]
     assert "system" in places
     assert [f"todo[{number}]" in places for number in range(6)] == [True] * 6
+
+
+def test_a_note_on_aid_leaves_each_of_its_experiments_to_settle(imported: Path) -> None:
+    drafts = sorted(imported.glob("aid-*.yaml"))
+    assert len(drafts) == 6
+    for draft_of_it in drafts:
+        with pytest.raises(SpecError) as error:
+            load(draft_of_it)
+        places = [problem.path for problem in error.value.problems]
+        assert "todo[0]" in places
+        assert "system" not in places
 
 
 @pytest.mark.parametrize(

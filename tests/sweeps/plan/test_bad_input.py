@@ -45,7 +45,7 @@ def changed(old: str, new: str) -> str:
 
 ONE_MISTAKE = {
     "unknown key": (SOUND + "sedes: 3\n", 8, "sedes", "(did you mean seeds?)"),
-    "unknown system": (changed("zs2", "zs3"), 2, "system", "zs3 -> zs2, seer, exvideo (did you mean zs2?)"),
+    "unknown system": (changed("zs2", "zs3"), 2, "system", "zs3 -> zs2, seer, exvideo, aid (did you mean zs2?)"),
     "unknown base": (changed("shapes", "shape"), 3, "base", "(did you mean shapes?)"),
     "unknown metric": (changed("clip_score", "clip_scor"), 4, "metrics[0]", "(did you mean clip_score?)"),
     "metric twice": (changed("[clip_score]", "[clip_score, clip_score]"), 4, "metrics[1]", "listed twice"),

@@ -71,6 +71,7 @@ def compare_or_update(path: Path, text: str, update: bool) -> None:
 
 def test_the_studies_are_there() -> None:
     assert STUDIES == [
+        "aid/smoke.yaml",
         "exvideo/conv_x_position.yaml",
         "exvideo/identity_conv.yaml",
         "exvideo/length.yaml",

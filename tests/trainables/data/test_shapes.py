@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 
 from trainables.data.clips import ClipError
-from trainables.data.scenes import BRIGHTNESS, COLOURS, FILLS, MOTIONS, SHAPES, TEXTURES, draw_paced_scene, draw_scene
-from trainables.data.shapes import path, read_dataset, render, scene_of, write_dataset
+from trainables.data.scenes import (
+    BRIGHTNESS,
+    COLOURS,
+    FILLS,
+    MOTIONS,
+    SHAPES,
+    TEXTURES,
+    draw_paced_scene,
+    draw_scene,
+    size_of,
+)
+from trainables.data.shapes import path, read_dataset, render, scene_of, states_of, write_dataset
 
 
 def test_a_scene_depends_on_split_index_and_seed_only() -> None:
@@ -255,3 +265,18 @@ def test_a_dataset_of_paced_scenes(tmp_path: Path) -> None:
     assert captions == [scene.caption() for scene in scenes]
     assert np.abs(clips.astype(int) - np.stack([render(scene, 12) for scene in scenes])).mean() < 3.0
     assert scene_of("test", 0, frames=12) == draw_scene("test", 0)
+
+
+@pytest.mark.parametrize("pace", [None, 4])
+def test_states_follow_the_motions_of_a_scene(pace: int | None) -> None:
+    frames = 13  # three motions of four frames at a pace of 4
+    for index in range(20):
+        scene = scene_of("train", index, frames=frames, frames_per_motion=pace)
+        states = states_of(scene, frames, 6)
+        motions = [state.split(f"{scene.colour} {scene.shape} ")[1] for state in states]
+        each = 6 // len(scene.motions)
+        assert motions == [motion for motion in scene.motions for _ in range(each)]
+        sizes = [state.split()[1] for state in states]
+        radii = path(scene, frames)[:, 2]
+        assert set(sizes) <= {size_of(radius) for radius in radii.tolist()} | {scene.size}
+        assert sizes[0] == size_of(float(np.interp(1.0, np.arange(frames), radii)))

@@ -140,7 +140,7 @@ def forecast_lines(forecast: "Forecast", taken: float) -> list[str]:
 
 def model_state_lines(plan: Plan, *, gpu: bool) -> list[str]:
     """Word the largest model state of a worker; empty for a system that is not trained."""
-    if not SYSTEMS[plan.study.system].is_trained:
+    if not plan.is_trained:
         return []
     from sweeps.cost.memory import GIB, arm_memories
 

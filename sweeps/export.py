@@ -28,14 +28,13 @@ def export(cell: str, storage: Path, output: Path) -> Path:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} already exists -> a new folder with -o")
     from models.backbones import load_base
-    from models.bases import find_base
     from trainables.cell_files import trained_weights
 
     spec = Result.model_validate_json((folder / RESULT).read_bytes()).spec
     if not (folder / TRAINED).is_file():
         raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
     trained = trained_weights(folder)
-    base = load_base(find_base(spec.base, SYSTEMS[spec.system].family), device="cpu", precision="fp32")
+    base = load_base(spec.ref, device="cpu", precision="fp32")
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
     model.load(trained)
     _save(model, output)

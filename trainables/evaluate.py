@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import BaseRef, base_hash, find_base, read_card
+from models.bases import base_hash, find_base, read_card
 from models.contracts import TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
@@ -75,16 +75,11 @@ class Workbench:
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
         return cls(storage / REFERENCES, cache)
 
-    @staticmethod
-    def ref(spec: TrialSpec) -> BaseRef:
-        """Locate the cell's base."""
-        return find_base(spec.base, SYSTEMS[spec.system].family)
-
     def base_hash(self, spec: TrialSpec) -> str:
         """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
         if spec.base not in self._hashes:
             try:
-                self._hashes[spec.base] = base_hash(self.ref(spec))
+                self._hashes[spec.base] = base_hash(spec.ref)
             except (OSError, ValueError):
                 return ""
         return self._hashes[spec.base]
@@ -93,15 +88,16 @@ class Workbench:
         """Load the cell's base at its requested precision, once."""
         key = (spec.base, spec.precision)
         if key not in self._bases:
-            self._bases[key] = load_base(self.ref(spec), device="auto", precision=spec.precision)
+            self._bases[key] = load_base(spec.ref, device="auto", precision=spec.precision)
         return self._bases[key]
 
     def scorer(self, spec: TrialSpec) -> Scorer:
         """Make the scorer for the cell's metrics, once."""
-        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {spec.content} {size(spec)}"
+        base = spec.scoring_base or spec.base
+        key = f"{spec.metrics} {spec.extractors} {base} {spec.data} {spec.content} {size(spec)}"
         if key not in self._scorers:
-            card = read_card(self.ref(spec))
-            keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
+            card = read_card(find_base(base, SYSTEMS[spec.system].family))
+            keys = [resolve(family, card, spec.extractors, base) for family in spec.metrics]
             references = functools.cache(functools.partial(self._references, spec))
             self._scorers[key] = Scorer(
                 keys,

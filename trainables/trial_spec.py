@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from models import SYSTEMS
-from models.bases import Precision, Protocol
+from models.bases import BaseRef, Precision, Protocol, find_base
 from models.training import AdamW
 from trainables.data import Data
 from trainables.data.content import Content
@@ -38,8 +38,8 @@ class TrialSpec(BaseModel):
     """Complete specification of one cell: everything a worker needs.
 
     ``study``, ``arm``, ``role``, ``part`` and ``action`` locate the cell in its study; ``stage``, ``trial`` and
-    ``search`` give its origin; ``metrics`` and ``extractors`` define the scores; ``scaling`` the worker group. All
-    other fields determine the samples, and therefore the cell's id.
+    ``search`` give its origin; ``metrics``, ``extractors`` and ``scoring_base`` define the scores; ``scaling`` the
+    worker group. All other fields determine the samples, and therefore the cell's id.
 
     Args:
         tree: The system with the arm's changes, then the sampled values, applied.
@@ -48,6 +48,8 @@ class TrialSpec(BaseModel):
         trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
             arm.
         search: Identity of the search; empty for cells of the plan.
+        scoring_base: Base whose networks score the cell where ``extractors`` names none: that of the study, so that one
+            network scores arms on several bases; empty for the cell's own.
         content: Hashes of the data: the same files with other content make another cell.
     """
 
@@ -72,11 +74,21 @@ class TrialSpec(BaseModel):
     search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()
+    scoring_base: str = ""
     content: Content = {}
 
     def folder(self, storage: Path) -> Path:
         """Folder of the cell, under the folder of all studies."""
         return storage / self.study / "cells" / self.cell_id
+
+    @property
+    def ref(self) -> BaseRef:
+        """Location of the cell's base.
+
+        Raises:
+            ValueError: The base does not exist.
+        """
+        return find_base(self.base, SYSTEMS[self.system].family)
 
     @property
     def training(self) -> AdamW | None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from models import SYSTEMS
 from models.backbones import networks_on_meta, num_parameters
 from models.bases import find_base
 from models.training import TrainedSystem
@@ -32,23 +31,27 @@ class ArmMemory:
 
 
 def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
-    """Compute the model state of every arm, from configuration files alone.
+    """Compute the model state of every trained arm, from configuration files alone.
 
     Args:
-        plan: Plan of a trained system.
+        plan: The plan.
         gpu: Whether workers have a GPU.
 
     Raises:
         OSError: The base's configuration files cannot be read.
     """
-    family = SYSTEMS[plan.study.system].family
-    networks = networks_on_meta(find_base(plan.study.base, family))
-    frozen = sum(num_parameters(networks[name]) for name in family.networks[1:])
-    return [_of_arm(plan, arm.id, arm.system, networks, frozen, gpu) for arm in plan.arms]
+    memories = []
+    networks_of: dict[str, Mapping[str, Any]] = {}
+    for arm in plan.arms:
+        if isinstance(arm.system, TrainedSystem):
+            if arm.base not in networks_of:
+                networks_of[arm.base] = networks_on_meta(find_base(arm.base, arm.system.family))
+            memories.append(_of_arm(plan, arm.id, arm.system, networks_of[arm.base], gpu))
+    return memories
 
 
-def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], frozen: int, gpu: bool) -> ArmMemory:
-    assert isinstance(system, TrainedSystem), f"{plan.study.system} is not trained"
+def _of_arm(plan: Plan, arm: str, system: TrainedSystem, networks: Mapping[str, Any], gpu: bool) -> ArmMemory:
+    frozen = sum(num_parameters(networks[name]) for name in system.family.networks[1:])
     weights = list(system.network_on_meta(networks).parameters())
     total, trained = (sum(w.numel() for w in weights if w.requires_grad or not only) for only in (False, True))
     resources = plan.study.resources

@@ -50,7 +50,7 @@ class Expansion:
                 *(self.search.notes if self.search else ()),
                 *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
-            warnings=tuple(problem.message for problem in lacking(study, setting.ref)),
+            warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
             contrasts=tuple(self.arms.contrasts),
         )
@@ -65,15 +65,15 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
     """
     wrong: list[tuple[Key, str]] = []
     arms, search = None, None
+    setting = setting_of(study, wrong)
     if study.system in SYSTEMS:
-        arms = expand_arms(study, SYSTEMS[study.system])
+        arms = expand_arms(study, SYSTEMS[study.system], setting.protocol if setting else None)
         wrong += arms.problems
         wrong += checks.no_arms(study, arms) if complete else []
     elif study.system:
         wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
     if arms is not None:
         wrong += training_problems(study, [arm.system for arm in arms.arms])
-    setting = setting_of(study, wrong)
     if setting is not None and arms is not None:
         wrong += checks.given_frame_problems(study, setting, arms)
         wrong += checks.too_many_frames(setting, arms)

@@ -1,12 +1,13 @@
 """Requirements of a plan on this machine: weights, data, networks of metrics."""
 
 import os
+from collections.abc import Mapping, Sequence
 
-from models import SYSTEMS
 from models.bases import BaseRef, find_base, missing_files, read_card
-from models.bases.families import Family
+from sweeps.plan.arms import Arm
+from sweeps.plan.bases import incomplete
 from sweeps.plan.plan import Plan
-from sweeps.study.document import Problem
+from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
 from trainables.data import ClipsData
 from trainables.metrics import absent
@@ -19,30 +20,38 @@ def requirements(plan: Plan) -> list[Problem]:
     set: loading it downloads it. The annotations of a dataset are read here, its clips are not.
     """
     study = plan.study
-    ref = find_base(study.base, SYSTEMS[study.system].family)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
-    return lacking + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
+    bases = {place: ref for place, ref in _bases(plan.arms).items() if ref.where != "hub" or offline}
+    return _lacking(study, bases) + _lacking_extractors(study) + (_lacking_data(study) or _wrong_annotations(study))
 
 
-def lacking(study: Study, ref: BaseRef) -> list[Problem]:
+def lacking(study: Study, arms: Sequence[Arm]) -> list[Problem]:
     """List requirements that this machine lacks to run a study; planning does not need them."""
-    return _lacking(study, ref) + _lacking_data(study) + _lacking_extractors(study)
+    return _lacking(study, _bases(arms)) + _lacking_data(study) + _lacking_extractors(study)
 
 
-def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
-    """Check that the weights of the base are on this machine."""
-    missing = missing_files(ref)
-    if not missing:
-        return []
+def _bases(arms: Sequence[Arm]) -> dict[Key, BaseRef]:
+    """Return the bases of the arms by their places in the study."""
+    return {
+        ("arms", arm.id, "base") if "base" in arm.changes else ("base",): find_base(arm.base, arm.system.family)
+        for arm in arms
+    }
+
+
+def _lacking(study: Study, bases: Mapping[Key, BaseRef]) -> list[Problem]:
+    """Check that the weights of the bases are on this machine."""
+    missing = {place: missing_files(ref) for place, ref in bases.items()}
+    return [study.document.problem(place, _to_get(bases[place], files)) for place, files in missing.items() if files]
+
+
+def _to_get(ref: BaseRef, missing: list[str]) -> str:
+    """Word the message for a base that lacks files."""
     if ref.where == "hub":
         revision = f" --revision {ref.revision}" if ref.revision else ""
-        message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
-    elif ref.where == "embedded" and (hub := read_card(ref).hub):
-        message = f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
-    else:
-        message = incomplete(study, missing, ref.family)
-    return [study.document.problem(("base",), message)]
+        return f"{ref} is not on this machine -> hf download {ref.name}{revision}"
+    if ref.where == "embedded" and (hub := read_card(ref).hub):
+        return f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
+    return incomplete(ref.name, missing, ref.family)
 
 
 def _lacking_data(study: Study) -> list[Problem]:
@@ -68,8 +77,3 @@ def _wrong_annotations(study: Study) -> list[Problem]:
     except ValueError as error:
         return [study.document.problem(("data", "path"), line) for line in str(error).splitlines()]
     return []
-
-
-def incomplete(study: Study, missing: list[str], family: Family) -> str:
-    """Word the message for a base with missing files."""
-    return f"{study.base} lacks {', '.join(missing)} -> a complete base in {family.title} layout"

@@ -4,15 +4,15 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import SYSTEMS
-from models.bases import base_hash, find_base
+from models.bases import base_hash
 from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, load, requirements
+from sweeps.plan.arms import CONTROL
 from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.content import CONTENT, content_file, older_results, with_kept_content, with_read_content
@@ -147,31 +147,38 @@ class _Run:
 
     def _results_of_other_code(self, records: Mapping[str, Record]) -> str:
         """Word the message on results of other code; empty without such results."""
-        current = code_hash(self.plan.study.system)
-        others = [record for record in self._used(records) if record.code_hash != current]
+        current = self._codes()
+        others = [record for record in self._used(records) if record.code_hash != self._of_arm(current, record)]
         if not others:
             return ""
         hashes = ", ".join(sorted({record.code_hash for record in others}))
+        now = " and ".join(dict.fromkeys(current.values()))
         results = counted(len(others), "result")
-        count = f"{self.plan.study.name}: {results} from other code ({hashes}; this is {current})"
+        count = f"{self.plan.study.name}: {results} from other code ({hashes}; this is {now})"
         if self.options.accept_code_change:
             return f"{count}: kept, and marked in the table"
         return f"{count} -> --accept-code-change to keep them, marked, or another --storage to start anew"
 
     def _results_of_other_weights(self, records: Mapping[str, Record]) -> str:
         """Word the message on results of other weights of the base; empty without such results."""
-        base = self.plan.study.base
         known = [record for record in self._used(records) if record.base_hash]
-        try:
-            ref = find_base(base, SYSTEMS[self.plan.study.system].family)
-            current = base_hash(ref) if known else ""  # reads all weights
-        except ValueError:  # a hub id that is not on this machine yet
-            return ""
-        others = [record for record in known if record.base_hash != current]
+        bases = {arm: spec.base for arm, spec in self.plan.specs.items()}
+        current = _weights(self.plan) if known else {}  # reads all weights
+        others = [record for record in known if self._of_arm(current, record) not in (record.base_hash, "")]
         if not others:
             return ""
-        count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other weights of base {base}"
+        named = " and ".join(dict.fromkeys(self._of_arm(bases, record) for record in others))
+        count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other weights of base {named}"
         return f"{count} -> another --storage to start anew, or the earlier weights to resume"
+
+    def _codes(self) -> dict[str, str]:
+        """Return the code hash of each arm's system."""
+        return {arm.id: code_hash(arm.system.name) for arm in self.plan.arms}
+
+    @staticmethod
+    def _of_arm(values: Mapping[str, str], record: Record) -> str:
+        """Return the value of a result's arm; the control's for an arm that the study has no more."""
+        return values.get(record.arm, values[CONTROL])
 
     def _used(self, records: Mapping[str, Record]) -> list[Record]:
         """Return the results that the study's tables use."""
@@ -193,8 +200,13 @@ class _Run:
             notify(changed.text("last run", "now"))
 
     def _tracker(self) -> Tracker:
-        study = self.plan.study
-        tags = {"commit": commit(), "code_hash": code_hash(study.system), "system": study.system, "base": study.base}
+        study, arms = self.plan.study, self.plan.arms
+        tags = {
+            "commit": commit(),
+            "code_hash": _listed(self._codes().values()),
+            "system": _listed(arm.system.name for arm in arms),
+            "base": _listed(arm.base for arm in arms),
+        }
         uri = tracking_uri(self.storage, study.tracking.uri)
         if message := follow_move(uri, self.storage, study.name):
             notify(message)
@@ -214,7 +226,8 @@ class _Run:
         except OSError as error:
             if is_disk_full(error):
                 raise
-            return f"{self.plan.study.name}: base {self.plan.study.base}: cannot read its configuration ({error})"
+            bases = _listed(arm.base for arm in self.plan.arms)
+            return f"{self.plan.study.name}: base {bases}: cannot read its configuration ({error})"
         if not proof.problems:
             return ""
         problems = "\n".join(f"  {problem}" for problem in proof.problems)
@@ -222,11 +235,11 @@ class _Run:
 
     def _run_cells(self, queue: Queue, tracker: Tracker) -> bool:
         """Run the queue's cells with Ray; False if Ray does not start, or the cluster is too small for a cell."""
-        from sweeps.run.cluster import connect, disconnect, is_trained, num_slots, too_large, worker_resources
+        from sweeps.run.cluster import connect, disconnect, num_slots, too_large, worker_resources
         from sweeps.run.tune import run_trials
 
         try:
-            started = connect(dashboard=is_trained(self.plan))
+            started = connect(dashboard=self.plan.is_trained)
         except Exception as reason:
             notify(f"Ray did not start: {reason} -> free memory or CPU cores, or name a cluster with RAY_ADDRESS")
             return False
@@ -301,6 +314,23 @@ class _Run:
         print(f"\ntables, figures, report.html  {report}")
         print(f"clips and results             {self.ledger.cells}")
         print(f"MLflow runs                   {opened if database_file(uri) else uri}")
+
+
+def _weights(plan: Plan) -> dict[str, str]:
+    """Return the hash of the weights of each arm's base; empty for a hub id that is not on this machine yet."""
+    of_base: dict[str, str] = {}
+    for spec in plan.specs.values():
+        if spec.base not in of_base:
+            try:
+                of_base[spec.base] = base_hash(spec.ref)
+            except ValueError:
+                of_base[spec.base] = ""
+    return {arm: of_base[spec.base] for arm, spec in plan.specs.items()}
+
+
+def _listed(values: Iterable[str]) -> str:
+    """Join the distinct values, in their order."""
+    return ", ".join(dict.fromkeys(values))
 
 
 def _unwritable(storage: Path) -> list[str]:

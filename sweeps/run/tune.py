@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeps.plan import Cell, Plan
-from sweeps.run.cluster import is_trained, num_slots, scaling_of, trial_resources
+from sweeps.run.cluster import num_slots, placed, trial_resources
 from sweeps.run.early_stopping import SearchTrialsOnly
 from sweeps.run.progress import cannot_continue, notify
 from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
 from trainables.failures import DISK_FULL, is_unwritable, unwritten
 from trainables.trial import CellTrial
+from trainables.trial_spec import TrialSpec
 
 MAX_WORKER_DEATHS = 2
 
@@ -40,12 +42,11 @@ def run_trials(
     """
     plan = queue.plan
     search = plan.search
-    scaling = scaling_of(plan)
 
     def config(cell: Cell) -> dict[str, Any]:
         return {
             "cell_id": cell.id,
-            "spec": cell.spec.model_copy(update={"scaling": scaling}).model_dump(mode="json"),
+            "spec": cell.spec.model_copy(update={"scaling": placed(cell.spec.scaling)}).model_dump(mode="json"),
             "storage": str(storage.resolve()),
             "warm": warm,
             "objective": search.objectives[0].key if search else "",
@@ -54,13 +55,14 @@ def run_trials(
     scratch = recorder.ledger.folder / ".tune"
     try:
         tune.Tuner(
-            tune.with_resources(trainable, trial_resources(plan)),
+            tune.with_resources(trainable, _resources),
             tune_config=tune.TuneConfig(
                 search_alg=CellSearcher(queue, recorder, config),
                 scheduler=_scheduler(plan),
                 num_samples=-1,
-                reuse_actors=True,
-                max_concurrent_trials=num_slots(plan) if is_trained(plan) else plan.study.resources.max_concurrent,
+                # Beside worker groups, an idle actor that is kept for reuse would hold the CPU that a group waits for.
+                reuse_actors=all(arm.system.is_trained == plan.is_trained for arm in plan.arms),
+                max_concurrent_trials=num_slots(plan) if plan.is_trained else plan.study.resources.max_concurrent,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -77,12 +79,17 @@ def run_trials(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return the resources of a trial, by its configuration."""
+    return resource_dict_to_pg_factory(trial_resources(TrialSpec.model_validate(config["spec"])))
+
+
 def _scheduler(plan: Plan) -> SearchTrialsOnly | None:
     """Make the scheduler for early stopping, by validation loss for trained systems, else by the first objective."""
     search = plan.search
     if search is None or search.trial_scheduler is None:
         return None
-    mode = "min" if is_trained(plan) else search.objectives[0].direction
+    mode = "min" if plan.is_trained else search.objectives[0].direction
     return SearchTrialsOnly(search.trial_scheduler, mode, plan.study.resources.report_every)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from models import SYSTEMS
 from sweeps.output import terminal
 from sweeps.plan import Plan
 from sweeps.results.status import Status

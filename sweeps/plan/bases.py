@@ -22,9 +22,7 @@ from sweeps.study.document import Key
 Wrong = list[tuple[Key, str]]
 
 
-def locate(
-    name: str, system: type[System] | None, place: Key, wrong: Wrong
-) -> tuple[BaseRef | None, Card | None]:
+def locate(name: str, system: type[System] | None, place: Key, wrong: Wrong) -> tuple[BaseRef | None, Card | None]:
     """Find a base and its card; its configuration files must fit its family, and a folder must be complete.
 
     Args:

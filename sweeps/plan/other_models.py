@@ -39,7 +39,9 @@ class Model:
     sampling: Mapping[str, Any]
 
 
-def model_of(own: Mapping[str, object], place: Key, study: Study, protocol: Protocol | None, wrong: Wrong) -> Model | None:
+def model_of(
+    own: Mapping[str, object], place: Key, study: Study, protocol: Protocol | None, wrong: Wrong
+) -> Model | None:
     """Read the keys of an arm that are no change of its tree.
 
     Args:
@@ -53,7 +55,11 @@ def model_of(own: Mapping[str, object], place: Key, study: Study, protocol: Prot
         None if the arm's system is invalid.
     """
     wrong += [((*place, key), _shared(key)) for key in own if key not in OWN]
-    system = _system(own.get("system", study.system), (*place, "system"), study, wrong) if "system" in own else SYSTEMS[study.system]
+    system = (
+        _system(own.get("system", study.system), (*place, "system"), study, wrong)
+        if "system" in own
+        else SYSTEMS[study.system]
+    )
     if system is None:
         return None
     sampling = _sampling(own["protocol"], (*place, "protocol"), protocol, wrong) if "protocol" in own else {}
@@ -82,7 +88,11 @@ def unlike_control(system: System, changes: Mapping[str, object], place: Key, co
         )
         wrong.append((place, message))
     training = changes.get("training")
-    if system.is_trained and "training.steps" not in changes and not (isinstance(training, Mapping) and "steps" in training):
+    if (
+        system.is_trained
+        and "training.steps" not in changes
+        and not (isinstance(training, Mapping) and "steps" in training)
+    ):
         wrong.append((place, f"{system.name} is trained, but training.steps is missing -> training: {{steps: 400}}"))
     return wrong
 
@@ -124,10 +134,14 @@ def _sampling(written: object, place: Key, protocol: Protocol | None, wrong: Wro
         return {}
     changed = {key: value for key, value in written.items() if value != common[key]}
     if protocol is not None:
-        wrong += [((*place, key), _scored(key, common[key], value)) for key, value in changed.items() if key not in SAMPLING]
+        wrong += [
+            ((*place, key), _scored(key, common[key], value)) for key, value in changed.items() if key not in SAMPLING
+        ]
     return changed
 
 
 def _scored(key: str, common: object, value: object) -> str:
     """Word the message for a key of the protocol that decides what is scored."""
-    return f"{value}, and {common} in the control: clips of one table have the same {key} -> {common}, or a block for each"
+    return (
+        f"{value}, and {common} in the control: clips of one table have the same {key} -> {common}, or a block for each"
+    )

@@ -159,7 +159,9 @@ def _lack(path: str, space: Mapping[str, Domain], system: System) -> str:
     if slot not in type(system).model_fields or (value and slot not in system.slots()):
         return f"{system.name} has no {slot}"
     domain = space.get(slot)
-    if isinstance(domain, Kinds) and (others := [kind for kind in domain.values if kind not in system.slots()[slot].kinds]):
+    if isinstance(domain, Kinds) and (
+        others := [kind for kind in domain.values if kind not in system.slots()[slot].kinds]
+    ):
         return f"{slot} of {system.name} has no kind {', '.join(others)}"
     return ""
 

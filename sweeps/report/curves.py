@@ -66,6 +66,8 @@ def _points(report: Report, path: str, key: str) -> list[_Point]:
     of_control = leaves(control.system.model_dump())
     points = []
     for arm in report.plan.arms:
+        if (type(arm.system), arm.base, arm.sampling) != (type(control.system), control.base, control.sampling):
+            continue
         own = leaves(arm.system.model_dump())
         differing = {place for place in own.keys() | of_control.keys() if own.get(place) != of_control.get(place)}
         summary = rows[arm.id].metrics[key]

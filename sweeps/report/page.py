@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,11 +122,17 @@ def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     """Summarise what was run."""
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
-    yield "system", study.system
-    yield "base", study.base
+    yield "system", _of_arms(study.system, {arm.id: arm.system.name for arm in report.plan.arms})
+    yield "base", _of_arms(study.base, {arm.id: arm.base for arm in report.plan.arms})
     yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     yield "cells done", cells_done(report)
+
+
+def _of_arms(usual: str, values: Mapping[str, str]) -> str:
+    """Word a value of the study with those of the arms that have another."""
+    others = (f"{value} ({arm})" for arm, value in values.items() if value != usual)
+    return "; ".join([usual, *others])
 
 
 def cells_done(report: Report) -> str:

@@ -7,8 +7,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from models import SYSTEMS
-from models.bases import find_base, trained_frames
+from models.bases import trained_frames
 from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, other_data, warnings
@@ -85,7 +84,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
     reached = reached_seeds(plan, records)
     arms = values_of(plan, records, reached.seeds)
     of_plan = [record for arm in arms for record in arm.records.values()]
-    code = newest_code(of_plan)
+    code = newest_code(plan, of_plan)
     rows = compare(arms, plan.metrics, plan.study.margins, code, reached.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = search_findings(plan, records)
@@ -112,11 +111,12 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
 
 
 def _frames_of_base(plan: Plan) -> int | None:
-    """Return the number of frames that the study's base was trained on; None where its files do not tell."""
+    """Return the number of frames that the base was trained on; None where files do not tell, or bases differ."""
     try:
-        return trained_frames(find_base(plan.study.base, SYSTEMS[plan.study.system].family))
+        frames = {trained_frames(spec.ref) for spec in plan.specs.values()}
     except (ValueError, OSError):
         return None
+    return frames.pop() if len(frames) == 1 else None
 
 
 def _size(arm: str, proof: Proof | None) -> NetworkSize | None:

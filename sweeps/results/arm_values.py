@@ -76,7 +76,8 @@ def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -
     ]
 
 
-def newest_code(records: Iterable[Record]) -> str:
-    """Return the code hash of the newest result; empty without results."""
-    newest = max(records, key=lambda record: record.finished, default=None)
-    return newest.code_hash if newest else ""
+def newest_code(plan: Plan, records: Iterable[Record]) -> dict[str, str]:
+    """Return the code hash of the newest result of each arm's system, by arm; empty without results."""
+    system_of = {arm.id: arm.system.name for arm in plan.arms}
+    newest = {system_of.get(r.arm, ""): r.code_hash for r in sorted(records, key=lambda record: record.finished)}
+    return {arm: newest.get(system, "") for arm, system in system_of.items()}

@@ -14,7 +14,6 @@ from sweeps.run.endings import own_sigterm
 from sweeps.run.progress import notify
 from sweeps.study.words import counted
 from trainables.scaling import Scaling
-from trainables.trial_spec import TrialSpec
 
 MAX_SOCKET = 107
 """Longest path of a Unix socket, in bytes."""
@@ -69,18 +68,6 @@ def disconnect() -> None:
     """
     gc.collect()
     ray.shutdown()
-
-
-def trial_resources(spec: TrialSpec) -> dict[str, float]:
-    """Return the resources of a trial: those of its worker, or almost none if the cell has a worker group.
-
-    Worker groups reserve their own resources. A CPU per trial on top of them could cause a deadlock: trials hold CPUs
-    while their groups wait for CPUs.
-
-    Args:
-        spec: The cell, with ``scaling.gpus_per_worker`` set.
-    """
-    return spec.scaling.per_worker if spec.training is None else {"memory": 1}
 
 
 def worker_resources(plan: Plan) -> dict[str, float]:

@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeps.plan import Cell, Plan
-from sweeps.run.cluster import num_slots, placed, trial_resources
+from sweeps.run.cluster import num_slots, placed
 from sweeps.run.early_stopping import SearchTrialsOnly
 from sweeps.run.progress import cannot_continue, notify
 from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
 from trainables.failures import DISK_FULL, is_unwritable, unwritten
 from trainables.trial import CellTrial
-from trainables.trial_spec import TrialSpec
 
 MAX_WORKER_DEATHS = 2
 
@@ -55,7 +53,7 @@ def run_trials(
     scratch = recorder.ledger.folder / ".tune"
     try:
         tune.Tuner(
-            tune.with_resources(trainable, _resources),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=CellSearcher(queue, recorder, config),
                 scheduler=_scheduler(plan),
@@ -77,11 +75,6 @@ def run_trials(
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """Return the resources of a trial, by its configuration."""
-    return resource_dict_to_pg_factory(trial_resources(TrialSpec.model_validate(config["spec"])))
 
 
 def _scheduler(plan: Plan) -> SearchTrialsOnly | None:

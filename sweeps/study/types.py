@@ -164,7 +164,7 @@ class Tracking(Block):
 
 
 class Study(Block):
-    """A valid study file: one question about one system."""
+    """A valid study file: one question about one system, or about arms of several."""
 
     name: Name
     question: Annotated[str, Field(description="research question, in one sentence")] = ""
@@ -184,7 +184,7 @@ class Study(Block):
     ablations: tuple[Ablation, ...] = ()
     arms: Annotated[
         dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
-        Field(description="arm name -> any combination of changes"),
+        Field(description="arm name -> any combination of changes; also system, base and protocol of its own"),
     ] = {}
     todo: tuple[Todo, ...] = ()
     search: Search | None = None

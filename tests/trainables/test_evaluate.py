@@ -25,7 +25,7 @@ from trainables.cell_files import (
 from trainables.data import ClipsData, ShapesData
 from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
-from trainables.inputs import prompts, real_clips
+from trainables.inputs import prompts, real_clips, size
 from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
@@ -258,3 +258,15 @@ def test_what_was_begun_with_other_code_or_another_base_is_not_gone_on_from(tmp_
         assert left == (names | {CHECKPOINTS, ORIGIN} if stays else {CLIPS}), there
         discard_stale_training(tmp_path / "cell", {"code_hash": "a", "base_hash": ""})
         assert (tmp_path / "cell" / TRAINED).exists() == stays, "a base that is not here is not compared"
+
+
+def test_arms_on_several_bases_are_scored_by_the_networks_of_one(bench: Workbench) -> None:
+    """The same clips have the same scores under the same keys, whatever base they were sampled on."""
+    common = {"data": {"layout": "shapes", "references": 4}, "protocol": PROTOCOL, "metrics": ("clip_score", "fvd")}
+    own = make_spec(system="exvideo", base="shapes_video", **common)
+    other = make_spec(system="seer", base="shapes", scoring_base="shapes_video", **common)
+    clips = ShapesData(references=3).reference_clips(size(own), bench.references)
+    scores = [bench.scorer(spec).score(clips.all(), clips.texts) for spec in (own, other)]
+    assert list(scores[0]) == ["clip_score/shapes_video_clip", "fd/shapes_video_r3d"]
+    assert scores[0] == scores[1]
+    assert own.cell_id == own.model_copy(update={"scoring_base": "shapes"}).cell_id

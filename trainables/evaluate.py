@@ -34,8 +34,11 @@ from trainables.cell_files import (
 from trainables.data.frames import to_video
 from trainables.data.layout import REFERENCES, ClipSet
 from trainables.failures import classify, in_words
+from trainables.groups import groups_of
 from trainables.inputs import check_content, clips_of, prompts, real_clips, size
 from trainables.metrics import resolve
+from trainables.metrics.clips import over_frames
+from trainables.metrics.motion import motion_magnitude
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
 from trainables.provenance import code_hash, commit, environment, scoring_hash
@@ -62,6 +65,7 @@ class Workbench:
         self._bases: dict[tuple[str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
         self._hashes: dict[str, str] = {}
+        self._motion: dict[str, list[float]] = {}
 
     @classmethod
     def on(cls, storage: Path, scaling: Scaling, *, shared: bool) -> Self:
@@ -107,6 +111,17 @@ class Workbench:
             )
         return self._scorers[key]
 
+    def motion(self, spec: TrialSpec) -> list[float]:
+        """Return the motion magnitude of each reference clip, computed once."""
+
+        def compute() -> Arrays:
+            return {"motion": over_frames(motion_magnitude(self._references(spec).all()))}
+
+        key = f"{spec.data} {spec.content} {size(spec)}"
+        if key not in self._motion:
+            self._motion[key] = self._features(spec, {"measure": "motion_magnitude"}, compute)["motion"].tolist()
+        return self._motion[key]
+
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Return arrays by their dependencies, from the cache if there is one."""
         return compute() if self.cache is None else self.cache.arrays(depends_on, compute)
@@ -146,6 +161,7 @@ def run_cell(
             torch.cuda.reset_peak_memory_stats()
         check_content(spec, bench.references)
         texts = prompts(spec, bench.references)  # checks the clips, so before training
+        groups = groups_of(spec, bench.references, functools.partial(bench.motion, spec))
         real = functools.cache(functools.partial(real_clips, spec, bench.references))
         with _timed(outcome.seconds, "load"):  # extractors first: a wrong one is reported before sampling
             scorer = bench.scorer(spec)
@@ -159,7 +175,8 @@ def run_cell(
             outcome.drawn = _draw(spec, folder, bench, texts, real, outcome.seconds)
         with _timed(outcome.seconds, "score"):
             truth = _continuation(spec, real()) if scorer.needs_continuation else None
-            outcome.scores = scorer.score(outcome.drawn.clips, outcome.drawn.prompts, truth)
+            drawn, least = outcome.drawn, spec.by.least if spec.by else 0
+            outcome.scores = scorer.score(drawn.clips, drawn.prompts, truth, groups, least)
     except LostWorkerError:
         raise
     except Exception as reason:

@@ -66,6 +66,7 @@ def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
         sampled={},
         metrics=tuple(metric.family for metric in setting.metrics),
         extractors=study.extractors,
+        by=study.by,
         scoring_base="" if arm.base == study.base else study.base,
         content=setting.content,
     )

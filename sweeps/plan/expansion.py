@@ -6,6 +6,7 @@ from models import SYSTEMS
 from sweeps.plan import checks
 from sweeps.plan.arms import Arms, expand_arms
 from sweeps.plan.cells import Cell, Setting, specify
+from sweeps.plan.grouping import grouping_problems
 from sweeps.plan.looks import notes_on_looks
 from sweeps.plan.plan import Plan
 from sweeps.plan.requirements import lacking
@@ -74,6 +75,8 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
         wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
     if arms is not None:
         wrong += training_problems(study, [arm.system for arm in arms.arms])
+    if study.system in SYSTEMS:
+        wrong += grouping_problems(study, setting)
     if setting is not None and arms is not None:
         wrong += checks.given_frame_problems(study, setting, arms)
         wrong += checks.too_many_frames(setting, arms)

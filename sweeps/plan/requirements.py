@@ -1,7 +1,8 @@
 """Requirements of a plan on this machine: weights, data, networks of metrics."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from models.bases import BaseRef, find_base, missing_files, read_card
 from sweeps.plan.arms import Arm
@@ -10,7 +11,11 @@ from sweeps.plan.plan import Plan
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
 from trainables.data import ClipsData
+from trainables.grouping import MOTION, Grouping
 from trainables.metrics import absent
+
+if TYPE_CHECKING:
+    from trainables.data.annotations import Entry
 
 
 def requirements(plan: Plan) -> list[Problem]:
@@ -73,7 +78,19 @@ def _wrong_annotations(study: Study) -> list[Problem]:
     if not isinstance(study.data, ClipsData):
         return []
     try:
-        study.data.entries()
+        entries = study.data.entries()
     except ValueError as error:
         return [study.document.problem(("data", "path"), line) for line in str(error).splitlines()]
-    return []
+    return [study.document.problem(place, message) for place, message in _unlabelled(study, entries)]
+
+
+def _unlabelled(study: Study, entries: Sequence["Entry"]) -> Iterator[tuple[Key, str]]:
+    """Find columns by which the study groups clips and which some clips lack, or have no number in."""
+    from trainables.data.labels import no_numbers, unlabelled
+
+    by = study.by or Grouping()
+    if by.column is not None and (message := unlabelled(entries, by.column)):
+        yield ("by", "column"), f"{message} -> a {by.column} for each of them, or another column"
+    for name, rule in by.subsets.items():
+        if rule.column != MOTION and (message := no_numbers(entries, rule.column)):
+            yield ("by", "subsets", name, "column"), f"{message} -> numbers, or another column"

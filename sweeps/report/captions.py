@@ -27,6 +27,7 @@ def caption(plan: Plan, rows: Sequence[ArmRow], code: Mapping[str, str], reached
         *significance(rows, plan.metrics, sequential=reached.looks is not None),
         *_equivalence(plan),
         *_drawn_orders(plan),
+        *_groups(plan),
         *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
         f"Results computed with code {newest}; table written at commit {commit()}.",
     ]
@@ -84,6 +85,20 @@ def _drawn_orders(plan: Plan) -> Iterator[str]:
             f"Shapley values are means over {2 * draws} random orders, in pairs of an order and its reverse; intervals "
             "and p-values include the error of this sampling."
         )
+
+
+def _groups(plan: Plan) -> Iterator[str]:
+    """Describe how groups of clips were made and compared."""
+    by = plan.study.by
+    if by is None:
+        return
+    yield (
+        "By group: mean over the seeds of the mean over the group's clips; Δ is paired by seed. Intervals are not "
+        "corrected for the numbers of arms and groups, and no test is made. Groups with fewer than "
+        f"{counted(by.least, 'clip')} over all seeds have no value, and distances need as many of each cell."
+    )
+    for name, rule in by.subsets.items():
+        yield f"Subset {name}: {rule.words()}."
 
 
 def warnings(records: Sequence[Record], code: Mapping[str, str], noun: str) -> Iterator[str]:

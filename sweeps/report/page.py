@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.report import spent, texts
+from sweeps.report import by_group, spent, texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
@@ -55,6 +55,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         confirmed=_lines(report, search.confirmed) if search else [],
         trials=search.trials[:MOST_TRIALS] if search else [],
         examined=_examined(report),
+        groups=by_group.tables(report),
         texts=texts,
         spent=spent,
         figures=inline(plots),

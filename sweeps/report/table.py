@@ -14,6 +14,7 @@ from sweeps.report.captions import caption, failure, not_compared, other_data, w
 from sweeps.report.search_notes import search_notes
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
+from sweeps.results.by_group import GroupFinding, by_group
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.drift import Drift, drift
@@ -42,6 +43,7 @@ class Report:
         contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
         search_notes: Remarks on the search.
         drift: Metrics of frames by frame index.
+        groups: Metrics by group of clips; empty for a study without groups.
     """
 
     study: str
@@ -59,6 +61,7 @@ class Report:
     contrasts: tuple[ContrastRow, ...] = ()
     search_notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
+    groups: tuple[GroupFinding, ...] = ()
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
@@ -106,6 +109,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         reached=reached,
         effort=audit(plan, records, reached.seeds),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
+        groups=by_group(plan, arms, reached),
         contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], reached),
     )
 

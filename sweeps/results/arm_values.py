@@ -34,6 +34,27 @@ class ArmValues:
         """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
         return {seed: record.per_frame[key] for seed, record in self._comparable(key) if key in record.per_frame}
 
+    def in_group(self, key: str, grouping: str, name: str, by: str) -> dict[int, tuple[float | None, int]]:
+        """Return value and number of clips of one group, by seed, for the same cells.
+
+        Args:
+            key: Key of the metric.
+            grouping: Column of the annotations, or ``subset``.
+            name: Category or subset.
+            by: Identity of the study's groups; values of other groups are left out.
+        """
+        cells = ((seed, record.groups.get(key, {}).get(grouping, {}).get(name)) for seed, record in self._of(key, by))
+        return {seed: (found[0], found[1]) for seed, found in cells if found is not None}
+
+    def group_names(self, key: str, by: str) -> list[tuple[str, str]]:
+        """Return the groups of its cells, as (grouping, name)."""
+        groups = (record.groups.get(key, {}) for _, record in self._of(key, by))
+        return [(grouping, name) for group in groups for grouping, names in group.items() for name in names]
+
+    def _of(self, key: str, by: str) -> Iterator[tuple[int, Record]]:
+        """List the comparable cells that were scored by these groups."""
+        return ((seed, record) for seed, record in self._comparable(key) if record.by == by)
+
     def _comparable(self, key: str) -> Iterator[tuple[int, Record]]:
         """List the cells that are done and scored with the control's settings, by seed."""
         for seed, record in sorted(self.records.items()):

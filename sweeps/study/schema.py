@@ -16,6 +16,7 @@ def schema() -> dict[str, Any]:
     whole = Study.model_json_schema(by_alias=True)
     properties = whole["properties"]
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
+    properties["by"]["anyOf"].insert(0, {"type": "string", "description": "a column of the annotations"})
     designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
     properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
     properties["metrics"]["items"] = {"enum": list(NAMES)}

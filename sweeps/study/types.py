@@ -32,10 +32,12 @@ from sweeps.study.fields import (
     With,
     as_data,
     as_design,
+    as_grouping,
     distinct,
     words_or_map,
 )
 from trainables.data import Data
+from trainables.grouping import Grouping
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling
 
@@ -186,6 +188,9 @@ class Study(Block):
         dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
         Field(description="arm name -> any combination of changes; also system, base and protocol of its own"),
     ] = {}
+    by: Annotated[Grouping, BeforeValidator(as_grouping)] | None = Field(
+        None, description="groups of clips by which metrics are reported as well: a column, such as category, or a map"
+    )
     todo: tuple[Todo, ...] = ()
     search: Search | None = None
     margins: Annotated[

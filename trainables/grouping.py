@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from trainables.data.layout import CATEGORY
 from trainables.files import json_hash
@@ -29,9 +29,16 @@ class Rule(BaseModel):
     at_least: float | None = Field(None, description="at least this number")
     at_most: float | None = Field(None, description="at most this number")
 
+    @model_validator(mode="after")
+    def _has_one_condition(self) -> Self:
+        if len(self.conditions) != 1:
+            conditions = ", ".join(name for name in type(self).model_fields if name != "column")
+            raise ValueError(f"exactly one of {conditions}")
+        return self
+
     @property
     def conditions(self) -> dict[str, float]:
-        """The conditions that are set; a valid rule has one."""
+        """The conditions that are set: one."""
         return {name: value for name, value in self.model_dump(exclude={"column"}).items() if value is not None}
 
     def words(self) -> str:
@@ -70,6 +77,12 @@ class Grouping(BaseModel):
         8, description="smallest number of clips of a group: over all seeds, and of each cell for distances of sets"
     )
     subsets: dict[Text, Rule] = Field({}, description="name -> rule of a subset of the clips")
+
+    @model_validator(mode="after")
+    def _has_groups(self) -> Self:
+        if self.column is None and not self.subsets:
+            raise ValueError("a column, or subsets with a rule each")
+        return self
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -25,8 +25,6 @@ def grouping_problems(study: Study, setting: Setting | None) -> list[Wrong]:
     if by is None:
         return []
     wrong: list[Wrong] = []
-    if by.column is None and not by.subsets:
-        wrong.append((("by",), "neither column nor subsets -> by: category, or subsets with a rule each"))
     for name, rule in by.subsets.items():
         wrong += [(("by", "subsets", name), message) for message in _wrong_rule(study, rule)]
     if setting is not None:
@@ -36,10 +34,6 @@ def grouping_problems(study: Study, setting: Setting | None) -> list[Wrong]:
 
 
 def _wrong_rule(study: Study, rule: Rule) -> Iterator[str]:
-    conditions = [name for name in type(rule).model_fields if name != "column"]
-    if len(rule.conditions) != 1:
-        shown = written(rule.conditions) if rule.conditions else "no condition"
-        yield f"{shown} -> exactly one of {', '.join(conditions)}"
     if rule.column == MOTION and not SYSTEMS[study.system].continues_clips:
         continuing = ", ".join(system.name for system in SYSTEMS.values() if system.continues_clips)
         yield (

@@ -11,7 +11,7 @@ from sweeps.plan.plan import Plan
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
 from trainables.data import ClipsData
-from trainables.grouping import MOTION, Grouping
+from trainables.grouping import MOTION
 from trainables.metrics import absent
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def _unlabelled(study: Study, entries: Sequence["Entry"]) -> Iterator[tuple[Key,
     """Find columns by which the study groups clips and which some clips lack, or have no number in."""
     from trainables.data.labels import no_numbers, unlabelled
 
-    by = study.by or Grouping()
+    by = study.by
+    if by is None:
+        return
     if by.column is not None and (message := unlabelled(entries, by.column)):
         yield ("by", "column"), f"{message} -> a {by.column} for each of them, or another column"
     for name, rule in by.subsets.items():

@@ -58,6 +58,16 @@ class Plan:
         return any(arm.system.is_trained for arm in self.arms)
 
     @property
+    def systems(self) -> tuple[str, ...]:
+        """Names of the arms' systems, the control's first."""
+        return tuple(dict.fromkeys(arm.system.name for arm in self.arms))
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The arms' bases as the study writes them, the control's first."""
+        return tuple(dict.fromkeys(arm.base for arm in self.arms))
+
+    @property
     def specs(self) -> dict[str, TrialSpec]:
         """Specification of each arm at the first seed, by arm."""
         return {cell.arm: cell.spec for cell in self.one_of_each}

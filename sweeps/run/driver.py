@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,12 +200,12 @@ class _Run:
             notify(changed.text("last run", "now"))
 
     def _tracker(self) -> Tracker:
-        study, arms = self.plan.study, self.plan.arms
+        plan, study = self.plan, self.plan.study
         tags = {
             "commit": commit(),
-            "code_hash": _listed(self._codes().values()),
-            "system": _listed(arm.system.name for arm in arms),
-            "base": _listed(arm.base for arm in arms),
+            "code_hash": ", ".join(dict.fromkeys(self._codes().values())),
+            "system": ", ".join(plan.systems),
+            "base": ", ".join(plan.bases),
         }
         uri = tracking_uri(self.storage, study.tracking.uri)
         if message := follow_move(uri, self.storage, study.name):
@@ -226,7 +226,7 @@ class _Run:
         except OSError as error:
             if is_disk_full(error):
                 raise
-            bases = _listed(arm.base for arm in self.plan.arms)
+            bases = " and ".join(self.plan.bases)
             return f"{self.plan.study.name}: base {bases}: cannot read its configuration ({error})"
         if not proof.problems:
             return ""
@@ -326,11 +326,6 @@ def _weights(plan: Plan) -> dict[str, str]:
             except ValueError:
                 of_base[spec.base] = ""
     return {arm: of_base[spec.base] for arm, spec in plan.specs.items()}
-
-
-def _listed(values: Iterable[str]) -> str:
-    """Join the distinct values, in their order."""
-    return ", ".join(dict.fromkeys(values))
 
 
 def _unwritable(storage: Path) -> list[str]:

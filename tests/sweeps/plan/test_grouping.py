@@ -51,13 +51,21 @@ WRONG = {
     "unknown key": ("by: {column: shape, leest: 3}\n", "by.leest", "unknown key -> column, least, subsets (did you"),
     "more than there are": ("by: {column: shape, least: 64}\n", "by.least", "64, and 4 seeds of 8 clips have 32 -> "),
     "one clip": ("by: {column: shape, least: 1}\n", "by.least", "1 -> at least 2"),
-    "no condition": ("by: {subsets: {a: {column: motions}}}\n", "by.subsets.a", "{column: motions} -> exactly one of above_"),
+    "no condition": (
+        "by: {subsets: {a: {column: motions}}}\n",
+        "by.subsets.a",
+        "{column: motions} -> exactly one of above_",
+    ),
     "two conditions": (
         "by: {subsets: {a: {column: motions, at_least: 1, at_most: 2}}}\n",
         "by.subsets.a",
         "{column: motions, at_least: 1, at_most: 2} -> exactly one of above_quantile, below_quantile, at_least, at_",
     ),
-    "no share": ("by: {subsets: {a: {column: motions, above_quantile: 75}}}\n", "by.subsets.a.above_quantile", "75 -> "),
+    "no share": (
+        "by: {subsets: {a: {column: motions, above_quantile: 75}}}\n",
+        "by.subsets.a.above_quantile",
+        "75 -> ",
+    ),
     "no column of a rule": (
         "by: {subsets: {a: {column: objects, at_least: 2}}}\n",
         "by.subsets.a.column",
@@ -86,7 +94,9 @@ def test_one_mistake(name: str, problems: Problems) -> None:
 
 
 def test_mistakes_of_groups_hide_no_others(problems: Problems) -> None:
-    text = "by: {least: 64, column: x, subsets: {a: {column: motions}, b: {column: y, at_least: 1}, c: {at_least: 2}}}\n"
+    text = (
+        "by: {least: 64, column: x, subsets: {a: {column: motions}, b: {column: y, at_least: 1}, c: {at_least: 2}}}\n"
+    )
     found = [path for _, path, _ in problems(ZS2.replace("clip_score", "clip_scor") + text)]
     assert sorted(set(found)) == [
         "by.column",
@@ -105,7 +115,10 @@ def dataset(tmp_path: Path) -> Callable[[str, str], str]:
     def put(header: str, row: str) -> str:
         folder = tmp_path / "clips"
         folder.mkdir(exist_ok=True)
-        lines = [f"path,text{header}", *(f"{k}.mp4,clip {k}{row if k % 2 else row.replace('a', '')}" for k in range(20))]
+        lines = [
+            f"path,text{header}",
+            *(f"{k}.mp4,clip {k}{row if k % 2 else row.replace('a', '')}" for k in range(20)),
+        ]
         (folder / "captions.csv").write_text("\n".join(lines))
         _entries.cache_clear()
         return f"data: {{layout: captions, path: {folder}, held_out: 0.5}}\n"

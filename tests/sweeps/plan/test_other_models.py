@@ -78,7 +78,8 @@ def test_an_arm_of_the_studys_system_may_sample_otherwise(planned: Planned) -> N
 def test_arms_that_are_equal_after_all_are_merged(planned: Planned) -> None:
     plan = planned(
         "  same: {protocol: {steps: 4}}\n  based: {base: shapes_video}\n"
-        f"  one: {{{SEER}}}\n  two: {{{SEER}, protocol: {{steps: 4, guidance: 1.0}}}}\n  three: {{{SEER}, protocol: {{steps: 5}}}}\n"
+        f"  one: {{{SEER}}}\n  two: {{{SEER}, protocol: {{steps: 4, guidance: 1.0}}}}\n"
+        f"  three: {{{SEER}, protocol: {{steps: 5}}}}\n"
     )
     assert [arm.id for arm in plan.arms] == ["control", "position=removed", "one", "three"]
     assert [note.partition(" is ")[2] for note in plan.notes[:3]] == [
@@ -131,7 +132,7 @@ def test_every_mistake_is_told_at_once_with_its_arm(problems: Problems) -> None:
         ("arms.data.seeds", "seeds is shared by all arms of a table"),
         ("arms.data.control", "an arm changes its system directly -> the paths of control beside the arm's other keys"),
         ("arms.tree.training.lr", "-1 -> a number, above 0"),
-        ("arms.tree.position", "\"position\" -> a slot or value of seer"),
+        ("arms.tree.position", '"position" -> a slot or value of seer'),
         ("arms.protocol.protocol.steps", "0 -> at least 1"),
         ("arms.protocol.protocol.stepz", "unknown key"),
     ]

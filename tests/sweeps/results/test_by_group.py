@@ -16,11 +16,11 @@ from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
+from sweeps.results.arm_values import ArmValues
 from sweeps.results.by_group import Refusal, by_group
 from sweeps.results.ledger import state
 from sweeps.results.record import Record
 from sweeps.results.stopping import ReachedSeeds
-from sweeps.results.arm_values import ArmValues
 from sweeps.statistics.paired import mean_interval, paired_difference
 from tests.factories import make_record, make_result
 from trainables.trial_spec import GroupScore, Score
@@ -163,7 +163,9 @@ def test_a_cell_scored_by_other_groups_or_labels_is_scored_again(plan: Plan) -> 
 def test_a_result_keeps_its_groups_in_the_index(plan: Plan) -> None:
     groups = {"category": {"drops": GroupScore(value=2.5, clips=3), "rises": GroupScore(value=None, clips=0)}}
     score = Score(value=1.0, groups=groups, direction="max", surrogate=False, parameters={})
-    record = Record.of(make_result(plan.cells[0].spec, scores={CLIP: score, FVD: score.model_copy(update={"groups": {}})}))
+    record = Record.of(
+        make_result(plan.cells[0].spec, scores={CLIP: score, FVD: score.model_copy(update={"groups": {}})})
+    )
     assert record.groups == {CLIP: {"category": {"drops": (2.5, 3), "rises": (None, 0)}}}
     assert plan.study.by is not None
     assert record.by == plan.study.by.identity

@@ -13,6 +13,7 @@ import torch
 
 from models.bases import find_base, read_card
 from tests.tolerance import bound
+from trainables.grouping import Group
 from trainables.metrics import (
     METRICS,
     Extractors,
@@ -28,7 +29,6 @@ from trainables.metrics.clips import over_frames
 from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor
 from trainables.metrics.loading import load_extractor
 from trainables.metrics.score import Scorer
-from trainables.grouping import Group
 from trainables.trial_spec import GroupScore, Score
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

@@ -67,6 +67,19 @@ def test_the_other_arms_are_what_they_are_without_it(write: Write, planned: Plan
     assert alone.arms == beside.arms[:-1]
 
 
+def test_an_arm_has_the_cells_of_a_study_of_its_own(write: Write, planned: Planned) -> None:
+    beside = planned(f"  seer: {{{SEER}}}\n")
+    data = beside.cells[0].spec.data.model_dump_json()
+    own = (
+        f"name: own\nsystem: seer\nbase: shapes\nmetrics: [clip_score]\nseeds: 2\ndata: {data}\n"
+        "protocol: {clips: 4, frames: 8, steps: 4, guidance: 1.0}\ntraining: {steps: 6}\ncontrol: {references: 1}\n"
+        "ablations: [{part: text_decomposer, action: REMOVE}]\n"
+    )
+    alone = load(write(own))
+    ids = [[cell.id for cell in plan.cells if cell.arm == arm] for plan, arm in ((alone, "control"), (beside, "seer"))]
+    assert ids[0] == ids[1]
+
+
 def test_an_arm_of_the_studys_system_may_sample_otherwise(planned: Planned) -> None:
     plan = planned("  fast: {protocol: {steps: 2}}\n  fast, no position: {protocol: {steps: 2}, position: removed}\n")
     assert [spec.protocol.steps for spec in plan.specs.values()] == [4, 4, 2, 2]

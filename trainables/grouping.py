@@ -1,6 +1,7 @@
 """Groups by which metrics are reported: categories of the annotations, and subsets by a rule. Imports no torch."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -13,6 +14,13 @@ MOTION = "motion_magnitude"
 """Column of a rule that is no annotation: the motion of the true clip, as the metric of this name computes it."""
 SUBSET = "subset"
 """Name of the grouping by rules, beside that by a column."""
+
+_CONDITIONS: dict[str, Callable[[float, float], bool]] = {
+    "above_quantile": operator.gt,
+    "below_quantile": operator.lt,
+    "at_least": operator.ge,
+    "at_most": operator.le,
+}
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -32,14 +40,13 @@ class Rule(BaseModel):
     @model_validator(mode="after")
     def _has_one_condition(self) -> Self:
         if len(self.conditions) != 1:
-            conditions = ", ".join(name for name in type(self).model_fields if name != "column")
-            raise ValueError(f"exactly one of {conditions}")
+            raise ValueError(f"exactly one of {', '.join(_CONDITIONS)}")
         return self
 
     @property
     def conditions(self) -> dict[str, float]:
         """The conditions that are set: one."""
-        return {name: value for name, value in self.model_dump(exclude={"column"}).items() if value is not None}
+        return {name: value for name in _CONDITIONS if (value := getattr(self, name)) is not None}
 
     def words(self) -> str:
         """Word the rule, such as ``motion_magnitude above its 0.75 quantile``."""
@@ -55,16 +62,9 @@ class Rule(BaseModel):
             values: One per clip.
             references: One per reference clip, of which quantiles are taken: linear between neighbours.
         """
-        ((name, bound),) = self.conditions.items()
-        if name.endswith("_quantile"):
-            bound = quantile(references, bound)
-        fulfils = {
-            "above_quantile": lambda value: value > bound,
-            "below_quantile": lambda value: value < bound,
-            "at_least": lambda value: value >= bound,
-            "at_most": lambda value: value <= bound,
-        }[name]
-        return [place for place, value in enumerate(values) if fulfils(value)]
+        ((name, number),) = self.conditions.items()
+        bound = quantile(references, number) if name.endswith("_quantile") else number
+        return [place for place, value in enumerate(values) if _CONDITIONS[name](value, bound)]
 
 
 class Grouping(BaseModel):
@@ -82,6 +82,8 @@ class Grouping(BaseModel):
     def _has_groups(self) -> Self:
         if self.column is None and not self.subsets:
             raise ValueError("a column, or subsets with a rule each")
+        if self.column == SUBSET:
+            raise ValueError(f"a column of another name: {SUBSET} is the grouping by rules")
         return self
 
     @property

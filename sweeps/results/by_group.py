@@ -108,6 +108,6 @@ def _of_arm(
     if seeds:
         pair = [values[seed] for seed in seeds], [control[seed] for seed in seeds]
         found = sequential_difference(*pair, seeds, reached.looks, len(reached.seeds))
-        bounds = {"low": finite(found.low), "high": finite(found.high), "pairs": found.n}
-        summary = replace(summary, difference=found.difference, **bounds)
+        low, high = finite(found.low), finite(found.high)
+        summary = replace(summary, difference=found.difference, low=low, high=high, pairs=found.n)
     return GroupOfArm(arm, clips, summary=summary)

@@ -52,7 +52,11 @@ def test_rules_in_words() -> None:
 
 def test_another_minimum_or_rule_is_another_identity() -> None:
     plain = Grouping(column="category")
-    others = [Grouping(column="shape"), Grouping(column="category", least=9), Grouping(subsets={"a": Rule(column="b")})]
+    others = [
+        Grouping(column="shape"),
+        Grouping(column="category", least=9),
+        Grouping(subsets={"a": Rule(column="b", at_least=1)}),
+    ]
     assert len({grouping.identity for grouping in (plain, *others)}) == 4
     assert Grouping(column="category").identity == plain.identity
 

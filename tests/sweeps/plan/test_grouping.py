@@ -33,6 +33,11 @@ def test_a_column_is_a_grouping_and_no_part_of_a_cell(write: Write) -> None:
     assert (change.path, change.old) == ("by", None)
 
 
+def test_a_study_with_groups_reads_back_as_it_was(write: Write) -> None:
+    study = load(write(f"{ZS2}by: {{column: shape, subsets: {{two: {{column: motions, at_least: 2}}}}}}\n")).study
+    assert load(write(study.to_yaml())).study.by == study.by
+
+
 def test_subsets_have_a_rule_each(write: Write) -> None:
     rules = "fast: {column: motion_magnitude, above_quantile: 0.75}, two: {column: motions, at_least: 2}"
     by = load(write(f"{SEER}by: {{least: 4, subsets: {{{rules}}}}}\n")).study.by
@@ -47,6 +52,7 @@ def test_subsets_have_a_rule_each(write: Write) -> None:
 WRONG = {
     "no such column": ("by: categry\n", "by.column", "categry is no column of the annotations -> category, shape, col"),
     "nothing": ("by: {}\n", "by", "{} -> a column, or subsets with a rule each"),
+    "the name of the rules": ("by: subset\n", "by", "subset -> a column of another name: subset is the grouping by ru"),
     "a number": ("by: 3\n", "by", "3 -> a column of the annotations, such as category, or a map"),
     "unknown key": ("by: {column: shape, leest: 3}\n", "by.leest", "unknown key -> column, least, subsets (did you"),
     "more than there are": ("by: {column: shape, least: 64}\n", "by.least", "64, and 4 seeds of 8 clips have 32 -> "),

@@ -8,9 +8,13 @@ import pytest
 from models import SYSTEMS
 from models.exvideo import ExVideo
 from models.seer import Seer
+from models.zs2 import ZS2
 from sweeps.plan import Plan, load, requirements
+from sweeps.plan.arms import Arm
+from sweeps.plan.cells import specify
 from sweeps.plan.diff import differences
 from sweeps.plan.other_models import NO_CHANGE
+from sweeps.plan.setting import setting_of
 
 Write = Callable[[str | bytes], Path]
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]
@@ -103,12 +107,17 @@ def test_arms_that_are_equal_after_all_are_merged(planned: Planned) -> None:
 
 
 def test_an_untrained_arm_is_one_process_whatever_trains_the_others(write: Write) -> None:
-    text = (
-        "name: s\nsystem: zs2\nbase: shapes\nmetrics: [clip_score]\nseeds: 1\nresources: {workers: 2}\n"
-        "data: {layout: shapes}\narms: {seer: {system: seer, training: {steps: 3, global_batch_size: 2}}}\n"
-    )
-    with pytest.raises(ValueError, match="seer is given 2 frames of each clip, the control 0"):
-        load(write(text))  # the worker group is no problem, since an arm is trained
+    study = load(write(HEAD.removesuffix("arms:\n") + "resources: {workers: 2}\n")).study
+    setting = setting_of(study, [])
+    assert setting is not None
+    arms = [Arm(name, "arm", "", "", {}, tree, "shapes") for name, tree in (("zs2", ZS2()), ("exvideo", ExVideo()))]
+    assert [specify(study, arm, 0, setting).scaling.workers for arm in arms] == [1, 2]
+
+
+def test_a_study_across_systems_reads_back_as_it_was(planned: Planned, write: Write) -> None:
+    plan = planned(f"  seer: {{{SEER}, protocol: {{guidance: 2.0}}}}\n")
+    again = load(write(plan.study.to_yaml()))
+    assert (again.arms, again.cells) == (plan.arms, plan.cells)
 
 
 BAD = """\

@@ -52,7 +52,7 @@ def test_subsets_have_a_rule_each(write: Write) -> None:
 WRONG = {
     "no such column": ("by: categry\n", "by.column", "categry is no column of the annotations -> category, shape, col"),
     "nothing": ("by: {}\n", "by", "{} -> a column, or subsets with a rule each"),
-    "the name of the rules": ("by: subset\n", "by", "subset -> a column of another name: subset is the grouping by ru"),
+    "the name of the rules": ("by: subset\n", "by", "{column: subset} -> a column of another name: subset is"),
     "a number": ("by: 3\n", "by", "3 -> a column of the annotations, such as category, or a map"),
     "unknown key": ("by: {column: shape, leest: 3}\n", "by.leest", "unknown key -> column, least, subsets (did you"),
     "more than there are": ("by: {column: shape, least: 64}\n", "by.least", "64, and 4 seeds of 8 clips have 32 -> "),

@@ -15,6 +15,7 @@ from sweeps.plan.cells import specify
 from sweeps.plan.diff import differences
 from sweeps.plan.other_models import NO_CHANGE
 from sweeps.plan.setting import setting_of
+from tests.factories import sweeps_here
 
 Write = Callable[[str | bytes], Path]
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]
@@ -193,3 +194,13 @@ def test_a_changed_base_or_sampling_of_an_arm_is_a_difference(planned: Planned) 
         ("protocol.guidance", None, 3.0)
     ]
     assert (diff.keys, len(diff.cells.both), len(diff.cells.only_b)) == ((), 4, 2)
+
+
+def test_the_command_line_refuses_arms_and_groups_together(write: Write) -> None:
+    path = write(HEAD + "  prompts: {system: zs2, base: shapes}\nby: {column: verb, least: 3}\n")
+    done = sweeps_here("check", path)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
+        [f"{path}:10", "arms.prompts"],
+        [f"{path}:11", "by.column"],
+    ]

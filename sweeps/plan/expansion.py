@@ -1,10 +1,11 @@
 """Expansion of a study to arms and cells, with all its problems."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models import SYSTEMS
 from sweeps.plan import checks
-from sweeps.plan.arms import Arms, expand_arms
+from sweeps.plan.arms import Arm, Arms, expand_arms
 from sweeps.plan.cells import Cell, Setting, specify
 from sweeps.plan.grouping import grouping_problems
 from sweeps.plan.looks import notes_on_looks
@@ -48,6 +49,7 @@ class Expansion:
                 *self.arms.notes,
                 *setting.notes,
                 *of_parts,
+                *_on_other_bases(study, arms, setting),
                 *(self.search.notes if self.search else ()),
                 *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
@@ -55,6 +57,13 @@ class Expansion:
             search=self.search,
             contrasts=tuple(self.arms.contrasts),
         )
+
+
+def _on_other_bases(study: Study, arms: Sequence[Arm], setting: Setting) -> Iterator[str]:
+    """Tell of arms whose clips are scored by networks of another base than their own."""
+    if any(metric.extractor is not None and metric.extractor.subfolder is not None for metric in setting.metrics):
+        scored = f"scored by the networks of {study.base}, as all arms"
+        yield from (f"{arm.id}: sampled on {arm.base}, {scored}" for arm in arms if arm.base != study.base)
 
 
 def expand(study: Study, *, complete: bool = True) -> Expansion:

@@ -63,6 +63,8 @@ def test_what_is_scored_is_the_studys(planned: Planned) -> None:
     for field in ("data", "protocol", "metrics", "extractors", "seed", "content"):
         assert getattr(seer, field) == getattr(control, field), field
     assert (seer.scoring_base, control.scoring_base) == ("shapes_video", "")
+    note = "seer: sampled on shapes, scored by the networks of shapes_video, as all arms"
+    assert planned(f"  seer: {{{SEER}}}\n").notes[-1] == note
 
 
 def test_the_other_arms_are_what_they_are_without_it(write: Write, planned: Planned) -> None:

@@ -104,7 +104,14 @@ def unlike_control(system: System, changes: Mapping[str, object], place: Key, co
         control: The control's tree.
     """
     wrong: Wrong = []
-    if system.given_frames != control.given_frames:
+    if system.continues_clips != control.continues_clips:
+        asked = {True: "the texts of the clips that it continues", False: "the prompts of the data"}
+        message = (
+            f"{system.name} is asked {asked[system.continues_clips]}, the control {asked[control.continues_clips]}, so "
+            "other clips would be scored -> a block for each"
+        )
+        wrong.append((place, message))
+    elif system.given_frames != control.given_frames:
         message = (
             f"{system.name} is given {words.counted(system.given_frames, 'frame')} of each clip, the control "
             f"{control.given_frames}, so other frames would be scored -> the same number, or a block for each"

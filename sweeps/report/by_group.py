@@ -41,6 +41,16 @@ class GroupTable:
     grouping: str
     lines: tuple[GroupLine, ...]
 
+    @property
+    def shown(self) -> list[GroupLine]:
+        """Its lines with a value."""
+        return [line for line in self.lines if not line.refusal]
+
+    @property
+    def notes(self) -> list[str]:
+        """Its lines without a value, in words."""
+        return [f"{line.group}, {line.arm}: {line.refusal}" for line in self.lines if line.refusal]
+
 
 def tables(report: Report) -> list[GroupTable]:
     """Format the metrics by group: one table per metric and grouping."""
@@ -50,34 +60,35 @@ def tables(report: Report) -> list[GroupTable]:
         for grouping in dict.fromkeys(finding.grouping for finding in of_metric):
             rows = [finding for finding in of_metric if finding.grouping == grouping]
             heading = f"{texts.head(metric)} by {grouping}"
-            found.append(GroupTable(heading, grouping, tuple(_lines(rows, _least(report.plan)))))
+            found.append(GroupTable(heading, grouping, tuple(_lines(rows, least(report.plan)))))
     return found
 
 
-def _lines(findings: Sequence[GroupFinding], least: int) -> Iterator[GroupLine]:
+def _lines(findings: Sequence[GroupFinding], fewest: int) -> Iterator[GroupLine]:
     entries = iter(texts.formatted([arm.summary for finding in findings for arm in finding.arms]))
     for finding in findings:
         of_arms = [(arm, next(entries)) for arm in finding.arms]
         if all(arm.refusal for arm, _ in of_arms):
-            yield _line(finding.name, ALL_ARMS, of_arms[0][0], of_arms[0][1], least)
+            yield _line(finding.name, ALL_ARMS, of_arms[0][0], of_arms[0][1], fewest)
         else:
-            yield from (_line(finding.name, arm.arm, arm, entry, least) for arm, entry in of_arms)
+            yield from (_line(finding.name, arm.arm, arm, entry, fewest) for arm, entry in of_arms)
 
 
-def _line(group: str, name: str, arm: GroupOfArm, entry: texts.FormattedMetric, least: int) -> GroupLine:
-    return GroupLine(group, name, entry, str(arm.summary.n), str(arm.clips), _refusal(arm, least))
+def _line(group: str, name: str, arm: GroupOfArm, entry: texts.FormattedMetric, fewest: int) -> GroupLine:
+    return GroupLine(group, name, entry, str(arm.summary.n), str(arm.clips), refusal(arm, fewest))
 
 
-def _refusal(arm: GroupOfArm, least: int) -> str:
-    """Word why an arm has no value."""
+def refusal(arm: GroupOfArm, fewest: int) -> str:
+    """Word why an arm has no value; empty where it has one."""
     match arm.refusal:
         case None:
             return ""
         case Refusal.FEW_CLIPS:
-            return f"no value: {counted(arm.clips, 'clip')} over all seeds, fewer than {least}"
+            return f"no value: {counted(arm.clips, 'clip')} over all seeds, fewer than {fewest}"
         case Refusal.FEW_CLIPS_OF_A_SET:
-            return f"no distance: no cell has {least} clips and {least} reference clips of it"
+            return f"no distance: no cell has {fewest} clips and {fewest} reference clips of it"
 
 
-def _least(plan: Plan) -> int:
+def least(plan: Plan) -> int:
+    """Return the smallest number of clips of a group that has a value."""
     return plan.study.by.least if plan.study.by else 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report import spent
+from sweeps.report import by_group, spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.by_group import GroupFinding
@@ -129,6 +129,18 @@ def to_values_csv(report: Report) -> str:
     lines: list[Sequence[object]] = [("arm", "seed", "metric", "value")]
     for arm, metrics in report.values.items():
         lines += [(arm, seed, key, value) for key, by_seed in metrics.items() for seed, value in by_seed.items()]
+    return _csv(lines)
+
+
+def to_groups_csv(report: Report) -> str:
+    """Write the groups of clips in long form: one line per metric, group and arm, and why one has no value."""
+    fewest = by_group.least(report.plan)
+    lines: list[Sequence[object]] = [("metric", "grouping", "group", "arm", "clips", *_OF_GROUP, "note")]
+    for finding in report.groups:
+        for arm in finding.arms:
+            numbers = (getattr(arm.summary, name) for name in _OF_GROUP)
+            group = (finding.metric, finding.grouping, finding.name)
+            lines.append((*group, arm.arm, arm.clips, *numbers, by_group.refusal(arm, fewest)))
     return _csv(lines)
 
 

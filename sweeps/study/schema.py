@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
     properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
     plain = {key: value for key, value in training.items() if key != "kind"}
     properties["training"] |= {"properties": plain, "additionalProperties": False}
-    own = {key: properties[key] for key in ("system", "base", "protocol")}
+    own = {key: properties[key] for key in ("system", "base", "text_encoder", "protocol")}
     properties["arms"]["additionalProperties"]["properties"] = own
     source = {"from": {"type": "string", "description": "a file with keys of a study, relative to this one"}}
     overlay = {key: value for key, value in properties.items() if key != "name"} | source

@@ -9,7 +9,7 @@ from models import SYSTEMS
 from models.exvideo import ExVideo
 from models.seer import Seer
 from models.zs2 import ZS2
-from sweeps.plan import Plan, load, requirements
+from sweeps.plan import Plan, load, load_blocks, requirements
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import specify
 from sweeps.plan.diff import differences
@@ -123,6 +123,14 @@ def test_a_study_across_systems_reads_back_as_it_was(planned: Planned, write: Wr
     assert (again.arms, again.cells) == (plan.arms, plan.cells)
 
 
+def test_systems_that_are_asked_other_prompts_have_no_common_table(problems: Problems) -> None:
+    """Seer without given frames still takes the texts of the reference clips, which ZS2 does not."""
+    text = "name: a\nsystem: zs2\nbase: shapes\nmetrics: [clip_score]\nseeds: 1\narms:\n"
+    ((_, place, message),) = problems(text + "  seer: {system: seer, training: {steps: 6}, references: 0}\n")
+    assert place == "arms.seer"
+    assert message.startswith("seer is asked the texts of the clips that it continues, the control the prompts of the")
+
+
 BAD = """\
   frames: {system: seer, base: shapes, training: {steps: 6}}
   steps: {system: seer, base: shapes, references: 1}
@@ -145,7 +153,7 @@ def test_every_mistake_is_told_at_once_with_its_arm(problems: Problems) -> None:
         ("arms.frames", "seer is given 2 frames of each clip, the control 1, so other frames would be scored -> "),
         ("arms.steps", "seer is trained, but training.steps is missing -> training: {steps: 400}"),
         ("arms.family.system", "shapes_video is a Stable Video Diffusion base, and seer needs Stable Diffusion -> "),
-        ("arms.prompts", "zs2 is given 0 frames of each clip, the control 1"),
+        ("arms.prompts", "zs2 is asked the prompts of the data, the control the texts of the clips that it continues"),
         ("arms.own.system", "exvideo is the study's own system, whose arms change the control -> remove this key"),
         ("arms.unknown.system", f"sear -> {', '.join(SYSTEMS)} (did you mean seer?)"),
         ("arms.size.protocol.frames", "12, and 8 in the control: clips of one table have the same frames -> 8, or a"),
@@ -206,3 +214,65 @@ def test_the_command_line_refuses_arms_and_groups_together(write: Write) -> None
         [f"{path}:10", "arms.prompts"],
         [f"{path}:11", "by.column"],
     ]
+
+
+# -------------------------------------------------------------------------------------------- text encoder, blocks
+
+XT = "stable-video-diffusion-img2vid-xt"
+AID = "system: aid, training: {steps: 6}"
+
+
+def test_the_text_encoder_belongs_to_the_arms_that_read_texts(write: Write) -> None:
+    arms = (
+        f"  own: {{{AID}}}\n  other: {{{AID}, text_encoder: stable-diffusion-v1-5}}\n"
+        f"  bare: {{{AID}, text_encoder: ''}}\n  seer: {{{SEER}}}\n"
+    )
+    plan = load(write(HEAD.replace("base:", "text_encoder: shapes\nbase:") + arms))
+    texts = {name: spec.text_encoder for name, spec in plan.specs.items()}
+    assert texts == {
+        "control": "",
+        "position=removed": "",
+        "own": "shapes",
+        "other": "stable-diffusion-v1-5",
+        "bare": "",
+        "seer": "",
+    }
+    assert [plan.specs[arm].ref.text_encoder for arm in ("own", "seer")] == ["shapes", ""]
+    assert len({cell.id for cell in plan.one_of_each}) == len(plan.arms)
+    alone = load(write(HEAD.removesuffix("arms:\n")))
+    assert [cell.id for cell in alone.cells if cell.seed == 0] == [cell.id for cell in plan.one_of_each[:2]]
+
+
+def test_a_text_encoder_is_checked_at_its_own_place(problems: Problems) -> None:
+    arms = (
+        f"  a: {{{AID}, base: {XT}}}\n  b: {{{AID}, base: {XT}, text_encoder: shape}}\n"
+        f"  c: {{{SEER}, text_encoder: shapes}}\n  d: {{{AID}, text_encoder: 3}}\n"
+    )
+    found = {path: message for _, path, message in problems(HEAD + arms)}
+    assert sorted(found) == ["arms.a.base", "arms.b.text_encoder", "arms.c.text_encoder", "arms.d.text_encoder"]
+    assert found["arms.a.base"].startswith(f"{XT} has no text encoder, and aid reads texts -> text_encoder: ")
+    assert found["arms.b.text_encoder"].startswith("shape -> an embedded base")
+    assert found["arms.c.text_encoder"] == "seer reads no text encoder beside its base -> remove this key"
+    assert found["arms.d.text_encoder"].startswith("3 -> an embedded base, a folder, or a hub id")
+
+
+def test_a_wrong_text_encoder_of_the_study_is_told_once(problems: Problems) -> None:
+    text = HEAD.replace("base:", "text_encoder: ./nowhere\nbase:")
+    unread = [(3, "text_encoder", "exvideo reads no text encoder beside its base -> remove this key")]
+    assert problems(text + f"  seer: {{{SEER}}}\n") == unread
+    found = problems(text + f"  a: {{{AID}}}\n  b: {{{AID}, protocol: {{steps: 3}}}}\n")
+    assert [(line, path) for line, path, _ in found] == [(3, "text_encoder")]
+
+
+def test_blocks_have_arms_of_other_systems(write: Write) -> None:
+    blocks = (
+        "blocks:\n  short: {protocol: {frames: 4}}\n"
+        "  aid: {text_encoder: shapes, arms: {aid: {system: aid, training: {steps: 6}}}}\n"
+    )
+    text = HEAD + f"  seer: {{{SEER}}}\n" + blocks
+    plans = load_blocks(write(text))
+    short, both = plans["short"], plans["aid"]
+    assert [arm.id for arm in short.arms] == ["control", "position=removed", "seer"]
+    assert {spec.protocol.frames for spec in short.specs.values()} == {4}
+    assert [arm.id for arm in both.arms] == ["control", "position=removed", "seer", "aid"]
+    assert both.specs["aid"].text_encoder == "shapes"

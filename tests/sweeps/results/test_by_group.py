@@ -1,5 +1,7 @@
 """Metrics by group of clips: the same paired differences, over fewer clips; too few have no value and are told."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,16 @@ from hypothesis import strategies as st
 
 from sweeps.plan import Plan, load
 from sweeps.report import by_group as tables
-from sweeps.report.exports import to_json
+from sweeps.report import writers
+from sweeps.report.exports import to_groups_csv, to_json
+from sweeps.report.latex import to_latex
 from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html
 from sweeps.report.table import Report, build
 from sweeps.report.terminal import print_terminal
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.by_group import Refusal, by_group
-from sweeps.results.ledger import state
+from sweeps.results.ledger import Ledger, state
 from sweeps.results.record import Record
 from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import mean_interval, paired_difference
@@ -198,6 +202,53 @@ def test_every_format_has_the_groups_and_the_refusals(report: Report, capsys: py
         ("stays", "all arms"),
     ]
     assert lines["drops", "noise=removed"].entry.change.startswith("+")
+
+
+def test_latex_has_a_table_of_each_grouping_with_the_refusals_as_notes(report: Report) -> None:
+    groups = to_latex(report).split(r"\begin{table}")[2:]
+    assert [table.count("noise=removed &") for table in groups] == [2, 1, 0, 1]
+    assert r"\label{tab:groups-groups-1}" in groups[0]
+    head, _, body = groups[0].partition(r"\toprule")
+    assert "stays, all arms: no value: 2 clips over all seeds, fewer than 5." in head
+    rows = [line.split(" & ") for line in body.splitlines() if " & " in line]
+    assert {len(row) for row in rows} == {6}
+    drops = next(line for line in tables.tables(report)[0].lines if line.arm == "noise=removed")
+    assert rows[2][:2] == ["drops", "noise=removed"]
+    assert rows[2][2] == drops.entry.mean.replace("±", r"$\pm$")
+
+
+def test_a_long_table_of_groups_goes_on_in_the_next_float(report: Report) -> None:
+    many = tuple(replace(report.groups[0], name=f"group {number}") for number in range(20))
+    latex = to_latex(replace(report, groups=many))
+    assert r"\label{tab:groups-groups-1-2}" in latex
+    assert latex.count("group 7 &") == 2
+
+
+def test_the_csv_has_each_group_and_arm_with_its_interval_or_note(report: Report) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_groups_csv(report))))
+    assert len(lines) == sum(len(group.arms) for group in report.groups)
+    found = {(line["metric"], line["group"], line["arm"]): line for line in lines}
+    drops = next(group for group in report.groups if (group.metric, group.name) == (CLIP, "drops")).arms[1]
+    line = found[CLIP, "drops", "noise=removed"]
+    assert [float(line[key]) for key in ("difference", "low", "high")] == [
+        drops.summary.difference,
+        drops.summary.low,
+        drops.summary.high,
+    ]
+    assert (line["clips"], line["note"]) == ("12", "")
+    stays = found[CLIP, "stays", "control"]
+    assert (stays["mean"], stays["note"]) == ("", "no value: 2 clips over all seeds, fewer than 5")
+
+
+def test_the_csv_of_groups_is_saved_where_there_are_some(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "plots", lambda _: [])
+    ledger = Ledger(tmp_path / "groups")
+    names = [
+        [path.name for path in writers.save(one, ledger, tmp_path)] for one in (report, replace(report, groups=()))
+    ]
+    assert ["groups.csv" in of for of in names] == [True, False]
 
 
 def test_the_json_has_numbers_and_null(report: Report) -> None:

@@ -81,13 +81,13 @@ class Workbench:
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
-        ref = spec.ref
-        key = (spec.base, ref.text_encoder, ref.reads_texts)
-        if key not in self._hashes:
-            try:
+        try:
+            ref = spec.ref
+            key = (spec.base, ref.text_encoder, ref.reads_texts)
+            if key not in self._hashes:
                 self._hashes[key] = base_hash(ref)
-            except (OSError, ValueError):
-                return ""
+        except (OSError, ValueError):
+            return ""
         return self._hashes[key]
 
     def base(self, spec: TrialSpec) -> Base:

@@ -126,8 +126,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     arms = report.plan.arms
     yield "system", _of_arms(study.system, {arm.id: arm.system.name for arm in arms})
     yield "base", _of_arms(study.base, {arm.id: arm.base for arm in arms})
-    if texts := _of_arms(study.text_encoder, {arm.id: arm.text_encoder for arm in arms if arm.text_encoder}):
-        yield "text encoder", texts
+    if encoders := _of_arms(study.text_encoder, {arm.id: arm.text_encoder for arm in arms if arm.text_encoder}):
+        yield "text encoder", encoders
     yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     yield "cells done", cells_done(report)

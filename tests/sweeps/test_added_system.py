@@ -129,6 +129,8 @@ def test_the_added_system_runs_from_its_study_to_trained_and_scored_cells(checko
 @pytest.mark.timeout(600)
 def test_arms_with_and_without_training_share_one_core(checkout: Path) -> None:
     """Neither waits for what the other holds: each trial asks for the resources of its own cell."""
+    study = checkout / "across.yaml"  # workers of a cluster have a working folder of their own
+    study.write_text(study.read_text().replace("base: tiny", f"base: {checkout / 'tiny'}"))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
     try:
         cluster.add_node(num_cpus=1, num_gpus=0)

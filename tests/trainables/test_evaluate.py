@@ -74,6 +74,15 @@ def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path
     assert len(result.provenance["code_hash"]) == 16
 
 
+def test_a_base_that_is_gone_is_a_failure_with_its_reason(bench: Workbench, tmp_path: Path) -> None:
+    spec = make_spec(base="gone", metrics=["motion_magnitude"])
+    result = run_cell(spec, tmp_path / spec.cell_id, bench)
+    assert result is not None
+    assert result.status == "failed"
+    assert result.error.startswith("ValueError: base gone -> an embedded base")
+    assert result.provenance["base_hash"] == ""
+
+
 def test_prompts_that_changed_since_the_plan_was_made_are_refused(
     tiny_base_folder: Path, tmp_path: Path, bench: Workbench
 ) -> None:

@@ -66,14 +66,19 @@ def test_arms_of_two_systems_are_priced_run_and_compared(
         *[("seer", "seer", "done")] * 2,
         *[("untrained", "exvideo", "done")] * 2,
     ]
-    assert len({(result.spec.system, result.code_hash, result.base_hash) for result in results}) == 2
+    assert (
+        len(
+            {(result.spec.system, result.provenance["code_hash"], result.provenance["base_hash"]) for result in results}
+        )
+        == 2
+    )
 
     report = json.loads((storage / "across" / "report" / "report.json").read_text())
     assert [arm["id"] for arm in report["arms"]] == ["control", "untrained", "seer"]
-    numbers = [arm["metrics"]["psnr"] for arm in report["arms"]]
+    numbers = [arm["metrics"]["psnr/vs_truth"] for arm in report["arms"]]
     assert [found["n"] for found in numbers] == [2, 2, 2]
     assert [found["difference"] is None for found in numbers] == [True, False, False], "paired with the control"
-    groups = [group for group in report["groups"] if group["metric"] == "psnr"]
+    groups = [group for group in report["groups"] if group["metric"] == "psnr/vs_truth"]
     assert groups
     assert all(len(group["arms"]) == 3 for group in groups)
     again = sweeps_here("run", study, "--storage", storage)

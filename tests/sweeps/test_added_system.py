@@ -126,7 +126,7 @@ def test_the_added_system_runs_from_its_study_to_trained_and_scored_cells(checko
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("added")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_arms_with_and_without_training_share_one_core(checkout: Path) -> None:
     """Neither waits for what the other holds: each trial asks for the resources of its own cell."""
     study = checkout / "across.yaml"  # workers of a cluster have a working folder of their own
@@ -134,18 +134,18 @@ def test_arms_with_and_without_training_share_one_core(checkout: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
     try:
         cluster.add_node(num_cpus=1, num_gpus=0)
-        there = {"cwd": checkout, "seconds": 280, "RAY_ADDRESS": cluster.address}
+        there = {"cwd": checkout, "seconds": 400, "RAY_ADDRESS": cluster.address}
         priced = sweeps("plan", "across.yaml", "--calibrate", "--json", **there)
         ran = sweeps("run", "across.yaml", **there)
     finally:
         cluster.shutdown()
     assert priced.returncode == 0, priced.stderr
     assert ran.returncode == 0, ran.stderr
-    assert [(arm["arm"], arm["cells"]) for arm in json.loads(priced.stdout)["arms"]] == [("control", 2), ("still", 2)]
+    assert [(arm["arm"], arm["cells"]) for arm in json.loads(priced.stdout)["arms"]] == [("control", 1), ("still", 1)]
     prices = json.loads((checkout / "runs/toy-across/calibration.json").read_text())["prices"].values()
     assert sorted(price["update"] > 0 for price in prices) == [False, True], "one shape of each system"
     report = json.loads((checkout / "runs/toy-across/report/report.json").read_text())
     control, still = report["arms"]
-    assert [arm["metrics"]["motion_magnitude/farneback"]["n"] for arm in (control, still)] == [2, 2]
+    assert [arm["metrics"]["motion_magnitude/farneback"]["n"] for arm in (control, still)] == [1, 1]
     assert still["metrics"]["motion_magnitude/farneback"]["mean"] == pytest.approx(0, abs=1e-3)
     assert still["metrics"]["motion_magnitude/farneback"]["difference"] < 0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from models import SYSTEMS
 from sweeps.output import terminal
 from sweeps.plan import Plan
 from sweeps.results.status import Status
@@ -140,7 +139,7 @@ def forecast_lines(forecast: "Forecast", taken: float) -> list[str]:
 
 def model_state_lines(plan: Plan, *, gpu: bool) -> list[str]:
     """Word the largest model state of a worker; empty for a system that is not trained."""
-    if not SYSTEMS[plan.study.system].is_trained:
+    if not plan.is_trained:
         return []
     from sweeps.cost.memory import GIB, arm_memories
 

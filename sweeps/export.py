@@ -34,7 +34,7 @@ def export(cell: str, storage: Path, output: Path) -> Path:
     if not (folder / TRAINED).is_file():
         raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
     trained = trained_weights(folder)
-    base = load_base(SYSTEMS[spec.system].find_base(spec.base, spec.text_encoder), device="cpu", precision="fp32")
+    base = load_base(spec.ref, device="cpu", precision="fp32")
     model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
     model.load(trained)
     _save(model, output)

@@ -58,9 +58,7 @@ def print_status(plan: "Plan", storage: Path, *, as_json: bool) -> None:
 
 def print_memory(plan: "Plan", gpu_gib: float | None, *, as_json: bool) -> None:
     """Print the model state per worker of each arm, and warnings where it does not fit."""
-    from models import SYSTEMS
-
-    if not SYSTEMS[plan.study.system].is_trained:
+    if not plan.is_trained:
         refuse(f"{plan.study.system} is not trained -> --memory for trained systems only")
     from dataclasses import asdict
 

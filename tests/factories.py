@@ -30,6 +30,19 @@ data: {{layout: prompts, prompts: [a red circle, a blue square]}}
 metrics: [temporal_flickering]
 """
 """Head of a study of ZS² on a tiny base, to which a module adds seeds, protocol and arms."""
+ACROSS_STUDY = """\
+name: across
+system: exvideo
+base: shapes_video
+metrics: [fvd, psnr]
+seeds: 2
+protocol: {clips: 4, frames: 8, steps: 4, guidance: 1.0}
+training: {steps: 8, global_batch_size: 2}
+ablations: [{part: position, action: REMOVE}]
+arms:
+  seer: {system: seer, base: shapes, training: {steps: 6, global_batch_size: 2}, references: 1, protocol: {steps: 9}}
+"""
+"""A study of ExVideo, one arm of which is Seer on its own base."""
 FORKS = multiprocessing.get_context("forkserver")
 """Starts processes from one that has imported everything, since that takes longer than what they do."""
 FORKS.set_forkserver_preload(["deepspeed", "trainables.train", "sweeps.tracking.tracker"])

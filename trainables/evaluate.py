@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import BaseRef, base_hash, read_card
+from models.bases import base_hash, find_base, read_card
 from models.contracts import FurtherReader, TrainedModel
 from models.streams import Streams
 from trainables.cache import FOLDER, Arrays, Cache
@@ -34,8 +34,11 @@ from trainables.cell_files import (
 from trainables.data.frames import to_video
 from trainables.data.layout import REFERENCES, ClipSet
 from trainables.failures import classify, in_words
+from trainables.groups import groups_of
 from trainables.inputs import check_content, clips_of, further_texts, prompts, real_clips, size, tree_of
 from trainables.metrics import resolve
+from trainables.metrics.clips import over_frames
+from trainables.metrics.motion import motion_magnitude
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
 from trainables.provenance import code_hash, commit, environment, scoring_hash
@@ -62,6 +65,7 @@ class Workbench:
         self._bases: dict[tuple[str, str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
         self._hashes: dict[tuple[str, str, bool], str] = {}
+        self._motion: dict[str, list[float]] = {}
 
     @classmethod
     def on(cls, storage: Path, scaling: Scaling, *, shared: bool) -> Self:
@@ -75,35 +79,31 @@ class Workbench:
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
         return cls(storage / REFERENCES, cache)
 
-    @staticmethod
-    def ref(spec: TrialSpec) -> BaseRef:
-        """Locate the cell's base."""
-        return SYSTEMS[spec.system].find_base(spec.base, spec.text_encoder)
-
     def base_hash(self, spec: TrialSpec) -> str:
         """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
-        ref = self.ref(spec)
-        key = (spec.base, ref.text_encoder, ref.reads_texts)
-        if key not in self._hashes:
-            try:
+        try:
+            ref = spec.ref
+            key = (spec.base, ref.text_encoder, ref.reads_texts)
+            if key not in self._hashes:
                 self._hashes[key] = base_hash(ref)
-            except (OSError, ValueError):
-                return ""
+        except (OSError, ValueError):
+            return ""
         return self._hashes[key]
 
     def base(self, spec: TrialSpec) -> Base:
         """Load the cell's base at its requested precision, once."""
         key = (spec.base, spec.text_encoder, spec.precision)
         if key not in self._bases:
-            self._bases[key] = load_base(self.ref(spec), device="auto", precision=spec.precision)
+            self._bases[key] = load_base(spec.ref, device="auto", precision=spec.precision)
         return self._bases[key]
 
     def scorer(self, spec: TrialSpec) -> Scorer:
         """Make the scorer for the cell's metrics, once."""
-        key = f"{spec.metrics} {spec.extractors} {spec.base} {spec.data} {spec.content} {size(spec)}"
+        base = spec.scoring_base or spec.base
+        key = f"{spec.metrics} {spec.extractors} {base} {spec.data} {spec.content} {size(spec)}"
         if key not in self._scorers:
-            card = read_card(self.ref(spec))
-            keys = [resolve(family, card, spec.extractors, spec.base) for family in spec.metrics]
+            card = read_card(find_base(base, SYSTEMS[spec.system].family))
+            keys = [resolve(family, card, spec.extractors, base) for family in spec.metrics]
             references = functools.cache(functools.partial(self._references, spec))
             self._scorers[key] = Scorer(
                 keys,
@@ -112,6 +112,17 @@ class Workbench:
                 decoders=lambda: references().decoders,
             )
         return self._scorers[key]
+
+    def motion(self, spec: TrialSpec) -> list[float]:
+        """Return the motion magnitude of each reference clip, computed once."""
+
+        def compute() -> Arrays:
+            return {"motion": over_frames(motion_magnitude(self._references(spec).all()))}
+
+        key = f"{spec.data} {spec.content} {size(spec)}"
+        if key not in self._motion:
+            self._motion[key] = self._features(spec, {"measure": "motion_magnitude"}, compute)["motion"].tolist()
+        return self._motion[key]
 
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Return arrays by their dependencies, from the cache if there is one."""
@@ -152,6 +163,7 @@ def run_cell(
             torch.cuda.reset_peak_memory_stats()
         check_content(spec, bench.references)
         texts = prompts(spec, bench.references)  # checks the clips, so before training
+        groups = groups_of(spec, bench.references, functools.partial(bench.motion, spec))
         real = functools.cache(functools.partial(real_clips, spec, bench.references))
         with _timed(outcome.seconds, "load"):  # extractors first: a wrong one is reported before sampling
             scorer = bench.scorer(spec)
@@ -165,7 +177,8 @@ def run_cell(
             outcome.drawn = _draw(spec, folder, bench, texts, real, outcome.seconds)
         with _timed(outcome.seconds, "score"):
             truth = _continuation(spec, real()) if scorer.needs_continuation else None
-            outcome.scores = scorer.score(outcome.drawn.clips, outcome.drawn.prompts, truth)
+            drawn, least = outcome.drawn, spec.by.least if spec.by else 0
+            outcome.scores = scorer.score(drawn.clips, drawn.prompts, truth, groups, least)
     except LostWorkerError:
         raise
     except Exception as reason:

@@ -46,7 +46,8 @@ def content(spec: TrialSpec, manifest: Manifest) -> Content:
         ValueError: Prompts or annotations cannot be read.
         UnreadError: The manifest would have to read a clip, and may not.
     """
-    return spec.data.content(manifest, spec.training.clips if spec.training is not None else None)
+    found = spec.data.content(manifest, spec.training.clips if spec.training is not None else None)
+    return found | (spec.data.label_content(spec.by.columns) if spec.by else {})
 
 
 def check_content(spec: TrialSpec, folder: Path) -> None:

@@ -83,7 +83,7 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
         LostWorkerError: Another rank was lost.
     """
     assert spec.training is not None
-    base = load_base(bench.ref(spec), precision="fp32")  # DeepSpeed makes the master copy and casts
+    base = load_base(spec.ref, precision="fp32")  # DeepSpeed makes the master copy and casts
     if dist.get_rank() == 0:
         write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base, spec.text_encoder)).encode())
     model = cast(TrainedModel, tree_of(spec).build(base, spec.seed))

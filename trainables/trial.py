@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from trainables.failures import DISK_FULL, in_words, is_disk_full
 from trainables.trial_spec import OBJECTIVE, RESULT, UPDATE, Result, TrialSpec
@@ -26,6 +27,16 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     key}``. With ``warm`` off, everything is loaded and computed again for every cell, to verify that reuse changes no
     result.
     """
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return the resources of a trial: those of its worker, or almost none if the cell has a worker group.
+
+        Worker groups reserve their own resources. A CPU per trial on top of them could cause a deadlock: trials hold
+        CPUs while their groups wait for CPUs.
+        """
+        spec = TrialSpec.model_validate(config["spec"])
+        return resource_dict_to_pg_factory(spec.scaling.per_worker if spec.training is None else {"memory": 1})
 
     def setup(self, config: dict[str, Any]) -> None:
         """Initialise quickly; libraries and base are loaded by the first cell.

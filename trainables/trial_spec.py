@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from models import SYSTEMS
-from models.bases import Precision, Protocol
+from models.bases import BaseRef, Precision, Protocol
 from models.training import AdamW
 from trainables.data import Data
-from trainables.data.content import Content
+from trainables.data.content import LABELS, Content
 from trainables.files import json_hash
+from trainables.grouping import Grouping
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling, next_smaller
 
@@ -38,8 +39,8 @@ class TrialSpec(BaseModel):
     """Complete specification of one cell: everything a worker needs.
 
     ``study``, ``arm``, ``role``, ``part`` and ``action`` locate the cell in its study; ``stage``, ``trial`` and
-    ``search`` give its origin; ``metrics`` and ``extractors`` define the scores; ``scaling`` the worker group. All
-    other fields determine the samples, and therefore the cell's id.
+    ``search`` give its origin; ``metrics``, ``extractors``, ``scoring_base`` and ``by`` define the scores;
+    ``scaling`` the worker group. All other fields determine the samples, and therefore the cell's id.
 
     Args:
         text_encoder: What the study names as text encoder; left out where it is the base's own.
@@ -49,6 +50,9 @@ class TrialSpec(BaseModel):
         trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
             arm.
         search: Identity of the search; empty for cells of the plan.
+        scoring_base: Base whose networks score the cell where ``extractors`` names none: that of the study, so that one
+            network scores arms on several bases; empty for the cell's own.
+        by: Groups of clips by which the metrics are computed as well.
         content: Hashes of the data: the same files with other content make another cell.
     """
 
@@ -74,11 +78,22 @@ class TrialSpec(BaseModel):
     search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()
+    scoring_base: str = ""
+    by: Grouping | None = None
     content: Content = {}
 
     def folder(self, storage: Path) -> Path:
         """Folder of the cell, under the folder of all studies."""
         return storage / self.study / "cells" / self.cell_id
+
+    @property
+    def ref(self) -> BaseRef:
+        """Location of the cell's base.
+
+        Raises:
+            ValueError: The base does not exist.
+        """
+        return SYSTEMS[self.system].find_base(self.base, self.text_encoder)
 
     @property
     def training(self) -> AdamW | None:
@@ -107,8 +122,8 @@ class TrialSpec(BaseModel):
     def cell_id(self) -> str:
         """Stable identity of the cell: 16 hexadecimal digits of the hash of all fields that determine the samples.
 
-        Metrics are not included, since stored clips can be scored later; nor are micro-batch, workers and report
-        intervals, which change no random draw.
+        Metrics and labels are not included, since stored clips can be scored later; nor are micro-batch, workers and
+        report intervals, which change no random draw.
         """
         named = {
             "system",
@@ -125,7 +140,7 @@ class TrialSpec(BaseModel):
         identity = self.model_dump(
             mode="json",
             include=named,
-            exclude={"protocol": {"micro_batch"}},
+            exclude={"protocol": {"micro_batch"}, "content": {LABELS}},
         )
         identity["training"] = None
         return json_hash(identity)
@@ -146,12 +161,22 @@ class Uncertainty(BaseModel):
     blocks: int
 
 
+class GroupScore(BaseModel):
+    """One metric over the clips of one group of a cell; None where there are too few of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: FiniteFloat | None
+    clips: int
+
+
 class Score(BaseModel):
     """One metric of one cell: its value over all clips, with the parameters needed for a fair comparison.
 
     ``per_clip`` has the mean of each clip over its frames, ``per_frame`` the mean of each frame over the clips, None
     for a frame without a value: a score between frames has none for the first one. Both are absent for metrics of a
-    whole set (Frechet distances), and ``uncertainty`` for all others. Two scores may be compared only if key and
+    whole set (Frechet distances), and ``uncertainty`` for all others. ``groups`` has the values of the groups of the
+    cell's ``by``: column or ``subset`` -> category or subset -> value. Two scores may be compared only if key and
     parameters agree.
     """
 
@@ -161,6 +186,7 @@ class Score(BaseModel):
     per_clip: list[FiniteFloat] | None = None
     per_frame: list[FiniteFloat | None] | None = None
     uncertainty: Uncertainty | None = None
+    groups: dict[str, dict[str, GroupScore]] = {}
     direction: Literal["max", "min"]
     surrogate: bool
     parameters: dict[str, Any]

@@ -44,6 +44,7 @@ class BudgetMeter:
         self._path, self._clock, self._began = folder / SPENT, clock, clock()
         kept = _read(self._path)
         self._before = kept.get("hours", 0.0)
+        self._workers = {arm: spec.scaling.workers for arm, spec in plan.specs.items()}
         self._inside = calibration.inside(plan) if calibration else {}
         self._around = calibration.around(plan) if calibration else {}
         gpus = plan.study.resources.gpus_per_worker or 0.0
@@ -99,8 +100,8 @@ class BudgetMeter:
             ahead: Arm -> number of its cells.
             each: Arm -> seconds of a cell's stages.
         """
-        seconds = sum(each.get(arm, 0.0) * count for arm, count in ahead.items())
-        gpus = seconds * self.plan.study.resources.workers * self.gpus / 3600
+        seconds = sum(each.get(arm, 0.0) * self._workers.get(arm, 1) * count for arm, count in ahead.items())
+        gpus = seconds * self.gpus / 3600
         lasts = [each.get(arm, 0.0) + self._around.get(arm, 0.0) for arm, count in ahead.items() for _ in range(count)]
         budget, price = self.budget, self.budget.price_per_gpu_hour or 0.0
         for name, most, spent, more in (

@@ -57,7 +57,7 @@ def read_calibration(plan: Plan, folder: Path) -> Calibration | None:
         kept = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
         prices = {shape: Price(**price) for shape, price in kept["prices"].items()}
         shapes = shapes_of(plan)
-        if kept["code_hash"] != code_hash(plan.study.system) or not prices.keys() >= set(shapes.values()):
+        if kept["code_hash"] != _code_hashes(plan) or not prices.keys() >= set(shapes.values()):
             return None
         cluster = {key: kept[key] for key in ("slots", "gpus_per_worker", "start", "peak_gib")}
     except (OSError, ValueError, KeyError, TypeError):
@@ -70,10 +70,15 @@ def shapes_of(plan: Plan) -> dict[str, str]:
     return {cell.arm: shape_of(cell.spec) for cell in plan.one_of_each}
 
 
-def keep_calibration(calibration: Calibration, system: str, folder: Path) -> None:
+def _code_hashes(plan: Plan) -> dict[str, str]:
+    """Return the code hash of each system of a plan."""
+    return {arm.system.name: code_hash(arm.system.name) for arm in plan.arms}
+
+
+def keep_calibration(calibration: Calibration, plan: Plan, folder: Path) -> None:
     """Save a calibration in a study's folder."""
     kept = {
-        "code_hash": code_hash(system),
+        "code_hash": _code_hashes(plan),
         "prices": {shape: asdict(price) for shape, price in calibration.prices.items()},
         **{key: getattr(calibration, key) for key in ("slots", "gpus_per_worker", "start", "peak_gib")},
     }

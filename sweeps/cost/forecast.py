@@ -68,9 +68,9 @@ def forecast(plan: Plan, records: Mapping[str, Record], calibration: Calibration
     inside, around = calibration.inside(plan), calibration.around(plan)
     costs = {arm: inside[arm] + around[arm] for arm in inside}
     left = _left(plan, records)
-    workers, gpus = plan.study.resources.workers, calibration.gpus_per_worker
+    gpus, workers = calibration.gpus_per_worker, {arm: spec.scaling.workers for arm, spec in plan.specs.items()}
     arms = tuple(
-        ArmCost(arm.id, count := left.count(arm.id), costs[arm.id], count * inside[arm.id] * workers / 3600)
+        ArmCost(arm.id, count := left.count(arm.id), costs[arm.id], count * inside[arm.id] * workers[arm.id] / 3600)
         for arm in plan.arms
     )
     hours = sum(arm.hours for arm in arms)

@@ -1,11 +1,12 @@
 """Memory of a plan's trainings: model state per worker, and memory of its device."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from models import SYSTEMS
 from models.backbones import networks_on_meta, num_parameters
+from models.system import System
 from models.training import TrainedSystem
 from sweeps.plan import Plan
 from trainables.memory import ModelState, model_state
@@ -31,24 +32,31 @@ class ArmMemory:
 
 
 def arm_memories(plan: Plan, *, gpu: bool) -> list[ArmMemory]:
-    """Compute the model state of every arm, from configuration files alone.
+    """Compute the model state of every trained arm, from configuration files alone.
 
     Args:
-        plan: Plan of a trained system.
+        plan: The plan.
         gpu: Whether workers have a GPU.
 
     Raises:
         OSError: The base's configuration files cannot be read.
     """
-    system, study = SYSTEMS[plan.study.system], plan.study
-    networks = networks_on_meta(system.find_base(study.base, study.text_encoder))
+    memories = []
+
+    @functools.cache
+    def networks_of(system: type[System], base: str, text_encoder: str) -> Mapping[str, Any]:
+        return networks_on_meta(system.find_base(base, text_encoder))
+
+    for arm in plan.arms:
+        if isinstance(arm.system, TrainedSystem):
+            networks = networks_of(type(arm.system), arm.base, arm.text_encoder)
+            memories.append(_of_arm(plan, arm.id, arm.system, networks, gpu))
+    return memories
+
+
+def _of_arm(plan: Plan, arm: str, system: TrainedSystem, networks: Mapping[str, Any], gpu: bool) -> ArmMemory:
     denoiser = system.family.networks[0]
     frozen = sum(num_parameters(network) for name, network in networks.items() if name != denoiser)
-    return [_of_arm(plan, arm.id, arm.system, networks, frozen, gpu) for arm in plan.arms]
-
-
-def _of_arm(plan: Plan, arm: str, system: Any, networks: Mapping[str, Any], frozen: int, gpu: bool) -> ArmMemory:
-    assert isinstance(system, TrainedSystem), f"{plan.study.system} is not trained"
     weights = list(system.network_on_meta(networks).parameters())
     total, trained = (sum(w.numel() for w in weights if w.requires_grad or not only) for only in (False, True))
     resources = plan.study.resources

@@ -17,6 +17,10 @@ UPDATES = 8
 LEAST_SPREAD = 0.1
 
 
+_DECIDING = {"system", "base", "text_encoder", "data", "precision", "metrics", "extractors", "scoring_base"}
+"""Fields of a specification that decide the price of a cell, besides tree, worker group and size."""
+
+
 def shape_of(spec: TrialSpec) -> str:
     """Return the shape of a cell: a hash of all that decides its price, except numbers of updates, clips and steps.
 
@@ -29,7 +33,7 @@ def shape_of(spec: TrialSpec) -> str:
     settings = {
         "tree": _without_fractions(tree),
         "scaling": spec.scaling.model_dump(mode="json", exclude={"report_every", "checkpoint_every"}),
-        **spec.model_dump(mode="json", include={"system", "base", "data", "precision", "metrics", "extractors"}),
+        **spec.model_dump(mode="json", include=_DECIDING),
         "size": (spec.protocol.frames, spec.protocol.height, spec.protocol.width, spec.protocol.guidance > 1),
     }
     return json_hash(settings)

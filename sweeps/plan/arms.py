@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from models.bases import BaseRef, Protocol
 from models.system import EditError, Slot, System
+from sweeps.plan.other_models import NO_CHANGE, Model, model_of, unlike_control
 from sweeps.study.designs import (
     MAX_ARMS,
     NONE,
@@ -61,8 +63,12 @@ class Arm:
         role: The control is the arm without changes.
         part: Changed path; several are joined by " + ".
         action: REMOVE, REPLACE, VALUES, ADD; ``ARMS`` for a combination from ``arms``; empty for the control.
-        changes: Arguments of ``System.edit``; empty for the control.
+        changes: Changes as the study writes them: arguments of ``System.edit``, and the keys ``system``, ``base``,
+            ``text_encoder`` and ``protocol`` where the arm has its own; empty for the control.
         system: The resulting tree.
+        base: Base that it is built on, as the study writes it.
+        text_encoder: Text encoder beside the base; empty for the base's own, and for a system that reads none.
+        sampling: Keys of the protocol whose values differ from the study's.
         hypothesis: The author's hypothesis in words.
         expected: Its testable part; None without a hypothesis.
     """
@@ -73,15 +79,33 @@ class Arm:
     action: str
     changes: Mapping[str, object]
     system: System
+    base: str
+    text_encoder: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     hypothesis: str = ""
     expected: Expected | None = None
+
+    @property
+    def has_own_system(self) -> bool:
+        """Whether it names its system: its tree starts from that system's defaults, not from the control."""
+        return "system" in self.changes
+
+    @property
+    def ref(self) -> BaseRef:
+        """Location of its base."""
+        return self.system.find_base(self.base, self.text_encoder)
+
+    def place_of(self, key: str) -> Key:
+        """Return the place of a key that it may have of its own: in the arm, or in the study."""
+        return ("arms", self.id, key) if key in self.changes else (key,)
 
 
 @dataclass(frozen=True)
 class _Draft:
     """An arm before its changes are applied, with its place in the study.
 
-    ``places`` maps each changed path to the place of its value in the study.
+    ``places`` maps each changed path to the place of its value in the study; ``own`` has the keys of the arm that are
+    no change of its tree.
     """
 
     id: str
@@ -91,6 +115,7 @@ class _Draft:
     place: Key
     places: Mapping[str, Key]
     hypothesis: str | Hypothesis = ""
+    own: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -103,20 +128,26 @@ class Arms:
     problems: list[tuple[Key, str]] = field(default_factory=list)
 
 
-def expand_arms(study: Study, system: type[System]) -> Arms:
+def expand_arms(study: Study, system: type[System], protocol: Protocol | None) -> Arms:
     """Apply every change of the study to its control, and keep the arms that differ.
 
-    An arm whose tree equals the control's, or an earlier arm's, is merged into that one with a note.
+    An arm that equals the control, or an earlier arm, is merged into that one with a note.
+
+    Args:
+        study: The study.
+        system: Its system.
+        protocol: Its protocol, after the defaults of its base; None for an invalid one.
     """
     result = Arms()
     trained = study.training if system.is_trained else {}
-    changes = {**{f"training.{key}": value for key, value in trained.items()}, **study.control}
+    of_control = {**{f"training.{key}": value for key, value in trained.items()}, **study.control}
     places: dict[str, Key] = {f"training.{key}": ("training", key) for key in trained}
     places |= {path: ("control", path) for path in study.control}
-    control = _edited(system(), changes, places, result) or system()
-    result.arms.append(Arm(CONTROL, "control", "", "", {}, control))
+    control = _edited(system(), of_control, places, result) or system()
+    model = Model.of_study(study)
+    result.arms.append(Arm(CONTROL, "control", "", "", {}, control, model.base, model.text_encoder))
     lines: dict[str, Key] = {}
-    first = {control.model_dump_json(): CONTROL}
+    first = {_identity(model, control): CONTROL}
     same_as: dict[str, str] = {CONTROL: CONTROL}
     drafts, contrasts = _designed(study, control, result)
     for draft in drafts:
@@ -125,20 +156,39 @@ def expand_arms(study: Study, system: type[System]) -> Arms:
             result.problems.append((draft.place, f"{draft.id} is also the arm on line {other} -> another name"))
             continue
         lines[draft.id] = draft.place
-        edited = _edited(control, draft.changes, draft.places, result)
+        own = model_of(draft.own, draft.place, study, protocol, result.problems)
+        if own is None:
+            continue
+        start = control if own.system is system else own.system()
+        edited = _edited(start, draft.changes, draft.places, result)
         if edited is None:
             continue
-        same = same_as[draft.id] = first.setdefault(edited.model_dump_json(), draft.id)
+        if own.system is not system:
+            result.problems += unlike_control(edited, draft.changes, draft.place, control)
+        same = same_as[draft.id] = first.setdefault(_identity(own, edited), draft.id)
         if same != draft.id:
             result.notes.append(f"{draft.id} is identical to {same}: merged, not run twice")
             continue
         hypothesis = draft.hypothesis
         words = hypothesis if isinstance(hypothesis, str) else hypothesis.claim
         expected = Expected.of(hypothesis, draft.action)
-        result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, dict(draft.changes), edited, words, expected))
+        changes = {**draft.own, **draft.changes}
+        about = own.base, own.text_encoder, own.sampling, words, expected
+        result.arms.append(Arm(draft.id, "arm", draft.part, draft.action, changes, edited, *about))
     if not result.problems:
         result.contrasts = [contrast.renamed(same_as.__getitem__) for contrast in contrasts]
     return result
+
+
+def _identity(model: Model, tree: System) -> tuple[str, ...]:
+    """Return what makes two arms the same."""
+    return (
+        model.system.name,
+        model.base,
+        model.text_encoder,
+        str(sorted(model.sampling.items())),
+        tree.model_dump_json(),
+    )
 
 
 def _edited(system: System, changes: Mapping[str, object], places: Mapping[str, Key], result: Arms) -> System | None:
@@ -196,7 +246,9 @@ def _designed(study: Study, control: System, result: Arms) -> tuple[list[_Draft]
 def _named(name: str, changes: Mapping[str, object]) -> _Draft:
     place: Key = ("arms", name)
     places: dict[str, Key] = {path: (*place, path) for path in changes}
-    return _Draft(name, " + ".join(changes), "ARMS", changes, place, places)
+    own = {key: value for key, value in changes.items() if key in NO_CHANGE}
+    of_tree = {path: change for path, change in changes.items() if path not in own}
+    return _Draft(name, " + ".join(changes), "ARMS", of_tree, place, places, own=own)
 
 
 def _order(level: Level) -> int:

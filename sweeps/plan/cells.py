@@ -28,7 +28,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """Settings that all arms share: base with its card, data, protocol and metrics.
+    """Settings of the study: base with its card, data, protocol and metrics.
+
+    Arms share all of them, except that an arm may have its own base, and its own steps and guidance.
 
     ``content`` is empty for clips on disk: see ``sweeps.results.content``.
     """
@@ -44,23 +46,28 @@ class Setting:
 
 def specify(study: Study, arm: Arm, seed: int, setting: Setting) -> TrialSpec:
     """Make the specification of an arm at a seed, without sampled values."""
+    scaling = study.resources.scaling
+    if not arm.system.is_trained:  # one process runs the cell, however many train the other arms
+        scaling = scaling.model_copy(update={"workers": 1})
     return TrialSpec(
         study=study.name,
         arm=arm.id,
         role=arm.role,
         part=arm.part,
         action=arm.action,
-        system=study.system,
+        system=arm.system.name,
         tree=arm.system.model_dump(mode="json"),
-        base=study.base,
-        text_encoder=study.text_encoder,
+        base=arm.base,
+        text_encoder=arm.text_encoder,
         data=setting.data,
-        protocol=setting.protocol,
-        scaling=study.resources.scaling,
+        protocol=setting.protocol.model_copy(update=arm.sampling),
+        scaling=scaling,
         precision=study.resources.precision,
         seed=seed,
         sampled={},
         metrics=tuple(metric.family for metric in setting.metrics),
         extractors=study.extractors,
+        by=study.by,
+        scoring_base="" if arm.base == study.base else study.base,
         content=setting.content,
     )

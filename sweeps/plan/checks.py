@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from models import SYSTEMS
 from sweeps.plan.arms import Arms
+from sweeps.plan.bases import unread
 from sweeps.plan.cells import Setting
 from sweeps.plan.measured import measured
 from sweeps.plan.search import SearchPlan
@@ -40,6 +41,15 @@ def budget_problems(study: Study) -> list[Wrong]:
 def open_todos(study: Study) -> list[Wrong]:
     """List open decisions of an imported plan."""
     return [(("todo", place), _open(todo)) for place, todo in enumerate(study.todo)]
+
+
+def unread_text_encoder(study: Study) -> list[Wrong]:
+    """Check that the system of the study, or of an arm, reads texts where the study names a text encoder."""
+    named = (study.system, *(changes.get("system") for changes in study.arms.values()))
+    systems = [SYSTEMS[name] for name in named if isinstance(name, str) and name in SYSTEMS]
+    if not study.text_encoder or not systems or any(system.reads_texts for system in systems):
+        return []
+    return [(("text_encoder",), unread(systems[0]))]
 
 
 def no_arms(study: Study, arms: Arms) -> list[Wrong]:

@@ -132,7 +132,7 @@ def differences(a: Plan, b: Plan) -> Diff:
     """Compare the meaning of two studies; comments, order and notation are ignored."""
     arms_a, arms_b = ({arm.id: arm for arm in plan.arms} for plan in (a, b))
     arms = Sides.of(arms_a, arms_b)
-    changed = {arm: changes(_arm(arms_a[arm]), _arm(arms_b[arm])) for arm in arms.both}
+    changed = {arm: changes(_arm(a, arms_a[arm]), _arm(b, arms_b[arm])) for arm in arms.both}
     keys_a, keys_b = settings(a), settings(b)
     if keys_a["data"] == keys_b["data"]:  # else all cells differ anyway
         keys_a["data"], keys_b["data"] = (
@@ -181,9 +181,14 @@ def _proposed(plan: Plan) -> int:
     return plan.search.num_proposed if plan.search else 0
 
 
-def _arm(arm: Arm) -> dict[str, Any]:
+def _arm(plan: Plan, arm: Arm) -> dict[str, Any]:
+    """Return the meaning of an arm; system and base only where they are not the study's, which is compared itself."""
     expected = asdict(arm.expected) if arm.expected else None
-    return {**arm.system.model_dump(mode="json"), "hypothesis": arm.hypothesis or None, "expected": expected}
+    own = {"system": arm.system.name} if arm.has_own_system else {}
+    own |= {"base": arm.base} if arm.base != plan.study.base else {}
+    own |= {"text_encoder": arm.text_encoder} if "text_encoder" in arm.changes else {}
+    own |= {f"protocol.{key}": value for key, value in arm.sampling.items()}
+    return {**arm.system.model_dump(mode="json"), **own, "hypothesis": arm.hypothesis or None, "expected": expected}
 
 
 def _rows(sides: Sides[Any]) -> list[Row]:

@@ -1,11 +1,13 @@
 """Expansion of a study to arms and cells, with all its problems."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models import SYSTEMS
 from sweeps.plan import checks
-from sweeps.plan.arms import Arms, expand_arms
+from sweeps.plan.arms import Arm, Arms, expand_arms
 from sweeps.plan.cells import Cell, Setting, specify
+from sweeps.plan.grouping import grouping_problems
 from sweeps.plan.looks import notes_on_looks
 from sweeps.plan.plan import Plan
 from sweeps.plan.requirements import lacking
@@ -47,13 +49,21 @@ class Expansion:
                 *self.arms.notes,
                 *setting.notes,
                 *of_parts,
+                *_on_other_bases(study, arms, setting),
                 *(self.search.notes if self.search else ()),
                 *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
-            warnings=tuple(problem.message for problem in lacking(study, setting.ref)),
+            warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
             contrasts=tuple(self.arms.contrasts),
         )
+
+
+def _on_other_bases(study: Study, arms: Sequence[Arm], setting: Setting) -> Iterator[str]:
+    """Tell of arms whose clips are scored by networks of another base than their own."""
+    if any(metric.extractor is not None and metric.extractor.subfolder is not None for metric in setting.metrics):
+        scored = f"scored by the networks of {study.base}, as all arms"
+        yield from (f"{arm.id}: sampled on {arm.base}, {scored}" for arm in arms if arm.base != study.base)
 
 
 def expand(study: Study, *, complete: bool = True) -> Expansion:
@@ -65,25 +75,29 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
     """
     wrong: list[tuple[Key, str]] = []
     arms, search = None, None
+    setting = setting_of(study, wrong)
     if study.system in SYSTEMS:
-        arms = expand_arms(study, SYSTEMS[study.system])
+        arms = expand_arms(study, SYSTEMS[study.system], setting.protocol if setting else None)
         wrong += arms.problems
         wrong += checks.no_arms(study, arms) if complete else []
     elif study.system:
         wrong.append((("system",), words.not_among(study.system, SYSTEMS)))
     if arms is not None:
         wrong += training_problems(study, [arm.system for arm in arms.arms])
-    setting = setting_of(study, wrong)
+    if study.system in SYSTEMS:
+        wrong += grouping_problems(study, setting)
     if setting is not None and arms is not None:
         wrong += checks.given_frame_problems(study, setting, arms)
         wrong += checks.too_many_frames(setting, arms)
     if study.search is not None and arms is not None:
-        search, problems = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
-        wrong += problems
+        search, of_search = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
+        wrong += of_search
+    wrong += checks.unread_text_encoder(study)
     wrong += checks.unmeasured_margins(study)
     wrong += checks.unfit_extractors(study)
     wrong += checks.untestable_hypotheses(study)
     wrong += checks.budget_problems(study)
     wrong += checks.too_many_cells(study, arms, search)
     wrong += checks.open_todos(study)
-    return Expansion(study, arms, setting, search, [study.document.problem(*place) for place in wrong])
+    problems = dict.fromkeys(study.document.problem(*place) for place in wrong)  # arms may share a wrong text encoder
+    return Expansion(study, arms, setting, search, list(problems))

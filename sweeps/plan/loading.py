@@ -90,6 +90,8 @@ def _removable(place: Key) -> Key:
         return place[:4]
     if place[0] == "ablations" and len(place) == 3 and place[2] not in ("part", "action", "with", "values"):
         return place  # the ablation's arms do not depend on it
+    if place[:2] == ("by", "subsets"):
+        return place[:3]
     if place[0] == "search" and place[1:2] in (("space",), ("points",), ("objectives",)):
         return place[:3]
     return place[: 2 if place[0] in _INDEPENDENT else 1]

@@ -53,6 +53,26 @@ class Plan:
         return replace(self, cells=tuple(Cell.of(known(cell.spec)) for cell in self.cells), search=search)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether any arm is trained; its cells then have worker groups."""
+        return any(arm.system.is_trained for arm in self.arms)
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Names of the arms' systems, the control's first."""
+        return tuple(dict.fromkeys(arm.system.name for arm in self.arms))
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The arms' bases as the study writes them, the control's first."""
+        return tuple(dict.fromkeys(arm.base for arm in self.arms))
+
+    @property
+    def specs(self) -> dict[str, TrialSpec]:
+        """Specification of each arm at the first seed, by arm."""
+        return {cell.arm: cell.spec for cell in self.one_of_each}
+
+    @property
     def one_of_each(self) -> tuple[Cell, ...]:
         """One cell per arm: the cells of the first seed."""
         return self.cells[: len(self.arms)]

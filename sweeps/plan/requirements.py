@@ -1,15 +1,21 @@
 """Requirements of a plan on this machine: weights, data, networks of metrics."""
 
 import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from models import SYSTEMS
 from models.bases import BaseRef, missing_files, read_card, text_files, with_texts
-from models.bases.families import Family
+from sweeps.plan.arms import Arm
+from sweeps.plan.bases import incomplete
 from sweeps.plan.plan import Plan
-from sweeps.study.document import Problem
+from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
 from trainables.data import ClipsData
+from trainables.grouping import MOTION
 from trainables.metrics import absent
+
+if TYPE_CHECKING:
+    from trainables.data.annotations import Entry
 
 
 def requirements(plan: Plan) -> list[Problem]:
@@ -19,52 +25,53 @@ def requirements(plan: Plan) -> list[Problem]:
     set: loading it downloads it. The annotations of a dataset are read here, its clips are not.
     """
     study = plan.study
-    ref = SYSTEMS[study.system].find_base(study.base, study.text_encoder)
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    lacking = _lacking(study, ref) if ref.where != "hub" or offline else []
-    lacking += _lacking_texts(study, ref, offline=offline)
     wrong = _lacking_data(study) or _wrong_annotations(study) or _lacking_further(plan)
-    return lacking + _lacking_extractors(study) + wrong
+    return _lacking(study, plan.arms, offline=offline) + _lacking_extractors(study) + wrong
 
 
-def lacking(study: Study, ref: BaseRef) -> list[Problem]:
+def lacking(study: Study, arms: Sequence[Arm]) -> list[Problem]:
     """List requirements that this machine lacks to run a study; planning does not need them."""
-    texts = _lacking_texts(study, ref, offline=True)
-    return _lacking(study, ref) + texts + _lacking_data(study) + _lacking_extractors(study)
+    return _lacking(study, arms, offline=True) + _lacking_data(study) + _lacking_extractors(study)
 
 
-def _lacking(study: Study, ref: BaseRef) -> list[Problem]:
-    """Check that the weights of the base are on this machine."""
-    missing = missing_files(ref)
-    if not missing:
-        return []
+def _lacking(study: Study, arms: Sequence[Arm], *, offline: bool) -> list[Problem]:
+    """Check that the bases of the arms, and the text encoders beside them, are on this machine; each is told once."""
+    found = []
+    for arm in arms:
+        ref = arm.ref
+        if (ref.where != "hub" or offline) and (missing := missing_files(ref)):
+            found.append((arm.place_of("base"), _to_get(ref, missing)))
+        if message := _lacking_texts(ref, offline=offline):
+            found.append((arm.place_of("text_encoder"), message))
+    return list(dict.fromkeys(study.document.problem(*problem) for problem in found))
+
+
+def _to_get(ref: BaseRef, missing: list[str]) -> str:
+    """Word the message for a base that lacks files."""
     if ref.where == "hub":
         revision = f" --revision {ref.revision}" if ref.revision else ""
-        message = f"{ref} is not on this machine -> hf download {ref.name}{revision}"
-    elif ref.where == "embedded" and (hub := read_card(ref).hub):
-        message = f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
-    else:
-        message = incomplete(study, missing, ref.family)
-    return [study.document.problem(("base",), message)]
+        return f"{ref} is not on this machine -> hf download {ref.name}{revision}"
+    if ref.where == "embedded" and (hub := read_card(ref).hub):
+        return f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
+    return incomplete(ref.name, missing, ref.family)
 
 
-def _lacking_texts(study: Study, ref: BaseRef, *, offline: bool) -> list[Problem]:
-    """Check that the text encoder that the study names is on this machine."""
+def _lacking_texts(ref: BaseRef, *, offline: bool) -> str:
+    """Word what is missing on this machine of the text encoder that is named beside a base; empty if nothing is."""
     if not ref.text_encoder:
-        return []
+        return ""
     source, files = with_texts(ref), text_files(ref)
     if source.where == "hub":
         if not offline or (files is not None and not files.missing()):
-            return []
+            return ""
         revision = f" --revision {source.revision}" if source.revision else ""
-        message = f"{source} is not on this machine -> hf download {source.name}{revision}"
-    elif files is None or not (missing := files.missing()):
-        return []  # refused where the study is checked
-    elif source.where == "embedded" and (hub := read_card(source).hub):
-        message = f"{source} has no weights, only configurations for planning -> text_encoder: {hub}"
-    else:
-        message = f"{source} lacks {', '.join(missing)} -> a complete text encoder with its tokenizer"
-    return [study.document.problem(("text_encoder",), message)]
+        return f"{source} is not on this machine -> hf download {source.name}{revision}"
+    if files is None or not (missing := files.missing()):
+        return ""  # refused where the study is checked
+    if source.where == "embedded" and (hub := read_card(source).hub):
+        return f"{source} has no weights, only configurations for planning -> text_encoder: {hub}"
+    return f"{source} lacks {', '.join(missing)} -> a complete text encoder with its tokenizer"
 
 
 def _lacking_further(plan: Plan) -> list[Problem]:
@@ -102,12 +109,21 @@ def _wrong_annotations(study: Study) -> list[Problem]:
     if not isinstance(study.data, ClipsData):
         return []
     try:
-        study.data.entries()
+        entries = study.data.entries()
     except ValueError as error:
         return [study.document.problem(("data", "path"), line) for line in str(error).splitlines()]
-    return []
+    return [study.document.problem(place, message) for place, message in _unlabelled(study, entries)]
 
 
-def incomplete(study: Study, missing: list[str], family: Family) -> str:
-    """Word the message for a base with missing files."""
-    return f"{study.base} lacks {', '.join(missing)} -> a complete base in {family.title} layout"
+def _unlabelled(study: Study, entries: Sequence["Entry"]) -> Iterator[tuple[Key, str]]:
+    """Find columns by which the study groups clips and which some clips lack, or have no number in."""
+    from trainables.data.labels import no_numbers, unlabelled
+
+    by = study.by
+    if by is None:
+        return
+    if by.column is not None and (message := unlabelled(entries, by.column)):
+        yield ("by", "column"), f"{message} -> a {by.column} for each of them, or another column"
+    for name, rule in by.subsets.items():
+        if rule.column != MOTION and (message := no_numbers(entries, rule.column)):
+            yield ("by", "subsets", name, "column"), f"{message} -> numbers, or another column"

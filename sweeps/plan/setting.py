@@ -1,28 +1,14 @@
 """Shared setting of a study's arms: base, data, protocol and metrics."""
 
-import json
 from collections.abc import Iterator
 
 from pydantic import TypeAdapter, ValidationError
 
 from models import SYSTEMS
-from models.bases import (
-    BaseRef,
-    Card,
-    Protocol,
-    bases_of,
-    find_base,
-    misfits,
-    missing_files,
-    pixels_per_latent,
-    read_card,
-    text_files,
-    with_texts,
-)
-from models.bases.families import STABLE_DIFFUSION
+from models.bases import Card, Protocol
+from sweeps.plan.bases import Named, locate, off_the_grid
 from sweeps.plan.cells import Setting
 from sweeps.plan.measured import measured
-from sweeps.plan.requirements import incomplete
 from sweeps.study import words
 from sweeps.study.document import Key
 from sweeps.study.fields import as_data
@@ -36,86 +22,19 @@ from trainables.metrics import METRICS, NAMES, MetricFamily, MetricKey, resolve,
 
 def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
     """Determine the arms' shared setting; None with the reasons added to ``wrong`` where it is undetermined."""
-    ref, card = _base(study, wrong)
+    ref, card = locate(Named(study.base, study.text_encoder), SYSTEMS.get(study.system), wrong)
     protocol = _protocol(study, card, wrong)
     if ref is None or card is None:
         wrong += _wrong_names(study)
         return None
     if protocol is not None:
-        wrong += _off_the_grid(study, ref, protocol)
+        sizes = off_the_grid(study.base, ref, protocol)
+        wrong += [(("protocol", key), message) for key, message in sizes.items()]
     data = _data(study, card, wrong)
     metrics, notes = _metrics(study, card, data, protocol, wrong)
     if data is None or protocol is None:
         return None
     return Setting(ref, card, data, protocol, metrics, notes, _content(data))
-
-
-def _base(study: Study, wrong: list[tuple[Key, str]]) -> tuple[BaseRef | None, Card | None]:
-    """Find the base and its card; its configuration files must fit its family, and a folder must be complete."""
-    if not study.base:
-        return None, None
-    system = SYSTEMS.get(study.system)
-    family = system.family if system else STABLE_DIFFUSION
-    try:
-        ref = system.find_base(study.base, study.text_encoder) if system else find_base(study.base, family)
-        card = read_card(ref)
-    except ValidationError as error:
-        places = ", ".join(".".join(map(str, details["loc"])) for details in error.errors())
-        wrong.append((("base",), f"{study.base}: card.json is invalid at {places} -> the fields of a card"))
-        return None, None
-    except json.JSONDecodeError as error:
-        wrong.append(
-            (("base",), f"{study.base} has a configuration file that is not JSON ({error}) -> a complete base")
-        )
-        return None, None
-    except (ValueError, OSError) as error:
-        wrong.append((("base",), str(error)))
-        return None, None
-    if study.system in SYSTEMS and ref.family != family:
-        wrong.append((("base",), _of_another_family(study, ref)))
-        return ref, card
-    if texts := _wrong_texts(study, ref):
-        wrong += texts
-        return ref, card
-    if ref.where == "folder" and (missing := missing_files(ref)):
-        wrong.append((("base",), incomplete(study, missing, ref.family)))
-    wrong += [(("base",), f"{study.base}: {misfit}") for misfit in misfits(ref)]
-    return ref, card
-
-
-def _wrong_texts(study: Study, ref: BaseRef) -> list[tuple[Key, str]]:
-    """Find a text encoder that is missing, not needed or not usable."""
-    if not ref.reads_texts:
-        unused = f"{study.system} reads no text encoder beside its base -> remove this key"
-        return [(("text_encoder",), unused)] if study.text_encoder and study.system in SYSTEMS else []
-    try:
-        source, files = with_texts(ref), text_files(ref)
-    except ValueError as error:
-        return [(("text_encoder",), str(error))]
-    if not study.text_encoder:
-        allowed = "text_encoder: a folder with text_encoder/ and tokenizer/, a CLIP folder of transformers, or a hub id"
-        message = f"{study.base} has no text encoder, and {study.system} reads texts -> {allowed}"
-        return [] if files else [(("base",), message)]
-    if files is None:
-        lacks = "has neither text_encoder/config.json nor the config.json of a CLIP model"
-        message = f"{study.text_encoder} {lacks} -> a folder with a text encoder and its tokenizer"
-        return [] if source.where == "hub" else [(("text_encoder",), message)]
-    found: list[tuple[Key, str]] = [
-        (("text_encoder",), f"{study.text_encoder}: {misfit}") for misfit in files.misfits()
-    ]
-    if source.where == "folder" and (missing := files.missing()):
-        found.append((("text_encoder",), f"{study.text_encoder} lacks {', '.join(missing)} -> a complete text encoder"))
-    return found
-
-
-def _of_another_family(study: Study, ref: BaseRef) -> str:
-    """Word the message for a base of another family than the system needs."""
-    family = SYSTEMS[study.system].family
-    fitting = ", ".join(bases_of(family))
-    return (
-        f"{study.base} is a {ref.family.title} base, and {study.system} needs {family.title} -> {fitting}, or a "
-        f"folder or hub id whose model_index.json names {family.pipeline}"
-    )
 
 
 def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> Protocol | None:
@@ -124,17 +43,6 @@ def _protocol(study: Study, card: Card | None, wrong: list[tuple[Key, str]]) -> 
     misfits = words.problems(Protocol, {**defaults, **study.protocol})
     wrong += [(("protocol", *place), message) for place, message in misfits]
     return None if misfits else Protocol.model_validate({**defaults, **study.protocol})
-
-
-def _off_the_grid(study: Study, ref: BaseRef, protocol: Protocol) -> list[tuple[Key, str]]:
-    """Find sizes that are not a multiple of the base's latent cell."""
-    cell = pixels_per_latent(ref)
-    sizes = {"height": protocol.height, "width": protocol.width}
-    return [
-        (("protocol", name), f"{size} -> a multiple of {cell} on base {study.base}")
-        for name, size in sizes.items()
-        if size % cell
-    ]
 
 
 def _data(study: Study, card: Card, wrong: list[tuple[Key, str]]) -> Data | None:

@@ -129,6 +129,8 @@ def _on_arm(space: Mapping[str, Domain], arm: Arm) -> ArmSpace:
 
 def _obstacle(path: str, space: Mapping[str, Domain], arm: Arm) -> str:
     """Give the reason why a path is not searched in an arm; empty where it is searched."""
+    if arm.has_own_system and (lack := _lack(path, space, arm.system)):
+        return lack
     slots = arm.system.slots()
     replaced, changed = _own(arm, slots)
     slot, _, value = path.partition(".")
@@ -151,9 +153,25 @@ def _obstacle(path: str, space: Mapping[str, Domain], arm: Arm) -> str:
     return f"{slot} is {kind} here" if kind == REMOVED else f"{slot} is {kind} here, which has no {value}"
 
 
+def _lack(path: str, space: Mapping[str, Domain], system: System) -> str:
+    """Give the reason why another system than the control's has no such slot, kinds or value; empty if it has them."""
+    slot, _, value = path.partition(".")
+    if slot not in type(system).model_fields or (value and slot not in system.slots()):
+        return f"{system.name} has no {slot}"
+    domain = space.get(slot)
+    if isinstance(domain, Kinds) and (
+        others := [kind for kind in domain.values if kind not in system.slots()[slot].kinds]
+    ):
+        return f"{slot} of {system.name} has no kind {', '.join(others)}"
+    return ""
+
+
 def _own(arm: Arm, slots: Mapping[str, Slot]) -> tuple[list[str], list[str]]:
-    """Return the slots that an arm replaces, and the values that it sets."""
-    replaced, changed = [], []
+    """Return the slots that an arm replaces, and the values that it sets; a system of its own sets none."""
+    replaced: list[str] = []
+    changed: list[str] = []
+    if arm.has_own_system:
+        return replaced, changed
     for path, change in arm.changes.items():
         if path not in slots:
             changed.append(path)

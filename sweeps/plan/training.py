@@ -11,32 +11,40 @@ from sweeps.study.words import written
 
 
 def training_problems(study: Study, arms: Sequence[System]) -> list[tuple[Key, str]]:
-    """List all problems of a study's ``training`` and of its arms' worker groups.
+    """List all problems of the study's ``training`` and of its arms' worker groups.
 
     Args:
         study: A study whose system exists.
         arms: The systems of its arms, the control first.
     """
-    if not SYSTEMS[study.system].is_trained:
-        return list(_untrained(study))
-    return [*_trained(study), *_batches(study.resources, arms)]
+    is_trained = SYSTEMS[study.system].is_trained
+    wrong = list(_steps(study)) if is_trained else list(_untrained(study))
+    if any(arm.is_trained for arm in arms):
+        return [*wrong, *_trained(study.resources), *_batches(study.resources, arms)]
+    return [*wrong, *_without_group(study)]
 
 
 def _untrained(study: Study) -> Iterator[tuple[Key, str]]:
     if study.training:
         yield ("training",), f"{study.system} is not trained -> remove this key"
+
+
+def _without_group(study: Study) -> Iterator[tuple[Key, str]]:
     for key in GROUP:
         if getattr(study.resources, key) != Resources.model_fields[key].default:
             yield ("resources", key), f"{study.system} is not trained, one process runs a cell -> remove this key"
 
 
-def _trained(study: Study) -> Iterator[tuple[Key, str]]:
+def _steps(study: Study) -> Iterator[tuple[Key, str]]:
     if "steps" not in study.training:
         place: Key = ("training",) if study.training else ("system",)
         yield place, f"{study.system} is trained, but training.steps is missing -> training: {{steps: 400}}"
-    if message := study.resources.zero.problem():
+
+
+def _trained(resources: Resources) -> Iterator[tuple[Key, str]]:
+    if message := resources.zero.problem():
         yield ("resources", "zero"), message
-    if study.resources.precision == "fp16" and study.resources.gpus_per_worker == 0:
+    if resources.precision == "fp16" and resources.gpus_per_worker == 0:
         yield ("resources", "precision"), "fp16 without a GPU -> fp32 or bf16"
 
 

@@ -16,9 +16,9 @@ def proof_key(plan: Plan) -> str:
     """Return the hash of everything that a plan's proof depends on."""
     protocol = plan.cells[0].spec.protocol
     inputs = {
-        "code": code_hash(plan.study.system),
+        "code": {arm.system.name: code_hash(arm.system.name) for arm in plan.arms},
         "arms": {arm.id: arm.system.model_dump(mode="json") for arm in plan.arms},
-        "base": [plan.study.base, plan.study.text_encoder],
+        "base": {arm.id: [arm.base, arm.text_encoder] for arm in plan.arms},
         "size": [protocol.frames, protocol.height, protocol.width],
     }
     return json_hash(inputs, 32)

@@ -1,11 +1,14 @@
 """Builds control and arms, on the meta device and on a small base, and compares them."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from models import SYSTEMS
-from models.backbones import networks_on_meta
+from models.backbones import Base, networks_on_meta
 from models.system import Part, System
 from sweeps.plan import Plan
+from sweeps.plan.arms import Arm
 from sweeps.proof.calls import shown, wrong_calls
 from sweeps.proof.outputs import Behaviour, behaviour_of, difference_of
 from sweeps.proof.parameters import Counts, grouped, missing, size_of
@@ -33,31 +36,40 @@ class Examined:
 
 def prove(plan: Plan) -> tuple[ArmProof, ...]:
     """Make the proofs of a plan's arms, the control first."""
-    system, study = SYSTEMS[plan.study.system], plan.study
-    networks = networks_on_meta(system.find_base(study.base, study.text_encoder))
-    base = system.family.implementation().tiny()
     protocol = plan.cells[0].spec.protocol
-    examined = [
-        Examined(arm.system, *size_of(arm.system, networks, protocol), *behaviour_of(arm.system, base))
-        for arm in plan.arms
-    ]
+
+    @functools.cache
+    def networks_of(system: type[System], base: str, text_encoder: str) -> Mapping[str, Any]:
+        return networks_on_meta(system.find_base(base, text_encoder))
+
+    @functools.cache
+    def tiny(system: type[System]) -> Base:
+        return system.family.implementation().tiny()
+
+    def examine(arm: Arm) -> Examined:
+        system = type(arm.system)
+        size = size_of(arm.system, networks_of(system, arm.base, arm.text_encoder), protocol)
+        return Examined(arm.system, *size, *behaviour_of(arm.system, tiny(system)))
+
+    examined = [examine(arm) for arm in plan.arms]
     return tuple(_proof(arm.id, examined[0], variant) for arm, variant in zip(plan.arms, examined, strict=True))
 
 
 def _proof(arm: str, control: Examined, variant: Examined) -> ArmProof:
-    """Compare an arm with the control."""
+    """Compare an arm with the control; parts and tensors of another system are compared with none of the control's."""
     size, own, before, after = control.size, variant.size, control.behaviour, variant.behaviour
     problems = [f"cannot be built on the base: {variant.build_error}"] if variant.build_error else []
     remarks: list[str] = []
-    difference = None
+    difference, comparable = None, type(variant.tree) is type(control.tree)
     if before is None or after is None:
         error = control.run_error or variant.run_error
         remarks += [] if variant.build_error else [f"not run on the small base: {error}"]
     else:
         difference = difference_of(before.video, after.video)
-        differs = variant.tree != control.tree
-        problems += _no_change(control.tree, variant.tree, before, after, difference, remarks) if differs else []
-        problems += wrong_calls(control.tree, variant.tree, after.called, denoises=bool(own.parameters))
+        origin = control.tree if comparable else variant.tree
+        differs = variant.tree != origin
+        problems += _no_change(origin, variant.tree, before, after, difference, remarks) if differs else []
+        problems += wrong_calls(origin, variant.tree, after.called, denoises=bool(own.parameters))
         new = set(after.without_gradient) - set(before.without_gradient) if differs else after.without_gradient
         problems += [f"no gradient reaches trained tensors: {shown(sorted(new))}"] if new else []
     return ArmProof(
@@ -66,10 +78,10 @@ def _proof(arm: str, control: Examined, variant: Examined) -> ArmProof:
         flops=own.flops,
         delta_parameters=own.num_parameters - size.num_parameters,
         delta_flops=own.flops - size.flops,
-        gone=grouped(missing(size.parameters, own.parameters)),
-        added=grouped(missing(own.parameters, size.parameters)),
-        no_more_called=tuple(sorted(before.called - after.called)) if before and after else (),
-        newly_called=tuple(sorted(after.called - before.called)) if before and after else (),
+        gone=grouped(missing(size.parameters, own.parameters)) if comparable else {},
+        added=grouped(missing(own.parameters, size.parameters)) if comparable else {},
+        no_more_called=tuple(sorted(before.called - after.called)) if before and after and comparable else (),
+        newly_called=tuple(sorted(after.called - before.called)) if before and after and comparable else (),
         difference=difference,
         num_trained=len(after.trained) if after else 0,
         without_gradient=after.without_gradient if after else (),

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ArmProof(BaseModel):
-    """Measured changes of an arm relative to the control.
+    """Measured changes of an arm relative to the control; names of another system are not compared.
 
     Args:
         arm: Id of the arm.

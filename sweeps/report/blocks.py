@@ -74,8 +74,8 @@ def save_overview(reports: Mapping[str, Report], links: Mapping[str, str], folde
 
 
 def _facts(plans: Mapping[str, Plan]) -> list[tuple[str, str]]:
-    study = next(iter(plans.values())).study
-    return [("system", study.system), ("base", study.base), ("blocks", str(len(plans)))]
+    plan = next(iter(plans.values()))
+    return [("system", ", ".join(plan.systems)), ("base", ", ".join(plan.bases)), ("blocks", str(len(plans)))]
 
 
 def _lines(reports: Mapping[str, Report], links: Mapping[str, str]) -> Iterator[Line]:

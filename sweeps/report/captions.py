@@ -18,15 +18,16 @@ from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
 
-def caption(plan: Plan, rows: Sequence[ArmRow], code: str, reached: ReachedSeeds) -> list[str]:
+def caption(plan: Plan, rows: Sequence[ArmRow], code: Mapping[str, str], reached: ReachedSeeds) -> list[str]:
     """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
-    newest = code or "unknown"
+    newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
     return [
         _intervals(plan, reached),
         *_looks(reached),
         *significance(rows, plan.metrics, sequential=reached.looks is not None),
         *_equivalence(plan),
         *_drawn_orders(plan),
+        *_groups(plan),
         *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
         f"Results computed with code {newest}; table written at commit {commit()}.",
     ]
@@ -86,17 +87,31 @@ def _drawn_orders(plan: Plan) -> Iterator[str]:
         )
 
 
-def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
+def _groups(plan: Plan) -> Iterator[str]:
+    """Describe how groups of clips were made and compared."""
+    by = plan.study.by
+    if by is None:
+        return
+    yield (
+        "By group: mean over the seeds of the mean over the group's clips; Δ is paired by seed. Intervals are not "
+        "corrected for the numbers of arms and groups, and no test is made. Groups with fewer than "
+        f"{counted(by.least, 'clip')} over all seeds have no value, and distances need as many of each cell."
+    )
+    for name, rule in by.subsets.items():
+        yield f"Subset {name}: {rule.words()}."
+
+
+def warnings(records: Sequence[Record], code: Mapping[str, str], noun: str) -> Iterator[str]:
     """Warn of results that may not be comparable with the others.
 
     Args:
         records: Results of one table.
-        code: Code hash of the newest of them.
+        code: Arm -> code hash of the newest of them, among the results of its system.
         noun: Their name, such as ``cells``.
     """
     if smaller := sum(bool(record.retries) for record in records):
         yield f"{smaller} of {len(records)} {noun} ran out of memory and were repeated in smaller batches."
-    if other := sum(record.code_hash != code for record in records):
+    if other := sum(record.code_hash != code.get(record.arm) for record in records):
         yield (
             f"{other} of {len(records)} {noun} were computed with other code than the newest result; they may not be "
             "comparable."
@@ -105,8 +120,8 @@ def warnings(records: Sequence[Record], code: str, noun: str) -> Iterator[str]:
 
 def other_data(plan: Plan, records: Mapping[str, Record]) -> Iterator[str]:
     """Tell of results that are in no table since they were computed from other data."""
-    now = plan.cells[0].spec.content
-    by_change = Counter(changes(record.content, now) for record in of_other_data(plan, records))
+    now = {arm: spec.content for arm, spec in plan.specs.items()}
+    by_change = Counter(changes(record.content, now[record.arm]) for record in of_other_data(plan, records))
     for change, number in sorted(by_change.items()):
         yield f"{counted(number, 'result')} from other data not shown ({change})."
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeps.plan.arms import Arm
 from sweeps.report import texts
 from sweeps.report.figures import COLOURS, Plot, canvas, finished, number
 from sweeps.report.table import Report
@@ -66,6 +67,8 @@ def _points(report: Report, path: str, key: str) -> list[_Point]:
     of_control = leaves(control.system.model_dump())
     points = []
     for arm in report.plan.arms:
+        if _model(arm) != _model(control):
+            continue
         own = leaves(arm.system.model_dump())
         differing = {place for place in own.keys() | of_control.keys() if own.get(place) != of_control.get(place)}
         summary = rows[arm.id].metrics[key]
@@ -73,6 +76,11 @@ def _points(report: Report, path: str, key: str) -> list[_Point]:
             bounds = number(summary.low_mean), number(summary.high_mean)
             points.append(_Point(float(own[path]), summary.mean, *bounds, arm is control))
     return sorted(points, key=lambda point: point.value)
+
+
+def _model(arm: Arm) -> tuple[object, ...]:
+    """Return what an arm is built on and sampled with; arms of one curve share it."""
+    return type(arm.system), arm.base, arm.text_encoder, arm.sampling
 
 
 def _draw(axes: "Axes", points: Sequence[_Point]) -> None:

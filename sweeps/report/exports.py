@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sweeps.report import spent
+from sweeps.report import by_group, spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
+from sweeps.results.by_group import GroupFinding
 from sweeps.results.comparison import ArmRow, NetworkSize, Summary, finite
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.effort import Audit
@@ -18,6 +19,7 @@ from sweeps.results.search import SearchFindings, TrialRow
 
 SIZES = tuple(field.name for field in fields(NetworkSize))
 NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in ("verdict", "pairs", "margin"))
+_OF_GROUP = ("mean", "low_mean", "high_mean", "n", "difference", "low", "high", "pairs")
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
 
@@ -36,6 +38,7 @@ def to_json(report: Report) -> str:
         "robustness": [_robustness(examined) for examined in report.robustness],
         "contrasts": [_contrast(row) for row in report.contrasts],
         "drift": [asdict(drift) for drift in report.drift],
+        "groups": [_group(finding) for finding in report.groups],
         "search": None if report.search is None else _search(report.search, report.search_notes),
         "caption": report.caption,
         "notes": report.notes,
@@ -73,6 +76,19 @@ def _contrast(row: ContrastRow) -> dict[str, Any]:
         for key, estimate in row.metrics.items()
     }
     return {"name": row.name, "kind": row.kind, "metrics": metrics}
+
+
+def _group(finding: GroupFinding) -> dict[str, Any]:
+    arms = [
+        {
+            "id": arm.arm,
+            "clips": arm.clips,
+            "refusal": arm.refusal,
+            **{key: getattr(arm.summary, key) for key in _OF_GROUP},
+        }
+        for arm in finding.arms
+    ]
+    return {"grouping": finding.grouping, "name": finding.name, "metric": finding.metric, "arms": arms}
 
 
 def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
@@ -113,6 +129,18 @@ def to_values_csv(report: Report) -> str:
     lines: list[Sequence[object]] = [("arm", "seed", "metric", "value")]
     for arm, metrics in report.values.items():
         lines += [(arm, seed, key, value) for key, by_seed in metrics.items() for seed, value in by_seed.items()]
+    return _csv(lines)
+
+
+def to_groups_csv(report: Report) -> str:
+    """Write the groups of clips in long form: one line per metric, group and arm, and why one has no value."""
+    fewest = by_group.least(report.plan)
+    lines: list[Sequence[object]] = [("metric", "grouping", "group", "arm", "clips", *_OF_GROUP, "note")]
+    for finding in report.groups:
+        for arm in finding.arms:
+            numbers = (getattr(arm.summary, name) for name in _OF_GROUP)
+            group = (finding.metric, finding.grouping, finding.name)
+            lines.append((*group, arm.arm, arm.clips, *numbers, by_group.refusal(arm, fewest)))
     return _csv(lines)
 
 

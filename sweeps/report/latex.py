@@ -4,15 +4,16 @@ One block of rows per metric, so that the width does not depend on the number of
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from sweeps.report import texts
+from sweeps.report import by_group, texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from trainables.metrics import MetricKey
 
 MOST_LINES = 28
 COLUMNS = ("arm", texts.MEAN, texts.DIFFERENCE, "corrected p", "n")
+OF_GROUP = ("arm", texts.MEAN, texts.DIFFERENCE, "n", "clips")
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -37,8 +38,8 @@ _GREEK = frozenset({
 def to_latex(report: Report) -> str:
     r"""Write the table as floats: ``\usepackage{booktabs}`` is all they need.
 
-    Winners of a search are a separate table, and a long table continues in the next float. Failures and notes are in
-    the other formats only.
+    Winners of a search, effects and groups of clips are separate tables, and a long table continues in the next float.
+    Failures and notes are in the other formats only; captions tell of groups with too few clips.
     """
     caption = " ".join(
         filter(
@@ -60,25 +61,41 @@ def to_latex(report: Report) -> str:
         caption = " ".join((winners_caption, *_incomplete(winners)))
         floats += _floats(winners, report.metrics, caption, f"{report.study}-winners")
     floats += _effects(report)
+    floats += _groups(report)
     return "\n".join([r"% needs \usepackage{booktabs}", *floats])
 
 
 def _effects(report: Report) -> Iterator[str]:
     """Write a float for each kind of effect that the design computes."""
     for number, table in enumerate(texts.contrast_tables(report), 1):
-        label = f"{report.study}-effects-{number}"
-        yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
-        yield rf"\caption[{label}]{{{escape(f'{table.heading}.')}}}"
-        yield from (rf"\label{{tab:{label}}}\medskip", r"\begin{tabular}{@{}lrrr@{}}", r"\toprule")
-        yield _line("effect", texts.DIFFERENCE, "corrected p", "n")
-        for metric in report.metrics:
-            yield r"\midrule"
-            yield rf"\multicolumn{{4}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
-            for row, entry in zip(table.rows, table.entries[metric.key], strict=True):
-                estimate = row.metrics.get(metric.key)
-                numbers = (texts.p_text(estimate.p_corrected), str(estimate.effect.n)) if estimate else ("", "0")
-                yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
-        yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
+        head = ("effect", texts.DIFFERENCE, "corrected p", "n")
+        yield from _float(f"{report.study}-effects-{number}", f"{table.heading}.", head, _effect_rows(report, table))
+
+
+def _effect_rows(report: Report, table: texts.ContrastTable) -> Iterator[str]:
+    for metric in report.metrics:
+        yield from _heading(texts.head(metric), 4)
+        for row, entry in zip(table.rows, table.entries[metric.key], strict=True):
+            estimate = row.metrics.get(metric.key)
+            numbers = (texts.p_text(estimate.p_corrected), str(estimate.effect.n)) if estimate else ("", "0")
+            yield _line(row.name, *map(texts.typeset, (entry.change or entry.mean, *numbers)))
+
+
+def _groups(report: Report) -> Iterator[str]:
+    """Write floats for each metric and grouping of the clips; groups without a value are told in the caption."""
+    for number, table in enumerate(by_group.tables(report), 1):
+        label, shown = f"{report.study}-groups-{number}", table.shown
+        caption = " ".join((f"{table.heading}.", *(f"{note}." for note in table.notes)))
+        for start in range(0, max(1, len(shown)), MOST_LINES):
+            rows = _group_rows(shown[start : start + MOST_LINES])
+            yield from _float(label, caption, (table.grouping, *OF_GROUP), rows, part=start // MOST_LINES, words=2)
+
+
+def _group_rows(lines: Sequence[by_group.GroupLine]) -> Iterator[str]:
+    yield r"\midrule"
+    for line in lines:
+        numbers = (line.entry.mean, line.entry.change, line.n, line.clips)
+        yield _line(line.group, line.arm, *map(texts.typeset, numbers))
 
 
 def _incomplete(rows: Sequence[ArmRow]) -> list[str]:
@@ -91,20 +108,41 @@ def _floats(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], caption: str, 
     """Write floats with as many metrics as a page holds, at least one each."""
     together = max(1, MOST_LINES // (len(rows) + 1))
     for start in range(0, len(metrics), together):
-        yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
-        yield rf"\caption[{label}]{{{escape(caption if not start else f'{label}, continued.')}}}"
-        yield rf"\label{{tab:{label}{f'-{start // together + 1}' if start else ''}}}\medskip"
-        yield from (r"\begin{tabular}{@{}lrrrr@{}}", r"\toprule", _line(*COLUMNS))
-        for metric in metrics[start : start + together]:
-            yield from _block(rows, metric)
-        if start + together >= len(metrics):
-            yield from _sizes(rows)
-        yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
+        blocks = [line for metric in metrics[start : start + together] for line in _block(rows, metric)]
+        sizes = _sizes(rows) if start + together >= len(metrics) else ()
+        yield from _float(label, caption, COLUMNS, (*blocks, *sizes), part=start // together)
+
+
+def _float(
+    label: str, caption: str, head: Sequence[str], rows: Iterable[str], *, part: int = 0, words: int = 1
+) -> Iterator[str]:
+    """Write one float.
+
+    Args:
+        label: Name of the table in references and in the list of tables.
+        caption: Caption of its first part.
+        head: Heads of the columns.
+        rows: Lines below the head.
+        part: Number of the part of a table that continues from float to float.
+        words: Number of the first columns, which have words instead of numbers.
+    """
+    yield from (r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}")
+    yield rf"\caption[{label}]{{{escape(f'{label}, continued.' if part else caption)}}}"
+    yield rf"\label{{tab:{label}{f'-{part + 1}' if part else ''}}}\medskip"
+    columns = "l" * words + "r" * (len(head) - words)
+    yield from (rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", _line(*head))
+    yield from rows
+    yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}", "")
+
+
+def _heading(text: str, columns: int) -> Iterator[str]:
+    """Write the head of a block of rows."""
+    yield r"\midrule"
+    yield rf"\multicolumn{{{columns}}}{{@{{}}l}}{{\textit{{{escape(text)}}}}} \\"
 
 
 def _block(rows: Sequence[ArmRow], metric: MetricKey) -> Iterator[str]:
-    yield r"\midrule"
-    yield rf"\multicolumn{{{len(COLUMNS)}}}{{@{{}}l}}{{\textit{{{escape(texts.head(metric))}}}}} \\"
+    yield from _heading(texts.head(metric), len(COLUMNS))
     for row, entry in zip(rows, texts.entries(rows, metric.key), strict=True):
         summary = row.metrics[metric.key]
         numbers = (entry.mean, entry.change, texts.p_text(summary.p_corrected), str(summary.n))

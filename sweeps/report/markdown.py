@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from sweeps.report import spent, texts
+from sweeps.report import by_group, spent, texts
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
@@ -20,6 +20,7 @@ def to_markdown(report: Report) -> str:
     lines += [escape(report.question), ""] if report.question else []
     lines += ["## Results", "", *_arms(report.rows, report.metrics)]
     lines += _contrasts(report)
+    lines += _groups(report)
     lines += _claims(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
@@ -54,6 +55,16 @@ def _contrasts(report: Report) -> Iterator[str]:
             columns = table.entries.items()
             cells = [text for key, column in columns for text in (_change(column[place]), _corrected(row, key))]
             yield _line(row.name, *cells)
+
+
+def _groups(report: Report) -> Iterator[str]:
+    """Write a table for each metric and grouping of the clips."""
+    for table in by_group.tables(report):
+        yield from ("", f"## {escape(table.heading)}", "")
+        yield _line(table.grouping, "arm", texts.MEAN, texts.DIFFERENCE, "n", "clips")
+        yield "|---|---|---:|---:|---:|---:|"
+        for line in table.lines:
+            yield _line(line.group, line.arm, line.refusal or line.entry.mean, line.entry.change, line.n, line.clips)
 
 
 def _claims(report: Report) -> Iterator[str]:

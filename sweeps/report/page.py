@@ -2,12 +2,12 @@
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.report import spent, texts
+from sweeps.report import by_group, spent, texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
@@ -55,6 +55,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
         confirmed=_lines(report, search.confirmed) if search else [],
         trials=search.trials[:MOST_TRIALS] if search else [],
         examined=_examined(report),
+        groups=by_group.tables(report),
         texts=texts,
         spent=spent,
         figures=inline(plots),
@@ -122,13 +123,20 @@ def _examined(report: Report) -> list[tuple[MetricKey, list[Robustness]]]:
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     """Summarise what was run."""
     study, protocol = report.plan.study, report.plan.cells[0].spec.protocol
-    yield "system", study.system
-    yield "base", study.base
-    if study.text_encoder:
-        yield "text encoder", study.text_encoder
+    arms = report.plan.arms
+    yield "system", _of_arms(study.system, {arm.id: arm.system.name for arm in arms})
+    yield "base", _of_arms(study.base, {arm.id: arm.base for arm in arms})
+    if encoders := _of_arms(study.text_encoder, {arm.id: arm.text_encoder for arm in arms if arm.text_encoder}):
+        yield "text encoder", encoders
     yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     yield "cells done", cells_done(report)
+
+
+def _of_arms(usual: str, values: Mapping[str, str]) -> str:
+    """Word a value of the study with those of the arms that have another."""
+    others = (f"{value} ({arm})" for arm, value in values.items() if value != usual)
+    return "; ".join(filter(None, (usual, *others)))
 
 
 def cells_done(report: Report) -> str:

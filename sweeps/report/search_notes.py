@@ -17,7 +17,7 @@ def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[str]:
     noun = "trials and confirmations"
     yield from _of_trials(plan.search, findings.trials)
     yield from _of_winners(plan, plan.search, findings.confirmed)
-    yield from warnings(findings.records, newest_code(findings.records), noun)
+    yield from warnings(findings.records, newest_code(plan, findings.records), noun)
     yield from mixed(findings.records, noun)
 
 

@@ -7,14 +7,14 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from models import SYSTEMS
-from models.bases import find_base, trained_frames
+from models.bases import trained_frames
 from sweeps.plan import Plan
 from sweeps.proof import Proof
 from sweeps.report.captions import caption, failure, not_compared, other_data, warnings
 from sweeps.report.search_notes import search_notes
 from sweeps.report.verdicts import ClaimLine, claim_line
 from sweeps.results.arm_values import newest_code, values_of
+from sweeps.results.by_group import GroupFinding, by_group
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
 from sweeps.results.drift import Drift, drift
@@ -43,6 +43,7 @@ class Report:
         contrasts: Effects that the study's design computes from the arms; empty for one change at a time.
         search_notes: Remarks on the search.
         drift: Metrics of frames by frame index.
+        groups: Metrics by group of clips; empty for a study without groups.
     """
 
     study: str
@@ -60,6 +61,7 @@ class Report:
     contrasts: tuple[ContrastRow, ...] = ()
     search_notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
+    groups: tuple[GroupFinding, ...] = ()
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
@@ -85,7 +87,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
     reached = reached_seeds(plan, records)
     arms = values_of(plan, records, reached.seeds)
     of_plan = [record for arm in arms for record in arm.records.values()]
-    code = newest_code(of_plan)
+    code = newest_code(plan, of_plan)
     rows = compare(arms, plan.metrics, plan.study.margins, code, reached.looks)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = search_findings(plan, records)
@@ -107,16 +109,18 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         reached=reached,
         effort=audit(plan, records, reached.seeds),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
+        groups=by_group(plan, arms, reached),
         contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], reached),
     )
 
 
 def _frames_of_base(plan: Plan) -> int | None:
-    """Return the number of frames that the study's base was trained on; None where its files do not tell."""
+    """Return the number of frames that the base was trained on; None where files do not tell, or bases differ."""
     try:
-        return trained_frames(find_base(plan.study.base, SYSTEMS[plan.study.system].family))
+        frames = {trained_frames(spec.ref) for spec in plan.specs.values()}
     except (ValueError, OSError):
         return None
+    return frames.pop() if len(frames) == 1 else None
 
 
 def _size(arm: str, proof: Proof | None) -> NetworkSize | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from sweeps.output import terminal
-from sweeps.report import spent, texts
+from sweeps.report import by_group, spent, texts
 from sweeps.report.table import Report
 from sweeps.report.verdicts import ClaimLine
 from sweeps.results.comparison import ArmRow
@@ -15,7 +15,7 @@ from sweeps.study.words import sampled_text
 from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
-WORDS = ("arm", "effect", "verdict", "settings", "hypothesis", "reason", "evidence")
+WORDS = ("arm", "group", "effect", "verdict", "settings", "hypothesis", "reason", "evidence")
 """Columns of text, which may wrap on a narrow terminal."""
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 OUTCOMES = {"supported": "green", "contradicted": "red"}
@@ -38,6 +38,7 @@ def _tables(report: Report) -> Iterator[Table]:
             table.add_row(row.id, *cells)
         yield table
     yield from _contrasts(report)
+    yield from _groups(report)
     if report.claims:
         yield _claims(report.claims)
     if report.search is not None:
@@ -72,6 +73,16 @@ def _contrasts(report: Report) -> Iterator[Table]:
                 numbers = (texts.p_text(estimate.p_corrected), str(estimate.effect.n)) if estimate else ("", "0")
                 table.add_row(row.name, entry.change or entry.mean, *numbers)
             yield table
+
+
+def _groups(report: Report) -> Iterator[Table]:
+    """Make one table for each metric and grouping of the clips."""
+    for found in by_group.tables(report):
+        table = _table(found.heading, "group", "arm", texts.MEAN, texts.DIFFERENCE, "n", "clips")
+        for line in found.lines:
+            shown = line.refusal or line.entry.mean
+            table.add_row(line.group, line.arm, shown, line.entry.change, line.n, line.clips)
+        yield table
 
 
 def _claims(claims: Sequence[ClaimLine]) -> Table:

@@ -75,7 +75,11 @@ class FormattedMetric:
 
 def entries(rows: Sequence[ArmRow], key: str) -> list[FormattedMetric]:
     """Format one metric of all rows, with two significant digits of the median interval in the whole column."""
-    summaries = [row.metrics[key] for row in rows]
+    return formatted([row.metrics[key] for row in rows])
+
+
+def formatted(summaries: Sequence[Summary]) -> list[FormattedMetric]:
+    """Format the entries of one column, with two significant digits of its median interval."""
     of_means = _decimals([_half(s.low_mean, s.high_mean) for s in summaries], [s.mean for s in summaries])
     of_differences = _decimals([_half(s.low, s.high) for s in summaries], [s.difference for s in summaries])
     return [_entry(summary, of_means, of_differences) for summary in summaries]

@@ -10,7 +10,7 @@ from sweeps.plan import Plan
 from sweeps.proof import read_proof
 from sweeps.report.blocks import save_overview, study_name
 from sweeps.report.clips import films, strips
-from sweeps.report.exports import to_csv, to_json, to_values_csv
+from sweeps.report.exports import to_csv, to_groups_csv, to_json, to_values_csv
 from sweeps.report.figures import figure_files
 from sweeps.report.latex import to_latex
 from sweeps.report.markdown import to_markdown
@@ -39,7 +39,8 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
     """Write the report in all formats, its figures and its frame strips; return the files.
 
     ``report.html`` is the complete report; ``table.*`` and ``report.json`` contain the table, ``values.csv`` the values
-    per seed behind it, ``figures.pdf`` one figure per page; each figure is also written as SVG.
+    per seed behind it, ``groups.csv`` the groups of clips if there are any, ``figures.pdf`` one figure per page; each
+    figure is also written as SVG.
 
     Raises:
         OSError: The folder is not writable.
@@ -54,6 +55,7 @@ def save(report: Report, ledger: Ledger, folder: Path) -> list[Path]:
         "table.tex": to_latex(report).encode(),
         "values.csv": to_values_csv(report).encode(),
     }
+    files |= {"groups.csv": to_groups_csv(report).encode()} if report.groups else {}
     files |= figure_files(figures)
     files |= dict(strips(report, shown))
     for name, content in files.items():

@@ -34,6 +34,27 @@ class ArmValues:
         """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
         return {seed: record.per_frame[key] for seed, record in self._comparable(key) if key in record.per_frame}
 
+    def in_group(self, key: str, grouping: str, name: str, by: str) -> dict[int, tuple[float | None, int]]:
+        """Return value and number of clips of one group, by seed, for the same cells.
+
+        Args:
+            key: Key of the metric.
+            grouping: Column of the annotations, or ``subset``.
+            name: Category or subset.
+            by: Identity of the study's groups; values of other groups are left out.
+        """
+        cells = ((seed, record.groups.get(key, {}).get(grouping, {}).get(name)) for seed, record in self._of(key, by))
+        return {seed: (found[0], found[1]) for seed, found in cells if found is not None}
+
+    def group_names(self, key: str, by: str) -> list[tuple[str, str]]:
+        """Return the groups of its cells, as (grouping, name)."""
+        groups = (record.groups.get(key, {}) for _, record in self._of(key, by))
+        return [(grouping, name) for group in groups for grouping, names in group.items() for name in names]
+
+    def _of(self, key: str, by: str) -> Iterator[tuple[int, Record]]:
+        """List the comparable cells that were scored by these groups."""
+        return ((seed, record) for seed, record in self._comparable(key) if record.by == by)
+
     def _comparable(self, key: str) -> Iterator[tuple[int, Record]]:
         """List the cells that are done and scored with the control's settings, by seed."""
         for seed, record in sorted(self.records.items()):
@@ -76,7 +97,8 @@ def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -
     ]
 
 
-def newest_code(records: Iterable[Record]) -> str:
-    """Return the code hash of the newest result; empty without results."""
-    newest = max(records, key=lambda record: record.finished, default=None)
-    return newest.code_hash if newest else ""
+def newest_code(plan: Plan, records: Iterable[Record]) -> dict[str, str]:
+    """Return the code hash of the newest result of each arm's system, by arm; empty without results."""
+    system_of = {arm.id: arm.system.name for arm in plan.arms}
+    newest = {system_of.get(r.arm, ""): r.code_hash for r in sorted(records, key=lambda record: record.finished)}
+    return {arm: newest.get(system, "") for arm, system in system_of.items()}

@@ -89,7 +89,7 @@ class ArmRow:
         diverged: Cells whose values became NaN or infinite.
         pruned: Cells that were stopped early.
         missing: Cells without a result.
-        other_code: Cells computed with other code than the newest result.
+        other_code: Cells computed with other code than the newest result of their system.
         lost: Cells that failed for reasons of the machine; they are rerun and not counted as failures of the arm.
         size: Parameters and operations, counted before the arm ran; None where they were not counted.
     """
@@ -111,7 +111,7 @@ def compare(
     arms: Sequence[ArmValues],
     metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
-    code: str,
+    code: Mapping[str, str],
     looks: Looks | None = None,
 ) -> tuple[ArmRow, ...]:
     """Compare arms with a control.
@@ -120,7 +120,7 @@ def compare(
         arms: The control first, then the arms; they are one family for the correction.
         metrics: Metrics of the table.
         margins: Family -> largest difference that does not matter, in the metric's units.
-        code: Code hash of the newest result.
+        code: Arm -> code hash of the newest result of its system.
         looks: Interim analyses, where the study has any; seeds are then numbered from 0.
     """
     columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
@@ -135,7 +135,7 @@ def compare(
             diverged=sum(record.diverged for record in arm.records.values()),
             pruned=sum(record.status == "pruned" for record in arm.records.values()),
             missing=arm.num_seeds - len(arm.records),
-            other_code=sum(record.code_hash != code for record in arm.records.values()),
+            other_code=sum(record.code_hash != code.get(record.arm) for record in arm.records.values()),
         )
         for place, arm in enumerate(arms)
     )

@@ -106,7 +106,8 @@ def _one_of_each(plan: Plan) -> list[TrialSpec]:
 
 
 def _key(spec: TrialSpec) -> str:
-    return json_hash([spec.data.model_dump(mode="json"), spec.training and spec.training.clips])
+    labels = [spec.by.columns] if spec.by and spec.by.columns else []
+    return json_hash([spec.data.model_dump(mode="json"), spec.training and spec.training.clips, *labels])
 
 
 def _once_per_data(content_of: Callable[[TrialSpec], Content]) -> Callable[[TrialSpec], Content]:

@@ -120,7 +120,9 @@ def _per_cell(plan: Plan, of_plan: Mapping[str, Sequence[Record]]) -> Iterator[U
         for arm in others:
             here = _numbers(of_plan[arm.id], kind)
             if usual and here and here != usual:
-                is_declared = any(place.strip().startswith("training") for place in arm.part.split("+"))
+                is_declared = arm.has_own_system or any(
+                    place.strip().startswith("training") for place in arm.part.split("+")
+                )
                 yield Unequal(arm.id, kind, not is_declared, here, usual)
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from sweeps.plan import Plan
 from sweeps.results.record import Record
+from trainables.data.content import LABELS
 from trainables.files import write_atomically
 from trainables.trial_spec import RESULT, Result
 
@@ -147,6 +148,12 @@ def _temporary(path: Path) -> bool:
     return bool(re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)) and path.is_file()
 
 
+def _has_other_labels(record: Record, plan: Plan) -> bool:
+    """Whether annotations have changed since the clips were sorted into groups; labels that are not known have not."""
+    now = plan.cells[0].spec.content.get(LABELS)
+    return now is not None and record.content.get(LABELS) != now
+
+
 def study_folder(storage: Path, study: str) -> Path:
     """Return the folder of a study under the storage folder."""
     return storage / study
@@ -160,4 +167,6 @@ def state(record: Record | None, plan: Plan) -> State:
         return "lost"
     if record.status != "done":
         return record.status
+    if plan.study.by is not None and (record.by != plan.study.by.identity or _has_other_labels(record, plan)):
+        return "rescore"
     return "done" if all(metric.key in record.scores for metric in plan.metrics) else "rescore"

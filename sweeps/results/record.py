@@ -13,7 +13,9 @@ class Record:
     """Summary of one result; a line of the index.
 
     ``per_frame`` maps each metric of frames to its mean by frame index, None for a frame without a value; empty for
-    cells of a search, which are not drawn.
+    cells of a search, which are not drawn. ``groups`` maps each metric and each group of clips, by its column or
+    ``subset`` and its name, to the value, None where there are too few clips, and the number of clips; ``by`` is the
+    identity of the study's groups.
     """
 
     cell_id: str
@@ -40,6 +42,8 @@ class Record:
     gpus: float = 0.0
     content: Content = field(default_factory=dict)
     per_frame: dict[str, list[float | None]] = field(default_factory=dict)
+    by: str = ""
+    groups: dict[str, dict[str, dict[str, tuple[float | None, int]]]] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -80,6 +84,8 @@ class Record:
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
             per_frame=_per_frame(result),
+            by=result.spec.by.identity if result.spec.by and result.status == "done" else "",
+            groups=_groups(result),
             settings={key: _settings(score.parameters) for key, score in result.scores.items()},
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
@@ -92,6 +98,18 @@ def _per_frame(result: Result) -> dict[str, list[float | None]]:
     if result.spec.stage != "plan":
         return {}
     return {key: score.per_frame for key, score in result.scores.items() if score.per_frame is not None}
+
+
+def _groups(result: Result) -> dict[str, dict[str, dict[str, tuple[float | None, int]]]]:
+    """Return the values of groups of clips."""
+    return {
+        key: {
+            grouping: {name: (group.value, group.clips) for name, group in of_grouping.items()}
+            for grouping, of_grouping in score.groups.items()
+        }
+        for key, score in result.scores.items()
+        if score.groups
+    }
 
 
 def _updates(result: Result) -> int:

@@ -150,7 +150,7 @@ def _confirmed_values(cells: Sequence[Cell], records: Mapping[str, Record]) -> l
 
 
 def _compared(plan: Plan, arms: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
-    code = newest_code(record for row in arms for record in row.records.values())
+    code = newest_code(plan, (record for row in arms for record in row.records.values()))
     return compare(arms, plan.metrics, plan.study.margins, code) if arms else ()
 
 

@@ -57,7 +57,7 @@ def _ended(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
 
 def _decided(plan: Plan, records: Mapping[str, Record], seeds: tuple[int, ...], looks: Looks) -> bool:
     metric = plan.metrics[0]
-    _, *arms = compare(values_of(plan, records, seeds), [metric], plan.study.margins, "", looks)
+    _, *arms = compare(values_of(plan, records, seeds), [metric], plan.study.margins, {}, looks)
     return all(_is_decided(arm, metric.key) for arm in arms)
 
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     """
     if (kept := read_calibration(plan, folder)) is not None:
         return kept
-    from sweeps.run.cluster import connect, disconnect, is_trained, too_large
+    from sweeps.run.cluster import connect, disconnect, too_large
 
     if message := unreachable():
         raise CalibrationError(message)
     began = time.monotonic()
     try:
-        started = connect(dashboard=is_trained(plan))
+        started = connect(dashboard=plan.is_trained)
     except Exception as reason:
         raise CalibrationError(f"Ray did not start: {reason}") from reason
     try:
@@ -57,7 +58,7 @@ def calibrated(plan: Plan, storage: Path, folder: Path) -> Calibration:
     finally:
         if started:
             disconnect()
-    keep_calibration(calibration, plan.study.system, folder)
+    keep_calibration(calibration, plan, folder)
     return calibration
 
 
@@ -85,7 +86,7 @@ def _measure(plan: Plan, storage: Path, folder: Path, began: float) -> Calibrati
     name = f"{plan.study.name}/{SCRATCH}"
     specs = {shape: short_cells(spec, name) for shape, spec in of_shape.items()}
     # The first cells of all shapes, then the second cells: by then every worker is warm.
-    rounds = [[Cell.of(cells[k]) for cells in specs.values()] for k in range(len(next(iter(specs.values()))))]
+    rounds = [list(map(Cell.of, filter(None, cells))) for cells in zip_longest(*specs.values())]
     cells = tuple(cell for cells_of_round in rounds for cell in cells_of_round)
     notify(f"{plan.study.name}: timing {counted(len(cells), 'short cell')} of {counted(len(specs), 'shape')}")
     scratch = folder / SCRATCH
@@ -105,9 +106,8 @@ def _measure(plan: Plan, storage: Path, folder: Path, began: float) -> Calibrati
         ]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    trained = next(iter(of_shape.values())).training is not None
     return Calibration(
-        prices={shape: priced(cells, trained=trained) for shape, cells in timed.items()},
+        prices={shape: priced(cells, trained=of_shape[shape].training is not None) for shape, cells in timed.items()},
         shapes=shapes,
         slots=num_slots(plan),
         gpus_per_worker=worker_resources(plan)["GPU"],

@@ -8,7 +8,6 @@ from typing import Any
 
 import ray
 
-from models import SYSTEMS
 from sweeps.plan import Plan
 from sweeps.run.address import cluster_address
 from sweeps.run.endings import own_sigterm
@@ -71,28 +70,13 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def is_trained(plan: Plan) -> bool:
-    """Whether the system is trained; its cells then have worker groups."""
-    return SYSTEMS[plan.study.system].is_trained
-
-
-def trial_resources(plan: Plan) -> dict[str, float]:
-    """Return the resources of a trial: those of its worker, or almost none if the cell has a worker group.
-
-    Worker groups reserve their own resources. A CPU per trial on top of them could cause a deadlock: trials hold CPUs
-    while their groups wait for CPUs.
-    """
-    return {"memory": 1} if is_trained(plan) else worker_resources(plan)
-
-
 def worker_resources(plan: Plan) -> dict[str, float]:
     """Return the resources of one worker of a cell."""
-    return scaling_of(plan).per_worker
+    return placed(plan.study.resources.scaling).per_worker
 
 
-def scaling_of(plan: Plan) -> Scaling:
-    """Return the worker group of a cell; ``gpus_per_worker`` is by default 1 if the cluster has GPUs, else 0."""
-    scaling = plan.study.resources.scaling
+def placed(scaling: Scaling) -> Scaling:
+    """Return a worker group on this cluster; ``gpus_per_worker`` is by default 1 if it has GPUs, else 0."""
     if scaling.gpus_per_worker is not None:
         return scaling
     return scaling.model_copy(update={"gpus_per_worker": float(ray.cluster_resources().get("GPU", 0) >= 1)})

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import SYSTEMS
-from models.bases import base_hash
+from models.bases import BaseRef, base_hash
 from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, load, requirements
+from sweeps.plan.arms import CONTROL
 from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.content import CONTENT, content_file, older_results, with_kept_content, with_read_content
@@ -171,31 +171,38 @@ class _Run:
 
     def _results_of_other_code(self, records: Mapping[str, Record]) -> str:
         """Word the message on results of other code; empty without such results."""
-        current = code_hash(self.plan.study.system)
-        others = [record for record in self._used(records) if record.code_hash != current]
+        current = self._codes()
+        others = [record for record in self._used(records) if record.code_hash != self._of_arm(current, record)]
         if not others:
             return ""
         hashes = ", ".join(sorted({record.code_hash for record in others}))
+        now = " and ".join(dict.fromkeys(current.values()))
         results = counted(len(others), "result")
-        count = f"{self.plan.study.name}: {results} from other code ({hashes}; this is {current})"
+        count = f"{self.plan.study.name}: {results} from other code ({hashes}; this is {now})"
         if self.options.accept_code_change:
             return f"{count}: kept, and marked in the table"
         return f"{count} -> --accept-code-change to keep them, marked, or another --storage to start anew"
 
     def _results_of_other_weights(self, records: Mapping[str, Record]) -> str:
         """Word the message on results of other weights of the base; empty without such results."""
-        base = self.plan.study.base
         known = [record for record in self._used(records) if record.base_hash]
-        try:
-            ref = SYSTEMS[self.plan.study.system].find_base(base, self.plan.study.text_encoder)
-            current = base_hash(ref) if known else ""  # reads all weights
-        except ValueError:  # a hub id that is not on this machine yet
-            return ""
-        others = [record for record in known if record.base_hash != current]
+        bases = {arm: spec.base for arm, spec in self.plan.specs.items()}
+        current = {arm: _weights(spec.ref) for arm, spec in self.plan.specs.items()} if known else {}
+        others = [record for record in known if self._of_arm(current, record) not in (record.base_hash, "")]
         if not others:
             return ""
-        count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other weights of base {base}"
+        named = " and ".join(dict.fromkeys(self._of_arm(bases, record) for record in others))
+        count = f"{self.plan.study.name}: {counted(len(others), 'result')} from other weights of base {named}"
         return f"{count} -> another --storage to start anew, or the earlier weights to resume"
+
+    def _codes(self) -> dict[str, str]:
+        """Return the code hash of each arm's system."""
+        return {arm.id: code_hash(arm.system.name) for arm in self.plan.arms}
+
+    @staticmethod
+    def _of_arm(values: Mapping[str, str], record: Record) -> str:
+        """Return the value of a result's arm; the control's for an arm that the study has no more."""
+        return values.get(record.arm, values[CONTROL])
 
     def _used(self, records: Mapping[str, Record]) -> list[Record]:
         """Return the results that the study's tables use."""
@@ -217,8 +224,13 @@ class _Run:
             notify(changed.text("last run", "now"))
 
     def _tracker(self) -> Tracker:
-        study = self.plan.study
-        tags = {"commit": commit(), "code_hash": code_hash(study.system), "system": study.system, "base": study.base}
+        plan, study = self.plan, self.plan.study
+        tags = {
+            "commit": commit(),
+            "code_hash": ", ".join(dict.fromkeys(self._codes().values())),
+            "system": ", ".join(plan.systems),
+            "base": ", ".join(plan.bases),
+        }
         uri = tracking_uri(self.storage, study.tracking.uri)
         if message := follow_move(uri, self.storage, study.name):
             notify(message)
@@ -232,11 +244,11 @@ class _Run:
 
     def _run_cells(self, queue: Queue, tracker: Tracker) -> bool:
         """Run the queue's cells with Ray; False if Ray does not start, or the cluster is too small for a cell."""
-        from sweeps.run.cluster import connect, disconnect, is_trained, num_slots, too_large, worker_resources
+        from sweeps.run.cluster import connect, disconnect, num_slots, too_large, worker_resources
         from sweeps.run.tune import run_trials
 
         try:
-            started = connect(dashboard=is_trained(self.plan))
+            started = connect(dashboard=self.plan.is_trained)
         except Exception as reason:
             notify(f"Ray did not start: {reason} -> free memory or CPU cores, or name a cluster with RAY_ADDRESS")
             return False
@@ -322,11 +334,19 @@ def _failed_proof(plan: Plan, folder: Path) -> str:
     except OSError as error:
         if is_disk_full(error):
             raise
-        return f"{name}: base {plan.study.base}: cannot read its configuration ({error})"
+        return f"{name}: base {' and '.join(plan.bases)}: cannot read its configuration ({error})"
     if not proof.problems:
         return ""
     problems = "\n".join(f"  {problem}" for problem in proof.problems)
     return f"{name}: refused by the ablation proof, no cell was run:\n{problems}"
+
+
+def _weights(ref: BaseRef) -> str:
+    """Return the hash of a base's weights, which reads them all; empty for a hub id that is not on this machine yet."""
+    try:
+        return base_hash(ref)
+    except ValueError:
+        return ""
 
 
 def _unwritable(storage: Path) -> list[str]:

@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeps.plan import Cell, Plan
-from sweeps.run.cluster import is_trained, num_slots, scaling_of, trial_resources
+from sweeps.run.cluster import num_slots, placed
 from sweeps.run.early_stopping import SearchTrialsOnly
 from sweeps.run.progress import cannot_continue, notify
 from sweeps.run.queue import Exhausted, Queue
@@ -40,12 +40,11 @@ def run_trials(
     """
     plan = queue.plan
     search = plan.search
-    scaling = scaling_of(plan)
 
     def config(cell: Cell) -> dict[str, Any]:
         return {
             "cell_id": cell.id,
-            "spec": cell.spec.model_copy(update={"scaling": scaling}).model_dump(mode="json"),
+            "spec": cell.spec.model_copy(update={"scaling": placed(cell.spec.scaling)}).model_dump(mode="json"),
             "storage": str(storage.resolve()),
             "warm": warm,
             "objective": search.objectives[0].key if search else "",
@@ -54,13 +53,14 @@ def run_trials(
     scratch = recorder.ledger.folder / ".tune"
     try:
         tune.Tuner(
-            tune.with_resources(trainable, trial_resources(plan)),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=CellSearcher(queue, recorder, config),
                 scheduler=_scheduler(plan),
                 num_samples=-1,
-                reuse_actors=True,
-                max_concurrent_trials=num_slots(plan) if is_trained(plan) else plan.study.resources.max_concurrent,
+                # Beside worker groups, an idle actor that is kept for reuse would hold the CPU that a group waits for.
+                reuse_actors=all(arm.system.is_trained == plan.is_trained for arm in plan.arms),
+                max_concurrent_trials=num_slots(plan) if plan.is_trained else plan.study.resources.max_concurrent,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -82,7 +82,7 @@ def _scheduler(plan: Plan) -> SearchTrialsOnly | None:
     search = plan.search
     if search is None or search.trial_scheduler is None:
         return None
-    mode = "min" if is_trained(plan) else search.objectives[0].direction
+    mode = "min" if plan.is_trained else search.objectives[0].direction
     return SearchTrialsOnly(search.trial_scheduler, mode, plan.study.resources.report_every)
 
 

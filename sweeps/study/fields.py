@@ -99,6 +99,13 @@ def as_data(value: object) -> object:
     return {"layout": value} if isinstance(value, str) else value
 
 
+def as_grouping(value: object) -> object:
+    """Convert the short form of a grouping, its column, to a map."""
+    if not isinstance(value, str | dict) and value is not None:
+        raise ValueError("a column of the annotations, such as category, or a map")
+    return {"column": value} if isinstance(value, str) else value
+
+
 def _with(value: object) -> str | None:
     if isinstance(value, list | tuple):
         return "a list of kinds"

@@ -16,6 +16,7 @@ def schema() -> dict[str, Any]:
     whole = Study.model_json_schema(by_alias=True)
     properties = whole["properties"]
     properties["data"]["anyOf"].insert(0, {"type": "string", "description": "a layout with its defaults"})
+    properties["by"]["anyOf"].insert(0, {"type": "string", "description": "a column of the annotations"})
     designs = [design.model_fields["kind"].default for design in typing.get_args(Design)]
     properties["design"] = {"anyOf": [{"enum": designs}, properties["design"]]}
     properties["metrics"]["items"] = {"enum": list(NAMES)}
@@ -24,6 +25,8 @@ def schema() -> dict[str, Any]:
     properties["protocol"] |= {"properties": protocol["properties"], "additionalProperties": False}
     plain = {key: value for key, value in training.items() if key != "kind"}
     properties["training"] |= {"properties": plain, "additionalProperties": False}
+    own = {key: properties[key] for key in ("system", "base", "text_encoder", "protocol")}
+    properties["arms"]["additionalProperties"]["properties"] = own
     source = {"from": {"type": "string", "description": "a file with keys of a study, relative to this one"}}
     overlay = {key: value for key, value in properties.items() if key != "name"} | source
     properties["blocks"] = _overlays("name -> keys of a study that differ in this block; each has its control", overlay)

@@ -39,8 +39,9 @@ from sweeps.study.types import (
     Tracking,
 )
 from trainables.data import Data
-from trainables.data.layout import ClipLayout
+from trainables.data.layout import CATEGORY, ClipLayout
 from trainables.files import write_atomically
+from trainables.grouping import Grouping, Rule
 from trainables.metrics import GROUPS, METRICS, Extractors, members, resolve, with_companions
 
 WIDTH = 120
@@ -49,7 +50,20 @@ MOST_KINDS = 4
 NO_CLIPS = {"layout": "prompts", "prompts": ["a dog runs along a beach"]}
 CLIPS = {"layout": "captions", "path": "path/of/clips"}
 
-_BLOCKS = (Ablation, Asha, Budget, Confirm, Hypothesis, Extractors, Median, Protocol, Search, Tracking)
+_BLOCKS = (
+    Ablation,
+    Asha,
+    Budget,
+    Confirm,
+    Extractors,
+    Grouping,
+    Hypothesis,
+    Median,
+    Protocol,
+    Rule,
+    Search,
+    Tracking,
+)
 _DEFAULTS = (Asha(), Confirm(), Median(), Tracking())
 _NO_BREAK = "\u00a0"
 TEXT_ENCODER = "openai/clip-vit-large-patch14"
@@ -144,8 +158,10 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
         ):
             meaning = family.meaning if family.instead is None else family.instead.meaning
             scorable[family.name] = f"{family.direction}; {meaning} ({metric.key})"
+    columns = data.columns()
     return {
         "data": written,
+        "column": CATEGORY if columns is None else next(iter(columns), ""),
         "data_by_default": by_default,
         "scorable": scorable | _groups(card, base, system),
         "unscorable": [name for name in METRICS if name not in scorable],

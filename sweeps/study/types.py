@@ -32,10 +32,12 @@ from sweeps.study.fields import (
     With,
     as_data,
     as_design,
+    as_grouping,
     distinct,
     words_or_map,
 )
 from trainables.data import Data
+from trainables.grouping import Grouping
 from trainables.metrics import Extractors
 from trainables.scaling import Scaling
 
@@ -164,7 +166,7 @@ class Tracking(Block):
 
 
 class Study(Block):
-    """A valid study file: one question about one system."""
+    """A valid study file: one question about one system, or about arms of several."""
 
     name: Name
     question: Annotated[str, Field(description="research question, in one sentence")] = ""
@@ -187,8 +189,13 @@ class Study(Block):
     ablations: tuple[Ablation, ...] = ()
     arms: Annotated[
         dict[ArmName, Annotated[dict[str, Change], Field(min_length=1)]],
-        Field(description="arm name -> any combination of changes"),
+        Field(
+            description="arm name -> any combination of changes, and system, base, text_encoder, protocol of its own"
+        ),
     ] = {}
+    by: Annotated[Grouping, BeforeValidator(as_grouping)] | None = Field(
+        None, description="groups of clips by which metrics are reported as well: a column, such as category, or a map"
+    )
     todo: tuple[Todo, ...] = ()
     search: Search | None = None
     margins: Annotated[

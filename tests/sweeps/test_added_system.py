@@ -1,10 +1,11 @@
-"""A system is added by its folder and one line: the toy of ``tests/data/toy_system`` in a copy of the packages."""
+"""A system is added by its folder and one line: those of ``tests/data/toy_system`` in a copy of the packages."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from models import SYSTEMS
 from models.bases.families import STABLE_VIDEO_DIFFUSION
@@ -33,14 +34,16 @@ def hashes_before(plain: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(plain: Path, hashes_before: dict[str, str]) -> Path:
-    """The same with the toy system, its study and a tiny base; nothing else is touched."""
+    """The same with the toy systems, their studies and a tiny base; nothing else is touched."""
     assert hashes_before
-    shutil.copytree(TOY / "toy", plain / "models/toy", ignore=shutil.ignore_patterns("__pycache__"))
+    for system in ("toy", "still"):
+        shutil.copytree(TOY / system, plain / "models" / system, ignore=shutil.ignore_patterns("__pycache__"))
     registry = plain / "models/__init__.py"
     text = registry.read_text()
     assert text.count(LAST_LINE) == 1
-    registry.write_text(text.replace(LAST_LINE, f'{LAST_LINE}    "models.toy:Toy",\n'))
-    shutil.copy(TOY / "smoke.yaml", plain / "smoke.yaml")
+    registry.write_text(text.replace(LAST_LINE, f'{LAST_LINE}    "models.toy:Toy",\n    "models.still:Still",\n'))
+    for study in ("smoke.yaml", "across.yaml"):
+        shutil.copy(TOY / study, plain / study)
     STABLE_VIDEO_DIFFUSION.implementation().tiny().save(plain / "tiny")
     return plain
 
@@ -119,3 +122,30 @@ def test_the_added_system_runs_from_its_study_to_trained_and_scored_cells(checko
     assert values[0] != values[1], "the part makes a difference"
     proof = json.loads((checkout / "runs/toy-smoke/proof.json").read_text())
     assert [arm["delta_parameters"] for arm in proof["arms"]] == [0, -52]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("added")
+@pytest.mark.timeout(900)
+def test_arms_with_and_without_training_share_one_core(checkout: Path) -> None:
+    """Neither waits for what the other holds: each trial asks for the resources of its own cell."""
+    study = checkout / "across.yaml"  # workers of a cluster have a working folder of their own
+    study.write_text(study.read_text().replace("base: tiny", f"base: {checkout / 'tiny'}"))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
+    try:
+        cluster.add_node(num_cpus=1, num_gpus=0)
+        there = {"cwd": checkout, "seconds": 400, "RAY_ADDRESS": cluster.address}
+        priced = sweeps("plan", "across.yaml", "--calibrate", "--json", **there)
+        ran = sweeps("run", "across.yaml", **there)
+    finally:
+        cluster.shutdown()
+    assert priced.returncode == 0, priced.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert [(arm["arm"], arm["cells"]) for arm in json.loads(priced.stdout)["arms"]] == [("control", 1), ("still", 1)]
+    prices = json.loads((checkout / "runs/toy-across/calibration.json").read_text())["prices"].values()
+    assert sorted(price["update"] > 0 for price in prices) == [False, True], "one shape of each system"
+    report = json.loads((checkout / "runs/toy-across/report/report.json").read_text())
+    control, still = report["arms"]
+    assert [arm["metrics"]["motion_magnitude/farneback"]["n"] for arm in (control, still)] == [1, 1]
+    assert still["metrics"]["motion_magnitude/farneback"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert still["metrics"]["motion_magnitude/farneback"]["difference"] < 0

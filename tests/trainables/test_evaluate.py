@@ -25,7 +25,10 @@ from trainables.cell_files import (
 from trainables.data import ClipsData, ShapesData
 from trainables.data.clips import read_clip
 from trainables.evaluate import Workbench, run_cell, to_pixels
-from trainables.inputs import prompts, real_clips
+from trainables.grouping import Grouping, Rule
+from trainables.inputs import prompts, real_clips, size
+from trainables.metrics.clips import over_frames
+from trainables.metrics.motion import motion_magnitude
 from trainables.spool import SPOOL
 from trainables.trial_spec import RESULT, Result, TrialSpec
 
@@ -69,6 +72,15 @@ def test_a_cell_leaves_its_clips_and_its_result(tiny_base_folder: Path, tmp_path
     assert {"sample", "score", "load"} <= set(result.seconds)
     assert len(result.provenance["base_hash"]) == 64
     assert len(result.provenance["code_hash"]) == 16
+
+
+def test_a_base_that_is_gone_is_a_failure_with_its_reason(bench: Workbench, tmp_path: Path) -> None:
+    spec = make_spec(base="gone", metrics=["motion_magnitude"])
+    result = run_cell(spec, tmp_path / spec.cell_id, bench)
+    assert result is not None
+    assert result.status == "failed"
+    assert result.error.startswith("ValueError: base gone -> an embedded base")
+    assert result.provenance["base_hash"] == ""
 
 
 def test_prompts_that_changed_since_the_plan_was_made_are_refused(
@@ -258,3 +270,52 @@ def test_what_was_begun_with_other_code_or_another_base_is_not_gone_on_from(tmp_
         assert left == (names | {CHECKPOINTS, ORIGIN} if stays else {CLIPS}), there
         discard_stale_training(tmp_path / "cell", {"code_hash": "a", "base_hash": ""})
         assert (tmp_path / "cell" / TRAINED).exists() == stays, "a base that is not here is not compared"
+
+
+def test_arms_on_several_bases_are_scored_by_the_networks_of_one(bench: Workbench) -> None:
+    """The same clips have the same scores under the same keys, whatever base they were sampled on."""
+    common = {"data": {"layout": "shapes", "references": 4}, "protocol": PROTOCOL, "metrics": ("clip_score", "fvd")}
+    own = make_spec(system="exvideo", base="shapes_video", **common)
+    other = make_spec(system="seer", base="shapes", scoring_base="shapes_video", **common)
+    clips = ShapesData(references=3).reference_clips(size(own), bench.references)
+    scores = [bench.scorer(spec).score(clips.all(), clips.texts) for spec in (own, other)]
+    assert list(scores[0]) == ["clip_score/shapes_video_clip", "fd/shapes_video_r3d"]
+    assert scores[0] == scores[1]
+    assert own.cell_id == own.model_copy(update={"scoring_base": "shapes"}).cell_id
+
+
+def test_groups_that_come_later_are_scored_from_the_kept_clips(
+    tiny_base_folder: Path, tmp_path: Path, bench: Workbench
+) -> None:
+    data = ShapesData(references=24)
+    protocol = Protocol(clips=6, frames=3, steps=1, guidance=1.0, height=32, width=32)
+    plain = cell(tiny_base_folder).model_copy(update={"data": data, "protocol": protocol})
+    folder = tmp_path / plain.cell_id
+    first = run_cell(plain, folder, bench)
+    kept = (folder / CLIPS).stat().st_mtime_ns
+    by = Grouping(column="category", least=2, subsets={"two": Rule(column="motions", at_least=2)})
+    second = run_cell(plain.model_copy(update={"by": by}), folder, bench)
+    assert first is not None
+    assert second is not None
+    assert (second.status, (folder / CLIPS).stat().st_mtime_ns) == ("done", kept)
+    (key,) = second.scores
+    score, before = second.scores[key], first.scores[key]
+    assert (score.value, score.per_clip, before.groups) == (before.value, before.per_clip, {})
+    motions = [text.partition(", then ")[0] for text in second.prompts]
+    assert score.per_clip is not None
+    for name, group in score.groups["category"].items():
+        values = [value for value, text in zip(score.per_clip, motions, strict=True) if text.endswith(name)]
+        assert (group.value, group.clips) == (pytest.approx(np.mean(values)), len(values))
+    assert sum(group.clips for group in score.groups["category"].values()) == 6
+    assert score.groups["subset"]["two"].clips == sum(", then " in text for text in second.prompts)
+
+
+def test_the_motion_of_the_references_is_computed_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", 2**20)
+    spec = make_spec(system="seer", data={"layout": "shapes", "references": 3}, protocol=PROTOCOL)
+    clips = ShapesData(references=3).reference_clips(size(spec), tmp_path / "references").all()
+    expected = over_frames(motion_magnitude(clips)).tolist()
+    first = Workbench(tmp_path / "references", cache)
+    assert first.motion(spec) == expected
+    shutil.rmtree(tmp_path / "references")
+    assert first.motion(spec) == expected

@@ -8,6 +8,7 @@ import torch
 
 from models import backbones
 from models.bases import Protocol
+from models.training import AdamW
 from models.zs2 import ZS2
 from tests.factories import fresh, full_disk, make_spec
 from tests.tolerance import in_float64
@@ -108,3 +109,14 @@ def test_a_cell_without_space_for_its_files_says_so(free: int, tiny_base_folder:
         assert (result.failure, result.error) == ("disk full", last["error"])
     assert [path.name for path in folder.glob(".*")] == []
     assert worker.step()["status"] == "done", "once there is space"
+
+
+def test_a_trial_reserves_a_worker_or_leaves_it_to_its_group() -> None:
+    def resources(**fields: Any) -> dict[str, float]:
+        spec = make_spec(scaling={"workers": 2, "cpus_per_worker": 3, "gpus_per_worker": 0.0}, **fields)
+        config = {"spec": spec.model_dump(mode="json")}
+        return dict(CellTrial.default_resource_request(config).required_resources)
+
+    assert resources()["CPU"] == 3
+    training = AdamW(steps=1).model_dump(mode="json")
+    assert resources(system="seer", tree={"training": training}) == {"memory": 1}

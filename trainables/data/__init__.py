@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from models.streams import Streams
-from trainables.data.content import Content, summary
+from trainables.data.content import LABELS, Content, summary
 from trainables.data.frames import FrameChoice, Whole
-from trainables.data.layout import ClipLayout, ClipSet, ClipSize
+from trainables.data.layout import CATEGORY, ClipLayout, ClipSet, ClipSize
 from trainables.data.prompts import PromptsData
 from trainables.files import many_objects
 
@@ -59,16 +59,34 @@ class ShapesData(ClipLayout):
             streams: Random streams of the cell's seed.
             clips: Number of clips.
         """
-        from trainables.data.scenes import COLOURS, SHAPES, draw_motions, study_caption
+        from trainables.data.scenes import study_caption
+
+        return [study_caption(*drawn) for drawn in self._drawn(streams, clips)]
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the labels: category (the first motion), shape, colour, and number of motions."""
+        from trainables.data.scenes import LABELS
+
+        return LABELS
+
+    def labels(self, column: str, streams: Streams, clips: int) -> list[str]:
+        """Return a label of each prompt."""
+        from trainables.data.scenes import labels
+
+        return [labels(*drawn)[column] for drawn in self._drawn(streams, clips)]
+
+    def _drawn(self, streams: Streams, clips: int) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Draw shape, colour and motions of each prompt."""
+        from trainables.data.scenes import COLOURS, SHAPES, draw_motions
 
         shapes = streams.generator("prompt_shapes").permutation(SHAPES).tolist()
         colours = streams.generator("prompt_colours").permutation(list(COLOURS)).tolist()
-        prompts = []
+        drawn = []
         for k in range(clips):
             shape, colour = shapes[k % len(shapes)], colours[(k + k // 12) % len(colours)]
             phases, first, second = streams.generator("prompt", k).random(3).tolist()
-            prompts.append(study_caption(shape, colour, draw_motions(phases, first, second)))
-        return prompts
+            drawn.append((shape, colour, draw_motions(phases, first, second)))
+        return drawn
 
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
         """Return the version of the scenes, which with the code determines them."""
@@ -137,12 +155,14 @@ class ShapesData(ClipLayout):
     ) -> ClipSet:
         from trainables.data.shapes import scene_of, states_of
 
-        scenes = [scene_of(split, k, frames=frames, frames_per_motion=self.frames_per_motion) for k in range(num)]
+        pace = self.frames_per_motion
+        scenes = [scene_of(split, k, frames=frames, frames_per_motion=pace) for k in range(num)]
         return ClipSet(
             [scene.caption() for scene in scenes],
             [["shapes", WORLD, split, index, *self._pace] for index in range(num)],
             read,
             {ORACLE: ["; ".join(states_of(scene, frames)) for scene in scenes]},
+            labels={column: [scene.labels()[column] for scene in scenes] for column in self.columns()},
         )
 
     def further_names(self) -> tuple[str, ...]:
@@ -198,9 +218,33 @@ class ClipsData(ClipLayout):
         Raises:
             ValueError: The annotations are missing or invalid.
         """
+        return [entry.text for entry in self._drawn(streams, clips)]
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Return the names of the labels, by the header of the annotations."""
+        from trainables.data.labels import columns
+
+        try:
+            return columns(self.layout, self.folder) if self.folder.exists() else None
+        except ValueError:  # reported with the annotations
+            return None
+
+    def labels(self, column: str, streams: Streams, clips: int) -> list[str]:
+        """Return a label of each prompt."""
+        return [entry.label(column) for entry in self._drawn(streams, clips)]
+
+    def label_content(self, columns: Sequence[str]) -> Content:
+        """Return number and hash of the labels of the split's clips."""
+        if not columns:
+            return {}
+        labels = [[*self._place(entry), *map(entry.label, columns)] for entry in self.entries()]
+        return {LABELS: summary("labels", labels)}
+
+    def _drawn(self, streams: Streams, clips: int) -> list[Entry]:
+        """Draw the entry of each prompt."""
         entries = self.entries()
         order = streams.generator("prompt_entries").permutation(len(entries)).tolist()
-        return [entries[order[k % len(order)]].text for k in range(clips)]
+        return [entries[order[k % len(order)]] for k in range(clips)]
 
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
         """Return number and hash of the split's texts, of the reference clips, and of the training clips.
@@ -294,6 +338,7 @@ class ClipsData(ClipLayout):
             lambda numbers: read_all([good[k] for k in numbers], self.frames, size),
             {key: [entry.further[key] for entry in good] for key in good[0].further},
             [entry.decoder or "" for entry in good],
+            {CATEGORY: [entry.category for entry in good]},
         )
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainables.data.frames import ClipFile, Stretch
+from trainables.data.layout import CATEGORY
 from trainables.data.tables import BROKEN, further_texts, rows, text_of
 from trainables.text import is_broken
 
 Split = Literal["train", "test"]
 
 SHOWN_PROBLEMS = 20
-CAPTIONS = ("path", "text", "category")
+CAPTIONS = ("path", "text", CATEGORY)
 """Columns of a captions file that are not further texts."""
 _KINDS = {"Lu": "A", "Lt": "A", "L": "a", "M": "a", "N": "0"}
 """Unicode's categories of capitals, of other letters and their marks, and of digits."""
@@ -69,6 +70,10 @@ class Entry:
     def clip(self) -> ClipFile:
         """File and stretch, which entries with several captions of one clip share."""
         return ClipFile(self.path, Stretch(self.start, self.stop, self.seconds))
+
+    def label(self, column: str) -> str:
+        """Return the category or a further text; empty if there is none."""
+        return self.category if column == CATEGORY else self.further.get(column, "")
 
 
 def of_split(entries: Iterable[Entry], split: Split, held_out: float) -> list[Entry]:

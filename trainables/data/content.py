@@ -8,6 +8,9 @@ from trainables.files import json_hash
 Content = dict[str, str]
 """What data consists of, such as ``{"prompts": "4 prompts, 1f0c2a9be6d4a1c3"}``; empty if it is not known."""
 
+LABELS = "labels"
+"""Name of the labels in a content: they decide how clips are grouped, not which clips are sampled."""
+
 
 def summary(noun: str, values: Sequence[Any]) -> str:
     """Return number and hash of plain values: ``4 prompts, 1f0c2a9be6d4a1c3``."""

@@ -23,6 +23,10 @@ REFERENCES = "references"
 """Name of the folder under the storage for files that are derived from data."""
 
 
+CATEGORY = "category"
+"""Name of the label that annotations call a category: class, verb or template."""
+
+
 class ClipSize(NamedTuple):
     """Number of frames of a clip, with height and width in pixels."""
 
@@ -41,6 +45,7 @@ class ClipSet:
         read: Decodes clips by number; uint8 (n f h w 3).
         further: Further texts by name, such as predicted states, one per clip.
         decoders: Library that reads the frames of each clip; empty for clips that are rendered here.
+        labels: Labels by name, such as the category, one per clip; further texts are labels too.
     """
 
     texts: Sequence[str]
@@ -48,6 +53,7 @@ class ClipSet:
     read: Callable[[Sequence[int]], NDArray[np.uint8]]
     further: Mapping[str, Sequence[str]] = field(default_factory=dict)
     decoders: Sequence[str] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,10 +64,21 @@ class ClipSet:
         def some(values: Sequence[Any]) -> list[Any]:
             return [values[k] for k in numbers]
 
-        further = {name: some(texts) for name, texts in self.further.items()}
+        further, labels = ({name: some(texts) for name, texts in of.items()} for of in (self.further, self.labels))
         decoders = some(self.decoders) if self.decoders else ()
         own = some(self.texts), some(self.identity), lambda own: self.read([numbers[k] for k in own])
-        return ClipSet(*own, further, decoders)
+        return ClipSet(*own, further, decoders, labels)
+
+    def label(self, column: str) -> Sequence[str]:
+        """Return a label of each clip.
+
+        Raises:
+            ValueError: The clips have no such label.
+        """
+        known = {**self.further, **self.labels}
+        if column not in known:
+            raise ValueError(f"clips have no {column} -> {', '.join(known) or 'annotations with labels'}")
+        return known[column]
 
     def all(self) -> NDArray[np.uint8]:
         """Decode all clips: uint8 (n f h w 3)."""
@@ -94,6 +111,31 @@ class Layout(BaseModel):
             ValueError: The annotations cannot be read.
         """
         return ()
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Return the names of the labels of prompts and clips; None if the annotations are not on this machine."""
+        return ()
+
+    def labels(self, column: str, streams: Streams, clips: int) -> list[str]:
+        """Return a label of each prompt, in the order of ``prompts``.
+
+        Args:
+            column: Name of the label.
+            streams: Random streams of the cell's seed.
+            clips: Number of clips.
+
+        Raises:
+            ValueError: The prompts have no such label, or the annotations cannot be read.
+        """
+        raise ValueError(f"prompts of the layout {self.layout} have no {column} -> data with annotated clips")
+
+    def label_content(self, columns: Sequence[str]) -> Content:
+        """Return number and hash of the labels of all clips; empty where the code alone determines them.
+
+        Raises:
+            ValueError: The annotations cannot be read.
+        """
+        return {}
 
     @abstractmethod
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
@@ -152,5 +194,10 @@ def continued(references: ClipSet, streams: Streams, clips: int) -> ClipSet:
         streams: Random streams of the cell's seed.
         clips: Number of clips.
     """
-    order = streams.generator("examples").permutation(len(references)).tolist()
-    return references.take([order[k % len(order)] for k in range(clips)])
+    return references.take(continued_numbers(len(references), streams, clips))
+
+
+def continued_numbers(references: int, streams: Streams, clips: int) -> list[int]:
+    """Draw the numbers of the reference clips that a cell's clips continue; see ``continued``."""
+    order: list[int] = streams.generator("examples").permutation(references).tolist()
+    return [order[k % len(order)] for k in range(clips)]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.streams import Streams
+from trainables.data.layout import CATEGORY
 
 Split = Literal["train", "test"]
 
@@ -34,6 +35,8 @@ TEXTURES = ("plain", "graded", "striped", "checked", "cloudy")
 BRIGHTNESS: dict[str, tuple[float, float]] = {"dark": (0.10, 0.30), "dull": (0.42, 0.58), "pale": (0.74, 0.96)}
 HUES: dict[str, float] = {"brick": 8.0, "sand": 42.0, "moss": 95.0, "teal": 170.0, "slate": 218.0, "plum": 295.0}
 """Background hues in degrees; ``grey`` is the seventh."""
+LABELS = (CATEGORY, "shape", "colour", "motions")
+"""Labels of a scene; ``motions`` is their number."""
 BACKGROUND_HUES = (*HUES, "grey")
 
 _SMALLEST, _LARGEST, _MIDDLE = 6.6, 9.4, 8.0
@@ -96,6 +99,10 @@ class Scene:
         """Make the study caption: colour, shape, motion."""
         return f"a {self.colour} {self.shape} {', then '.join(self.motions)}"
 
+    def labels(self) -> dict[str, str]:
+        """Return the scene's labels."""
+        return labels(self.shape, self.colour, self.motions)
+
     def rich_caption(self, mentions: NDArray[np.bool_]) -> str:
         """Make a rich caption with the selected open attributes.
 
@@ -121,6 +128,11 @@ def size_of(radius: float) -> str:
 def study_caption(shape: str, colour: str, motions: tuple[str, ...]) -> str:
     """Make the study caption of these attributes."""
     return f"a {colour} {shape} {', then '.join(motions)}"
+
+
+def labels(shape: str, colour: str, motions: tuple[str, ...]) -> dict[str, str]:
+    """Return the labels of a scene: the first motion is its category."""
+    return dict(zip(LABELS, (motions[0], shape, colour, str(len(motions))), strict=True))
 
 
 class _Draws:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.cache import Arrays
+from trainables.grouping import Group
 from trainables.metrics import (
     METRICS,
     ExtractorRef,
@@ -26,7 +27,7 @@ from trainables.metrics.clips import as_clips, over_frames
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
 from trainables.metrics.loading import Network, load_extractor
 from trainables.metrics.truth import Continuation
-from trainables.trial_spec import Score, Uncertainty
+from trainables.trial_spec import GroupScore, Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
@@ -114,7 +115,12 @@ class Scorer:
         return any(METRICS[key.family].needs_continuation for key in self._keys)
 
     def score(
-        self, clips: Pixels, prompts: Sequence[str], continuation: Continuation | None = None
+        self,
+        clips: Pixels,
+        prompts: Sequence[str],
+        continuation: Continuation | None = None,
+        groups: Sequence[Group] = (),
+        least: int = 2,
     ) -> dict[str, Score]:
         """Score the clips of one cell.
 
@@ -122,6 +128,8 @@ class Scorer:
             clips: Decoded frames as they were generated.
             prompts: One per clip; only CLIP score reads them.
             continuation: The true clips, for a system that continues clips; only PSNR and SSIM read them.
+            groups: Groups of the clips, which have values of their own as well.
+            least: Fewest clips of a group, and fewest reference clips, for its distance between sets.
 
         Returns:
             One score per metric, under its full key.
@@ -134,9 +142,9 @@ class Scorer:
                 reference clips or true continuations, or these are missing.
         """
         views = _Views(as_clips(clips), prompts, self._networks, continuation)
-        return {key.key: self._score(key, views) for key in self._keys}
+        return {key.key: self._score(key, views, groups, least) for key in self._keys}
 
-    def _score(self, key: MetricKey, views: _Views) -> Score:
+    def _score(self, key: MetricKey, views: _Views, groups: Sequence[Group], least: int) -> Score:
         parameters: dict[str, Any] = {
             "clips": views.clips.shape[0],
             "frames": views.clips.shape[1],
@@ -149,16 +157,19 @@ class Scorer:
         if METRICS[key.family].per == "set":
             value, uncertainty = self._distance(key, views, parameters)
             per_clip, per_frame = None, None
+            of_group = functools.partial(self._distance_of_group, key, views, least)
         else:
             values, uncertainty = _values(key, views, parameters), None
             of_clips = over_frames(values)
             value, per_clip = float(of_clips.mean()), of_clips.tolist()
+            of_group = functools.partial(_mean_of_group, of_clips)
             per_frame = [None if np.isnan(mean) else float(f"{mean:.{DIGITS}g}") for mean in values.mean(axis=0)]
         return Score(
             value=value,
             per_clip=per_clip,
             per_frame=per_frame,
             uncertainty=uncertainty,
+            groups=_by_name(groups, of_group),
             direction=key.direction,
             surrogate=key.surrogate,
             parameters=parameters,
@@ -189,6 +200,17 @@ class Scorer:
             return distance(real, fake), None
         uncertainty = Uncertainty(**{name: getattr(jackknife, name) for name in Uncertainty.model_fields})
         return jackknife.value, uncertainty
+
+    def _distance_of_group(self, key: MetricKey, views: _Views, least: int, group: Group) -> float | None:
+        """Compute the distance of a group's clips to its reference clips; None where either are too few."""
+        if min(len(group.clips), len(group.references)) < least:
+            return None
+        assert key.extractor is not None
+        distance, _ = _BETWEEN_SETS[key.family]
+        real, fake = self._reference_rows(key.extractor), views.rows(key.extractor)
+        return distance(
+            _rows_of(real, self._real_clips[0], group.references), _rows_of(fake, len(views.clips), group.clips)
+        )
 
     def _reference_rows(self, ref: ExtractorRef) -> Features:
         """Compute features (n d) of the reference clips, which are read at most once for all networks, and not kept."""
@@ -254,6 +276,29 @@ class _Views:
         if ref not in self._text:
             self._text[ref] = network.embed_text(self._prompts)
         return self._text[ref]
+
+
+def _by_name(groups: Sequence[Group], value: Callable[[Group], float | None]) -> dict[str, dict[str, GroupScore]]:
+    """Compute the values of the groups, by grouping and name."""
+    scores: dict[str, dict[str, GroupScore]] = {}
+    for group in groups:
+        of_grouping = scores.setdefault(group.grouping, {})
+        of_grouping[group.name] = GroupScore(value=value(group), clips=len(group.clips))
+    return scores
+
+
+def _mean_of_group(of_clips: Features, group: Group) -> float | None:
+    """Average the values of a group's clips; None without clips."""
+    return float(of_clips[list(group.clips)].mean()) if group.clips else None
+
+
+def _rows_of(rows: Features, clips: int, numbers: Sequence[int]) -> Features:
+    """Select the rows of some clips (n d), each of which has as many rows.
+
+    Shape:
+        rows (clips * r, d) -> (len(numbers) * r, d).
+    """
+    return rows.reshape(clips, -1, rows.shape[1])[list(numbers)].reshape(-1, rows.shape[1])
 
 
 def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Features:

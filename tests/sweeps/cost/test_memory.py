@@ -2,12 +2,16 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sweeps.__main__ import app
+from sweeps.cost.memory import ArmMemory, arm_memories
+from sweeps.plan import load
+from tests.factories import ACROSS_STUDY
 
 ROOT = Path(__file__).resolve().parents[3]
 SEER = str(ROOT / "sweeps" / "seer" / "fine_tuning.yaml")
@@ -59,3 +63,18 @@ def test_the_published_size_is_counted_in_seconds() -> None:
     began = time.process_time()
     memory("--profile", "full", "--gpu-gib", "24")
     assert time.process_time() - began < 60
+
+
+def test_arms_of_several_systems_are_counted_on_their_own_bases(tmp_path: Path) -> None:
+    def of(text: str) -> dict[str, ArmMemory]:
+        (tmp_path / "study.yaml").write_text(text)
+        return {memory.arm: memory for memory in arm_memories(load(tmp_path / "study.yaml"), gpu=False)}
+
+    across = of(ACROSS_STUDY)
+    seer = of(
+        "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 1\ntraining: {steps: 6, global_batch_size: 2}\n"
+        "control: {references: 1}\nablations: [{part: text_decomposer, action: REMOVE}]\n"
+    )
+    assert list(across) == ["control", "position=removed", "seer"]
+    assert across["seer"] == replace(seer["control"], arm="seer")
+    assert across["control"].parameters != across["seer"].parameters

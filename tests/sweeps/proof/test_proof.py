@@ -26,6 +26,7 @@ from sweeps.proof import PROOF, ArmProof, Proof, proof_key, proved, read_proof
 from sweeps.proof.calls import wrong_calls
 from sweeps.proof.outputs import behaviour_of
 from sweeps.proof.proving import prove
+from tests.factories import ACROSS_STUDY
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDIES = sorted(path for path in (ROOT / "sweeps").rglob("*.yaml") if path.parent.name != "profiles")
@@ -36,6 +37,7 @@ KINDS = [
     for kind in slot.kinds
 ]
 ZS2_STUDY = "name: s\nsystem: zs2\nbase: shapes\nmetrics: [clip_score]\nseeds: 2\nablations:\n"
+SEER_ARM = "  - {part: temporal_attention, action: REMOVE}\n"
 SEER_STUDY = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 2\ntraining: {steps: 9}\nablations:\n"
 
 
@@ -251,3 +253,21 @@ def test_nothing_runs_where_a_proof_has_a_problem(
         app, ["plan", str(tmp_path / "study.yaml"), "--storage", str(tmp_path / "runs"), "--proof", "--json"]
     )
     assert Proof.model_validate(json.loads(plain.stdout)).problems == ["attention=removed: changes nothing"]
+
+
+def test_an_arm_of_another_system_is_proved_on_its_own_base(planned: Callable[[str], Plan]) -> None:
+    found = proofs(planned(ACROSS_STUDY))
+    alone = proofs(planned(SEER_STUDY.replace("ablations:\n", "control: {references: 1}\nablations:\n") + SEER_ARM))
+    seer, control = found["seer"], found["control"]
+    assert {one.problems for one in found.values()} == {()}
+    assert (seer.parameters, seer.flops) == (alone["control"].parameters, alone["control"].flops)
+    assert seer.delta_parameters == seer.parameters - control.parameters
+    assert (seer.gone, seer.added, seer.no_more_called, seer.newly_called) == ({}, {}, (), ())
+    assert seer.num_trained == alone["control"].num_trained
+    assert seer.difference is not None
+
+
+def test_a_proof_depends_on_the_base_of_each_arm(planned: Callable[[str], Plan], tiny_base_folder: Path) -> None:
+    key = proof_key(planned(ACROSS_STUDY))
+    assert proof_key(planned(ACROSS_STUDY)) == key
+    assert proof_key(planned(ACROSS_STUDY.replace("base: shapes,", f"base: {tiny_base_folder},"))) != key

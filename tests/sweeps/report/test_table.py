@@ -10,12 +10,13 @@ from scipy import stats
 
 from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.report.table import Report, build
+from sweeps.report.page import _facts
+from sweeps.report.table import Report, _frames_of_base, build
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
 from sweeps.statistics.paired import holm
-from tests.factories import make_record
+from tests.factories import ACROSS_STUDY, make_record
 from trainables.provenance import commit
 
 HEAD = """\
@@ -336,3 +337,34 @@ def test_ten_thousand_cells_take_seconds(planned: Planned) -> None:
     report = build(plan, records)
     assert time.process_time() - start < 5
     assert len(report.rows) == 625
+
+
+def test_each_system_has_code_of_its_own(write: Callable[[str], Path]) -> None:
+    plan = load(write(ACROSS_STUDY))
+    keys = [metric.key for metric in plan.metrics]
+    code = {"control": "e0", "position=removed": "e0", "seer": "5ee"}
+    records = {c.id: make_record(c, dict.fromkeys(keys, 1.0), code_hash=code[c.arm]) for c in plan.cells}
+    report = build(plan, records)
+    assert [row.other_code for row in report.rows] == [0, 0, 0]
+    assert not any("other code" in note for note in report.notes)
+    assert "Results computed with code e0 and 5ee;" in report.caption
+    old = next(cell for cell in plan.cells if (cell.arm, cell.seed) == ("seer", 0))
+    records[old.id] = replace(records[old.id], code_hash="01d")
+    report = build(plan, records)
+    assert [row.other_code for row in report.rows] == [0, 0, 1]
+    assert any(note.startswith("1 of 6 cells were computed with other code") for note in report.notes)
+
+
+def test_an_arm_of_another_system_stands_in_the_table_with_what_it_is(write: Callable[[str], Path]) -> None:
+    plan = load(write(ACROSS_STUDY))
+    values = {"control": 1.0, "position=removed": 2.0, "seer": 4.0}
+    keys = [metric.key for metric in plan.metrics]
+    records = {c.id: make_record(c, dict.fromkeys(keys, values[c.arm] + c.seed)) for c in plan.cells}
+    report = build(plan, records)
+    row = row_of(report, "seer")
+    assert row.metrics[keys[0]].difference == 3.0
+    assert row.changes.startswith("system: seer, base: shapes, protocol: {steps: 9}, training:")
+    facts = dict(_facts(report))
+    assert facts["system"] == "exvideo; seer (seer)"
+    assert facts["base"] == "shapes_video; shapes (seer)"
+    assert _frames_of_base(plan) is None, "the bases were trained on different numbers of frames"

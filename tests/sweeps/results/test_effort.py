@@ -13,7 +13,7 @@ from sweeps.report.table import Report, build
 from sweeps.results.effort import Unequal, audit
 from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
-from tests.factories import make_result
+from tests.factories import ACROSS_STUDY, make_result
 from trainables.trial_spec import Score
 
 STUDY = """\
@@ -159,3 +159,12 @@ def test_where_effort_differs_the_report_says_so_first(plan: Callable[..., Plan]
     records = {key: replace(one, clips=5) if one.arm != "control" else one for key, one in records.items()}
     report: Report = build(planned, records)
     assert texts.remarks(report)[0].startswith("UNEQUAL EFFORT: temporal_attention=removed")
+
+
+def test_another_system_has_the_training_that_the_study_gives_it(write: Callable[[str], Path]) -> None:
+    planned = load(write(ACROSS_STUDY))
+    found = audit(planned, done(planned), planned.study.all_seeds)
+    assert found.problems == ()
+    assert words(found.remarks) == ("seer: 6 updates per cell, the control has 8 (the arm changes this)",)
+    (seer,) = [effort for effort in found.efforts if effort.arm == "seer"]
+    assert (seer.updates, seer.clips) == (12, 8)

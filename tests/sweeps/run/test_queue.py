@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from models.bases import base_hash
 from sweeps.plan import Cell, Plan, load
 from sweeps.results.record import Record
 from sweeps.run import driver as launch
 from sweeps.run.lock import StudyLock
 from sweeps.run.queue import Exhausted, Queue
-from tests.factories import make_result, make_scores
+from tests.factories import ACROSS_STUDY, make_record, make_result, make_scores
+from trainables.provenance import code_hash
 
 STUDY = """\
 name: queue
@@ -208,3 +210,26 @@ def test_a_machine_that_fails_always_is_not_asked_for_ever(plan: Plan) -> None:
 
     assert len(drain(Queue(plan, {}), plan, lost)) == 3 * len(plan.cells)
     assert Queue(plan, {cell.id: lost(cell) for cell in plan.cells}).total == len(plan.cells), "the next run goes on"
+
+
+def test_results_are_compared_with_the_code_and_weights_of_their_own_system(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(ACROSS_STUDY)
+    plan = load(tmp_path / "study.yaml")
+    run = launch._Run(plan, tmp_path, launch.Options(), StudyLock(tmp_path / "across"))
+    specs = plan.specs
+    code = {arm: code_hash(spec.system) for arm, spec in specs.items()}
+    weights = {arm: base_hash(spec.ref) for arm, spec in specs.items()}
+    assert code["seer"] != code["control"]
+    assert weights["seer"] != weights["control"]
+
+    def records(of_seer: str) -> dict[str, Record]:
+        arms = {arm: of_seer if arm == "seer" else arm for arm in specs}
+        return {
+            cell.id: make_record(cell, {}, code_hash=code[arms[cell.arm]], base_hash=weights[arms[cell.arm]])
+            for cell in plan.cells
+        }
+
+    assert (run._results_of_other_code(records("seer")), run._results_of_other_weights(records("seer"))) == ("", "")
+    wrong = records("control")
+    assert f"2 results from other code ({code['control']}; this is" in run._results_of_other_code(wrong)
+    assert "2 results from other weights of base shapes ->" in run._results_of_other_weights(wrong)

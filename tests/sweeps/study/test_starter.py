@@ -37,6 +37,7 @@ from sweeps.study.types import (
     Tracking,
 )
 from tests.factories import fresh
+from trainables.grouping import Grouping, Rule
 from trainables.metrics import METRICS, Extractors
 
 Write = Callable[[str | bytes], Path]
@@ -229,7 +230,22 @@ def test_every_key_of_a_study_is_there(system: str) -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [Ablation, Asha, Budget, Confirm, Hypothesis, SeedRule, Extractors, Median, Protocol, Resources, Search, Tracking],
+    [
+        Ablation,
+        Asha,
+        Budget,
+        Confirm,
+        Extractors,
+        Grouping,
+        Hypothesis,
+        Median,
+        Protocol,
+        Resources,
+        Rule,
+        Search,
+        SeedRule,
+        Tracking,
+    ],
 )
 def test_every_key_of_a_block_is_there(block: type[BaseModel]) -> None:
     text = starting_study("seer")

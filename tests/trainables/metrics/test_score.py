@@ -13,6 +13,7 @@ import torch
 
 from models.bases import find_base, read_card
 from tests.tolerance import bound
+from trainables.grouping import Group
 from trainables.metrics import (
     METRICS,
     Extractors,
@@ -28,7 +29,7 @@ from trainables.metrics.clips import over_frames
 from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor
 from trainables.metrics.loading import load_extractor
 from trainables.metrics.score import Scorer
-from trainables.trial_spec import Score
+from trainables.trial_spec import GroupScore, Score
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 PROMPTS = ["a red circle moves right", "a blue square drops", "a circle"]
@@ -205,3 +206,26 @@ def test_bad_clips_are_refused(base_folder: Path, clips: Pixels) -> None:
         scorer.score(clips.astype(np.float32), PROMPTS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one prompt per clip"):
         scorer.score(clips, PROMPTS[:2])
+
+
+def test_groups_are_scored_like_sets_of_their_own(base_folder: Path, clips: Pixels, references: Pixels) -> None:
+    """A group's value is that of its clips alone, against its references alone."""
+    families = ["clip_score", "fid", "fvd", "kvd", "motion_magnitude"]
+    keys = keys_on(base_folder, families)
+    groups = [
+        Group("category", "push", (2, 0), (4, 1, 3)),
+        Group("category", "pull", (1,), (0, 2)),
+        Group("subset", "none", (), (0,)),
+    ]
+    whole = Scorer(keys, lambda: references, "cpu")
+    scores = whole.score(clips, PROMPTS, groups=groups, least=2)
+    alone = Scorer(keys, lambda: references[[4, 1, 3]], "cpu").score(clips[[2, 0]], [PROMPTS[2], PROMPTS[0]])
+    for key, score_of in scores.items():
+        push = score_of.groups["category"]["push"]
+        assert push.clips == 2
+        assert push.value == pytest.approx(alone[key].value, rel=1e-6, abs=1e-9), key
+        assert score_of.groups["subset"]["none"] == GroupScore(value=None, clips=0)
+        pull = score_of.groups["category"]["pull"]
+        is_set = METRICS[next(k.family for k in keys if k.key == key)].per == "set"
+        assert (pull.value is None) == is_set, "one clip has a mean and no distance"
+        assert score_of.model_copy(update={"groups": {}}) == whole.score(clips, PROMPTS)[key]

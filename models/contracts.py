@@ -79,6 +79,30 @@ class FurtherReader(typing.Protocol):
         ...
 
 
+class Conditioned(typing.Protocol):
+    """A built system whose condition of each frame can be inspected (``System.inside``)."""
+
+    def condition_of(
+        self,
+        prompts: Sequence[str],
+        protocol: "Protocol",
+        given: "torch.Tensor",
+        further: Mapping[str, Sequence[str]],
+    ) -> "torch.Tensor":
+        """Return features of the condition of each frame.
+
+        Args:
+            prompts: One text per clip.
+            protocol: Frames and size.
+            given: First frames of the clips.
+            further: Further texts by name, one per clip.
+
+        Shape:
+            given (b r c h w) -> (b f d), float32 on the CPU.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class MetaDenoiser:
     """A denoiser without weights.

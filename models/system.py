@@ -5,6 +5,7 @@ registry. Removal is also a part (kind ``removed``), which states how the model 
 a study is ``system.edit(changes)``, and no code below tests whether a part was ablated.
 """
 
+import functools
 import inspect
 import re
 import typing
@@ -19,6 +20,7 @@ from pydantic.fields import FieldInfo
 from models.bases import BaseRef, find_base
 from models.bases.families import STABLE_DIFFUSION, Family
 from models.contracts import MetaDenoiser, VideoModel
+from models.predictor import Predictor
 from models.words import allowed_in_words, as_written, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -150,6 +152,9 @@ class System(BaseModel):
     reads_texts: ClassVar[bool] = False
     """Whether it reads texts with a text encoder beside its base; bases of text-to-image families have their own."""
 
+    inside: ClassVar[tuple[str, ...]] = ()
+    """What metrics can read of it beside its clips: ``states``, ``condition`` (its model is then ``Conditioned``)."""
+
     lengthens: ClassVar[int] = 1
     """Length of clips in a starting study, as a multiple of the base's."""
 
@@ -171,6 +176,20 @@ class System(BaseModel):
         """Names of the further texts of clips that it reads; its model's ``sample`` then takes ``further``."""
         return ()
 
+    @property
+    def predictor(self) -> Predictor | None:
+        """Who makes the further text ``predicted``; None if it is not read."""
+        return None
+
+    def states_of(self, prompts: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
+        """Return the states that the model reads, of each clip; empty lists by default.
+
+        Args:
+            prompts: One per clip.
+            further: Further texts by name, as the model reads them.
+        """
+        return [[] for _ in prompts]
+
     def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
         """Return the further texts of a list of clips as the model is to read them; unchanged by default.
 
@@ -191,7 +210,8 @@ class System(BaseModel):
         return replace(ref, text_encoder=text_encoder, reads_texts=True) if cls.reads_texts else ref
 
     @classmethod
-    def slots(cls) -> dict[str, Slot]:
+    @functools.cache
+    def slots(cls) -> Mapping[str, Slot]:
         """Return the slots by field name, in the order of declaration."""
         slots = {}
         for name, info in cls.model_fields.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from search_spaces import exvideo, seer, zs2
+from search_spaces import aid, exvideo, seer, zs2
 from search_spaces.domains import Choice, Domain, IntUniform, Kinds, LogUniform, Uniform, Value, domain
 
 __all__ = ["SPACES", "Choice", "Domain", "IntUniform", "Kinds", "LogUniform", "Uniform", "Value", "domain"]
@@ -13,5 +13,8 @@ SPACES: Mapping[str, Mapping[str, Domain]] = {
     "seer_training": seer.TRAINING,
     "exvideo_training": exvideo.TRAINING,
     "exvideo_low_rank": exvideo.LOW_RANK,
+    "aid_training": aid.TRAINING,
+    "aid_adapters": aid.ADAPTERS,
+    "aid_guidance": aid.GUIDANCE,
 }
 """Name -> dotted path -> domain: the names allowed in ``search: {space: ...}``."""

@@ -3,9 +3,9 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -20,6 +20,7 @@ from models.backbones import Base, load_base
 from models.bases import base_hash, find_base, read_card
 from models.contracts import FurtherReader, TrainedModel
 from models.streams import Streams
+from trainables import predictions
 from trainables.cache import FOLDER, Arrays, Cache
 from trainables.cell_files import (
     STOP,
@@ -35,9 +36,22 @@ from trainables.data.frames import to_video
 from trainables.data.layout import REFERENCES, ClipSet
 from trainables.failures import classify, in_words
 from trainables.groups import groups_of
-from trainables.inputs import check_content, clips_of, further_texts, prompts, real_clips, size, tree_of
+from trainables.inputs import (
+    REPAIRED,
+    Predict,
+    check_content,
+    clips_of,
+    continued_clips,
+    described_clips,
+    prompts,
+    real_clips,
+    size,
+    tree_of,
+)
+from trainables.inside import inside_of
 from trainables.metrics import resolve
 from trainables.metrics.clips import over_frames
+from trainables.metrics.inside import Inside
 from trainables.metrics.motion import motion_magnitude
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
@@ -57,11 +71,13 @@ class Workbench:
     Args:
         references: Folder for reference clips, shared by all cells under one storage.
         cache: Cache shared by the workers, such as of reference features; without it each worker computes its own.
+        states: Folder of predicted states, shared by all cells under one storage; without it each cell predicts anew.
     """
 
-    def __init__(self, references: Path, cache: Cache | None = None) -> None:
+    def __init__(self, references: Path, cache: Cache | None = None, states: Path | None = None) -> None:
         self.references = references
         self.cache = cache
+        self._states = states
         self._bases: dict[tuple[str, str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
         self._hashes: dict[tuple[str, str, bool], str] = {}
@@ -77,7 +93,7 @@ class Workbench:
             shared: Whether to use the cache shared by the workers.
         """
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
-        return cls(storage / REFERENCES, cache)
+        return cls(storage / REFERENCES, cache, storage / predictions.FOLDER if shared else None)
 
     def base_hash(self, spec: TrialSpec) -> str:
         """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
@@ -123,6 +139,10 @@ class Workbench:
         if key not in self._motion:
             self._motion[key] = self._features(spec, {"measure": "motion_magnitude"}, compute)["motion"].tolist()
         return self._motion[key]
+
+    def predicting(self, spec: TrialSpec) -> Predict:
+        """Return what predicts states of a cell's clips, from its file where they were predicted before."""
+        return lambda predictor, clips: predictions.predict(predictor, spec.ref, clips, size(spec), self._states)
 
     def keep(self, depends_on: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
         """Return arrays by their dependencies, from the cache if there is one."""
@@ -178,7 +198,8 @@ def run_cell(
         with _timed(outcome.seconds, "score"):
             truth = _continuation(spec, real()) if scorer.needs_continuation else None
             drawn, least = outcome.drawn, spec.by.least if spec.by else 0
-            outcome.scores = scorer.score(drawn.clips, drawn.prompts, truth, groups, least)
+            inside = _inside(spec, folder, bench, scorer.inside) if scorer.inside else None
+            outcome.scores = scorer.score(drawn.clips, drawn.prompts, truth, groups, least, inside)
     except LostWorkerError:
         raise
     except Exception as reason:
@@ -234,14 +255,38 @@ def _draw(
     """Sample and save the cell's clips."""
     with _timed(seconds, "load"):
         base = bench.base(spec)
-        continued = real()
-        further = further_texts(spec, bench.references)
-        trained = trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
+        given = real()
+        trained = _trained(spec, folder)
+        continued = _read_by(spec, bench)
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, texts, continued, trained, further)
+        drawn = sample(spec, base, texts, given, trained, continued.further if continued else None)
+    if continued and (repaired := continued.labels.get(REPAIRED)):
+        drawn = replace(
+            drawn, statistics={**drawn.statistics, "states_repaired": float(np.mean([*map(int, repaired)]))}
+        )
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn
+
+
+def _read_by(spec: TrialSpec, bench: Workbench) -> ClipSet | None:
+    """Return the continued clips with the further texts that the system reads; None if it reads none."""
+    if not tree_of(spec).further_texts:
+        return None
+    return continued_clips(spec, bench.references, bench.predicting(spec))
+
+
+def _trained(spec: TrialSpec, folder: Path) -> Mapping[str, Tensor] | None:
+    """Return the trained weights of a cell; None for a system without training."""
+    return trained_weights(folder) if SYSTEMS[spec.system].is_trained else None
+
+
+def _inside(spec: TrialSpec, folder: Path, bench: Workbench, reads: Collection[str]) -> Inside:
+    """Return what metrics read of the cell's model; it is built again, so that stored clips can be scored later."""
+    trained = _trained(spec, folder)
+    clips = continued_clips(spec, bench.references, bench.predicting(spec))
+    real = described_clips(spec, bench.references)
+    return inside_of(spec, reads, clips, real, bench.base(spec), trained)
 
 
 def _continuation(spec: TrialSpec, real: NDArray[np.uint8] | None) -> Continuation | None:

@@ -1,5 +1,6 @@
 """Inputs of a cell's model: prompts and, for systems that continue clips, the given first frames."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import SYSTEMS
+from models.predictor import PREDICTED, Predictor
 from models.streams import Streams
 from models.system import System
 from trainables.data.content import Content, changes
 from trainables.data.layout import ClipLayout, ClipSet, ClipSize, continued
 from trainables.data.manifest import Manifest
+from trainables.predictions import Prediction
 from trainables.trial_spec import TrialSpec
+
+Predict = Callable[[Predictor, ClipSet], Sequence[Prediction]]
+
+REPAIRED = "repaired"
+"""Label of a clip: whether the answer of its predictor had another number of states than asked for."""
+
+
+def none_predicted(predictor: Predictor, clips: ClipSet) -> Sequence[Prediction]:
+    """Refuse to predict: where no system with a predictor is expected."""
+    raise AssertionError(f"nothing predicts states here: {predictor}")
 
 
 class ChangedDataError(ValueError):
@@ -77,21 +90,7 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
     """
     if not SYSTEMS[spec.system].continues_clips:
         return spec.data.prompts(Streams(spec.seed), spec.protocol.clips)
-    return list(_continued(spec, folder).texts)
-
-
-def further_texts(spec: TrialSpec, folder: Path) -> dict[str, list[str]]:
-    """Further texts of the continued clips, by name, that the cell's system reads; one per clip.
-
-    Args:
-        spec: The cell.
-        folder: Folder for files derived from the data.
-    """
-    names = tree_of(spec).further_texts
-    if not names:
-        return {}
-    further = _continued(spec, folder).further
-    return {name: list(further[name]) for name in names if name in further}
+    return list(described_clips(spec, folder).texts)
 
 
 def tree_of(spec: TrialSpec) -> System:
@@ -99,32 +98,52 @@ def tree_of(spec: TrialSpec) -> System:
     return SYSTEMS[spec.system].model_validate(spec.tree)
 
 
-def reference_clips(spec: TrialSpec, folder: Path) -> ClipSet:
+def reference_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
     """Return the reference clips, with their further texts as the cell's system reads them.
 
     Args:
         spec: The cell.
         folder: Folder for files derived from the data.
+        predict: Predicts the states of clips.
     """
-    return _arranged(spec, clips_of(spec).reference_clips(size(spec), folder))
+    return _arranged(spec, clips_of(spec).reference_clips(size(spec), folder), predict)
 
 
-def training_clips(spec: TrialSpec, folder: Path) -> ClipSet:
+def training_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
     """Return the training clips, with their further texts as the cell's system reads them.
 
     Args:
         spec: The cell, of a trained system.
         folder: Folder for files derived from the data.
+        predict: Predicts the states of clips.
     """
     assert spec.training is not None
-    return _arranged(spec, clips_of(spec).training_clips(size(spec), spec.training.clips or None, folder))
+    clips = clips_of(spec).training_clips(size(spec), spec.training.clips or None, folder)
+    return _arranged(spec, clips, predict)
 
 
-def _arranged(spec: TrialSpec, clips: ClipSet) -> ClipSet:
+def continued_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
+    """Return the clips that the cell continues, with their further texts as its system reads them.
+
+    Args:
+        spec: The cell.
+        folder: Folder for files derived from the data.
+        predict: Predicts the states of clips.
+    """
+    return continued(reference_clips(spec, folder, predict), Streams(spec.seed), spec.protocol.clips)
+
+
+def _arranged(spec: TrialSpec, clips: ClipSet, predict: Predict) -> ClipSet:
     """Leave a list of clips the further texts that the system reads, arranged as it reads them."""
     tree = tree_of(spec)
-    read = {name: clips.further[name] for name in tree.further_texts if name in clips.further}
-    return replace(clips, further=tree.arranged(read))
+    known = dict(clips.further)
+    labels = dict(clips.labels)
+    if (predictor := tree.predictor) is not None:
+        predictions = predict(predictor, clips)
+        known[PREDICTED] = ["; ".join(prediction.states) for prediction in predictions]
+        labels[REPAIRED] = [str(int(prediction.repaired)) for prediction in predictions]
+    read = {name: known[name] for name in tree.further_texts if name in known}
+    return replace(clips, further=tree.arranged(read), labels=labels)
 
 
 def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
@@ -137,8 +156,15 @@ def real_clips(spec: TrialSpec, folder: Path) -> NDArray[np.uint8] | None:
     Shape:
         (b f h w 3) uint8.
     """
-    return _continued(spec, folder).all() if SYSTEMS[spec.system].continues_clips else None
+    return described_clips(spec, folder).all() if SYSTEMS[spec.system].continues_clips else None
 
 
-def _continued(spec: TrialSpec, folder: Path) -> ClipSet:
-    return continued(reference_clips(spec, folder), Streams(spec.seed), spec.protocol.clips)
+def described_clips(spec: TrialSpec, folder: Path) -> ClipSet:
+    """Return the clips that the cell continues, with all further texts of their data.
+
+    Args:
+        spec: The cell.
+        folder: Folder for files derived from the data.
+    """
+    references = clips_of(spec).reference_clips(size(spec), folder)
+    return continued(references, Streams(spec.seed), spec.protocol.clips)

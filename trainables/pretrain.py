@@ -1,10 +1,7 @@
-"""``python -m trainables.pretrain``: train an embedded base on procedural clips."""
+"""``python -m trainables.pretrain``: train an embedded base, or the small Llava, on procedural clips."""
 
 import argparse
-import os
-import shutil
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +14,11 @@ from pydantic import BaseModel
 from models.bases import FOLDER, Protocol
 from trainables.pretraining.card import write_card, write_picture
 from trainables.pretraining.corpus import Corpus, load_corpus
-from trainables.pretraining.fitting import Clock
+from trainables.pretraining.fitting import Clock, begin
+from trainables.pretraining.llava import pretrain_llava
 from trainables.pretraining.networks import Networks, build_networks
 from trainables.pretraining.quality import measure
-from trainables.pretraining.saving import load_networks, save_networks
+from trainables.pretraining.saving import load_networks, replaced, save_networks
 from trainables.pretraining.stages import train_classifier, train_clip, train_unet, train_vae, train_vision
 from trainables.pretraining.video_card import write_video_card, write_video_picture
 from trainables.pretraining.video_networks import NUM_FRAMES, VideoNetworks, build_video_networks
@@ -29,6 +27,8 @@ from trainables.pretraining.video_saving import load_video_networks, save_video_
 from trainables.pretraining.video_stages import clear_motion, train_temporal_vae, train_video_unet
 
 SHAPES = FOLDER / "shapes"
+LLAVA = "shapes_llava"
+"""Name of the model that predicts states on the base ``shapes_video``."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,7 @@ def pretrain(
     Returns:
         Quality of the saved weights.
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction: {fraction} -> a number above 0, up to 1")
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    torch.set_flush_denormal(True)  # denormal moments of dead weights slow Adam down severalfold
-    torch.manual_seed(seed)
+    begin(fraction, seed, threads)
     todo = BASES[base]
     seconds = {name: stage.seconds for name, stage in todo.stages.items()}
     clock = Clock({"clips": 60.0} | seconds | {"quality": todo.quality_seconds})
@@ -121,13 +117,8 @@ def pretrain(
     }
     if pace is not None:
         record["frames_per_motion"] = pace
-    part = out.resolve().with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        quality = todo.finish(nets, training, held_out, part, out.resolve(), clock, record)
-        _swap(part, out.resolve())
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return quality
+    with replaced(out) as part:
+        return todo.finish(nets, training, held_out, part, out.resolve(), clock, record)
 
 
 def _train(
@@ -220,35 +211,22 @@ def _scaled(steps: int, fraction: float) -> int:
     return max(1, round(steps * fraction))
 
 
-def _swap(new: Path, out: Path) -> None:
-    """Replace a folder by a finished one; code files in the old folder are kept."""
-    old = new.with_name(f"{new.name}.old")
-    if out.exists():
-        for file in out.glob("*.py"):
-            shutil.copy2(file, new / file.name)
-        os.rename(out, old)
-    os.rename(new, out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m trainables.pretrain", description=__doc__)
-    parser.add_argument("--base", choices=tuple(BASES), default="shapes", help="base to train (default: %(default)s)")
+    parser.add_argument(
+        "--base", choices=(*BASES, LLAVA), default="shapes", help="what to train (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="base folder (default: the folder of the embedded base)")
     parser.add_argument("--fraction", type=float, default=1.0, help="fraction of the full training, in (0, 1]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=Path("runs/pretrain"), help="folder of the rendered clips")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     options = parser.parse_args()
-    quality = pretrain(
-        options.out or FOLDER / options.base,
-        base=options.base,
-        fraction=options.fraction,
-        seed=options.seed,
-        data=options.data,
-        threads=options.threads,
-    )
+    out, how = options.out or FOLDER / options.base, {"fraction": options.fraction, "seed": options.seed}
+    how["threads"] = options.threads
+    train = pretrain_llava if options.base == LLAVA else partial(pretrain, base=options.base, data=options.data)
+    quality = train(out, **how)
     print(quality.model_dump_json(indent=2))
 
 

@@ -102,7 +102,7 @@ def _train(spec: TrialSpec, model: TrainedModel, base: Base, folder: Path, bench
     assert spec.training is not None
     if not model.learnt:
         return _save_untrained(folder, {})
-    clips = training_clips(spec, bench.references)
+    clips = training_clips(spec, bench.references, bench.predicting(spec))
     metrics = model.prepare(clips.texts[:NUM_PREPARATION_TEXTS], spec.protocol.frames)
     if metrics and dist.get_rank() == 0:
         Spool(folder).append(0, metrics)
@@ -137,5 +137,5 @@ def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: ClipSet, b
 def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
     """Make a batch of reference clips with random draws that do not depend on the seed."""
     streams = Streams(0)
-    clips = continued(reference_clips(spec, bench.references), streams, HELD_OUT)
+    clips = continued(reference_clips(spec, bench.references, bench.predicting(spec)), streams, HELD_OUT)
     return Batches(model, Encoded(model, clips, {}), streams).batch(range(HELD_OUT))

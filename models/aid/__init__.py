@@ -29,12 +29,20 @@ from models.aid.condition_kinds import (
 from models.aid.frame_kinds import GreyBehind, Repeated
 from models.aid.guidance_kinds import DualGuidance, Guidance
 from models.aid.injection_kinds import NewCrossAttention, TunedCrossAttention
-from models.aid.state_kinds import FileStates, NoStates, OracleStates, RepeatedInstruction, ShuffledStates
+from models.aid.state_kinds import (
+    FileStates,
+    NoStates,
+    OracleStates,
+    PredictedStates,
+    RepeatedInstruction,
+    ShuffledStates,
+)
 from models.aid.trainable_kinds import Everything, NewParts, Untrained, WithTemporalBlocks
 from models.bases import Count
 from models.bases.families import STABLE_VIDEO_DIFFUSION, Family
 from models.contracts import MetaDenoiser, TrainedModel
 from models.low_rank import LowRank
+from models.predictor import Predictor
 from models.system import Aliases
 from models.training import TrainedSystem
 
@@ -63,14 +71,20 @@ class AID(TrainedSystem):
     components: ClassVar[tuple[str, ...]] = ("condition", "spatial_adapter", "short_term_adapter", "long_term_adapter")
     continues_clips: ClassVar[bool] = True
     reads_texts: ClassVar[bool] = True
+    inside: ClassVar[tuple[str, ...]] = ("states", "condition")
     encoded_by: ClassVar[tuple[str, ...]] = ("states", "fps")
     in_training: ClassVar[tuple[str, ...]] = ("training", "ema", "drop_text", "drop_frame")
 
     states: Annotated[
-        RepeatedInstruction | FileStates | OracleStates | ShuffledStates | NoStates,
+        PredictedStates | RepeatedInstruction | FileStates | OracleStates | ShuffledStates | NoStates,
         Field(discriminator="kind"),
         Aliases("predicted states", "MLLM states", "state prediction", "LLaVA states", "video prediction prompting"),
-    ] = RepeatedInstruction()
+    ] = PredictedStates()
+    llava: Annotated[
+        str,
+        Field(description="Llava that predicts states: a folder or a hub id; empty for the one that the base names"),
+        Aliases("MLLM", "LLaVA model", "multimodal language model"),
+    ] = ""
     condition: Annotated[
         BothBranches | UpperBranch | LowerBranch | MeanOverFrames | InstructionTokens | NoCondition,
         Field(discriminator="kind"),
@@ -103,7 +117,7 @@ class AID(TrainedSystem):
     trainable: Annotated[
         NewParts | WithTemporalBlocks | LowRank | Everything | Untrained,
         Field(discriminator="kind"),
-        Aliases("frozen U-Net", "freezing", "fine-tuning strategy", "trainable layers"),
+        Aliases("frozen U-Net", "freezing", "fine-tuning strategy", "trainable layers", "adaptation"),
     ] = NewParts()
     guidance: Guidance = DualGuidance()
     drop_text: Annotated[
@@ -131,6 +145,15 @@ class AID(TrainedSystem):
     def further_texts(self) -> tuple[str, ...]:
         """The texts that the states are read from."""
         return self.states.reads
+
+    @property
+    def predictor(self) -> Predictor | None:
+        """The Llava that predicts the states."""
+        return self.states.predictor(self.llava)
+
+    def states_of(self, prompts: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
+        """Return the states of each clip."""
+        return self.states.texts(prompts, further) or [[] for _ in prompts]
 
     def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
         """Return the further texts as the states read them, such as shuffled."""

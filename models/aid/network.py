@@ -289,6 +289,19 @@ class AIDModel:
             CONDITIONAL: {**seen, **context(visual=visual, **texts)},
         }
 
+    def condition_of(
+        self, prompts: Sequence[str], protocol: Protocol, given: torch.Tensor, further: Mapping[str, Sequence[str]]
+    ) -> torch.Tensor:
+        """Return MCondition of each frame, averaged over its tokens; a single 0 without a condition."""
+        self.network.eval()
+        image = last_given(given).to(self.base.device)
+        visual = self.base.encode_image_tokens(image)
+        with torch.no_grad():
+            made = self.network.context(protocol.frames, visual=visual, **self._texts(prompts, further))
+        if "context" not in made:
+            return torch.zeros(len(prompts), protocol.frames, 1)
+        return made["context"].mean(dim=2).float().cpu()
+
     # ---------------------------------------------------------------------------------------------------- conditions
 
     def _texts(self, texts: Sequence[str], further: Mapping[str, Sequence[str]]) -> dict[str, torch.Tensor]:

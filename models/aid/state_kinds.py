@@ -1,6 +1,4 @@
-"""Kinds of predicted states, as plain data: which texts of a clip say what will happen in it.
-
-A kind that predicts states from the first frame gives texts in the same form as the kinds here.
+"""Kinds of states, as plain data: which texts of a clip say what will happen in it.
 
 Source: AID (arXiv 2406.06465), section on prompting a language model for the states of the video.
 """
@@ -11,11 +9,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from models.predictor import PREDICTED, Predictor
 from models.system import Aliases, Part
 
 Number = Annotated[
     Literal[1, 2, 4, 8], Field(description="states per clip"), Aliases("number of states", "state number")
 ]
+
+
+PromptVersion = Annotated[Literal["v1"], Field(description="version of the text that asks for the states")]
 
 
 class States(Part):
@@ -28,6 +30,14 @@ class States(Part):
     def reads(self) -> tuple[str, ...]:
         """Further texts of the clips that it reads."""
         return ()
+
+    def predictor(self, llava: str) -> Predictor | None:
+        """Return who makes the further text ``predicted``, if it is read.
+
+        Args:
+            llava: The Llava; empty for the one that the base names.
+        """
+        return None
 
     @abstractmethod
     def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -44,6 +54,42 @@ class States(Part):
     def arranged(self, further: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
         """Return the further texts of a whole list of clips as they are to be read; unchanged by default."""
         return further
+
+
+class PredictedStates(States):
+    """States that a Llava predicts from the first frame and the instruction.
+
+    An answer with another number of states is repaired: states are chosen evenly, an empty answer becomes the
+    instruction. The result has the share of such clips as ``states_repaired``.
+
+    Args:
+        number: States per clip.
+        prompt: Version of the text that asks for the states.
+
+    Departures: the paper's model and prompt are not known.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ("LLaVA", "MLLM", "predicted by LLaVA", "MLLM-assisted prompting")
+    calls: ClassVar[tuple[str, ...]] = ("aid.state_kinds.PredictedStates.texts",)
+
+    kind: Literal["llava"] = "llava"
+    number: Number = 4
+    prompt: PromptVersion = "v1"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The predicted states."""
+        return (PREDICTED,)
+
+    def predictor(self, llava: str) -> Predictor:
+        """Return the Llava, and what it is asked."""
+        return Predictor(model=llava, prompt=self.prompt, number=self.number)
+
+    def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
+        """Take the predicted states."""
+        from models.aid.states import from_parts
+
+        return from_parts(further, PREDICTED, self.number)
 
 
 class RepeatedInstruction(States):
@@ -127,7 +173,8 @@ class ShuffledStates(States):
 
     Args:
         number: States per clip.
-        of: Whose states are shuffled: those on file, or the oracle's.
+        of: Whose states are shuffled: those that a Llava predicts, those on file, or the oracle's.
+        prompt: Version of the text that asks for the states.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ("shuffled states", "wrong states", "random states")
@@ -135,12 +182,23 @@ class ShuffledStates(States):
 
     kind: Literal["shuffled"] = "shuffled"
     number: Number = 4
-    of: Annotated[Literal["file", "oracle"], Field(description="whose states are shuffled")] = "oracle"
+    of: Annotated[Literal["llava", "file", "oracle"], Field(description="whose states are shuffled")] = "llava"
+    prompt: PromptVersion = "v1"
+
+    @property
+    def _shuffled(self) -> States:
+        if self.of == "llava":
+            return PredictedStates(number=self.number, prompt=self.prompt)
+        return FileStates(number=self.number) if self.of == "file" else OracleStates(number=self.number)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The further texts whose states are shuffled."""
-        return (FileStates(number=self.number) if self.of == "file" else OracleStates()).reads
+        return self._shuffled.reads
+
+    def predictor(self, llava: str) -> Predictor | None:
+        """Return the Llava whose states are shuffled."""
+        return self._shuffled.predictor(llava)
 
     def texts(self, instructions: Sequence[str], further: Mapping[str, Sequence[str]]) -> list[list[str]]:
         """Take states from the shuffled texts."""

@@ -67,6 +67,7 @@ class Card(BaseModel):
         extractors: Feature extractors that ship with it: role ("clip", "clips") -> sub-folder.
         surrogate: Whether these extractors replace the published ones, so that metrics have other names.
         data: Default data of a study on this base: a layout by name, or a map of its keys.
+        llava: Folder of the Llava that predicts states on this base, relative to its own; empty without one.
         hub: Location of the weights, if only the published configuration ships; else empty.
     """
 
@@ -77,6 +78,7 @@ class Card(BaseModel):
     extractors: dict[str, str] = {}
     surrogate: bool = False
     data: str | dict[str, Any] = "prompts"
+    llava: str = ""
     hub: str = ""
 
 
@@ -143,7 +145,7 @@ def find_base(name: str, family: Family = STABLE_DIFFUSION) -> BaseRef:
 
 def _in_its_family(ref: BaseRef, otherwise: Family) -> BaseRef:
     """Return the base with the family in its ``model_index.json``, or with the given family."""
-    folder = ref.path or _cached_snapshot(ref)
+    folder = ref.path or cached_snapshot(ref)
     index = folder / _INDEX if folder else None
     try:
         pipeline = json.loads(index.read_bytes()).get("_class_name") if index and index.is_file() else None
@@ -197,7 +199,7 @@ def with_texts(ref: BaseRef) -> BaseRef:
 def text_files(ref: BaseRef) -> TextFiles | None:
     """Return the files of the text encoder beside a base; None if it has none, or none is on this machine."""
     source = with_texts(ref)
-    folder = source.path or _cached_snapshot(source, TEXT) or _cached_snapshot(source, "config.json")
+    folder = source.path or cached_snapshot(source, TEXT) or cached_snapshot(source, "config.json")
     return TextFiles.of(folder) if folder else None
 
 
@@ -216,14 +218,14 @@ def trained_frames(ref: BaseRef) -> int | None:
 
     None for image bases, and where the configuration is not on this machine.
     """
-    folder = ref.path or _cached_snapshot(ref)
+    folder = ref.path or cached_snapshot(ref)
     frames = _config(folder / "unet").get("num_frames") if folder else None
     return frames if isinstance(frames, int) else None
 
 
 def missing_files(ref: BaseRef) -> list[str]:
     """Return the files that a base lacks, as paths inside it; for a hub id, those missing in the local cache."""
-    folder = ref.path or _cached_snapshot(ref)
+    folder = ref.path or cached_snapshot(ref)
     needed = [_INDEX, *(f"{part}/{file}" for part, file in ref.family.configurations.items())]
     if folder is None:
         return needed
@@ -241,7 +243,7 @@ def _own_text_files(ref: BaseRef) -> TextFiles | None:
 
 def misfits(ref: BaseRef) -> list[Misfit]:
     """Return the reasons why a base's configuration files do not fit its family; empty if it is not on this machine."""
-    folder = ref.path or _cached_snapshot(ref)
+    folder = ref.path or cached_snapshot(ref)
     own = _own_text_files(ref)
     return [*(ref.family.misfits(folder) if folder else []), *(own.misfits() if own else [])]
 
@@ -254,7 +256,7 @@ def base_hash(ref: BaseRef) -> str:
     Raises:
         ValueError: A hub id that is not in the local cache.
     """
-    folder = ref.path or _cached_snapshot(ref)
+    folder = ref.path or cached_snapshot(ref)
     if folder is None:
         raise ValueError(f"base {ref} is not in the local cache, so its weights cannot be hashed")
     files = [file for part in ref.family.configurations for file in _weight_files(folder / part)]
@@ -276,6 +278,14 @@ def _file_hash(file: Path, _modified: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of the weight files of a single network."""
+    digest = hashlib.sha256()
+    for file in _weight_files(folder):
+        digest.update(f"{file.name}:{_file_hash(file, file.stat().st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
 def _weight_files(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.glob("*")) if file.suffix in _WEIGHTS)
 
@@ -285,7 +295,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_bytes())) if file.is_file() else {}
 
 
-def _cached_snapshot(ref: BaseRef, file: str = _INDEX) -> Path | None:
+def cached_snapshot(ref: BaseRef, file: str = _INDEX) -> Path | None:
     """Return the folder of a hub id in the local cache; None if it does not have the file."""
     from huggingface_hub import try_to_load_from_cache
 

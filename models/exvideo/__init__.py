@@ -55,8 +55,8 @@ class Extension(Part):
         frozen: nn.Module = copy.deepcopy(networks["unet"]).requires_grad_(False)
         return frozen
 
-    def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:
-        """Build a denoising pass of the base on the meta device."""
+    def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser | None:
+        """Build a denoising pass of the base on the meta device; None if nothing is denoised."""
         return _pass(networks["unet"], networks, protocol)
 
 
@@ -134,6 +134,25 @@ class Untouched(Extension):
         return TrainingFree(tree, base, base.denoiser())
 
 
+class RepeatedFrame(Extension):
+    """The given frame, repeated: no network runs. It tells what a metric gives for a frozen clip."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("repeat the first frame", "first frame repeated", "copy the first frame")
+    calls: ClassVar[tuple[str, ...]] = ("exvideo.network.StillModel.sample",)
+    bypasses: ClassVar[tuple[str, ...]] = ("identity_conv", "position", "guidance")
+
+    kind: Literal["still"] = "still"
+
+    def build(self, tree: "ExVideo", base: "StableVideoDiffusion", streams: "Streams") -> TrainedModel:
+        """Make the model."""
+        from models.exvideo.network import StillModel
+
+        return StillModel(tree, base, base.denoiser())
+
+    def on_meta(self, tree: "ExVideo", networks: "Mapping[str, Any]", protocol: "Protocol") -> None:
+        """Return None: nothing is denoised."""
+
+
 def _pass(unet: Any, networks: "Mapping[str, Any]", protocol: "Protocol") -> MetaDenoiser:
     from models.bases.stable_video_diffusion import meta_inputs
 
@@ -173,7 +192,7 @@ class ExVideo(TrainedSystem):
         Field(discriminator="kind"),
         Aliases("post-tuning", "trainable layers", "fine-tuning strategy"),
     ] = TemporalBlocks()
-    extension: Annotated[OnePass | SlidingWindows | Untouched, Field(discriminator="kind")] = OnePass()
+    extension: Annotated[OnePass | SlidingWindows | RepeatedFrame | Untouched, Field(discriminator="kind")] = OnePass()
     guidance: Guidance = ClassifierFree()
     ema: Ema = EveryEpoch()
     contrast: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNetSpatioTemporalConditionModel
 from diffusers.configuration_utils import register_to_config
+from einops import repeat
 from torch import nn
 
 from models.backbones import Denoiser
@@ -199,6 +200,16 @@ class TrainingFree(UntrainedModel):
     ) -> Sample:
         """Sample clips that continue the given frame."""
         return sample(self._tree, self.base, self._denoiser, streams, protocol, given)
+
+
+class StillModel(TrainingFree):
+    """The given frame, repeated."""
+
+    def sample(
+        self, prompts: Sequence[str], streams: Streams, protocol: Protocol, given: torch.Tensor | None = None
+    ) -> Sample:
+        """Repeat the last given frame."""
+        return Sample(repeat(last_given(given), "b c h w -> b f c h w", f=protocol.frames).contiguous())
 
 
 class PretrainedExVideo(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.importer.documents import PlanDocument, read_documents
+from sweeps.importer.notes import question_of_note
 from sweeps.importer.questions import PARTS, Question, Source, merged, question_of, system_of
 
 PLANS = (".md", ".markdown", ".txt", ".jsonl", ".json")
@@ -46,7 +47,7 @@ def _files(path: Path) -> Iterator[Path]:
 def _questions(document: PlanDocument, system: str) -> Iterator[Question]:
     """Yield the questions of a document; combined into one question if the system is unknown."""
     about = system or system_of(document)
-    questions = [question_of(Source(document, suggestion), about) for suggestion in document.suggestions]
+    questions = [_question(Source(document, suggestion), about) for suggestion in document.suggestions]
     _note_contradictions(questions)
     if about or not questions:
         yield from questions
@@ -60,6 +61,11 @@ def _questions(document: PlanDocument, system: str) -> Iterator[Question]:
     yield first
 
 
+def _question(source: Source, system: str) -> Question:
+    """Convert an entry of a plan, or of a note, to a question."""
+    return question_of_note(source, system) if system and source.suggestion.text else question_of(source, system)
+
+
 def _note_contradictions(questions: Sequence[Question]) -> None:
     """Note entries of a document with the same name and different content."""
     named: dict[str, Question] = {}
@@ -67,8 +73,8 @@ def _note_contradictions(questions: Sequence[Question]) -> None:
         suggestion = question.sources[0].suggestion
         other = named.setdefault(suggestion.name.casefold(), question)
         earlier = other.sources[0].suggestion
-        same = (earlier.ablated_part, earlier.action, earlier.replacement) == (
-            suggestion.ablated_part, suggestion.action, suggestion.replacement,
+        same = (earlier.ablated_part, earlier.action, earlier.replacement, earlier.text) == (
+            suggestion.ablated_part, suggestion.action, suggestion.replacement, suggestion.text,
         )  # fmt: skip
         if not same:
             problem = f"{suggestion.name} is also on line {earlier.line}, with other content -> both are imported"

@@ -22,6 +22,7 @@ _ITEM = re.compile(r"^\s+[-*] +(.+(?:\n {4,}\S.*)*)", re.MULTILINE)
 _CARD = re.compile(r"^(?:- |#+ )(First \d+ experiments|Next checks):?[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _NUMBERED = re.compile(r"^ *(\d+)\. +(.+)$", re.MULTILINE)
 _NUMBERED_END = re.compile(r"^#|^- ", re.MULTILINE)
+_OPEN = re.compile(r"^#+ +(Open Question \d+)\b.*\n\s*([^\s#].*(?:\n[^\s#].*)*)", re.MULTILINE | re.IGNORECASE)
 _PREDICTIONS = re.compile(r"<predictions>(.*?)(?:</predictions>|\Z)", re.DOTALL)
 
 
@@ -36,6 +37,7 @@ class Suggestion:
         replacement: Replacements: phrases, numbers, maps.
         metrics: Phrases.
         line: Line in the document, from 1.
+        text: Text of an entry of a note, which has no part and no action of its own; empty for entries of plans.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Suggestion:
     replacement: tuple[Any, ...] = ()
     metrics: tuple[str, ...] = ()
     line: int = 1
+    text: str = ""
 
 
 @dataclass
@@ -116,9 +119,7 @@ def _read(document: PlanDocument) -> None:
     elif plan := _PLAN.search(text):
         _read_markdown(document, plan.end())
     elif _read_card(document):
-        document.problems.append(
-            "no ablation plan, but a note on a paper: its experiments and checks become open entries"
-        )
+        document.problems.append("no ablation plan, but a note on a paper: what its sentences leave open is to settle")
     else:
         page = re.match(r"\s*(<!doctype html|<html)", text, re.IGNORECASE)
         content = "an HTML page" if page else "no plan"
@@ -181,19 +182,29 @@ def _one_line(text: str) -> str:
 
 
 def _read_card(document: PlanDocument) -> bool:
-    """Read the numbered experiments and checks of a note on a paper as suggestions without action.
+    """Read the numbered experiments and checks, and the open questions, of a note on a paper.
 
     Returns:
         Whether there are any.
     """
-    for heading in _CARD.finditer(document.text):
-        end = _NUMBERED_END.search(document.text, heading.end())
-        body = document.text[heading.end() : end.start() if end else len(document.text)]
-        for item in _NUMBERED.finditer(body):
-            line = document.text.count("\n", 0, heading.end() + item.start(1)) + 1
-            name = f"{heading[1].strip().lower()}, {item[1]}"
-            document.suggestions.append(Suggestion(name, _one_line(item[2]), "", line=line))
+    for start, name, text in sorted([*_card_items(document.text), *_open_questions(document.text)]):
+        line = document.text.count("\n", 0, start) + 1
+        document.suggestions.append(Suggestion(name, "", "", line=line, text=_one_line(text)))
     return bool(document.suggestions)
+
+
+def _card_items(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the start, name and text of each numbered experiment and check."""
+    for heading in _CARD.finditer(text):
+        end = _NUMBERED_END.search(text, heading.end())
+        for item in _NUMBERED.finditer(text, heading.end(), end.start() if end else len(text)):
+            yield item.start(1), f"{heading[1].lower()}, {item[1]}", item[2]
+
+
+def _open_questions(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the start, name and text of each open question: the paragraph below its heading."""
+    for question in _OPEN.finditer(text):
+        yield question.start(2), question[1].lower(), question[2]
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON

@@ -83,12 +83,10 @@ def _study(name: str, question: Question) -> dict[str, Any]:
     system = question.system
     trained = bool(system) and SYSTEMS[system].is_trained
     family = SYSTEMS[system].family if system else STABLE_DIFFUSION
-    whole = question.topic in ("components", PARTS)
-    topic = "each of its parts" if whole else f"{f'{system} ' if system else ''}{question.topic.replace('_', ' ')}"
-    text = _QUESTIONS.get(question.action, "What is the effect of changes to {}?").format(topic)
+    text = _QUESTIONS.get(question.action, "What is the effect of changes to {}?").format(_topic(question))
     study: dict[str, Any] = {
         "name": name,
-        "question": text,
+        "question": question.wording or text,
         "system": system or "TODO",
         "base": family.default_base,
         "metrics": question.metrics or ["TODO"],
@@ -101,9 +99,21 @@ def _study(name: str, question: Question) -> dict[str, Any]:
     optional = {
         "ablations": question.ablations,
         "arms": question.arms,
+        "by": question.by,
+        "blocks": question.blocks,
         "todo": [todo.model_dump(exclude_defaults=True) for todo in question.todos],
     }
     return study | {key: value for key, value in optional.items() if value}
+
+
+def _topic(question: Question) -> str:
+    """Word the topic of a question."""
+    parts = {ablation["part"] for ablation in question.ablations}
+    if question.topic in ("components", PARTS):
+        return "each of its parts"
+    if len(parts) > 1 and question.topic not in parts:  # such as adapters
+        return f"each of its {question.topic}"
+    return f"{question.system} {question.topic.replace('_', ' ')}".strip()
 
 
 def _entry(key: str, value: Any) -> list[str]:
@@ -140,8 +150,9 @@ def _source(source: Source) -> list[str]:
     where = f"{document.file.name}, line {suggestion.line}, sha256 {document.digest[:16]}"
     repaired = f" ({'; '.join(document.notes)})" if document.notes else ""
     part = f'"{suggestion.ablated_part}"' if suggestion.ablated_part else "no part"
+    entry = f'"{suggestion.text}"' if suggestion.text else f"{suggestion.action or 'no action'} {part}"
     return [
-        f"  {source.planner}: {suggestion.name}: {suggestion.action or 'no action'} {part}",
+        f"  {source.planner}: {suggestion.name}: {entry}",
         f"    {where}{repaired}",
     ]
 

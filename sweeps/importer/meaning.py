@@ -32,6 +32,7 @@ _EMPTY = frozenset({
 })
 # fmt: on
 """Words that do not help to identify a part."""
+_EACH = frozenset({"each", "every", "all"})
 _COMPONENTS = ("main component", "key component", "core component", "component", "main module", "key module")
 
 
@@ -101,6 +102,8 @@ def _singular(word: str) -> str:
 
 def _positions(alias: Words, words: Words) -> Iterator[int]:
     """Yield the positions of an alias in a phrase."""
+    if alias and alias[0] not in words:  # most aliases, so that a long sentence takes little time
+        return
     for start in range(len(words) - len(alias) + 1):
         if words[start : start + len(alias)] == alias:
             yield start
@@ -183,6 +186,10 @@ class Lexicon:
         """Names of the system itself."""
         return [words_of(alias) for alias in (self.system.name, *self.system.aliases)]
 
+    def named(self, text: str) -> tuple[Target, ...]:
+        """Return all slots and values whose aliases occur in a text."""
+        return tuple(self._targets[path] for path in matches(words_of(text), self._parts))
+
     def part(self, phrase: str) -> Meaning:
         """Find the slots or values that a phrase names; its first words that match decide."""
         path = phrase.strip().casefold()
@@ -194,6 +201,8 @@ class Lexicon:
                 return self._meaning(found, segment)
             if self._are_components(segment):
                 return Meaning(tuple(Target(slot) for slot in self.system.components))
+            if alike := self._alike(segment, phrase):
+                return Meaning(alike)
             if set(segment) - _EMPTY and segment not in self.aliases:
                 near = nearest(segment, self._parts)
                 return Meaning(candidates=near, reason=f"no slot or value of {self.system.name} matches")
@@ -213,6 +222,19 @@ class Lexicon:
             return Meaning(tuple(sorted(slots, key=lambda slot: list(_positions(found[slot.path], segment)))))
         scores = {path: round(len(alias) / len(segment), 2) for path, alias in found.items()}
         return Meaning(candidates=scores, reason="several parts match")
+
+    def _alike(self, segment: Words, phrase: str) -> tuple[Target, ...]:
+        """Return the parts of "each adapter type": slots whose names end alike; of these, the ones in parentheses."""
+        nouns = [word for word in segment if word not in _EMPTY | _EACH]
+        if len(nouns) != 1 or _EACH.isdisjoint(segment):
+            return ()
+        slots = [name for name, slot in self.system.slots().items() if slot.default.kind != REMOVED]
+        alike = [name for name in slots if words_of(name.replace("_", " "))[-1] == nouns[0]]
+        inside = [part for part in re.findall(r"\((.*?)\)", phrase) if not part.lower().startswith(("e.g", "such as"))]
+        items = [f"{item} {nouns[0]}" for part in inside for item in re.split(r",|\band\b", part)]
+        listed = {target.path for item in items for target in self.named(item)}
+        chosen = [name for name in alike if name in listed] or alike
+        return tuple(map(Target, chosen)) if len(alike) > 1 else ()
 
     @staticmethod
     def _are_components(segment: Words) -> bool:

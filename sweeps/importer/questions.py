@@ -1,5 +1,6 @@
 """Questions about a system, from the suggestions of several planners."""
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 from models import SYSTEMS
 from sweeps.importer import items
 from sweeps.importer.documents import PlanDocument, Suggestion
-from sweeps.importer.meaning import Lexicon, Target, lexicon, occurs_in, words_of
+from sweeps.importer.meaning import Lexicon, Target, Words, lexicon, occurs_in, words_of
 from sweeps.study.fields import REMOVED
 from sweeps.study.types import Todo
 from sweeps.study.words import written
@@ -38,16 +39,19 @@ class Question:
 
     Args:
         system: Name of the system; empty where it is unknown.
-        topic: Path of the part; "components"; else a phrase of the plan.
+        topic: Path of the part; "components", or a common name such as "adapters"; else a phrase of the plan.
         action: Action of the plan.
         ablations: Ablations as in a study file.
         arms: Name -> changes, for arms that change several parts.
         changes: Arm name -> changes to the control, to compare questions.
+        by: Column of the groups of clips; empty without groups.
+        blocks: Blocks, as in a study file.
         metrics: Metric families.
         unmeasured: Phrases without a matching metric.
         sources: Entries of the plans.
         todos: Open decisions.
         remarks: Remarks for the author, such as that an arm equals the control.
+        wording: The question in words; empty where topic and action say it.
     """
 
     system: str
@@ -56,11 +60,14 @@ class Question:
     ablations: list[dict[str, Any]] = field(default_factory=list)
     arms: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by: str = ""
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     todos: list[Todo] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    wording: str = ""
 
     @property
     def votes(self) -> int:
@@ -87,6 +94,18 @@ def _key(changes: Mapping[str, Any]) -> str:
     return json.dumps(changes, sort_keys=True)
 
 
+def common_name(parts: Sequence[str]) -> str:
+    """Return the path of a part, or what several parts have in common: their last word, else "components".
+
+    >>> common_name(["long_term_adapter", "spatial_adapter"]), common_name(["noise", "attention"])
+    ('adapters', 'components')
+    """
+    last = {part.split("_")[-1] for part in parts}
+    if len(parts) > 1:
+        return f"{last.pop()}s" if len(last) == 1 else "components"
+    return "".join(parts)
+
+
 # -------------------------------------------------------------------------------------------------------------- system
 
 
@@ -105,7 +124,8 @@ def system_of(document: PlanDocument) -> str:
 def question_of(source: Source, system: str) -> Question:
     """Convert an entry of a plan to a question; anything not understood becomes an open decision."""
     suggestion = source.suggestion
-    question = Question(system, suggestion.ablated_part or suggestion.name, suggestion.action, sources=[source])
+    topic = suggestion.ablated_part or suggestion.name
+    question = Question(system, topic, suggestion.action, sources=[source])
     _metrics(question, suggestion.metrics)
     if not system:
         question.open(_whole(suggestion), f"unknown system -> {', '.join(SYSTEMS)}")
@@ -120,30 +140,48 @@ def question_of(source: Source, system: str) -> Question:
         question.open(_whole(suggestion), meaning.reason, meaning.candidates)
         return question
     several = len(meaning.targets) > 1
-    question.topic = "components" if several else meaning.targets[0].path
+    question.topic = common_name([target.path for target in meaning.targets])
     if suggestion.action == "REMOVE":
-        _remove(question, meaning.targets, names)
+        remove_each(question, meaning.targets, names)
+        _remove_together(question)
     elif several:
         question.open(_whole(suggestion), "several parts at once -> one entry per part")
     elif not suggestion.replacement:
         question.open(_whole(suggestion), f"{suggestion.action} without a replacement")
     else:
         _replace(question, meaning.targets[0], names, suggestion)
-    _remark(question, names)
+    add_remarks(question, names)
     return question
 
 
 def _whole(suggestion: Suggestion) -> str:
     """Format an entry on one line."""
     replacement = "; ".join(item if isinstance(item, str) else json.dumps(item) for item in suggestion.replacement)
-    return f"{suggestion.action or '?'} {suggestion.ablated_part or '?'}{f' -> {replacement}' if replacement else ''}"
+    return (
+        suggestion.text
+        or f"{suggestion.action or '?'} {suggestion.ablated_part or '?'}{f' -> {replacement}' if replacement else ''}"
+    )
+
+
+@functools.cache
+def metric_names(system: str) -> list[tuple[Words, str]]:
+    """Return the names of metrics and of groups in words, with their names in a study.
+
+    Args:
+        system: Metrics that read the inside of a model are left out where this one lacks it; empty for all metrics.
+    """
+    lacking = [f for f in METRICS.values() if system and f.inside not in (None, *SYSTEMS[system].inside)]
+    known: list[MetricFamily | MetricGroup] = [*METRICS.values(), *GROUPS.values()]
+    return [
+        (words_of(alias), family.name)
+        for family in known
+        if family not in lacking
+        for alias in (family.name.replace("_", " "), *family.aliases)
+    ]
 
 
 def _metrics(question: Question, phrases: Iterable[str]) -> None:
-    known: list[MetricFamily | MetricGroup] = [*METRICS.values(), *GROUPS.values()]
-    names = [
-        (words_of(alias), family.name) for family in known for alias in (family.name.replace("_", " "), *family.aliases)
-    ]
+    names = metric_names(question.system)
     for phrase in phrases:
         words = words_of(phrase)
         families = [family for alias, family in names if occurs_in(alias, words)]
@@ -151,8 +189,8 @@ def _metrics(question: Question, phrases: Iterable[str]) -> None:
         target += [name for name in (families[:1] or [phrase]) if name not in target]
 
 
-def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> None:
-    """Add arms that remove each part and, for several parts, one that removes all of them."""
+def remove_each(question: Question, targets: Sequence[Target], names: Lexicon) -> None:
+    """Add an arm for each part that removes it."""
     slots = names.system.slots()
     for target in targets:
         if target.value or not target.slot:
@@ -165,6 +203,10 @@ def _remove(question: Question, targets: Sequence[Target], names: Lexicon) -> No
         else:
             question.ablations.append({"part": target.slot, "action": "REMOVE"})
             question.changes[f"{target.slot}={REMOVED}"] = {target.slot: REMOVED}
+
+
+def _remove_together(question: Question) -> None:
+    """Add an arm that removes all parts, if there are several."""
     if len(question.ablations) > 1:
         together = {ablation["part"]: REMOVED for ablation in question.ablations}
         label = "neither" if len(together) == 2 else "none"
@@ -237,7 +279,7 @@ def _is_valid(question: Question, names: Lexicon, changes: Mapping[str, Any], gi
     return not problems
 
 
-def _remark(question: Question, names: Lexicon) -> None:
+def add_remarks(question: Question, names: Lexicon) -> None:
     """Add remarks on arms that equal the control, and the system's notes on arms."""
     control = names.system()
     for name, changes in question.changes.items():
@@ -285,6 +327,9 @@ def _join(question: Question, other: Question) -> None:
     new = {name: changes for name, changes in other.changes.items() if _key(changes) not in shared}
     question.changes |= {name: changes for name, changes in new.items() if name not in question.changes}
     question.arms |= {name: changes for name, changes in other.arms.items() if name in new}
+    question.by = question.by or other.by
+    question.blocks = other.blocks | question.blocks
+    question.wording = question.wording or other.wording
     question.add_metrics(other)
     question.todos += [todo for todo in other.todos if todo not in question.todos]
     question.remarks += [remark for remark in other.remarks if remark not in question.remarks]

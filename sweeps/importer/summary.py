@@ -59,6 +59,8 @@ def as_plain(imported: Imported, names: Mapping[str, Question]) -> dict[str, Any
             "votes": question.votes,
             "planners": list(dict.fromkeys(source.planner for source in question.sources)),
             "arms": question.changes,
+            "by": question.by,
+            "blocks": question.blocks,
             "metrics": question.metrics,
             "not_measured": question.unmeasured,
             "to_settle": [todo.model_dump() for todo in question.todos],

@@ -12,6 +12,7 @@ from models.system import EditError, Slot, System
 from sweeps.plan.other_models import NO_CHANGE, Model, model_of, unlike_control
 from sweeps.study.designs import (
     MAX_ARMS,
+    MAX_EXACT_PARTS,
     NONE,
     AddOneIn,
     Combination,
@@ -281,12 +282,13 @@ def _design_problems(
     if isinstance(design, OneAtATime):
         return []
     problems: list[tuple[Key, str]] = []
+    with_shapley = design if isinstance(design, Factorial) and design.shapley else None
     for k, part in enumerate(parts):
         clash = next((other for other in parts[:k] if other.partition(".")[0] == part.partition(".")[0]), None)
         if clash is not None:
             message = f"{design.kind}: {part} and {clash} change the same slot -> one ablation per slot"
             problems.append((factors[k][0].place, message))
-        if isinstance(design, AddOneIn | Shapley) and len(factors[k]) > 1:
+        if (isinstance(design, AddOneIn | Shapley) or with_shapley) and len(factors[k]) > 1:
             message = f"{design.kind}: {part} has {len(factors[k])} arms -> one change per part"
             problems.append((factors[k][0].place, message))
     if isinstance(design, Factorial):
@@ -298,6 +300,10 @@ def _design_problems(
             for pair in design.pairs
             if pair[0] == pair[1]
         ]
+    if with_shapley and (with_shapley.pairs or len(parts) > MAX_EXACT_PARTS):
+        what = f"{len(parts)} parts{' in pairs' if with_shapley.pairs else ''}"
+        allowed = f"without pairs, up to {MAX_EXACT_PARTS} parts; above, the design shapley"
+        problems.append((("design", "shapley"), f"{what} -> {allowed}"))
     if not factors:
         problems.append((("design",), f"{design.kind} without ablations -> at least one ablation"))
     num_arms = math.prod(len(drafts) + 1 for drafts in factors)

@@ -14,6 +14,7 @@ from sweeps.study.document import Key
 from sweeps.study.fields import SeedRule
 from sweeps.study.types import Hypothesis, Study, Todo
 from trainables.data.layout import ClipLayout
+from trainables.metrics import METRICS
 from trainables.metrics.clip_files import unfit_networks
 
 MAX_CELLS = 100_000
@@ -53,8 +54,10 @@ def unread_text_encoder(study: Study) -> list[Wrong]:
 
 
 def no_arms(study: Study, arms: Arms) -> list[Wrong]:
-    """Check that some arm differs from the control, unless the study only searches the control."""
+    """Check that some arm differs from the control, unless the study only searches it, or its arms are to settle."""
     lists_arms = study.ablations or study.arms
+    if study.todo and not lists_arms:
+        return []
     if arms.problems or len(arms.arms) > 1 or (study.search is not None and not lists_arms):
         return []
     place: Key = ("ablations",) if study.ablations else ("arms",) if study.arms else ()
@@ -80,7 +83,7 @@ def _open(todo: Todo) -> str:
     near = ", ".join(f"{name} ({score:.2f})" for name, score in todo.candidates.items())
     nearest = f"; nearest: {near}" if near else ""
     reason = f": {todo.reason}" if todo.reason else ""
-    return f"{words.written(todo.asked)}{reason} -> write it under ablations or arms, and delete this entry{nearest}"
+    return f"{words.written(todo.asked)}{reason} -> settle it in this study, and delete this entry{nearest}"
 
 
 def too_many_cells(study: Study, arms: Arms | None, search: SearchPlan | None) -> list[Wrong]:
@@ -118,3 +121,27 @@ def too_many_frames(setting: Setting, arms: Arms) -> list[Wrong]:
         for arm, most in limits
         if most is not None and frames > most
     ]
+
+
+def unread_models(setting: Setting, arms: Arms) -> list[Wrong]:
+    """Find metrics that read what some arm's model does not have, such as states; each is told once."""
+    found: dict[str, Wrong] = {}
+    for family in (METRICS[metric.family] for metric in setting.metrics):
+        for arm in arms.arms:
+            if family.inside is not None and family.inside not in arm.system.inside:
+                having = ", ".join(system.name for system in SYSTEMS.values() if family.inside in system.inside)
+                message = (
+                    f"{family.name} reads the {family.inside} of a model, and {arm.id} ({arm.system.name}) has none"
+                )
+                found.setdefault(family.name, (("metrics",), f"{message} -> arms of {having}, or other metrics"))
+    return list(found.values())
+
+
+def unusable_predictors(arms: Arms) -> list[Wrong]:
+    """Find arms whose states no usable model predicts; each model is told once."""
+    found: dict[tuple[str, str], Wrong] = {}
+    for arm in arms.arms:
+        predictor = arm.system.predictor
+        if predictor is not None and (reason := predictor.misfit(arm.ref)):
+            found.setdefault((arm.base, predictor.model), (arm.place_of("base"), f"states of arm {arm.id}: {reason}"))
+    return list(found.values())

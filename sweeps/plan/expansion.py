@@ -89,6 +89,8 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
     if setting is not None and arms is not None:
         wrong += checks.given_frame_problems(study, setting, arms)
         wrong += checks.too_many_frames(setting, arms)
+        wrong += checks.unusable_predictors(arms)
+        wrong += checks.unread_models(setting, arms)
     if study.search is not None and arms is not None:
         search, of_search = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += of_search

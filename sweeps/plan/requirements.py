@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from models.bases import BaseRef, missing_files, read_card, text_files, with_texts
+from models.predictor import PREDICTED
 from sweeps.plan.arms import Arm
 from sweeps.plan.bases import incomplete
 from sweeps.plan.plan import Plan
@@ -44,6 +45,8 @@ def _lacking(study: Study, arms: Sequence[Arm], *, offline: bool) -> list[Proble
             found.append((arm.place_of("base"), _to_get(ref, missing)))
         if message := _lacking_texts(ref, offline=offline):
             found.append((arm.place_of("text_encoder"), message))
+        if offline and (message := _lacking_predictor(arm)):
+            found.append((arm.place_of("base"), message))
     return list(dict.fromkeys(study.document.problem(*problem) for problem in found))
 
 
@@ -55,6 +58,18 @@ def _to_get(ref: BaseRef, missing: list[str]) -> str:
     if ref.where == "embedded" and (hub := read_card(ref).hub):
         return f"{ref} has no weights, only configurations for planning -> base: {hub}, or a folder with weights"
     return incomplete(ref.name, missing, ref.family)
+
+
+def _lacking_predictor(arm: Arm) -> str:
+    """Word that the model that predicts an arm's states is not on this machine; empty if it is, or is refused."""
+    predictor = arm.system.predictor
+    if predictor is None or predictor.misfit(arm.ref):
+        return ""
+    ref = predictor.ref(arm.ref)
+    if ref.path is not None or predictor.cached(ref) is not None:
+        return ""
+    revision = f" --revision {ref.revision}" if ref.revision else ""
+    return f"{ref}, which predicts states, is not on this machine -> hf download {ref.name}{revision}"
 
 
 def _lacking_texts(ref: BaseRef, *, offline: bool) -> str:
@@ -77,7 +92,7 @@ def _lacking_texts(ref: BaseRef, *, offline: bool) -> str:
 def _lacking_further(plan: Plan) -> list[Problem]:
     """Check that the data have the further texts that the arms read."""
     data = plan.cells[0].spec.data
-    arms = {arm.id: arm.system.further_texts for arm in plan.arms}
+    arms = {arm.id: [name for name in arm.system.further_texts if name != PREDICTED] for arm in plan.arms}
     if not any(arms.values()):
         return []
     has = data.further_names()

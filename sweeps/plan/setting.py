@@ -13,7 +13,7 @@ from sweeps.study import words
 from sweeps.study.document import Key
 from sweeps.study.fields import as_data
 from sweeps.study.types import Study
-from trainables.data import Data
+from trainables.data import Data, ShapesData
 from trainables.data.content import Content
 from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
@@ -118,6 +118,8 @@ def _misfits(
             f"{name} compares with the true continuation, and {study.system} continues no clips -> a system that does "
             f"({continuing}), or another metric"
         )
+    if family.inside and data is not None and not isinstance(data, ShapesData):
+        yield f"{name} needs clips whose true frames are described in known words -> data: shapes"
     if protocol is None:
         return
     if family.least_clips > protocol.clips:

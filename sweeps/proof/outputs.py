@@ -10,9 +10,11 @@ import torch
 from models.backbones import Base
 from models.bases import Protocol
 from models.contracts import Clips, FurtherReader, TrainedModel, VideoModel
+from models.predictor import PREDICTED
 from models.streams import Draws, Streams
 from models.system import System
 from sweeps.proof.calls import traced
+from trainables.files import json_hash
 
 TINY = Protocol(clips=2, frames=4, steps=1, guidance=1.0, height=32, width=32)
 _PROMPTS = ("a red circle moves right, then drops", "a blue cross")
@@ -49,7 +51,7 @@ def behaviour_of(tree: System, base: Base) -> tuple[Behaviour | None, str]:
     """
     try:
         with _one_thread(), traced() as called:
-            further = tree.arranged({name: _further(name) for name in tree.further_texts})
+            further = tree.arranged({name: _further(_named(name, tree)) for name in tree.further_texts})
             model = tree.build(base, _SEED)
             network = cast(TrainedModel, model).network if tree.is_trained else None
             if network is not None:
@@ -71,6 +73,11 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _named(name: str, tree: System) -> str:
+    """Name a further text; a predicted one by who predicts it, since the predictor itself does not run in the proof."""
+    return f"by {json_hash(repr(tree.predictor), 6)}" if name == PREDICTED else name
 
 
 def _further(name: str) -> list[str]:

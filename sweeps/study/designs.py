@@ -50,6 +50,10 @@ class Factorial(_Design):
 
     kind: Literal["factorial"] = "factorial"
     pairs: Pairs = Field((), description="pairs of parts to cross; all parts by default")
+    # Left out if not set: plans of studies without it are those of versions without it.
+    shapley: Annotated[bool, Field(exclude_if=lambda value: not value)] = Field(
+        False, description="also the Shapley value of each part; one change per part, up to 6 parts, no pairs"
+    )
 
 
 class Shapley(_Design):
@@ -148,7 +152,8 @@ def effects(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[
         case AddOneIn():
             return _added(factors, parts)
         case Factorial():
-            return [effect for group in _groups(design, factors, parts) for effect in _factorial(group)]
+            found = [effect for group in _groups(design, factors, parts) for effect in _factorial(group)]
+            return found + (_shapley(Shapley(), factors, parts) if design.shapley else [])
         case Shapley():
             return _shapley(design, factors, parts)
     return []

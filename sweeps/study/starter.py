@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from models import SYSTEMS
 from models.bases import Card, Protocol, read_card, text_files
+from models.predictor import EXAMPLE
 from models.system import Part, Slot, System
 from models.words import allowed_in_words
 from search_spaces import SPACES
@@ -38,7 +39,7 @@ from sweeps.study.types import (
     Study,
     Tracking,
 )
-from trainables.data import Data
+from trainables.data import Data, ShapesData
 from trainables.data.layout import CATEGORY, ClipLayout
 from trainables.files import write_atomically
 from trainables.grouping import Grouping, Rule
@@ -104,6 +105,7 @@ def starting_study(system: str, base: str = "", name: str | None = None, folder:
     page.filters |= {"explained": _explained, "flow": flow, "table": _table}
     text = page.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         head=head,
+        llava={} if card.llava or SYSTEMS[system]().predictor is None else {"llava": EXAMPLE},
         texts={"own": text_files(ref) is not None, "example": TEXT_ENCODER} if ref.reads_texts else None,
         schema=schema_from(folder),
         descriptions={block.__name__: _descriptions(block) for block in _BLOCKS},
@@ -155,6 +157,7 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
             metric.least_frames <= card.protocol.frames
             and (isinstance(data, ClipLayout) or not family.needs_references)
             and (system.continues_clips or not family.needs_continuation)
+            and (family.inside is None or (family.inside in system.inside and isinstance(data, ShapesData)))
         ):
             meaning = family.meaning if family.instead is None else family.instead.meaning
             scorable[family.name] = f"{family.direction}; {meaning} ({metric.key})"
@@ -379,7 +382,7 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 def flow(value: object) -> str:
     """Format a value on one line of YAML."""
-    if isinstance(value, str) and value[0].isdigit():  # 1e3 is a string to PyYAML, and a number to the study's reader
+    if isinstance(value, str) and value[:1].isdigit():  # 1e3 is a string to PyYAML, and a number to the study's reader
         return f'"{value}"'
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
     return text.removesuffix("...\n").strip()

@@ -148,7 +148,8 @@ def test_of_every_trained_kind_gradients_reach_what_is_trained_and_nothing_else(
 @pytest.mark.parametrize("system", [system for system in SYSTEMS.values() if system.is_trained])
 def test_a_trained_system_owns_its_tensors(system: type[System]) -> None:
     model = cast(TrainedModel, system().build(tiny(system), 5))
-    encoded, whole = model.encode(clips()), batch(model, (4, 7))
+    texts = further(system())
+    encoded, whole = model.encode(clips(texts=texts)), batch(model, (4, 7), texts)
     assert encoded
     for name, values in encoded.items():
         assert (len(values), values.device.type) == (2, "cpu"), name
@@ -162,7 +163,7 @@ def test_a_trained_system_owns_its_tensors(system: type[System]) -> None:
     # Arms share encodings: they may only depend on the parts in encoded_by.
     for name, slot in system.slots().items():
         for kind in (kind for kind in slot.kinds if name not in cast(type[TrainedSystem], system).encoded_by):
-            arm = cast(TrainedModel, system().edit({name: kind}).build(tiny(system), 5)).encode(clips())
+            arm = cast(TrainedModel, system().edit({name: kind}).build(tiny(system), 5)).encode(clips(texts=texts))
             assert all(torch.equal(arm[key], encoded[key]) for key in arm)
 
 

@@ -5,6 +5,7 @@ mentions some of the other, open attributes ("a large banded red circle on a dar
 so that an embedding trained on it represents them.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -128,6 +129,20 @@ def size_of(radius: float) -> str:
 def study_caption(shape: str, colour: str, motions: tuple[str, ...]) -> str:
     """Make the study caption of these attributes."""
     return f"a {colour} {shape} {', then '.join(motions)}"
+
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {"size": SIZES, "colour": tuple(COLOURS), "shape": SHAPES, "motion": MOTIONS}
+"""What a state of a clip says, with the words for it."""
+
+
+def attributes_of(state: str) -> tuple[str | None, ...]:
+    """Return what a text says of each of ``ATTRIBUTES``: the first of its words that the text has, or None."""
+    text = f" {' '.join(re.findall(r'[a-z]+', state.lower()))} "
+    found = []
+    for words in ATTRIBUTES.values():
+        places = {text.index(f" {word} "): word for word in words if f" {word} " in text}
+        found.append(places[min(places)] if places else None)
+    return tuple(found)
 
 
 def labels(shape: str, colour: str, motions: tuple[str, ...]) -> dict[str, str]:

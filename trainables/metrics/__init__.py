@@ -69,6 +69,7 @@ _PIXEL_NAMES = {
     "psnr": "vs_truth",
     "ssim": "vs_truth",
 }
+_INSIDE_NAMES = {"states": "oracle", "condition": "linear_probe"}
 # Role -> (entry of the base's card, tail of the stand-in's name).
 _STAND_INS: dict[Role, tuple[Literal["clip", "clips"], str]] = {
     "clip": ("clip", "clip"),
@@ -152,7 +153,7 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
     """
     known = _known(family)
     if known.extractor is None:
-        key = f"{family}/{_PIXEL_NAMES[family]}"
+        key = f"{family}/{_INSIDE_NAMES[known.inside] if known.inside else _PIXEL_NAMES[family]}"
         return MetricKey(family, key, known.direction, False, known.meaning, None, known.least_frames)
     given: str | None = getattr(extractors, known.extractor)
     if given is not None:

@@ -20,6 +20,7 @@ class MetricFamily:
         instead: Measure on pixels that replaces it without the network, under a name of its own.
         needs_references: Whether it compares with reference clips of the data.
         needs_continuation: Whether it compares with the true continuation of the given frames.
+        inside: What it reads of the model, instead of pixels: the states that it is given, or its condition.
         per: Whether each clip has a value (averaged over the set) or only the set.
         companion: Family that must be reported with it, since this one alone is misleading.
         least_frames: Fewest frames per clip.
@@ -35,6 +36,7 @@ class MetricFamily:
     instead: PixelMeasure | None = None
     needs_references: bool = False
     needs_continuation: bool = False
+    inside: Literal["states", "condition"] | None = None
     per: Literal["clip", "set"] = "clip"
     companion: str | None = None
     least_frames: int = 1
@@ -91,6 +93,19 @@ def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> Metri
     return MetricFamily(
         name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
     )
+
+
+def _of_states(name: str, attributes: str, aliases: tuple[str, ...] = ()) -> MetricFamily:
+    """Make a score of the states that a model reads."""
+    meaning = f"share of frames whose state has the right words for {attributes}, by the true frames"
+    return MetricFamily(name, "max", meaning, inside="states", aliases=aliases)
+
+
+def _of_condition(name: str, label: str) -> MetricFamily:
+    """Make a score of the condition that a model makes."""
+    meaning = f"share of frames of which a linear probe reads {label} from the condition, on clips it was not fitted on"
+    aliases = ("MCondition quality", "condition quality", "quality of the condition")
+    return MetricFamily(name, "max", meaning, inside="condition", least_clips=2, aliases=aliases)
 
 
 _MOTION = "motion_magnitude"
@@ -175,6 +190,10 @@ METRICS: dict[str, MetricFamily] = {
         ),
         _between_sets("fvd", "i3d", "Frechet distance of clips to reference clips", "Frechet video distance"),
         _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips", "kernel video distance"),
+        _of_states("state_accuracy", "size, colour, shape and motion", ("prediction accuracy",)),
+        *(_of_states(f"state_{attribute}", attribute) for attribute in ("size", "colour", "shape", "motion")),
+        _of_condition("condition_frame", "its number"),
+        _of_condition("condition_phase", "the motion that is under way"),
     )
 }
 """All metric families, in the order of tables."""

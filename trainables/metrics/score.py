@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.cache import Arrays
+from trainables.data.scenes import ATTRIBUTES
 from trainables.grouping import Group
 from trainables.metrics import (
     METRICS,
@@ -25,6 +26,7 @@ from trainables.metrics import (
 )
 from trainables.metrics.clips import as_clips, over_frames
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
+from trainables.metrics.inside import FOLDS, RIDGE, Inside, chance, frame_labels, phase_labels, probe, state_accuracy
 from trainables.metrics.loading import Network, load_extractor
 from trainables.metrics.truth import Continuation
 from trainables.trial_spec import GroupScore, Score, Uncertainty
@@ -59,6 +61,10 @@ _BETWEEN_FRAMES: dict[str, Callable[[Features], Features]] = {
 }
 _BY_FRAME = ("imaging_quality", "aesthetic_quality")
 """Metrics whose network gives the value of a frame."""
+_LABELS: dict[str, Callable[[Inside, int], Sequence[Sequence[object]]]] = {
+    "condition_frame": frame_labels,
+    "condition_phase": phase_labels,
+}
 _FRECHET = (distances.frechet_distance, {"ddof": 1})
 _MMD = (distances.polynomial_mmd, {"kernel": distances.KERNEL, "estimator": "unbiased, all pairs"})
 _BETWEEN_SETS: dict[str, tuple[Callable[[Features, Features], float], dict[str, Any]]] = {
@@ -110,6 +116,11 @@ class Scorer:
         self._real_clips: tuple[int, ...] = ()
 
     @property
+    def inside(self) -> frozenset[str]:
+        """What the metrics read of the model: ``states``, ``condition``."""
+        return frozenset(inside for key in self._keys if (inside := METRICS[key.family].inside))
+
+    @property
     def needs_continuation(self) -> bool:
         """Whether a metric compares with the true continuation of the given frames."""
         return any(METRICS[key.family].needs_continuation for key in self._keys)
@@ -121,6 +132,7 @@ class Scorer:
         continuation: Continuation | None = None,
         groups: Sequence[Group] = (),
         least: int = 2,
+        inside: Inside | None = None,
     ) -> dict[str, Score]:
         """Score the clips of one cell.
 
@@ -130,6 +142,7 @@ class Scorer:
             continuation: The true clips, for a system that continues clips; only PSNR and SSIM read them.
             groups: Groups of the clips, which have values of their own as well.
             least: Fewest clips of a group, and fewest reference clips, for its distance between sets.
+            inside: States and condition of the clips, for metrics that read them.
 
         Returns:
             One score per metric, under its full key.
@@ -141,7 +154,7 @@ class Scorer:
             ValueError: Clips of wrong type or shape, too few frames or clips for a metric, or not the size of the
                 reference clips or true continuations, or these are missing.
         """
-        views = _Views(as_clips(clips), prompts, self._networks, continuation)
+        views = _Views(as_clips(clips), prompts, self._networks, continuation, inside)
         return {key.key: self._score(key, views, groups, least) for key in self._keys}
 
     def _score(self, key: MetricKey, views: _Views, groups: Sequence[Group], least: int) -> Score:
@@ -236,10 +249,16 @@ class _Views:
     """Features of clips by network; features that several metrics use are computed once."""
 
     def __init__(
-        self, clips: Pixels, prompts: Sequence[str], networks: Networks, continuation: Continuation | None = None
+        self,
+        clips: Pixels,
+        prompts: Sequence[str],
+        networks: Networks,
+        continuation: Continuation | None = None,
+        inside: Inside | None = None,
     ) -> None:
         self.clips = clips
         self.continuation = continuation
+        self.inside = inside
         self._prompts = prompts
         self._networks = networks
         self._pixels: dict[ExtractorRef, Features] = {}
@@ -309,6 +328,8 @@ def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Featur
             raise ValueError(f"{key.family} compares with the true continuation, which this cell does not have")
         parameters |= {**settings, "given_frames": views.continuation.given}
         return against(views.clips, views.continuation)
+    if METRICS[key.family].inside is not None:
+        return _of_inside(key, views, parameters)
     if key.extractor is None:
         measure, settings = _ON_PIXELS[key.family]
         parameters |= settings
@@ -319,6 +340,20 @@ def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Featur
     if key.family == "clip_score":
         return similarity.clip_score(frames, views.text(key.extractor))
     return frames[..., 0] if key.family in _BY_FRAME else _BETWEEN_FRAMES[key.family](frames)
+
+
+def _of_inside(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Features:
+    """Compute values by frame of the states or the condition of the clips."""
+    inside, frames = views.inside, views.clips.shape[1]
+    if inside is None:
+        raise ValueError(f"{key.family} reads what the model was given and made, which this cell does not have")
+    if METRICS[key.family].inside == "states":
+        attribute = key.family.removeprefix("state_")
+        return state_accuracy(inside, frames, attribute if attribute in ATTRIBUTES else None)
+    assert inside.condition is not None
+    labels = _LABELS[key.family](inside, frames)
+    parameters |= {"probe": "ridge regression", "ridge": RIDGE, "folds": FOLDS, "chance": chance(labels)}
+    return probe(inside.condition, labels)
 
 
 def _libraries() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Training loop of the pretraining stages, and its progress clock."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,6 +9,24 @@ from typing import Any
 import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
+
+
+def begin(fraction: float, seed: int, threads: int | None) -> None:
+    """Set torch's threads and seed for a training.
+
+    Args:
+        fraction: Fraction of the full training, in (0, 1].
+        seed: Seed of the initial weights.
+        threads: CPU threads; all by default.
+
+    Raises:
+        ValueError: The fraction is not in its range.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction: {fraction} -> a number above 0, up to 1")
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_flush_denormal(True)  # denormal moments of dead weights slow Adam down severalfold
+    torch.manual_seed(seed)
 
 
 @dataclass

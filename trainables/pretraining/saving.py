@@ -2,6 +2,11 @@
 
 import copy
 import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +95,26 @@ def save_half(network: nn.Module, folder: Path) -> None:
     for part in ("text_config", "vision_config"):
         content.get(part, {}).pop("dtype", None)
     write_json(config, content)
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[Path]:
+    """Give a new folder, which replaces ``out`` after success; code files in the old folder are kept."""
+    out = out.resolve()
+    new = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    new.mkdir(parents=True)
+    try:
+        yield new
+        _swap(new, out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _swap(new: Path, out: Path) -> None:
+    old = new.with_name(f"{new.name}.old")
+    if out.exists():
+        for file in out.glob("*.py"):
+            shutil.copy2(file, new / file.name)
+        os.rename(out, old)
+    os.rename(new, out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from models.backbones import num_parameters
-from models.bases import Protocol
+from models.bases import FOLDER, Protocol
 from trainables.data.scenes import COLOURS, MOTIONS, SHAPES
 from trainables.pretraining.card import figure_rows, rounded, time_rows, verdict, with_times
 from trainables.pretraining.corpus import Corpus
@@ -53,6 +53,7 @@ def write_video_card(
         "surrogate": True,
         "protocol": protocol.model_dump(exclude_none=True),
         "extractors": {role: Path(os.path.relpath(shapes / name, out)).as_posix() for role, name in extractors.items()},
+        "llava": Path(os.path.relpath(FOLDER / "shapes_llava", out)).as_posix(),
         "training": training,
         "quality": figures,
         "asked": VIDEO_TARGETS,
@@ -120,6 +121,7 @@ training, {t[held_out_clips]} others for measuring (another random stream; seed 
   image is 0, for guidance.
 - `image_encoder`, `text_encoder`, `tokenizer`: the towers of `shapes`' CLIP. The U-Net takes no text; the text tower
   is for systems that add text.
+- `../shapes_llava`: a small Llava that predicts what happens in a clip, for systems that read states.
 - `scheduler`: `EulerDiscreteScheduler`, noise levels {schedule.sigma_min:g} to {schedule.sigma_max:g}, Karras spacing.
 - Extractors for metrics: `clip` and `classifier` of `shapes`.
 

@@ -21,7 +21,10 @@ from models.streams import Draws, Streams
 
 PROTOCOL = Protocol(clips=2, frames=6, steps=2, guidance=2.0, height=32, width=32)
 TEXTS = ["a red circle moves right", "a blue square drops"]
-FURTHER = {"oracle": ["it moves; it stays", "it drops; it turns"]}
+FURTHER = {
+    "oracle": ["it moves; it stays", "it drops; it turns"],
+    "predicted": ["it waits; it goes", "it leaves; it comes"],
+}
 LIKE_THE_BASE = {"frame_condition": "repeated", "guidance": "classifier_free"}
 EVERYTHING_NEW = {"feed_forward_adapter": "bottleneck"}
 
@@ -248,7 +251,7 @@ def test_the_cross_attention_of_a_frame_reads_that_frame_s_tokens(injection: str
 
 def test_without_text_guidance_the_prompt_does_not_count(base: StableVideoDiffusion) -> None:
     def video(guidance: object, prompts: Sequence[str]) -> torch.Tensor:
-        return sampled(moved(built(base, {"guidance": guidance})), prompts)
+        return sampled(moved(built(base, {"guidance": guidance, "states": "repeat"})), prompts)
 
     alone = {"kind": "dual", "frame": 1.0, "text": 0.0}
     others = ["it grows", "nothing"]

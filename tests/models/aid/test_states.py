@@ -4,10 +4,12 @@ import pytest
 
 from models.aid import AID
 from models.aid.states import deranged, evenly, from_columns, from_parts, split_states
+from models.predictor import Predictor
 
 FURTHER = {
     "state_1": ["up", "left"],
     "state_2": ["down", "right"],
+    "predicted": ["it rises; it drops", "it stays; it turns"],
     "oracle": ["a; b; c; d; e; f; g; h", "1\n2; 3;4 ; 5; 6; 7; 8;"],
 }
 
@@ -15,6 +17,15 @@ FURTHER = {
 def texts(kind: object, further: dict[str, list[str]] = FURTHER) -> list[list[str]]:
     tree = AID().edit({"states": kind})
     return tree.states.texts(["lift", "drop"], tree.arranged(further))
+
+
+def test_predicted_states_are_those_of_the_llava_that_is_named() -> None:
+    assert texts({"kind": "llava", "number": 2}) == [["it rises", "it drops"], ["it stays", "it turns"]]
+    tree = AID().edit({"llava": "org/model", "states.number": 8})
+    assert tree.further_texts == ("predicted",)
+    assert tree.predictor == Predictor("org/model", "v1", 8)
+    assert tree.edit({"states": "shuffled"}).predictor == Predictor("org/model", "v1", 4), "its states are shuffled"
+    assert all(tree.edit({"states": kind}).predictor is None for kind in ("oracle", "file", "repeat", "removed"))
 
 
 def test_the_instruction_is_repeated() -> None:
@@ -41,8 +52,9 @@ def test_fewer_parts_than_asked_for_are_repeated_in_order() -> None:
 
 def test_shuffled_states_are_whole_and_another_clip_s() -> None:
     assert texts({"kind": "shuffled", "of": "file", "number": 2}) == [["left", "right"], ["up", "down"]]
-    assert texts({"kind": "shuffled", "number": 1}) == [["8"], ["h"]]
-    assert AID().edit({"states": "shuffled"}).further_texts == ("oracle",)
+    assert texts({"kind": "shuffled", "of": "oracle", "number": 1}) == [["8"], ["h"]]
+    assert texts({"kind": "shuffled", "number": 2}) == [["it stays", "it turns"], ["it rises", "it drops"]]
+    assert AID().edit({"states": {"kind": "shuffled", "of": "oracle"}}).further_texts == ("oracle",)
 
 
 @pytest.mark.parametrize("n", [2, 3, 17])
@@ -60,7 +72,9 @@ def test_no_states() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    with pytest.raises(ValueError, match=r"no further text state_3 \(state_1, state_2, oracle\) -> a column state_3"):
+    with pytest.raises(
+        ValueError, match=r"no further text state_3 \(state_1, state_2, predicted, oracle\) -> a column state_3"
+    ):
         texts("file")
     with pytest.raises(ValueError, match=r"no further text oracle \(none\)"):
         texts("oracle", {})

@@ -504,6 +504,7 @@ ONE_MISTAKE = {
         "no arm differs from the control",
     ),
     "no arm at all": (HEAD, 1, "", "no arm differs from the control"),
+    "no arm yet": (HEAD + "todo: [{asked: which arms}]\n", 6, "todo[0]", "which arms -> settle it in this study"),
     # --- profiles
     "profiles a list": (SOUND + "profiles: [full]\n", 8, "profiles", "[full] -> a map of profiles"),
     "a profile that is a word": (SOUND + "profiles: {full: big}\n", 8, "profiles.full", "big -> a map"),

@@ -280,8 +280,10 @@ def test_values_come_with_their_range_and_meaning() -> None:
 def test_only_metrics_that_the_base_can_score_are_offered() -> None:
     shapes, hub = starting_study("zs2"), starting_study("zs2", "org/model")
     judged = ["imaging_quality", "aesthetic_quality"]  # no network of the base stands for people's judgement
-    assert [family for family in METRICS if f"##   {family} " not in shapes] == [*judged, "psnr", "ssim"]
-    assert [family for family in METRICS if f"##   {family} " not in starting_study("seer")] == judged
+    inside = [name for name, family in METRICS.items() if family.inside]  # only AID has states and a condition
+    assert [family for family in METRICS if f"##   {family} " not in shapes] == [*judged, "psnr", "ssim", *inside]
+    assert [family for family in METRICS if f"##   {family} " not in starting_study("seer")] == [*judged, *inside]
+    assert [family for family in METRICS if f"##   {family} " not in starting_study("aid")] == judged
     assert [family for family in METRICS if f"##   {family} " in hub] == [
         "temporal_flickering",
         "motion_smoothness",

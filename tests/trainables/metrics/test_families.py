@@ -12,6 +12,7 @@ import pytest
 from models.bases import Card
 from tests.factories import ROOT
 from trainables.metrics import GROUPS, HOW_TO_GET, METRICS, Extractors, MetricKey, resolve
+from trainables.metrics.inside import Inside
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
 from trainables.trial_spec import Score
@@ -37,6 +38,13 @@ PUBLISHED = {
     "kid": "kid/inception2015",
     "fvd": "fvd/i3d_k400",
     "kvd": "kvd/i3d_k400",
+    "state_accuracy": "state_accuracy/oracle",
+    "state_size": "state_size/oracle",
+    "state_colour": "state_colour/oracle",
+    "state_shape": "state_shape/oracle",
+    "state_motion": "state_motion/oracle",
+    "condition_frame": "condition_frame/linear_probe",
+    "condition_phase": "condition_phase/linear_probe",
 }
 
 
@@ -67,12 +75,15 @@ Scored = Callable[[Pixels], dict[str, Score]]
 
 @pytest.fixture
 def scored(all_given: Extractors) -> Scored:
-    """Scores of clips by all families; references and true continuations are noise."""
+    """Scores of clips by all families; references, true continuations and conditions are noise."""
     keys = [resolve(family, BARE, all_given, "org/none") for family in METRICS]
 
     def score(clips: Pixels) -> dict[str, Score]:
         noise = np.random.default_rng(7).integers(0, 256, clips.shape).astype(np.uint8)
-        return Scorer(keys, lambda: noise, "cpu").score(clips, ["a circle"] * len(clips), Continuation(noise, GIVEN))
+        features = np.random.default_rng(8).normal(size=(*clips.shape[:2], 3)).astype(np.float32)
+        inside = Inside([["a red circle drops"]] * len(clips), ["a large red circle stays"] * len(clips), features)
+        prompts, truth = ["a circle"] * len(clips), Continuation(noise, GIVEN)
+        return Scorer(keys, lambda: noise, "cpu").score(clips, prompts, truth, inside=inside)
 
     return score
 
@@ -115,7 +126,7 @@ def test_the_number_of_frames_that_a_family_needs_is_enough_and_not_too_many(
     scored: Scored, all_given: Extractors
 ) -> None:
     for name, family in METRICS.items():
-        if family.per == "set":
+        if family.per == "set" or family.inside:
             continue
         key = resolve(name, BARE, all_given, "org/none")
         for frames in range(1, 4):
@@ -150,6 +161,14 @@ def test_a_true_continuation_is_needed(clips: Pixels) -> None:
         scorer = Scorer([resolve(family, BARE, Extractors(), "org/none")])
         assert scorer.needs_continuation
         with pytest.raises(ValueError, match=f"{family} compares with the true continuation"):
+            scorer.score(clips, [""] * 3)
+
+
+def test_states_and_condition_are_needed(clips: Pixels) -> None:
+    for family, reads in (("state_accuracy", "states"), ("condition_phase", "condition")):
+        scorer = Scorer([resolve(family, BARE, Extractors(), "org/none")])
+        assert scorer.inside == {reads}
+        with pytest.raises(ValueError, match=f"{family} reads what the model was given and made"):
             scorer.score(clips, [""] * 3)
 
 

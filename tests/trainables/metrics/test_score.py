@@ -38,9 +38,9 @@ PROMPTS = ["a red circle moves right", "a blue square drops", "a circle"]
 ON_A_BASE = [
     family.name
     for family in METRICS.values()
-    if family.extractor not in ("musiq", "aesthetic") and not family.needs_continuation
+    if family.extractor not in ("musiq", "aesthetic") and not family.needs_continuation and not family.inside
 ]
-"""Families that need no network but those of the base, and no true continuation."""
+"""Families that need no network but those of the base, no true continuation, and nothing of the model."""
 
 
 def keys_on(base_folder: Path, families: Sequence[str]) -> list[MetricKey]:

@@ -5,8 +5,10 @@ Legend: ``b`` clips, ``f`` frames, ``s`` states, ``c`` channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,8 @@ from trainables.metrics.clips import Array
 FOLDS = 5
 """Parts of a cell's clips: each is predicted by a probe that was fitted on the others."""
 
-RIDGE = 1e-2
-"""Penalty of the probe's weights, relative to the number of frames; features have variance 1."""
+RIDGES = (1.0, 1e-2, 1e-4, 1e-6)
+"""Penalties of the probe's weights among which it chooses, relative to the number of frames; features have variance 1."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def probe(condition: npt.NDArray[np.float32], labels: Sequence[Sequence[object]]
 
         W = argmin || X W - Y ||^2 + l n || W ||^2,   value_k,i = [ argmax_y (x_ki W)_y = y_ki ]
 
-    X are the features, standardised, with a constant; Y has a column for each label. Clip k is in fold k mod 5.
+    X are the features, standardised, with a constant; Y has a column for each label. Clip k is in fold k mod 5. For
+    each fold the penalty l is the one that predicts the next fold best from the other three.
 
     Args:
         condition: Features of each frame.
@@ -93,16 +96,31 @@ def probe(condition: npt.NDArray[np.float32], labels: Sequence[Sequence[object]]
     """
     known = {label: number for number, label in enumerate(dict.fromkeys(y for of_clip in labels for y in of_clip))}
     y = np.array([[known[label] for label in of_clip] for of_clip in labels])
-    right = np.zeros(y.shape)
-    fold = np.arange(len(y)) % FOLDS
-    for part in range(min(FOLDS, len(y))):
-        x, own = _standardised(condition, fold != part), fold == part
-        fitted = x[~own].reshape(-1, x.shape[-1])
-        targets = np.eye(len(known))[y[~own].ravel()]
-        penalty = RIDGE * len(fitted) * np.eye(x.shape[-1])
-        penalty[-1, -1] = 0.0  # of the constant
-        weights = np.linalg.solve(fitted.T @ fitted + penalty, fitted.T @ targets)
-        right[own] = (x[own] @ weights).argmax(axis=-1) == y[own]
+    x, right, fold = condition.astype(np.float64), np.zeros(y.shape), np.arange(len(y)) % FOLDS
+    folds = min(FOLDS, len(y))
+    for part in range(folds):
+        own, held_out = fold == part, fold == (part + 1) % folds
+        rest = ~own & ~held_out
+        ridge = max(RIDGES, key=functools.partial(_share, x, y, rest, held_out)) if rest.any() else RIDGES[0]
+        right[own] = _right(x, y, ~own, own, ridge)
+    return right
+
+
+def _share(x: Array, y: npt.NDArray[np.int64], fitted: Any, tested: Any, ridge: float) -> float:
+    """Return the share of right labels; see ``_right``."""
+    return float(_right(x, y, fitted, tested, ridge).mean())
+
+
+def _right(
+    x: Array, y: npt.NDArray[np.int64], fitted: npt.NDArray[np.bool_], tested: npt.NDArray[np.bool_], ridge: float
+) -> npt.NDArray[np.bool_]:
+    """Fit weights on some clips, and return for other clips whether each frame's label is right."""
+    scaled = _standardised(x, fitted)
+    rows = scaled[fitted].reshape(-1, scaled.shape[-1])
+    penalty = ridge * len(rows) * np.eye(scaled.shape[-1])
+    penalty[-1, -1] = 0.0  # of the constant
+    weights = np.linalg.solve(rows.T @ rows + penalty, rows.T @ np.eye(y.max() + 1)[y[fitted].ravel()])
+    right: npt.NDArray[np.bool_] = (scaled[tested] @ weights).argmax(axis=-1) == y[tested]
     return right
 
 
@@ -112,13 +130,12 @@ def chance(labels: Sequence[Sequence[object]]) -> float:
     return max(flat.count(label) for label in dict.fromkeys(flat)) / len(flat)
 
 
-def _standardised(features: npt.NDArray[np.float32], fitted: npt.NDArray[np.bool_]) -> Array:
+def _standardised(x: Array, fitted: npt.NDArray[np.bool_]) -> Array:
     """Scale features to mean 0 and variance 1 over the clips that are fitted, and append a constant.
 
     Shape:
         (b f c) -> (b f c + 1).
     """
-    x = features.astype(np.float64)
     mean, deviation = x[fitted].mean(axis=(0, 1)), x[fitted].std(axis=(0, 1))
     scaled = (x - mean) / np.where(deviation > 0, deviation, 1.0)
     return np.concatenate([scaled, np.ones((*x.shape[:2], 1))], axis=-1)

@@ -26,7 +26,7 @@ from trainables.metrics import (
 )
 from trainables.metrics.clips import as_clips, over_frames
 from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
-from trainables.metrics.inside import FOLDS, RIDGE, Inside, chance, frame_labels, phase_labels, probe, state_accuracy
+from trainables.metrics.inside import FOLDS, RIDGES, Inside, chance, frame_labels, phase_labels, probe, state_accuracy
 from trainables.metrics.loading import Network, load_extractor
 from trainables.metrics.truth import Continuation
 from trainables.trial_spec import GroupScore, Score, Uncertainty
@@ -352,7 +352,7 @@ def _of_inside(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Fea
         return state_accuracy(inside, frames, attribute if attribute in ATTRIBUTES else None)
     assert inside.condition is not None
     labels = _LABELS[key.family](inside, frames)
-    parameters |= {"probe": "ridge regression", "ridge": RIDGE, "folds": FOLDS, "chance": chance(labels)}
+    parameters |= {"probe": "ridge regression", "ridges": list(RIDGES), "folds": FOLDS, "chance": chance(labels)}
     return probe(inside.condition, labels)
 
 

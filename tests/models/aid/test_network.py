@@ -356,3 +356,17 @@ def test_encodings_depend_on_what_is_declared(base: StableVideoDiffusion) -> Non
         assert one.keys() == other.keys()
         assert {name for name in one if not torch.equal(one[name], other[name])} == differing
     assert set(AID.encoded_by) == {"states", "fps"}
+
+
+def test_the_condition_of_each_frame_can_be_inspected(base: StableVideoDiffusion) -> None:
+    def inspected(changes: Mapping[str, object], prompts: Sequence[str] = TEXTS) -> torch.Tensor:
+        return built(base, changes).condition_of(prompts, PROTOCOL, given(), FURTHER)
+
+    whole = inspected({})
+    assert whole.shape[:2] == (2, PROTOCOL.frames)
+    assert not torch.equal(whole, inspected({}, ["it grows", "nothing"]))
+    assert not torch.equal(whole[:, 0], whole[:, 1]), "frames have queries of their own"
+    upper, none = inspected({"condition": "upper"}), inspected({"condition": "removed"})
+    assert torch.equal(upper, upper[:, :1].expand_as(upper)), "the same for all frames"
+    assert none.shape == (2, PROTOCOL.frames, 1)
+    assert not none.any()

@@ -369,6 +369,11 @@ def test_a_clip_of_one_window_is_the_base_itself(base: StableVideoDiffusion) -> 
     assert torch.equal(windows, untouched)
 
 
+def test_a_still_clip_is_the_given_frame(base: StableVideoDiffusion) -> None:
+    video = ExVideo().edit({"extension": "still"}).build(base).sample(["a", "b"], Streams(1), PROTOCOL, given()).video
+    assert torch.equal(video, given()[:, -1:].expand(-1, PROTOCOL.frames, -1, -1, -1))
+
+
 def test_frames_that_are_not_square(base: StableVideoDiffusion) -> None:
     model = built(base, {"identity_conv.start": "random"})
     protocol = PROTOCOL.model_copy(update={"height": 32, "width": 64})

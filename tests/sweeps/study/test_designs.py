@@ -234,6 +234,14 @@ def test_a_factorial_study_runs_the_combinations_and_computes_their_interaction(
     }
 
 
+def test_a_factorial_study_shares_out_the_whole_if_it_is_asked_to(planned: Callable[[str], Plan]) -> None:
+    plain, whole = planned("design: factorial\n" + TWO), planned("design: {kind: factorial, shapley: true}\n" + TWO)
+    shares = planned("design: shapley\n" + TWO).contrasts
+    assert [arm.id for arm in whole.arms] == [arm.id for arm in plain.arms]
+    assert list(whole.contrasts) == [*plain.contrasts, *shares]
+    assert [contrast.kind for contrast in shares] == ["shapley", "shapley"]
+
+
 def test_more_parts_than_six_are_added_in_drawn_orders_and_the_table_says_so(planned: Callable[[str], Plan]) -> None:
     more = """\
   - {part: group_norm, action: REPLACE, with: [per_frame]}
@@ -284,6 +292,17 @@ def test_explicit_arms_stand_beside_a_design(planned: Callable[[str], Plan]) -> 
             "design: shapley\nablations:\n  - {part: references, action: VALUES, values: [0, 1]}\n",
             "ablations[0].values[0]",
             "shapley: references has 2 arms -> one change per part",
+        ),
+        (
+            "design: {kind: factorial, shapley: true}\nablations:\n"
+            "  - {part: references, action: VALUES, values: [0, 1]}\n",
+            "ablations[0].values[0]",
+            "factorial: references has 2 arms -> one change per part",
+        ),
+        (
+            "design: {kind: factorial, shapley: true, pairs: [[temporal_attention, text_decomposer]]}\n" + TWO,
+            "design.shapley",
+            "2 parts in pairs -> without pairs, up to 6 parts; above, the design shapley",
         ),
         (
             "design: {kind: factorial, pairs: [[noise, text_decomposer]]}\n" + TWO,

@@ -41,6 +41,14 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
     assert probe(np.zeros((clips, frames, 1), np.float32), labels).mean() == pytest.approx(chance(labels))
 
 
+def test_a_probe_reads_a_small_signal_beside_what_differs_between_clips() -> None:
+    rng = np.random.default_rng(0)
+    clips, frames, dim = 20, 4, 12
+    between, small = rng.normal(size=(3, dim)), 0.02 * rng.normal(size=(frames, dim))
+    features = (rng.normal(size=(clips, 1, 3)) @ between + small).astype(np.float32)
+    assert probe(features, frame_labels(inside(*[[]] * clips), frames)).mean() > 0.95
+
+
 def test_a_probe_is_tested_on_clips_it_has_not_seen() -> None:
     """A feature that names the clip, and a label that differs between clips, cannot be read on a new clip."""
     clips = 10

@@ -21,7 +21,7 @@ FOLDS = 5
 """Parts of a cell's clips: each is predicted by a probe that was fitted on the others."""
 
 RIDGES = (1.0, 1e-2, 1e-4, 1e-6)
-"""Penalties of the probe's weights among which it chooses, relative to the number of frames; features have variance 1."""
+"""Penalties of the weights among which the probe chooses, by the number of frames; features have variance 1."""
 
 
 @dataclass(frozen=True)

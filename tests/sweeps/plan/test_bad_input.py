@@ -118,7 +118,8 @@ ONE_MISTAKE = {
         SOUND + "search: {space: zs2_moton}\n",
         8,
         "search.space",
-        "zs2_moton -> zs2_motion, zs2_components, seer_training, exvideo_training, exvideo_low_rank (did you mean",
+        "zs2_moton -> zs2_motion, zs2_components, seer_training, exvideo_training, exvideo_low_rank, aid_training, "
+        "aid_adapters, aid_guidance (did you mean",
     ),
     "a named space that does not fit": (
         SOUND + "control: {attention: removed}\nsearch: {space: zs2_motion}\n",

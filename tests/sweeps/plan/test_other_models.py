@@ -219,7 +219,7 @@ def test_the_command_line_refuses_arms_and_groups_together(write: Write) -> None
 # -------------------------------------------------------------------------------------------- text encoder, blocks
 
 XT = "stable-video-diffusion-img2vid-xt"
-AID = "system: aid, training: {steps: 6}"
+AID = "system: aid, training: {steps: 6}, states: repeat"
 
 
 def test_the_text_encoder_belongs_to_the_arms_that_read_texts(write: Write) -> None:

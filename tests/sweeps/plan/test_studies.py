@@ -71,7 +71,18 @@ def compare_or_update(path: Path, text: str, update: bool) -> None:
 
 def test_the_studies_are_there() -> None:
     assert STUDIES == [
+        "aid/adapters.yaml",
+        "aid/baselines.yaml",
+        "aid/complex_motion.yaml",
+        "aid/condition.yaml",
+        "aid/content_types.yaml",
+        "aid/freezing.yaml",
+        "aid/length.yaml",
         "aid/smoke.yaml",
+        "aid/state_accuracy.yaml",
+        "aid/states.yaml",
+        "aid/training_search.yaml",
+        "aid/zero_init.yaml",
         "exvideo/conv_x_position.yaml",
         "exvideo/identity_conv.yaml",
         "exvideo/length.yaml",

@@ -25,7 +25,7 @@ training: {steps: 2}
 ablations:
   - {part: spatial_adapter, action: REMOVE}
 """
-XT = STUDY.replace("base: shapes_video", "base: stable-video-diffusion-img2vid-xt")
+XT = STUDY.replace("base: shapes_video", "base: stable-video-diffusion-img2vid-xt") + "control: {states: repeat}\n"
 
 
 def named(text: str, encoder: object) -> str:

@@ -51,6 +51,17 @@ class Predictor:
         folder = Path(base.path, own).resolve()
         return BaseRef(folder.name, folder, None, "folder")
 
+    def folder(self, base: BaseRef) -> Path:
+        """Return the folder of the model on this machine.
+
+        Raises:
+            ValueError: It is a hub id that is not in the local cache, or no model is named.
+        """
+        ref = self.ref(base)
+        if (folder := ref.path or self.cached(ref)) is None:
+            raise ValueError(f"{ref} is not in the local cache -> hf download {ref.name}")
+        return folder
+
     def misfit(self, base: BaseRef) -> str:
         """Return why the model cannot be used, and what can; empty if it can, or is not on this machine.
 

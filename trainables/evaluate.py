@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models import SYSTEMS
 from models.backbones import Base, load_base
-from models.bases import base_hash, find_base, read_card
+from models.bases import find_base, read_card
 from models.contracts import FurtherReader, TrainedModel
 from models.streams import Streams
 from trainables import predictions
@@ -55,7 +55,7 @@ from trainables.metrics.inside import Inside
 from trainables.metrics.motion import motion_magnitude
 from trainables.metrics.score import Scorer
 from trainables.metrics.truth import Continuation
-from trainables.provenance import code_hash, commit, environment, scoring_hash
+from trainables.provenance import code_hash, commit, environment, scoring_hash, weights_of
 from trainables.scaling import Scaling
 from trainables.trial_spec import Failure, LostWorkerError, Result, Score, TrialSpec
 
@@ -80,7 +80,6 @@ class Workbench:
         self._states = states
         self._bases: dict[tuple[str, str, str], Base] = {}
         self._scorers: dict[str, Scorer] = {}
-        self._hashes: dict[tuple[str, str, bool], str] = {}
         self._motion: dict[str, list[float]] = {}
 
     @classmethod
@@ -94,17 +93,6 @@ class Workbench:
         """
         cache = Cache(storage / FOLDER, int(scaling.cache_gib * 2**30)) if shared else None
         return cls(storage / REFERENCES, cache, storage / predictions.FOLDER if shared else None)
-
-    def base_hash(self, spec: TrialSpec) -> str:
-        """Hash of the base's weights; empty if they cannot be read (the cell has then failed)."""
-        try:
-            ref = spec.ref
-            key = (spec.base, ref.text_encoder, ref.reads_texts)
-            if key not in self._hashes:
-                self._hashes[key] = base_hash(ref)
-        except (OSError, ValueError):
-            return ""
-        return self._hashes[key]
 
     def base(self, spec: TrialSpec) -> Base:
         """Load the cell's base at its requested precision, once."""
@@ -207,7 +195,7 @@ def run_cell(
         log.warning("cell %s (%s, seed %d) failed", spec.cell_id, spec.arm, spec.seed, exc_info=True)
     if (folder / STOP).exists():  # stopped after its training: the driver has written a result
         return None
-    result = outcome.result(spec, bench.base_hash(spec))
+    result = outcome.result(spec)
     leave_result(folder, result)
     return result
 
@@ -223,11 +211,11 @@ class _Outcome:
     failure: Failure | Literal[""] = ""
     attempt: int = 1
 
-    def result(self, spec: TrialSpec, base_hash: str) -> Result:
+    def result(self, spec: TrialSpec) -> Result:
         """Make the cell's result, with its provenance."""
         drawn = self.drawn
         peak = {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
-        provenance = {"commit": commit(), "base_hash": base_hash, **environment()}
+        provenance = {"commit": commit(), "base_hash": weights_of(spec), **environment()}
         return Result(
             cell_id=spec.cell_id,
             spec=spec,

@@ -48,7 +48,7 @@ class Group:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STOP).unlink(missing_ok=True)
         # Hash the weights only if there is an earlier hash to compare with.
-        discard_stale_training(self.folder, origin(spec.system, spec.base) if (self.folder / ORIGIN).exists() else {})
+        discard_stale_training(self.folder, origin(spec) if (self.folder / ORIGIN).exists() else {})
         self._storage, self._warm = storage, warm
         self._spool = Spool(self.folder)
         self._line = max((point.line + 1 for point in self._spool.points()), default=0)

@@ -98,14 +98,18 @@ def _made(predictor: Predictor, model: Path, clips: ClipSet, keys: Sequence[str]
     llava = Llava.load(
         model, device=torch.device("cuda" if gpu else "cpu"), dtype=torch.bfloat16 if gpu else torch.float32
     )
-    first = list({key: place for place, key in reversed([*enumerate(keys)])}.values())[::-1]
+    first: dict[str, int] = {}
+    for place, key in enumerate(keys):
+        first.setdefault(key, place)
     for start in range(0, len(first), CHUNK):
-        places = first[start : start + CHUNK]
+        places = [*first.values()][start : start + CHUNK]
         part = clips.take(places)
         answers = llava.answers(part.all()[:, 0], part.texts, predictor.number, prompt=predictor.prompt)
         for place, text, answer in zip(places, part.texts, answers, strict=True):
             states, was_repaired = repaired(answer, text, predictor.number)
             yield Prediction(keys[place], text, answer, tuple(states), was_repaired)
+    del llava
+    torch.cuda.empty_cache()  # a published one takes 14 GiB, which the training needs
 
 
 def _folder(ref: BaseRef) -> Path:

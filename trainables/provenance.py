@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from models import SYSTEMS
-from models.bases import base_hash
+from models.bases import base_hash, weights_hash
+from trainables.trial_spec import TrialSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,13 +72,24 @@ def _is_shared(name: str) -> bool:
     return package == "trainables" or not folders or name in SHARED_BY_FAMILIES
 
 
-def origin(system: str, base: str, text_encoder: str = "") -> dict[str, str]:
-    """Return the code hash and base hash of a training; the base hash is empty if the base is not on this machine."""
+def weights_of(spec: TrialSpec) -> str:
+    """Return the SHA-256 of all pretrained weights of a cell: its base, and what predicts its states.
+
+    Empty if they cannot be read, or are a hub id that is not in the local cache.
+    """
     try:
-        weights = base_hash(SYSTEMS[system].find_base(base, text_encoder))
+        base, predictor = base_hash(spec.ref), SYSTEMS[spec.system].model_validate(spec.tree).predictor
+        if predictor is None:
+            return base
+        llava = weights_hash(predictor.folder(spec.ref))
     except (OSError, ValueError):
-        weights = ""
-    return {"code_hash": code_hash(system), "base_hash": weights}
+        return ""
+    return hashlib.sha256(f"{base}\n{llava}\n".encode()).hexdigest()
+
+
+def origin(spec: TrialSpec) -> dict[str, str]:
+    """Return the code hash and the hash of weights of a training."""
+    return {"code_hash": code_hash(spec.system), "base_hash": weights_of(spec)}
 
 
 @functools.cache

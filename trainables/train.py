@@ -85,7 +85,7 @@ def train(spec: TrialSpec, folder: Path, bench: Workbench) -> bool:
     assert spec.training is not None
     base = load_base(spec.ref, precision="fp32")  # DeepSpeed makes the master copy and casts
     if dist.get_rank() == 0:
-        write_atomically(folder / ORIGIN, json.dumps(origin(spec.system, spec.base, spec.text_encoder)).encode())
+        write_atomically(folder / ORIGIN, json.dumps(origin(spec)).encode())
     model = cast(TrainedModel, tree_of(spec).build(base, spec.seed))
     base.release_denoiser()  # the model has its own copy, and this base serves one training only
     try:

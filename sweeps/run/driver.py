@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.bases import BaseRef, base_hash
 from sweeps.cost.budget import BudgetMeter
 from sweeps.cost.calibration import read_calibration
 from sweeps.plan import Plan, load, requirements
@@ -31,7 +30,7 @@ from sweeps.tracking.location import artifacts_folder, database_file, follow_mov
 from sweeps.tracking.tracker import Tracker
 from trainables.failures import is_disk_full, is_unwritable, unwritten
 from trainables.files import write_atomically
-from trainables.provenance import code_hash, commit
+from trainables.provenance import code_hash, commit, weights_of
 
 RESOLVED = "study.yaml"
 """Copy of the study as it last ran, in its folder."""
@@ -187,7 +186,7 @@ class _Run:
         """Word the message on results of other weights of the base; empty without such results."""
         known = [record for record in self._used(records) if record.base_hash]
         bases = {arm: spec.base for arm, spec in self.plan.specs.items()}
-        current = {arm: _weights(spec.ref) for arm, spec in self.plan.specs.items()} if known else {}
+        current = {arm: weights_of(spec) for arm, spec in self.plan.specs.items()} if known else {}
         others = [record for record in known if self._of_arm(current, record) not in (record.base_hash, "")]
         if not others:
             return ""
@@ -339,14 +338,6 @@ def _failed_proof(plan: Plan, folder: Path) -> str:
         return ""
     problems = "\n".join(f"  {problem}" for problem in proof.problems)
     return f"{name}: refused by the ablation proof, no cell was run:\n{problems}"
-
-
-def _weights(ref: BaseRef) -> str:
-    """Return the hash of a base's weights, which reads them all; empty for a hub id that is not on this machine yet."""
-    try:
-        return base_hash(ref)
-    except ValueError:
-        return ""
 
 
 def _unwritable(storage: Path) -> list[str]:

@@ -1,7 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
+from models.aid import AID
+from models.bases import FOLDER
+from tests.factories import make_spec
 from trainables import provenance
 
 
@@ -21,3 +25,18 @@ def test_no_checkout_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance.commit() == "unknown"
     provenance.commit.cache_clear()
+
+
+def test_weights_of_a_cell_are_those_of_all_that_it_reads(tmp_path: Path) -> None:
+    def weights(changes: dict[str, object], **fields: object) -> str:
+        tree = AID().edit(changes).model_dump(mode="json")
+        return provenance.weights_of(make_spec(system="aid", base="shapes_video", tree=tree, **fields))
+
+    own = weights({})
+    copied = shutil.copytree(FOLDER / "shapes_llava", tmp_path / "llava")
+    assert weights({"llava": str(copied)}) == own, "by its content, not its name"
+    (file,) = copied.glob("*.safetensors")
+    file.write_bytes(file.read_bytes() + b" ")
+    assert len({own, weights({"llava": str(copied)}), weights({"states": "repeat"})}) == 3
+    assert weights({}, text_encoder=str(FOLDER / "shapes" / "clip")) != own
+    assert weights({"llava": "org/model"}) == "", "not on this machine"

@@ -247,11 +247,10 @@ def _draw(
         trained = _trained(spec, folder)
         continued = _read_by(spec, bench)
     with _timed(seconds, "sample"):
-        drawn = sample(spec, base, texts, given, trained, continued.further if continued else None)
-    if continued and (repaired := continued.labels.get(REPAIRED)):
-        drawn = replace(
-            drawn, statistics={**drawn.statistics, "states_repaired": float(np.mean([*map(int, repaired)]))}
-        )
+        drawn = sample(spec, base, texts, given, trained, None if continued is None else continued.further)
+    if continued is not None and REPAIRED in continued.labels:
+        share = float(np.mean([*map(int, continued.labels[REPAIRED])]))
+        drawn = replace(drawn, statistics={**drawn.statistics, "states_repaired": share})
     with _timed(seconds, "save"):
         save_clips(drawn, folder)
     return drawn

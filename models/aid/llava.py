@@ -41,7 +41,7 @@ def split_answer(answer: str) -> list[str]:
 def repaired(answer: str, instruction: str, number: int) -> tuple[list[str], bool]:
     """Return exactly so many states, and whether the answer had another number.
 
-    An empty answer becomes the instruction; too few or too many states are chosen evenly.
+    An empty answer becomes the instruction, split as an answer is; too few or too many states are chosen evenly.
 
     Args:
         answer: Text of the model.
@@ -49,7 +49,7 @@ def repaired(answer: str, instruction: str, number: int) -> tuple[list[str], boo
         number: States asked for.
     """
     states = split_answer(answer)
-    return evenly(states or [instruction], number), len(states) != number
+    return evenly(states or split_answer(instruction), number), len(states) != number
 
 
 @dataclass(frozen=True)

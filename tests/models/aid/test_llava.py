@@ -47,6 +47,10 @@ def test_another_number_of_states_is_repaired(answer: str, states: list[str], wa
     assert repaired(answer, "lift", 2) == (states, was_repaired)
 
 
+def test_states_never_have_the_mark_that_separates_them() -> None:
+    assert repaired("", "lift; then drop", 2) == (["lift", "then drop"], True)
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Llava:
     return Llava.load(SHIPPED, device=torch.device("cpu"), dtype=torch.float32)

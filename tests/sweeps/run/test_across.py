@@ -46,18 +46,9 @@ def study(tiny_base_folder: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.timeout(900)
-def test_arms_of_two_systems_are_priced_run_and_compared(
-    cluster_with_dashboard: None, study: Path, tmp_path: Path
-) -> None:
+@pytest.mark.timeout(600)
+def test_arms_of_two_systems_are_run_and_compared(cluster_with_dashboard: None, study: Path, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
-    priced = sweeps_here("plan", study, "--storage", storage, "--calibrate", "--json")
-    assert priced.exit_code == 0, priced.stderr
-    assert [arm["cells"] for arm in json.loads(priced.stdout)["arms"]] == [2, 2, 2]
-    kept = json.loads((storage / "across" / "calibration.json").read_text())
-    assert set(kept["code_hash"]) == {"exvideo", "seer"}
-    assert len(kept["prices"]) == 3
-
     done = sweeps_here("run", study, "--storage", storage)
     assert done.exit_code == 0, done.stderr
     results = [Result.model_validate_json(path.read_bytes()) for path in storage.glob(f"across/cells/*/{RESULT}")]
@@ -66,12 +57,8 @@ def test_arms_of_two_systems_are_priced_run_and_compared(
         *[("seer", "seer", "done")] * 2,
         *[("untrained", "exvideo", "done")] * 2,
     ]
-    assert (
-        len(
-            {(result.spec.system, result.provenance["code_hash"], result.provenance["base_hash"]) for result in results}
-        )
-        == 2
-    )
+    kept = {(one.spec.system, one.provenance["code_hash"], one.provenance["base_hash"]) for one in results}
+    assert len(kept) == 2, "code and weights of the own system"
 
     report = json.loads((storage / "across" / "report" / "report.json").read_text())
     assert [arm["id"] for arm in report["arms"]] == ["control", "untrained", "seer"]

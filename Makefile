@@ -40,7 +40,7 @@ test: venv  ## the quick tests
 	OMP_NUM_THREADS=1 timeout 1200 $(PY) -m pytest -n 2 --dist worksteal
 
 test-all: test test-numerics browser  ## slow and fault tests as well; tests that measure times run one at a time
-	OMP_NUM_THREADS=1 timeout 2400 $(PY) -m pytest -n 2 --dist loadgroup -m "slow and not alone and not gpu"
+	OMP_NUM_THREADS=1 timeout 3000 $(PY) -m pytest -n 2 --dist loadgroup -m "slow and not alone and not gpu"
 	timeout 600 $(PY) -m pytest -m "slow and alone and not gpu"
 
 test-numerics: venv  ## tensor tests under the arithmetic of two older processors

@@ -45,7 +45,7 @@ ablations:
   - {part: text_decomposer, action: REMOVE}
 resources: {workers: 2, zero: {stage: 2}, report_every: 5, checkpoint_every: 10}
 """
-PROCESSES = {"worker": "ray::ResourceTr", "rank": "ray::RayTrainWork"}
+PROCESSES = {"worker": "ray::CellTrial", "rank": "ray::RayTrainWork"}
 """How Ray names the process of a trial, and that of a rank of its worker group (as much as the kernel keeps)."""
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray Train warns of old settings
 

@@ -6,8 +6,8 @@ its weights with this loss, and samples with its own conditions and guidance.
 Axes: b clips, f frames, c channels, h height, w width.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
 from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
@@ -117,20 +117,32 @@ def drawn_noise(latents: torch.Tensor, draws: Draws, noise_scheduler: Any) -> di
     return {"noise": torch.from_numpy(noise), "sigma": torch.stack(drawn)}
 
 
-def trained_names(network: nn.Module) -> frozenset[str]:
-    """Return the names of the parameters that are trained."""
-    return frozenset(name for name, weight in network.named_parameters() if weight.requires_grad)
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_trained(network: nn.Module, trained: Mapping[str, torch.Tensor]) -> None:
-    """Load trained weights.
+class TrainedNetwork(Generic[Network]):
+    """A trained model whose network decides what it has learnt; it needs no preparation."""
 
-    Raises:
-        ValueError: The names are not exactly those of the trained parameters.
-    """
-    if wrong := trained_names(network) ^ trained.keys():
-        raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
-    network.load_state_dict(trained, strict=False)
+    network: Network
+
+    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
+        """Do nothing: there is no preparation."""
+        return {}
+
+    @property
+    def learnt(self) -> frozenset[str]:
+        """Names of the trained parameters."""
+        return frozenset(name for name, weight in self.network.named_parameters() if weight.requires_grad)
+
+    def load(self, trained: Mapping[str, torch.Tensor]) -> None:
+        """Load trained weights.
+
+        Raises:
+            ValueError: The names are not exactly those of the trained parameters.
+        """
+        if wrong := self.learnt ^ trained.keys():
+            raise ValueError(f"weights of another model: {len(wrong)} names differ, such as {min(wrong)}")
+        self.network.load_state_dict(trained, strict=False)
 
 
 def last_given(given: torch.Tensor | None) -> torch.Tensor:

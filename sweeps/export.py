@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import cast
 
-from models import SYSTEMS
 from models.contracts import TrainedModel
 from models.words import did_you_mean
 from trainables.cell_files import TRAINED
@@ -29,15 +28,14 @@ def export(cell: str, storage: Path, output: Path) -> Path:
         raise ValueError(f"{output} already exists -> a new folder with -o")
     from models.backbones import load_base
     from trainables.cell_files import trained_weights
+    from trainables.inputs import built
 
     spec = Result.model_validate_json((folder / RESULT).read_bytes()).spec
     if not (folder / TRAINED).is_file():
         raise ValueError(f"cell {folder.name} ({spec.arm}, seed {spec.seed}) has no trained weights -> a trained cell")
     trained = trained_weights(folder)
     base = load_base(spec.ref, device="cpu", precision="fp32")
-    model = cast(TrainedModel, SYSTEMS[spec.system].model_validate(spec.tree).build(base, spec.seed))
-    model.load(trained)
-    _save(model, output)
+    _save(cast(TrainedModel, built(spec, base, trained)), output)
     return output
 
 

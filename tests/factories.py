@@ -43,6 +43,18 @@ arms:
   seer: {system: seer, base: shapes, training: {steps: 6, global_batch_size: 2}, references: 1, protocol: {steps: 9}}
 """
 """A study of ExVideo, one arm of which is Seer on its own base."""
+AID_STUDY = """\
+name: states
+system: aid
+base: shapes_video
+data: shapes
+metrics: [motion_magnitude]
+seeds: 1
+training: {steps: 2}
+ablations:
+  - {part: spatial_adapter, action: REMOVE}
+"""
+"""A study of AID on its small base."""
 FORKS = multiprocessing.get_context("forkserver")
 """Starts processes from one that has imported everything, since that takes longer than what they do."""
 FORKS.set_forkserver_preload(["deepspeed", "trainables.train", "sweeps.tracking.tracker"])

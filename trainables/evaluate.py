@@ -18,7 +18,7 @@ from torch import Tensor
 from models import SYSTEMS
 from models.backbones import Base, load_base
 from models.bases import find_base, read_card
-from models.contracts import FurtherReader, TrainedModel
+from models.contracts import FurtherReader
 from models.streams import Streams
 from trainables import predictions
 from trainables.cache import FOLDER, Arrays, Cache
@@ -39,6 +39,7 @@ from trainables.groups import groups_of
 from trainables.inputs import (
     REPAIRED,
     Predict,
+    built,
     check_content,
     clips_of,
     continued_clips,
@@ -301,10 +302,7 @@ def sample(
         trained: Trained weights, for a trained system.
         further: Further texts of the clips by name, for a system that reads some.
     """
-    tree = tree_of(spec)
-    model = tree.build(base, spec.seed)
-    if trained is not None:
-        cast(TrainedModel, model).load(trained)
+    tree, model = tree_of(spec), built(spec, base, trained)
     given = None if real is None else to_video(real[:, : tree.given_frames])
     streams = Streams(spec.seed)
     if tree.further_texts:

@@ -1,13 +1,17 @@
-"""Inputs of a cell's model: prompts and, for systems that continue clips, the given first frames."""
+"""A cell's model, and its inputs: prompts and, for systems that continue clips, the given first frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models import SYSTEMS
+from models.backbones import Base
+from models.contracts import TrainedModel, VideoModel
 from models.predictor import PREDICTED, Predictor
 from models.streams import Streams
 from models.system import System
@@ -96,6 +100,14 @@ def prompts(spec: TrialSpec, folder: Path) -> list[str]:
 def tree_of(spec: TrialSpec) -> System:
     """Return the cell's system."""
     return SYSTEMS[spec.system].model_validate(spec.tree)
+
+
+def built(spec: TrialSpec, base: Base, trained: Mapping[str, Tensor] | None) -> VideoModel:
+    """Build a cell's model on its base, with its trained weights if there are some."""
+    model = tree_of(spec).build(base, spec.seed)
+    if trained is not None:
+        cast(TrainedModel, model).load(trained)
+    return model
 
 
 def reference_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:

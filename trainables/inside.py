@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.backbones import Base
-from models.contracts import Conditioned, TrainedModel
+from models.contracts import Conditioned
+from trainables.data import ORACLE
 from trainables.data.frames import to_video
 from trainables.data.layout import ClipSet
-from trainables.inputs import tree_of
+from trainables.inputs import built, tree_of
 from trainables.metrics.inside import Inside
 from trainables.trial_spec import TrialSpec
-
-ORACLE = "oracle"
-"""Further text of a clip that describes its true frames."""
 
 
 def inside_of(
@@ -51,11 +49,8 @@ def _condition(
     spec: TrialSpec, clips: ClipSet, base: Base, trained: Mapping[str, Tensor] | None
 ) -> NDArray[np.float32]:
     """Return features of the condition of each frame (b f c)."""
-    tree = tree_of(spec)
-    model = tree.build(base, spec.seed)
-    if trained is not None:
-        cast(TrainedModel, model).load(trained)
-    given = to_video(clips.all()[:, : tree.given_frames])
-    features = cast(Conditioned, model).condition_of(clips.texts, spec.protocol, given, clips.further)
+    given = to_video(clips.all()[:, : tree_of(spec).given_frames])
+    model = cast(Conditioned, built(spec, base, trained))
+    features = model.condition_of(clips.texts, spec.protocol, given, clips.further)
     made: NDArray[np.float32] = features.numpy()
     return made

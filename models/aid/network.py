@@ -23,14 +23,13 @@ from models.contracts import Clips, Sample, Tensors
 from models.denoising import Conditions
 from models.guidance import CONDITIONAL, UNCONDITIONAL
 from models.image_to_video import (
+    TrainedNetwork,
     denoising_loss,
     drawn_noise,
     last_given,
-    load_trained,
     precision_of,
     predict_v,
     sample_clips,
-    trained_names,
     transformers,
 )
 from models.initialisation import initialise
@@ -155,7 +154,7 @@ def build_network(tree: "AID", unet: UNetSpatioTemporalConditionModel, sizes: Si
     return network
 
 
-class AIDModel:
+class AIDModel(TrainedNetwork[AIDNetwork]):
     """Continues an image as an instruction says.
 
     Args:
@@ -214,19 +213,6 @@ class AIDModel:
         u = torch.tensor(draws.uniform("dropped"), dtype=torch.float64)
         first = self._tree.drop_text / 2
         return u < self._tree.drop_text, (first <= u) & (u < first + self._tree.drop_frame)
-
-    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
-        """Do nothing: there is no preparation."""
-        return {}
-
-    @property
-    def learnt(self) -> frozenset[str]:
-        """Names of the trained parameters."""
-        return trained_names(self.network)
-
-    def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Load trained weights."""
-        load_trained(self.network, trained)
 
     def save(self, folder: Path) -> None:
         """Save the base with its text encoder in diffusers' layout, and the trained network as ``aid``."""

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,12 @@ from models.contracts import Clips, Sample, Tensors
 from models.exvideo.convolution import PositionalConvolution
 from models.exvideo.positions import PositionTable
 from models.image_to_video import (
+    TrainedNetwork,
     denoising_loss,
     drawn_noise,
     last_given,
-    load_trained,
     predict_v,
     sample_clips,
-    trained_names,
     transformers,
 )
 from models.initialisation import initialise
@@ -110,7 +109,7 @@ def build_network(tree: "ExVideo", unet: UNetSpatioTemporalConditionModel) -> Ex
     return network
 
 
-class ExVideoModel:
+class ExVideoModel(TrainedNetwork[ExtendedNetwork]):
     """Continues an image over more frames than its base was trained on.
 
     Args:
@@ -147,19 +146,6 @@ class ExVideoModel:
             "micro": encoded["micro"],
         }
         return {name: values.to(self.base.device) for name, values in batch.items()}
-
-    def prepare(self, texts: Sequence[str], num_frames: int) -> dict[str, float]:
-        """Do nothing: there is no preparation."""
-        return {}
-
-    @property
-    def learnt(self) -> frozenset[str]:
-        """Names of the trained parameters."""
-        return trained_names(self.network)
-
-    def load(self, trained: Mapping[str, torch.Tensor]) -> None:
-        """Load trained weights."""
-        load_trained(self.network, trained)
 
     def save(self, folder: Path) -> None:
         """Save the base in diffusers' layout, and the extended network as ``exvideo``."""

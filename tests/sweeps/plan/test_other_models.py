@@ -15,22 +15,12 @@ from sweeps.plan.cells import specify
 from sweeps.plan.diff import differences
 from sweeps.plan.other_models import NO_CHANGE
 from sweeps.plan.setting import setting_of
-from tests.factories import sweeps_here
+from tests.factories import ACROSS_STUDY, sweeps_here
 
 Write = Callable[[str | bytes], Path]
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]
 
-HEAD = """\
-name: across
-system: exvideo
-base: shapes_video
-metrics: [fvd, psnr]
-seeds: 2
-protocol: {clips: 4, frames: 8, steps: 4, guidance: 1.0}
-training: {steps: 8, global_batch_size: 2}
-ablations: [{part: position, action: REMOVE}]
-arms:
-"""
+HEAD = "".join(ACROSS_STUDY.partition("arms:\n")[:2])
 SEER = "system: seer, base: shapes, training: {steps: 6}, references: 1"
 
 

@@ -4,19 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.factories import AID_STUDY
+
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]
 
-STUDY = """\
-name: states
-system: aid
-base: shapes_video
-data: shapes
-metrics: [motion_magnitude]
-seeds: 1
-training: {steps: 2}
-ablations:
-  - {part: spatial_adapter, action: REMOVE}
-"""
+STUDY = AID_STUDY
 XT = STUDY.replace("base: shapes_video", "base: stable-video-diffusion-img2vid-xt\ntext_encoder: stable-diffusion-v1-5")
 
 

@@ -9,22 +9,13 @@ from models import SYSTEMS
 from sweeps.parts import describe
 from sweeps.plan import load
 from sweeps.plan.requirements import requirements
+from tests.factories import AID_STUDY
 from trainables.trial_spec import TrialSpec
 
 Problems = Callable[[str | bytes], list[tuple[int, str, str]]]
 Write = Callable[[str | bytes], Path]
 
-STUDY = """\
-name: texts
-system: aid
-base: shapes_video
-data: shapes
-metrics: [motion_magnitude]
-seeds: 1
-training: {steps: 2}
-ablations:
-  - {part: spatial_adapter, action: REMOVE}
-"""
+STUDY = AID_STUDY
 XT = STUDY.replace("base: shapes_video", "base: stable-video-diffusion-img2vid-xt") + "control: {states: repeat}\n"
 
 

@@ -167,7 +167,7 @@ class _LongTerm(AdapterPart):
 
     ratio: Ratio = 0.5
     start: Start = "zero"
-    num_heads: Annotated[Count, Field(description="must divide the channels of every bottleneck")] = 8
+    num_heads: Annotated[Count, Field(description="must divide the channels of every bottleneck")] = 2
 
     def _places(self, transformer: Any) -> list[tuple[Any, int]]:
         from models.aid.adapters import LongTermAdapter

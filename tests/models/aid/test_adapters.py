@@ -58,7 +58,7 @@ def test_a_kernel_over_time_alone_is_the_one_in_three_dimensions(kind: str) -> N
     assert isinstance(adapter, ShortTermAdapter)
     x = noise(2, adapter.width, FRAMES, 3, 4)
     products = adapter.conv.weight[0].numel()
-    size = float(adapter.conv.weight.abs().max()) * float(x.abs().max()) * products
+    size = float(adapter.conv.weight.detach().abs().max()) * float(x.abs().max()) * products
     torch.testing.assert_close(
         adapter._convolved(x), adapter.conv(x), rtol=0, atol=bound(torch.float64, 2 * products, size)
     )

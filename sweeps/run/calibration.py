@@ -142,6 +142,9 @@ class Stopwatch:
     def reported(self, cell_id: str) -> None:
         """Do nothing: reports are read when the cell has ended."""
 
+    def tick(self) -> None:
+        """Do nothing."""
+
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
         """Note the duration of a cell, and return its record; failures are raised by ``timed``."""
         self._took[cell.id] = time.monotonic() - self._began[cell.id]

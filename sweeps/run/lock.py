@@ -39,7 +39,7 @@ class StudyLock:
         self.folder = folder
         now = _now()
         self.driver = Driver(socket.gethostname(), os.getpid(), " ".join(sys.argv), started=now, updated=now)
-        self._last_update = -EVERY_S
+        self._last_update, self._stale = -EVERY_S, False
 
     def __enter__(self) -> Self:
         """Take the lock without waiting."""
@@ -70,9 +70,14 @@ class StudyLock:
     def update(self, *, force: bool = False, **progress: Any) -> None:
         """Update fields of ``Driver`` for ``status``; written at most once a second, unless forced."""
         self.driver = replace(self.driver, **progress)
+        self._stale = True
+        self.tick(force=force)
+
+    def tick(self, *, force: bool = False) -> None:
+        """Write what ``update`` left out, where a second has passed."""
         now = time.monotonic()
-        if force or now - self._last_update >= EVERY_S:
-            self._last_update = now
+        if self._stale and (force or now - self._last_update >= EVERY_S):
+            self._last_update, self._stale = now, False
             with contextlib.suppress(OSError):  # a full disk must not end the cells that run
                 self._write()
 

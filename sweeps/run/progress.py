@@ -49,10 +49,12 @@ class Progress:
 
         self.total = total
         self.running = self.done = self.failed = 0
+        self.under_way = 0.0
         self._clock = clock
         self._first_start: float | None = None
         self._last_print = -EVERY_S
         self._last_line = ""
+        self._stale = False
         self._console = Console(stderr=True)
         self._bar = Bar(
             TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
@@ -87,17 +89,30 @@ class Progress:
         self.failed += failed
         self._show(force=self.done + self.failed == self.total)
 
+    def advance(self, under_way: float) -> None:
+        """Note what the running cells have done of their updates, as a number of cells."""
+        self.under_way = under_way
+        self._show()
+
+    def tick(self) -> None:
+        """Show what an earlier call left out, since lines are printed at intervals."""
+        if self._stale or self._console.is_terminal:
+            self._show()
+
     @property
     def left(self) -> float | None:
-        """Estimated seconds left at the average pace; None before the first cell has ended."""
-        ended = self.done + self.failed
+        """Estimated seconds left at the average pace; None before anything is done."""
+        ended = self.done + self.failed + self.under_way
         if not ended or self._first_start is None:
             return None
         return (self._clock() - self._first_start) / ended * (self.total - ended)
 
     def line(self) -> str:
         """Word the counts and the time left."""
-        parts = [f"{self.done} done", f"{self.running} running", f"{self.failed} failed"]
+        updates = (
+            f" with {self.under_way / self.running:.0%} of their updates" if self.running and self.under_way else ""
+        )
+        parts = [f"{self.done} done", f"{self.running} running{updates}", f"{self.failed} failed"]
         left = self.left
         if self.done + self.failed < self.total:
             parts.append(f"about {duration(left)} left" if left is not None else "time left unknown")
@@ -108,6 +123,7 @@ class Progress:
         self._bar.update(self._task, completed=ended, description=counts)
         now, line = self._clock(), f"cells {ended}/{self.total}: {counts}"
         due = line != self._last_line and (force or now - self._last_print >= EVERY_S)
+        self._stale = line != self._last_line and not due
         if due and not self._console.is_terminal:
             self._last_print, self._last_line = now, line
             print(line, file=sys.stderr, flush=True)

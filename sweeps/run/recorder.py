@@ -10,6 +10,7 @@ from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.tracking.tracker import Tracker
 from trainables.cell_files import STOP, leave_result, result_without_clips
+from trainables.spool import Spool
 from trainables.trial_spec import OBJECTIVE, UPDATE
 
 
@@ -30,6 +31,9 @@ class Follower(Protocol):
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
         """Handle a cell that ended; return its record, or None if its worker died in every attempt."""
 
+    def tick(self) -> None:
+        """Handle the passing of time; called several times a second."""
+
 
 class Recorder:
     """Records each cell in ledger, tracker, progress line and lock.
@@ -48,6 +52,7 @@ class Recorder:
         self.lock = lock
         self._cells: dict[str, Cell] = {}
         self._running: dict[str, dict[str, Any]] = {}
+        self._shares: dict[str, float] = {}
 
     def handed_out(self, cell: Cell) -> None:
         """Note a cell that was handed to Ray Tune."""
@@ -63,8 +68,19 @@ class Recorder:
             self._update_lock()
 
     def reported(self, cell_id: str) -> None:
-        """Upload the new metric points of a running cell, in the background."""
-        self.tracker.report(self._cells[cell_id].spec, self.ledger.cell_folder(cell_id))
+        """Upload the new metric points of a running cell, in the background, and note how far its training is."""
+        spec, folder = self._cells[cell_id].spec, self.ledger.cell_folder(cell_id)
+        self.tracker.report(spec, folder)
+        if spec.training is not None:
+            last = max((point.step for point in Spool(folder).points()), default=0)
+            self._shares[cell_id] = min(1.0, last / spec.training.steps)
+            self.progress.advance(sum(self._shares.values()))
+            self._update_lock()
+
+    def tick(self) -> None:
+        """Show progress that was held back."""
+        self.progress.tick()
+        self.lock.tick()
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
         """Record the end of a cell; return its record, or None if its worker died in every attempt.
@@ -82,6 +98,8 @@ class Recorder:
             self.tracker.record(cell.id, self.ledger.cell_folder(cell.id))
         self._running.pop(cell.id, None)
         self._cells.pop(cell.id, None)
+        self._shares.pop(cell.id, None)
+        self.progress.under_way = sum(self._shares.values())
         self.progress.end(failed=result is None or result.status == "failed")
         self._update_lock()
         return None if result is None else Record.of(result)

@@ -155,6 +155,10 @@ class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
         """Count a cell as running."""
         self._recorder.started(trial.config["cell_id"])
 
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Note that time has passed: Tune's loop takes a step several times a second, also without events."""
+        self._recorder.tick()
+
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:

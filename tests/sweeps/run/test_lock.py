@@ -77,6 +77,22 @@ def test_progress_is_written_at_most_once_a_second(tmp_path: Path, monkeypatch: 
     assert second.running[0]["arm"] == "control"
 
 
+def test_progress_that_was_held_back_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with StudyLock(tmp_path) as lock:
+        lock.update(ended=1)
+        lock.update(ended=2)
+        lock.tick()
+        early = read_driver(tmp_path)
+        now += 1.5
+        lock.tick()
+        late = read_driver(tmp_path)
+    assert early is not None
+    assert late is not None
+    assert (early.ended, late.ended) == (1, 2)
+
+
 def test_a_driver_elsewhere_cannot_be_seen_from_here(tmp_path: Path) -> None:
     with StudyLock(tmp_path):
         written = json.loads((tmp_path / DRIVER).read_text())

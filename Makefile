@@ -47,10 +47,10 @@ test-numerics: venv  ## tensor tests under the arithmetic of two older processor
 	@$(MAKE) --no-print-directory -j 2 -O numerics-avx2 numerics-sse4
 
 numerics-avx2:
-	$(AVX2) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest $(TENSORS)
+	$(AVX2) OMP_NUM_THREADS=1 timeout 900 $(PY) -m pytest $(TENSORS)
 
 numerics-sse4:
-	$(SSE4) OMP_NUM_THREADS=1 timeout 600 $(PY) -m pytest $(TENSORS)
+	$(SSE4) OMP_NUM_THREADS=1 timeout 900 $(PY) -m pytest $(TENSORS)
 
 soak: venv  ## the fault tests with twenty kills each
 	timeout 3600 $(PY) -m pytest -m slow tests/sweeps/run/test_faults.py --kills 20 -s

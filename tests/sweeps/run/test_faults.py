@@ -274,7 +274,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_table(
             before = stamps(storage)
             driver = begin(study, storage)
             kills += kill_within(driver, storage, rng, min(15, seconds / 4))
-            assert driver.wait(120) in (0, -signal.SIGKILL), "a killed rank or trial is an accident, no failure"
+            assert driver.wait(600) in (0, -signal.SIGKILL), "a killed rank or trial is an accident, no failure"
             assert before.items() <= stamps(storage).items(), "a finished cell was done again"
             if len(stamps(storage)) == 2 or kills.total() >= wanted:
                 break

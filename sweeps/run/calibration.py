@@ -139,7 +139,7 @@ class Stopwatch:
         self.first_start = self.first_start or time.monotonic()
         self._began.setdefault(cell_id, time.monotonic())
 
-    def reported(self, cell_id: str) -> None:
+    def reported(self, cell_id: str, update: float) -> None:
         """Do nothing: reports are read when the cell has ended."""
 
     def tick(self) -> None:

@@ -10,7 +10,6 @@ from sweeps.run.lock import StudyLock
 from sweeps.run.progress import Progress
 from sweeps.tracking.tracker import Tracker
 from trainables.cell_files import STOP, leave_result, result_without_clips
-from trainables.spool import Spool
 from trainables.trial_spec import OBJECTIVE, UPDATE
 
 
@@ -25,8 +24,8 @@ class Follower(Protocol):
     def started(self, cell_id: str) -> None:
         """Handle a cell that started on a worker."""
 
-    def reported(self, cell_id: str) -> None:
-        """Handle new metric points of a running cell."""
+    def reported(self, cell_id: str, update: float) -> None:
+        """Handle new metric points of a running cell, and the number of its last update; 0 if it is not trained."""
 
     def ended(self, cell: Cell, last: dict[str, Any] | None, *, died: bool) -> Record | None:
         """Handle a cell that ended; return its record, or None if its worker died in every attempt."""
@@ -67,13 +66,12 @@ class Recorder:
             self.progress.start()
             self._update_lock()
 
-    def reported(self, cell_id: str) -> None:
+    def reported(self, cell_id: str, update: float) -> None:
         """Upload the new metric points of a running cell, in the background, and note how far its training is."""
-        spec, folder = self._cells[cell_id].spec, self.ledger.cell_folder(cell_id)
-        self.tracker.report(spec, folder)
+        spec = self._cells[cell_id].spec
+        self.tracker.report(spec, self.ledger.cell_folder(cell_id))
         if spec.training is not None:
-            last = max((point.step for point in Spool(folder).points()), default=0)
-            self._shares[cell_id] = min(1.0, last / spec.training.steps)
+            self._shares[cell_id] = min(1.0, update / spec.training.steps)
             self.progress.advance(sum(self._shares.values()))
             self._update_lock()
 

@@ -17,6 +17,7 @@ from sweeps.run.queue import Exhausted, Queue
 from sweeps.run.recorder import Follower
 from trainables.failures import DISK_FULL, is_unwritable, unwritten
 from trainables.trial import CellTrial
+from trainables.trial_spec import UPDATE
 
 MAX_WORKER_DEATHS = 2
 
@@ -164,7 +165,7 @@ class Following(tune.Callback):  # type: ignore[misc]  # ray ships no types
     ) -> None:
         """Upload the new metric points of a running cell."""
         if not result.get("status"):
-            self._recorder.reported(trial.config["cell_id"])
+            self._recorder.reported(trial.config["cell_id"], result.get(UPDATE, 0))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Print a message on a cell that is lost since its worker died in every attempt; the next run restarts it."""

@@ -239,11 +239,35 @@ def _sign_flip(differences: Sequence[float], rounding: float) -> float:
         above = second.size - np.searchsorted(second, extreme - first, side="left")
         below = np.searchsorted(second, -extreme - first, side="right")
         return min(1.0, float((above.sum() + below.sum()) / 2**n))
+    return share_of_flips(np.abs(flipped_sums(differences)) >= extreme, n)
+
+
+def flipped_sums(differences: Sequence[float]) -> "Array":
+    """Compute the sums of differences under sign patterns, the same patterns for every list of this length.
+
+    All 2^n patterns for n <= 16, else 100,000 that are drawn with a fixed seed.
+    """
+    import numpy as np
+
+    n = len(differences)
+    if n <= EXACT_PAIRS:
+        return _signed_sums(differences)
     sums = np.zeros(FLIPS)
     for block, patterns in enumerate(_drawn_patterns(n)):
         start = block * EXACT_PAIRS
         sums += _signed_sums(differences[start : start + EXACT_PAIRS])[patterns]
-    return float((np.count_nonzero(np.abs(sums) >= extreme) + 1) / (FLIPS + 1))
+    return sums
+
+
+def share_of_flips(extreme: "npt.NDArray[np.bool_]", n: int) -> float:
+    """Return the p-value of a test over ``flipped_sums`` of n differences, from where they are extreme.
+
+    The share of the patterns where they are all enumerated; (b + 1) / (m + 1) where they are drawn.
+    """
+    import numpy as np
+
+    count = int(np.count_nonzero(extreme))
+    return count / extreme.size if n <= EXACT_PAIRS else (count + 1) / (extreme.size + 1)
 
 
 @functools.lru_cache(maxsize=4)

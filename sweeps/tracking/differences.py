@@ -11,13 +11,13 @@ from typing import Any
 from sweeps.tracking.views import DELTA, delta
 
 TABLE = "differences.json"
-"""Name of the table: one row per arm and metric."""
+"""Name of the table: one row per arm and metric, the control left out."""
 
 BOUNDS = {DELTA: "difference", "low": "low", "high": "high", "p": "p_corrected"}
 """First part of the key of a study's metric -> number of the report."""
 
 MAX_KEY = 250  # characters
-_COLUMNS = ("mean", "sd", "n", "difference", "low", "high", "p_value", "p_corrected", "verdict")
+_COLUMNS = ("difference", "low", "high", "p_value", "p_corrected", "verdict", "mean", "sd", "n")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_differences(files: Iterable[Path]) -> Differences | None:
     with named["values.csv"].open(encoding="utf-8", newline="") as lines:
         values = list(csv.DictReader(lines))
     control = arms[0]["id"] if arms else ""
-    return Differences(_of_study(arms), _of_cells(values, control), _table(arms))
+    return Differences(_of_study(arms), _of_cells(values, control), _table(arms[1:]))
 
 
 def _of_study(arms: Sequence[Mapping[str, Any]]) -> dict[str, float]:

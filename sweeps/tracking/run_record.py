@@ -18,8 +18,8 @@ TABLE = "per_clip.json"
 NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 MAX_TAG = 5000  # characters
-MAX_CLIPS, MAX_FRAMES = 4, 8  # of an image
-IMAGE_PX, THUMBNAIL_PX = 1024, 512  # longer side
+MAX_CLIPS = MAX_FRAMES = 4  # of an image; the image grid reserves a square for each
+IMAGE_PX, THUMBNAIL_PX = 1024, 300  # longer side; three thumbnails beside each other fill a page
 
 
 def name(spec: TrialSpec) -> str:

@@ -100,6 +100,7 @@ class _StudyRuns:
         self._location = artifacts.resolve().as_uri() if database_file(uri) else None
         self._parent_tags = parent_tags
         self._review = review
+        self._views = view_tags(review)
         self._client: Any = None
         self._experiment = ""
         self._runs: dict[str, KnownRun] = {}
@@ -198,16 +199,15 @@ class _StudyRuns:
 
     def _open_experiment(self) -> str:
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on the table of runs
-        own = view_tags(self._review)
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
             created = str(self._client.create_experiment(self._study, self._location, tags))
-            self._offer("saved views", lambda: self._set_tags(created, own))
+            self._offer("saved views", lambda: self._set_tags(created, self._views))
             return created
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         missing = {key: value for key, value in tags.items() if key not in experiment.tags}
-        changed = {key: value for key, value in own.items() if experiment.tags.get(key) != value}
+        changed = {key: value for key, value in self._views.items() if experiment.tags.get(key) != value}
         self._set_tags(experiment.experiment_id, missing)
         self._offer("saved views", lambda: self._set_tags(experiment.experiment_id, changed))
         return str(experiment.experiment_id)

@@ -68,11 +68,12 @@ class Review:
 
 @dataclass(frozen=True)
 class Section:
-    """Charts under a heading, in so many columns."""
+    """Charts under a heading, in so many columns, each so many pixels high."""
 
     name: str
     cards: tuple[dict[str, Any], ...]
     columns: int = 2
+    height: int = 360
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _training(review: Review) -> View:
 def _clips(review: Review) -> View:
     images = {**_card("IMAGE"), "imageKeys": [CLIPS], "step": 0, "showRunParams": False}
     where = ("tags.stage = 'plan'", f"tags.seed = '{review.seed}'")
-    section = Section("Clips", (images,), columns=1)
+    section = Section("Clips", (images,), columns=1, height=760)
     return View("clips", "Clips", _metrics(*review.metrics), (section,), where=where, opens_charts=True, is_wide=True)
 
 
@@ -215,8 +216,8 @@ def _state(view: View, review: Review) -> dict[str, Any]:
             for place, card in enumerate([*charted, *_not_charted(charted, review)])
         ],
         "compareRunSections": [
-            *(_section(section.name, display=True, columns=section.columns) for section in view.sections),
-            *(_section(name, display=False, columns=3) for name in _COLLAPSED),
+            *(_section(section, is_open=True) for section in view.sections),
+            *(_section(Section(name, ()), is_open=False) for name in _COLLAPSED),
         ],
         "isAccordionReordered": True,
     }
@@ -229,8 +230,9 @@ def _not_charted(charted: list[dict[str, Any]], review: Review) -> list[dict[str
     return [{**_card("BAR", key), "deleted": True} for key in keys if key not in present]
 
 
-def _section(name: str, *, display: bool, columns: int) -> dict[str, Any]:
-    return {"uuid": name, "name": name, "display": display, "isReordered": True, "columns": columns}
+def _section(section: Section, *, is_open: bool) -> dict[str, Any]:
+    layout = {"columns": section.columns, "cardHeight": section.height}
+    return {"uuid": section.name, "name": section.name, "display": is_open, "isReordered": True, **layout}
 
 
 def _card(kind: str, metric: str = "") -> dict[str, Any]:

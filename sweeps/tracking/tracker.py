@@ -81,7 +81,7 @@ class Tracker(Uploads):
     @property
     def failures(self) -> list[str]:
         """Reasons for missing uploads, each once: cells, and what this server does not accept at all."""
-        return [*super().failures, *(f"{what}: {reason}" for what, reason in self._study.refused.items())]
+        return [*super().failures, *(f"{what}: {reason}" for what, reason in dict(self._study.refused).items())]
 
     @property
     def link(self) -> str:
@@ -119,8 +119,12 @@ class _StudyRuns:
         experiment = self._open_experiment()
         if experiment != self._experiment:
             self._experiment, self._runs = experiment, {}
-            self._find()
-            self._mark_current()
+            try:
+                self._find()
+                self._mark_current()
+            except Exception:
+                self._experiment = ""  # the next attempt begins again: an unknown run would be created twice
+                raise
         self._sure = True
         self.progress = time.monotonic()
 
@@ -144,14 +148,15 @@ class _StudyRuns:
         result, found = Result.model_validate_json(content), digest(content)
         start = run_record.end_of(result) - int(1000 * sum(result.seconds.values()))
         table = run_record.table(result)
-        images = run_record.images(cell_id, folder) if self._review.is_pictured(cell_id, result.spec.seed) else {}
-        tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result), **run_record.shown(table, images)}
+        tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result)}
         run = self._get_or_create(cell_id, run_record.name(result.spec), tags, start)
         if run.has_result(found):
             return False
         self._reopen(run)
         pictures = {path.name: path.read_bytes() for pattern in (STRIP, PLAYABLE) for path in folder.glob(pattern)}
+        images = run_record.images(cell_id, folder) if self._review.is_pictured(cell_id, result.spec.seed) else {}
         files = Files(run, {**pictures, **images, **table, RESULT: content})
+        tags |= run_record.shown(table, images)
         self._send(run, folder, result.spec, {**tags, **files.tag, "result": found}, result)
         self._log_data(run, result.spec)
         self._upload(run, files)
@@ -251,7 +256,7 @@ class _StudyRuns:
     def _mark_current(self) -> None:
         """Correct the mark of runs whose cells have become part of the study, or no longer are, since it was set."""
         for identity, run in self._runs.items():
-            current = self._review.is_current(identity, run.tags.get("search", ""))
+            current = self._review.mark(identity, run.tags.get("search", ""))
             if self._review.cells and identity != PARENT and run.tags.get("current") != current:
                 self._log(run, tags={"current": current})
                 self.progress = time.monotonic()
@@ -311,7 +316,7 @@ class _StudyRuns:
             "trial": "" if spec.trial is None else str(spec.trial),
             "search": spec.search,
             "cell_id": cell_id,
-            "current": self._review.is_current(cell_id, spec.search),
+            "current": self._review.mark(cell_id, spec.search),
             "mlflow.parentRunId": self._open_parent().id,
         }
 

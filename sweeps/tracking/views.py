@@ -57,7 +57,7 @@ class Review:
     objectives: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
 
-    def is_current(self, cell_id: str, search: str) -> str:
+    def mark(self, cell_id: str, search: str) -> str:
         """Return ``true`` for a cell of the study as it is now, else ``false``: the tag by which views list cells."""
         return str(cell_id in self.cells or (search != "" and search == self.search)).lower()
 

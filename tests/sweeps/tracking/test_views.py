@@ -113,8 +113,8 @@ def test_a_plan_in_mlflow_s_names(planned: Callable[[str], Plan]) -> None:
     assert set(review.objectives) < set(review.metrics)
     assert (review.search, review.searched, review.seed) == (plan.search.identity, ("attention.mu",), 0)
     assert not review.is_trained
-    assert [review.is_current(plan.cells[0].id, ""), review.is_current("other", "")] == ["true", "false"]
-    assert [review.is_current("a trial", review.search), review.is_current("a trial", "older")] == ["true", "false"]
+    assert [review.mark(plan.cells[0].id, ""), review.mark("other", "")] == ["true", "false"]
+    assert [review.mark("a trial", review.search), review.mark("a trial", "older")] == ["true", "false"]
 
 
 def test_views_of_a_large_study_fit_into_the_tags_of_older_servers() -> None:

@@ -24,6 +24,7 @@ from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import Progress, Reading, cannot_continue, notify
 from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
+from sweeps.run.review import review_of
 from sweeps.study.document import SpecError
 from sweeps.study.words import counted, not_among
 from sweeps.tracking.location import artifacts_folder, database_file, follow_move, tracking_uri
@@ -233,7 +234,8 @@ class _Run:
         uri = tracking_uri(self.storage, study.tracking.uri)
         if message := follow_move(uri, self.storage, study.name):
             notify(message)
-        return Tracker(uri, study.name, study.question, artifacts_folder(self.storage, study.name), tags)
+        artifacts = artifacts_folder(self.storage, study.name)
+        return Tracker(uri, study.name, study.question, artifacts, tags, review_of(plan))
 
     def _print_counts(self, queue: Queue, records: Mapping[str, Record]) -> None:
         cells = self.plan.cells
@@ -292,7 +294,7 @@ class _Run:
         for failure in tracker.failures:
             notify(f"not uploaded, the next run tries again: {failure}")
         print_terminal(report)
-        self._print_paths(folder)
+        self._print_paths(folder, tracker.link)
         if stopped:
             notify(f"{self.plan.study.name}: {stopped} -> a larger budget to resume")
             return 1 if report.errors or report.effort.problems else 0
@@ -315,13 +317,15 @@ class _Run:
         )
         return unfinished or bool(Queue(self.plan, records, only=self.options.only))
 
-    def _print_paths(self, report: Path) -> None:
-        """Print the paths of report and results, and how to open MLflow."""
+    def _print_paths(self, report: Path, link: str) -> None:
+        """Print the paths of report and results, how to open MLflow, and the link of the study's first view."""
         uri = tracking_uri(self.storage, self.plan.study.tracking.uri)
         opened = shlex.join([os.path.relpath(sys.executable), "-m", "mlflow", "ui", "--backend-store-uri", uri])
         print(f"\ntables, figures, report.html  {report}")
         print(f"clips and results             {self.ledger.cells}")
         print(f"MLflow runs                   {opened if database_file(uri) else uri}")
+        if link:
+            print(f"arms in MLflow                {link}")
 
 
 def _failed_proof(plan: Plan, folder: Path) -> str:

@@ -1,14 +1,25 @@
 """MLflow record of a cell: name, tags, metrics, parameters and table, computed from its result alone."""
 
+import io
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
 
+from sweeps.tracking.views import CLIPS
+from trainables.cell_files import read_clips
+from trainables.pictures import frame_strip
 from trainables.trial_spec import Result, TrialSpec, leaves
 
 TABLE = "per_clip.json"
 """Name of the table of scores per clip."""
 
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
+
 MAX_TAG = 5000  # characters
+MAX_CLIPS = MAX_FRAMES = 4  # of an image; the image grid reserves a square for each
+IMAGE_PX, THUMBNAIL_PX = 1024, 300  # longer side; three thumbnails beside each other fill a page
 
 
 def name(spec: TrialSpec) -> str:
@@ -71,3 +82,32 @@ def table(result: Result) -> dict[str, bytes]:
     scores = zip(*columns.values(), strict=True)
     rows = [[clip, prompt, *row] for clip, (prompt, row) in enumerate(zip(result.prompts, scores, strict=True))]
     return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}
+
+
+def images(cell_id: str, folder: Path) -> dict[str, bytes]:
+    """Return a cell's first clips as a logged image, which the image grid shows beside those of other runs.
+
+    The names are MLflow's: key, step, time and a unique part, here the same at every upload; and a smaller copy that
+    the grid loads. Together they have some 100 kB at most. Empty for a cell without clips.
+    """
+    drawn = read_clips(folder)
+    if drawn is None:
+        return {}
+    frames = drawn.clips.shape[1]
+    chosen = sorted({round(place * (frames - 1) / (MAX_FRAMES - 1)) for place in range(MAX_FRAMES)})
+    picture = frame_strip(drawn.clips[:MAX_CLIPS, chosen])
+    name = f"images/{CLIPS}+step+0+timestamp+0+{cell_id}"
+    files = {}
+    for suffix, size in (("", IMAGE_PX), ("+compressed", THUMBNAIL_PX)):
+        picture.thumbnail((size, size))
+        content = io.BytesIO()
+        picture.save(content, "WEBP", quality=85)
+        files[f"{name}{suffix}.webp"] = content.getvalue()
+    return files
+
+
+def shown(tables: Mapping[str, bytes], pictures: Mapping[str, bytes] = NO_FILES) -> dict[str, str]:
+    """Return the tags by which the UI shows files of a run as tables, and its images in the image grid."""
+    listed = json.dumps([{"path": name, "type": "table"} for name in tables])
+    tags = {"mlflow.loggedArtifacts": listed if tables else "", "mlflow.loggedImages": "True" if pictures else ""}
+    return {key: value for key, value in tags.items() if value}

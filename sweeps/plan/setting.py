@@ -93,7 +93,7 @@ def _metrics(
     metrics = []
     for name in families:
         family = METRICS[name]
-        is_own = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
+        is_own = family.extractor is not None and getattr(study.extractors, family.extractor, None) is not None
         place: Key = ("metrics", found.places[name]) if name in found.places else ("metrics",)
         try:
             metric = resolve(name, card, study.extractors, study.base)

@@ -42,8 +42,8 @@ class ShapesData(ClipLayout):
 
     Args:
         split: Split of the reference scenes; ``test`` is not used for training.
-        references: Number of reference clips, at least 2. A Frechet distance is noisy and biased with few: of equal
-            arms, 13 to 44 % of studies call some different with 256, 2 to 8 % with 2,048.
+        references: Number of reference clips, at least 2. With few, arms of equal distance differ by which clips they
+            happen to be.
         frames_per_motion: Frames of each motion, at a constant pace, so that longer clips have more motions; by default
             one or two motions span the clip, whatever its number of frames.
     """

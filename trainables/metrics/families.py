@@ -220,7 +220,7 @@ METRICS: dict[str, MetricFamily] = {
             "raft",
             least_frames=3,
             least_side=RAFT_SIDE,
-            aliases=("dynamics",),
+            aliases=("dynamic degree",),
         ),
         MetricFamily(
             "motion_accuracy",
@@ -228,7 +228,7 @@ METRICS: dict[str, MetricFamily] = {
             "share of frames whose recognised motion is the one that the prompt names for them",
             "classifier",
             needs_words=True,
-            aliases=("temporal order", "order in time", "motion alignment"),
+            aliases=("motion alignment",),
         ),
         _between_sets(
             "fid", "inception", "Frechet distance of frames to reference frames", "Frechet inception distance"
@@ -253,8 +253,8 @@ METRICS: dict[str, MetricFamily] = {
             "1000 times the unbiased Gaussian-kernel MMD of frames to reference frames",
             "CLIP maximum mean discrepancy",
         ),
-        _of_set("precision", "share of clips near a reference clip", 4, "fidelity"),
-        _of_set("recall", "share of reference clips near a clip", 4, "coverage"),
+        _of_set("precision", "share of clips near a reference clip", 4),
+        _of_set("recall", "share of reference clips near a clip", 4),
         _of_set("diversity", "effective number of different clips (Vendi score)", 2, "Vendi score"),
         _of_states("state_accuracy", "size, colour, shape and motion", ("prediction accuracy",)),
         *(_of_states(f"state_{attribute}", attribute) for attribute in ("size", "colour", "shape", "motion")),

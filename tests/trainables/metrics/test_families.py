@@ -215,7 +215,8 @@ def test_every_family_and_group_is_documented() -> None:
         assert f"| `{name}` |" in page
     for key in PUBLISHED.values():
         head, _, tail = key.partition("/")
-        assert f"`{head}/{'<model>' if tail.startswith('tiny') else tail}`" in page
+        shown = {"tiny": "<model>", "toy_": tail.replace("toy", "shapes")}.get(tail[:4], tail)
+        assert f"`{head}/{shown}`" in page
     for role in HOW_TO_GET:
         assert f"  {role}: " in page
 

@@ -50,8 +50,8 @@ MEASURES: dict[str, SetMeasure] = {
     "kvd": _CUBIC,
     "jedi": SetMeasure(kernels.jedi_mmd, kernels.jedi_mmd.settings, has_interval=True),
     "cmmd": SetMeasure(kernels.cmmd, kernels.cmmd.settings, has_interval=True),
-    "precision": SetMeasure(manifolds.precision, {"neighbours": manifolds.NEIGHBOURS}),
-    "recall": SetMeasure(manifolds.recall, {"neighbours": manifolds.NEIGHBOURS}),
+    "improved_precision": SetMeasure(manifolds.precision, {"neighbours": manifolds.NEIGHBOURS}),
+    "improved_recall": SetMeasure(manifolds.recall, {"neighbours": manifolds.NEIGHBOURS}),
     "diversity": SetMeasure(manifolds.vendi_score, {"kernel": "cosine"}),
 }
 """Measures by family."""

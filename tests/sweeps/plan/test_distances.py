@@ -33,8 +33,11 @@ def study(metric: str, clips: int = 8, data: str = "shapes") -> str:
             study("fvd_infinity", 256, "{layout: shapes, references: 255}"),
             "needs at least 256 reference clips, not 255: with fewer than 4 for each of 64 features",
         ),
-        (study("recall", 3), "recall needs at least 4 clips, not 3"),
-        (study("precision", 8, "{layout: shapes, references: 3}"), "precision needs at least 4 reference clips, not 3"),
+        (study("improved_recall", 3), "improved_recall needs at least 4 clips, not 3"),
+        (
+            study("improved_precision", 8, "{layout: shapes, references: 3}"),
+            "improved_precision needs at least 4 reference clips, not 3",
+        ),
         (
             study("motion_accuracy", 8, "{layout: prompts, prompts: [a dog]}"),
             "needs prompts in known words -> data: shapes",
@@ -58,11 +61,13 @@ def test_raft_needs_larger_frames(problems: Problems, write: Write) -> None:
 
 
 def test_enough_clips_are_extrapolated(write: Write) -> None:
-    plan: Plan = load(write(study("fvd_infinity, precision, recall, diversity, cmmd, motion_accuracy", 256)))
+    plan: Plan = load(
+        write(study("fvd_infinity, improved_precision, improved_recall, diversity, cmmd, motion_accuracy", 256))
+    )
     assert [metric.key for metric in plan.metrics] == [
         "fd_infinity/shapes_r3d",
-        "precision/shapes_r3d",
-        "recall/shapes_r3d",
+        "improved_precision/shapes_r3d",
+        "improved_recall/shapes_r3d",
         "diversity/shapes_r3d",
         "mmd_gaussian/shapes_clip",
         "motion_accuracy/shapes_r3d",

@@ -33,8 +33,8 @@ SURROGATE_KEYS = {
     "fvd_infinity": "fd_infinity/shapes_r3d",
     "kvd": "mmd/shapes_r3d",
     "cmmd": "mmd_gaussian/shapes_clip",
-    "precision": "precision/shapes_r3d",
-    "recall": "recall/shapes_r3d",
+    "improved_precision": "improved_precision/shapes_r3d",
+    "improved_recall": "improved_recall/shapes_r3d",
     "diversity": "diversity/shapes_r3d",
 }
 RENAMED = {"fid", "fvd", "fvd_infinity", "kid", "kvd", "cmmd"}
@@ -89,8 +89,8 @@ def test_the_users_networks_come_first_and_give_published_names(card: Card, tmp_
         "fvd_infinity": "fvd_infinity/i3d_k400",
         "kvd": "kvd/i3d_k400",
         "cmmd": "cmmd/My-CLIP",
-        "precision": "precision/i3d_k400",
-        "recall": "recall/i3d_k400",
+        "improved_precision": "improved_precision/i3d_k400",
+        "improved_recall": "improved_recall/i3d_k400",
         "diversity": "diversity/i3d_k400",
     }
     assert not any(metric.surrogate or "surrogate" in metric.words for metric in keys.values())
@@ -201,7 +201,7 @@ def test_companions_are_added_once_and_only_where_missing() -> None:
 
 def test_directions_follow_the_literature() -> None:
     lower = {name for name, family in METRICS.items() if family.direction == "min"}
-    of_sets = {"precision", "recall", "diversity"}
+    of_sets = {"improved_precision", "improved_recall", "diversity"}
     assert lower == {"fid", "kid", "fvd", "fvd_infinity", "kvd", "jedi", "cmmd", "warp_error"}
     assert lower - {"warp_error"} | of_sets == {name for name, family in METRICS.items() if family.needs_references}
     assert all(name == family.name for name, family in METRICS.items())

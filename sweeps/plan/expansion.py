@@ -1,7 +1,7 @@
 """Expansion of a study to arms and cells, with all its problems."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models import SYSTEMS
 from sweeps.plan import checks
@@ -15,6 +15,7 @@ from sweeps.plan.search import SearchPlan
 from sweeps.plan.search_spec import expand_search
 from sweeps.plan.setting import setting_of
 from sweeps.plan.training import training_problems
+from sweeps.plan.units import notes_on_units
 from sweeps.study import words
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
@@ -40,7 +41,7 @@ class Expansion:
         cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.all_seeds for spec in specs)
         of_arms = ((arm, note) for arm in arms for note in arm.system.notes())
         of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in of_arms)
-        return Plan(
+        plan = Plan(
             study=study,
             arms=tuple(arms),
             cells=cells,
@@ -51,12 +52,12 @@ class Expansion:
                 *of_parts,
                 *_on_other_bases(study, arms, setting),
                 *(self.search.notes if self.search else ()),
-                *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
             warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
             contrasts=tuple(self.arms.contrasts),
         )
+        return replace(plan, notes=(*plan.notes, *notes_on_units(plan), *notes_on_looks(plan)))
 
 
 def _on_other_bases(study: Study, arms: Sequence[Arm], setting: Setting) -> Iterator[str]:

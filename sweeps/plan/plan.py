@@ -8,6 +8,7 @@ from sweeps.plan.cells import Cell
 from sweeps.plan.search import SearchPlan
 from sweeps.study.designs import Contrast
 from sweeps.study.types import Study
+from trainables.data import PromptsData
 from trainables.data.content import Content
 from trainables.metrics import MetricKey
 from trainables.trial_spec import TrialSpec
@@ -56,6 +57,11 @@ class Plan:
     def is_trained(self) -> bool:
         """Whether any arm is trained; its cells then have worker groups."""
         return any(arm.system.is_trained for arm in self.arms)
+
+    @property
+    def lists_prompts(self) -> bool:
+        """Whether the study lists its prompts, so that they are not drawn."""
+        return isinstance(self.cells[0].spec.data, PromptsData)
 
     @property
     def systems(self) -> tuple[str, ...]:

@@ -1,19 +1,23 @@
-"""Values of an arm by seed, read from the ledger; only values that are comparable with the control's."""
+"""Values of an arm by seed, clip or prompt, read from the ledger; only those that are comparable with the control's."""
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sweeps.plan import Plan
 from sweeps.results.record import Record
+from sweeps.study.fields import Unit
 from sweeps.study.words import written
+
+Key = int | tuple[int, int] | str
+"""One unit: a seed; seed and clip; or the hash of a prompt."""
 
 
 @dataclass(frozen=True)
 class ArmValues:
-    """Records of one arm by seed, for the requested seeds.
+    """Records of one arm by seed, for its requested seeds.
 
     ``settings`` maps each metric to the settings that the control was scored with; values with other settings are
     excluded from means and differences.
@@ -23,12 +27,33 @@ class ArmValues:
     role: Literal["control", "arm"]
     changes: str
     records: Mapping[int, Record]
-    num_seeds: int
+    seeds: tuple[int, ...]
     settings: Mapping[str, str]
 
     def values(self, key: str) -> dict[int, float]:
         """Return a metric's values by seed, for cells that are done and scored with the control's settings."""
         return {seed: record.scores[key] for seed, record in self._comparable(key)}
+
+    def by_unit(self, key: str, unit: Unit, seeds: Collection[int] | None = None) -> dict[Key, float]:
+        """Return a metric's values by unit for the same cells, in the order of the seeds.
+
+        A prompt has the mean over its clips.
+
+        Args:
+            key: Key of the metric.
+            unit: Seed, clip or prompt.
+            seeds: Seeds that count; all by default.
+        """
+        cells = [(s, record) for s, record in self._comparable(key) if seeds is None or s in seeds]
+        if unit == "seed":
+            return {seed: record.scores[key] for seed, record in cells}
+        if unit == "clip":
+            return {(seed, k): value for seed, record in cells for k, value in enumerate(record.per_clip.get(key, ()))}
+        by_prompt: dict[Key, list[float]] = {}
+        for _, record in cells:
+            for prompt, value in zip(record.prompts, record.per_clip.get(key, ()), strict=False):
+                by_prompt.setdefault(prompt, []).append(value)
+        return {prompt: math.fsum(values) / len(values) for prompt, values in by_prompt.items()}
 
     def per_frame(self, key: str) -> dict[int, list[float | None]]:
         """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
@@ -79,12 +104,18 @@ def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str
     return settings
 
 
-def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> list[ArmValues]:
-    """Collect the values of a plan's arms at some of its seeds, the control first."""
+def values_of(plan: Plan, records: Mapping[str, Record], seeds: Mapping[str, Sequence[int]]) -> list[ArmValues]:
+    """Collect the values of a plan's arms at some of its seeds, the control first.
+
+    Args:
+        plan: The plan.
+        records: Results by cell id.
+        seeds: Arm -> its seeds.
+    """
     by_seed: dict[str, dict[int, Record]] = {arm.id: {} for arm in plan.arms}
-    requested = set(seeds)
+    requested = {arm: set(of_arm) for arm, of_arm in seeds.items()}
     for cell in plan.cells:
-        if cell.id in records and cell.seed in requested:
+        if cell.id in records and cell.seed in requested[cell.arm]:
             by_seed[cell.arm][cell.seed] = records[cell.id]
     control, *others = (list(by_seed[arm.id].values()) for arm in plan.arms)
     settings = settings_of(control, itertools.chain(*others))
@@ -94,7 +125,7 @@ def values_of(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -
             arm.role,
             ", ".join(f"{path}: {written(value)}" for path, value in arm.changes.items()),
             by_seed[arm.id],
-            len(seeds),
+            tuple(seeds[arm.id]),
             settings,
         )
         for arm in plan.arms

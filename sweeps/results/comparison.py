@@ -1,4 +1,4 @@
-"""Rows of the table: arms compared with the control over the same seeds, metric by metric."""
+"""Rows of the table: arms compared with the control over the same units, metric by metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,39 +6,35 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.results.arm_values import ArmValues
+from sweeps.results.pairing import Pairs, Testing, family
 from sweeps.results.record import Record
-from sweeps.statistics.paired import (
-    ALPHA,
-    holm,
-    mean_interval,
-    pairing_correlation,
-    standard_deviation,
-)
-from sweeps.statistics.sequential import Looks, sequential_difference
+from sweeps.statistics.families import Tested, tested
+from sweeps.statistics.paired import ALPHA, mean_interval, pairing_correlation, standard_deviation
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
 from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one arm; missing numbers (the control's difference, bounds from one seed) are None.
+    """One metric of one arm; missing numbers (the control's difference, bounds from one unit) are None.
 
     Args:
-        mean: Mean over the seeds that have a value.
-        sd: Standard deviation over the seeds.
-        n: Seeds that have a value.
+        mean: Mean over the units that have a value.
+        sd: Standard deviation over the units.
+        n: Units that have a value.
         low_mean: Lower bound of the mean's 95 % t interval.
         high_mean: Upper bound of it.
-        difference: Mean of arm minus control over the seeds that have a value in both.
+        difference: Mean of arm minus control over the units that have a value in both.
         low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider in a study with
-            interim analyses, so that it is valid at each of them.
+            several analyses, so that it is valid at each of them.
         high: Upper bound of it.
-        p_value: Two-sided sign-flip test of the difference, valid at every interim analysis.
-        p_corrected: The same after Holm's correction over the arms of this metric.
+        p_value: Two-sided sign-flip test of the difference, valid at every analysis.
+        p_corrected: The same after the study's correction.
+        p_latest: Corrected p-value of the latest analysis alone, which a rule for futility may use and no claim.
         smallest_p: Smallest ``p_value`` that so many pairs can reach.
-        correlation: Pearson, arm against control over the seeds.
+        correlation: Pearson, arm against control over the units.
         verdict: Verdict on the difference; None without a difference.
-        pairs: Seeds that have a value in both.
+        pairs: Units that have a value in both.
         margin: Margin within which the arm is equivalent; None where equivalence is not shown.
     """
 
@@ -52,6 +48,7 @@ class Summary:
     high: float | None = None
     p_value: float | None = None
     p_corrected: float | None = None
+    p_latest: float | None = None
     smallest_p: float | None = None
     correlation: float | None = None
     verdict: Verdict | None = None
@@ -112,7 +109,7 @@ def compare(
     metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: Mapping[str, str],
-    looks: Looks | None = None,
+    testing: Testing,
 ) -> tuple[ArmRow, ...]:
     """Compare arms with a control.
 
@@ -121,9 +118,20 @@ def compare(
         metrics: Metrics of the table.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Arm -> code hash of the newest result of its system.
-        looks: Interim analyses, where the study has any; seeds are then numbered from 0.
+        testing: Units, analyses and correction.
     """
-    columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
+    found = {(metric.key, place): _pairs(arms, (metric.key, place), testing) for metric in metrics for place in range(1, len(arms))}
+    pairs = {place: item for place, item in found.items() if item}
+    tests = _tests(arms, metrics, pairs, testing)
+    columns: dict[str, list[Summary]] = {}
+    for metric in metrics:
+        column = [_summary(arm, metric, testing) for arm in arms]
+        of_metric = [place for key, place in pairs if key == metric.key]
+        for place in of_metric:
+            at, alpha = (metric.key, place), ALPHA * testing.share(arms[place].seeds)
+            margin = margins.get(metric.family)
+            column[place] = _compared(column[place], pairs[at], tests[at], metric, margin, alpha, len(of_metric))
+        columns[metric.key] = column
     return tuple(
         ArmRow(
             id=arm.id,
@@ -134,7 +142,7 @@ def compare(
             lost=sum(record.lost for record in arm.records.values()),
             diverged=sum(record.diverged for record in arm.records.values()),
             pruned=sum(record.status == "pruned" for record in arm.records.values()),
-            missing=arm.num_seeds - len(arm.records),
+            missing=len(arm.seeds) - len(arm.records),
             other_code=sum(record.code_hash != code.get(record.arm) for record in arm.records.values()),
         )
         for place, arm in enumerate(arms)
@@ -153,42 +161,76 @@ def is_context(metric: MetricKey) -> bool:
     return metric.family in {family.companion for family in METRICS.values()}
 
 
-def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
-    """Compute one metric of all arms, corrected over the arms that have a pair with the control."""
-    values = [arm.values(metric.key) for arm in arms]
-    control = values[0]
-    column = [_mean(list(arm.values())) for arm in values]
-    common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
-    common = {place: seeds for place, seeds in common.items() if seeds}
-    pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
-    level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
-    requested = arms[0].num_seeds
-    differences = [sequential_difference(*pairs[place], seeds, looks, requested) for place, seeds in common.items()]
-    corrected = holm([difference.p_value for difference in differences])
-    direction = None if is_context(metric) else metric.direction
-    for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
-        within = margin if margin and equivalent(*pair, margin, level / len(pairs)) else None
-        column[place] = replace(
-            column[place],
-            difference=difference.difference,
-            low=finite(difference.low),
-            high=finite(difference.high),
-            p_value=difference.p_value,
-            p_corrected=p_corrected,
-            smallest_p=difference.smallest_p,
-            correlation=finite(pairing_correlation(*pair)),
-            verdict=verdict(difference, p_corrected, direction, is_equivalent=within is not None),
-            pairs=difference.n,
-            margin=within,
-        )
-    return column
+Place = tuple[str, int]
+"""Metric key, and the place of an arm in the table."""
 
 
-def _mean(values: Sequence[float]) -> Summary:
+def _tests(
+    arms: Sequence[ArmValues], metrics: Sequence[MetricKey], pairs: Mapping[Place, Pairs], testing: Testing
+) -> dict[Place, Tested]:
+    """Test every difference, corrected over its family."""
+    of_metric = {metric.key: [place for place in pairs if place[0] == metric.key] for metric in metrics}
+    families = list(of_metric.values())
+    if testing.over == "arms_and_metrics":
+        claims = [metric.key for metric in metrics if not is_context(metric)]
+        kinds = dict.fromkeys(testing.unit(key) for key in claims)
+        joined = [[p for key in claims if testing.unit(key) == kind for p in of_metric[key]] for kind in kinds]
+        families = [*joined, *(of_metric[metric.key] for metric in metrics if is_context(metric))]
+        number = len(kinds)  # units of different kinds have no common sign
+    else:
+        number = 1
+    tests: dict[Place, Tested] = {}
+    for places in filter(None, families):
+        analyses = testing.analyses(arms[0].seeds)
+        looks = [family(_pairs(arms, place, testing, seeds) for place in places) for seeds in analyses]
+        found = tested(looks, testing.shares, testing.correction, len(places))
+        tests |= {p: replace(t, p_corrected=min(1.0, number * t.p_corrected)) for p, t in zip(places, found, strict=True)}
+    return tests
+
+
+def _pairs(arms: Sequence[ArmValues], place: Place, testing: Testing, seeds: Sequence[int] | None = None) -> Pairs:
+    """Pair one metric of an arm with the control's, over all seeds or some."""
+    key, arm = place
+    unit = testing.unit(key)
+    return Pairs.of(arms[arm].by_unit(key, unit, seeds), arms[0].by_unit(key, unit, seeds))
+
+
+def pairs_by_arm(arms: Sequence[ArmValues], key: str, testing: Testing) -> dict[str, Pairs]:
+    """Pair one metric of every arm with the control's, by the arm's id; arms without a pair are left out."""
+    found = {arm.id: _pairs(arms, (key, place), testing) for place, arm in enumerate(arms) if place}
+    return {arm: pairs for arm, pairs in found.items() if pairs}
+
+
+def _summary(arm: ArmValues, metric: MetricKey, testing: Testing) -> Summary:
+    """Summarise one metric of one arm by itself."""
+    values = list(arm.by_unit(metric.key, testing.unit(metric.key)).values())
     if not values:
         return Summary()
     mean, low, high = mean_interval(values)
     return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high))
+
+
+def _compared(
+    summary: Summary, pairs: Pairs, test: Tested, metric: MetricKey, margin: float | None, alpha: float, arms: int
+) -> Summary:
+    """Add the difference from the control to a summary; ``alpha`` is the level of this analysis."""
+    mean, low, high = mean_interval(list(pairs.differences.values()), 1 - alpha)
+    within = margin if margin and equivalent(pairs.arm, pairs.control, margin, alpha / arms) else None
+    direction = None if is_context(metric) else metric.direction
+    return replace(
+        summary,
+        difference=mean,
+        low=finite(low),
+        high=finite(high),
+        p_value=test.p_value,
+        p_corrected=test.p_corrected,
+        p_latest=test.p_latest,
+        smallest_p=test.smallest_p,
+        correlation=finite(pairing_correlation(pairs.arm, pairs.control)),
+        verdict=verdict(mean, test.p_corrected, direction, is_equivalent=within is not None),
+        pairs=len(pairs),
+        margin=within,
+    )
 
 
 def finite(value: float) -> float | None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeps.statistics.paired import flipped_sums, share_of_flips
+from sweeps.statistics.paired import share_of_patterns, sign_patterns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,15 +62,18 @@ def _step_down(d: "Array", rounding: "Array") -> "Array":
     lengths = np.sqrt(pairs[:, 0] * (d**2).sum(axis=1))
     # |sum| / length is 1 for equal differences; sums and lengths of an arm without any difference are 0.
     unit = np.where(lengths > 0, lengths, 1.0)[:, None]
-    flipped = np.stack([flipped_sums(row) for row in d])
     observed = np.abs(d.sum(axis=1, keepdims=True)) / unit
     # Two sums are tied where they differ by no more than the rounding of both.
     tied = 2 * (rounding[:, None] / unit).max()
-    statistics = _studentised(np.abs(flipped) / unit, pairs)
-    bounds = _studentised(np.clip(observed - tied, 0, None), pairs)[:, 0]
     order = np.argsort(-_studentised(observed, pairs)[:, 0], kind="stable")
-    largest = np.maximum.accumulate(statistics[order][::-1], axis=0)[::-1]
-    shares = [share_of_flips(row >= bound, d.shape[1]) for row, bound in zip(largest, bounds[order], strict=True)]
+    bounds = _studentised(np.clip(observed - tied, 0, None), pairs)[order]
+    d, unit, pairs = d[order], unit[order], pairs[order]
+    extreme = np.zeros(len(d), dtype=np.int64)
+    for signs in sign_patterns(d.shape[1]):
+        statistics = _studentised(np.abs(d @ signs) / unit, pairs)
+        largest = np.maximum.accumulate(statistics[::-1], axis=0)[::-1]
+        extreme += np.count_nonzero(largest >= bounds, axis=1)
+    shares = [share_of_patterns(int(count), d.shape[1]) for count in extreme]
     corrected = np.empty(len(d))
     corrected[order] = np.maximum.accumulate(shares)
     return corrected
@@ -81,6 +84,8 @@ def _studentised(u: "Array", pairs: "npt.NDArray[np.int64]") -> "Array":
 
     t^2 = (n - 1) u^2 / (1 - u^2),   mapped to  t^2 / (t^2 + N - 1)  with the largest n as N: u^2 where n = N
     """
+    if (pairs == pairs[0]).all():
+        return u**2
     squares = u**2 * (pairs - 1)
     mapped: Array = squares / (squares + (1 - u**2).clip(min=0) * (pairs.max() - 1))
     return mapped

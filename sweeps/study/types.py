@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from models.bases import Precision
+from sweeps.statistics.families import Correction, CorrectOver
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (
@@ -29,6 +30,7 @@ from sweeps.study.fields import (
     Seeds,
     Space,
     Text,
+    Unit,
     With,
     as_data,
     as_design,
@@ -72,6 +74,13 @@ class Ablation(Block):
         ),
         Field(description="expected result; a string means worse for REMOVE and REPLACE, else different"),
     ] = ""
+
+
+class UnitRule(Block):
+    """Unit of the comparisons, in place of the one that follows from what the study draws."""
+
+    kind: Annotated[Unit, Field(description="seed, clip or prompt")]
+    reason: Annotated[Text, Field(description="why; the report states it")]
 
 
 class Todo(Block):
@@ -202,6 +211,15 @@ class Study(Block):
         dict[MetricName, Annotated[float, Field(gt=0)]],
         Field(description="metric -> smallest relevant difference, in the metric's units"),
     ] = {}
+    unit: UnitRule | None = Field(
+        None, description="unit of the comparisons, with the reason; by default it follows from what is drawn"
+    )
+    correction: Annotated[
+        Correction, Field(description="max_t: step-down max-T with joint sign flips; holm: Holm's correction")
+    ] = "max_t"
+    correct_over: Annotated[
+        CorrectOver, Field(description="arms: each metric by itself; arms_and_metrics: all comparisons of the study")
+    ] = "arms"
     design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(as_design)] = OneAtATime()
     resources: Resources = Resources()
     budget: Budget | None = None

@@ -1,0 +1,86 @@
+"""Pairs of an arm and the control by unit, and the families of their differences at each analysis."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeps.results.arm_values import Key
+from sweeps.plan.units import Units
+from sweeps.statistics.families import Correction, CorrectOver, Family
+from sweeps.statistics.paired import rounding
+from sweeps.statistics.sequential import Looks
+from sweeps.study.fields import Unit
+
+
+@dataclass(frozen=True)
+class Testing:
+    """How the differences of a table are tested.
+
+    Args:
+        units: Metric key -> its unit.
+        looks: Analyses of the study, where it has several.
+        correction: Correction over the family.
+        over: The family: the arms of one metric, or all arms and metrics.
+    """
+
+    units: Mapping[str, Units]
+    looks: Looks | None = None
+    correction: Correction = "max_t"
+    over: CorrectOver = "arms"
+
+    def unit(self, key: str) -> Unit:
+        """Return the unit of a metric."""
+        return self.units[key].kind
+
+    def analyses(self, seeds: Sequence[int]) -> list[Sequence[int] | None]:
+        """Return the seeds of each analysis so far, None for all; empty before the first look.
+
+        Args:
+            seeds: Seeds that the control has been asked for.
+        """
+        if self.looks is None:
+            return [None]
+        return [seeds[:number] for number in self.looks.seeds if number <= len(seeds)]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of the level that each analysis spends."""
+        return self.looks.shares if self.looks else (1.0,)
+
+    def share(self, seeds: Sequence[int]) -> float:
+        """Return the share of the level that the interval of an arm with these seeds has."""
+        return self.looks.share_at(len(seeds)) if self.looks else 1.0
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """An arm and the control at the units at which both have a value."""
+
+    units: tuple[Key, ...] = ()
+    arm: list[float] = field(default_factory=list)
+    control: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, arm: Mapping[Key, float], control: Mapping[Key, float]) -> "Pairs":
+        """Pair the values of an arm with the control's, in the control's order."""
+        units = tuple(unit for unit in control if unit in arm)
+        return cls(units, [arm[unit] for unit in units], [control[unit] for unit in units])
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def differences(self) -> dict[Key, float]:
+        """Arm minus control, by unit."""
+        return {unit: a - c for unit, a, c in zip(self.units, self.arm, self.control, strict=True)}
+
+
+def family(pairs: Iterable[Pairs]) -> Family:
+    """Align pairs of one kind of unit: the same unit is one column in all rows."""
+    import numpy as np
+
+    rows = list(pairs)
+    places = {unit: place for place, unit in enumerate(dict.fromkeys(unit for row in rows for unit in row.units))}
+    differences = np.full((len(rows), len(places)), np.nan)
+    for number, row in enumerate(rows):
+        differences[number, [places[unit] for unit in row.units]] = np.subtract(row.arm, row.control)
+    return Family(differences, tuple(rounding(row.arm, row.control) for row in rows))

@@ -1,0 +1,50 @@
+"""Units of a study's comparisons, once there are results: clips of a seed may be too much alike to be units."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sweeps.plan import Plan
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Units, drawn_unit
+from sweeps.results.arm_values import ArmValues, Key
+from sweeps.statistics.paired import intraclass_correlation
+from trainables.metrics import METRICS
+
+
+def choose_units(plan: Plan, arms: Sequence[ArmValues]) -> dict[str, Units]:
+    """Choose the unit of each metric; seeds take the place of clips where clips of a seed are too much alike.
+
+    Args:
+        plan: The plan.
+        arms: Values of its arms, the control first.
+    """
+    chosen = {}
+    for metric in plan.metrics:
+        unit = drawn_unit(plan, metric)
+        if METRICS[metric.family].per != "set":
+            unit = replace(unit, correlation=_correlation(arms, metric.key))
+        if unit.reason == "drawn per clip" and unit.design_effect > LARGEST_DESIGN_EFFECT:
+            unit = replace(unit, kind="seed", reason="alike")
+        chosen[metric.key] = unit
+    return chosen
+
+
+def _correlation(arms: Sequence[ArmValues], key: str) -> float | None:
+    """Compute the intra-class correlation of the differences within seeds, mean over the arms."""
+    control = arms[0].by_unit(key, "clip")
+    found = []
+    for arm in arms[1:]:
+        by_seed: dict[int, list[float]] = {}
+        for unit, value in arm.by_unit(key, "clip").items():
+            if unit in control and isinstance(unit, tuple):
+                by_seed.setdefault(unit[0], []).append(value - control[unit])
+        found.append(intraclass_correlation(list(by_seed.values())))
+    known = [value for value in found if math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
+
+
+def unit_words(kind: str, key: Key, prompts: Mapping[str, str] | None = None) -> str:
+    """Name one unit for readers, such as ``seed 3, clip 5``."""
+    if isinstance(key, tuple):
+        return f"seed {key[0]}, clip {key[1]}"
+    return f"seed {key}" if kind == "seed" else f"prompt {(prompts or {}).get(str(key), key)!r}"

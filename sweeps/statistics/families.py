@@ -1,0 +1,84 @@
+"""Corrected tests of a family of paired differences, at one analysis or over several looks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sweeps.statistics.max_t import max_t
+from sweeps.statistics.paired import holm, sign_flip, smallest_p
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+Correction = Literal["max_t", "holm"]
+CorrectOver = Literal["arms", "arms_and_metrics"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Paired differences of several arms at one look.
+
+    Args:
+        differences: One row per arm, one column per unit; NaN where an arm has no pair.
+        rounding: By how much two equal sums of an arm's signed differences may differ.
+    """
+
+    differences: "Array"
+    rounding: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Tests of one arm.
+
+    Args:
+        p_value: Sign-flip test, valid at every look so far.
+        p_corrected: The same after correction over the family.
+        smallest_p: Smallest ``p_value`` that its pairs can reach.
+        p_latest: Corrected p-value of the last look alone, without the correction over looks.
+    """
+
+    p_value: float
+    p_corrected: float
+    smallest_p: float
+    p_latest: float
+
+
+def tested(looks: Sequence[Family], shares: Sequence[float], correction: Correction, arms: int) -> list[Tested]:
+    """Test the arms of a family, corrected over arms and looks.
+
+        p = min_k p_k / h_k
+
+    where look k spends a share h_k of the level (Bonferroni over the looks; they add up to 1). So P(p <= a) <= a under
+    any stopping rule. With a single look it is that look's.
+
+    Args:
+        looks: The family at each look so far, always with the same arms; before the first look every p-value is 1.
+        shares: Share of the level that each look spends.
+        correction: ``max_t`` or ``holm``, over the arms.
+        arms: Number of arms.
+    """
+    single, corrected, smallest = [1.0] * arms, [1.0] * arms, [1.0] * arms
+    latest = [1.0] * arms
+    for family, share in zip(looks, shares, strict=False):
+        of_look = [_single(row, tied) for row, tied in zip(family.differences, family.rounding, strict=True)]
+        ps = [p for p, _ in of_look]
+        latest = max_t(family.differences, family.rounding) if correction == "max_t" else holm(ps)
+        for place in range(arms):
+            single[place] = min(single[place], ps[place] / share)
+            corrected[place] = min(corrected[place], latest[place] / share)
+            smallest[place] = min(smallest[place], of_look[place][1] / share)
+    return [Tested(*numbers) for numbers in zip(single, corrected, smallest, latest, strict=True)]
+
+
+def _single(row: "Array", tied: float) -> tuple[float, float]:
+    """Return an arm's p-value and the smallest that its pairs can reach."""
+    import numpy as np
+
+    differences = row[~np.isnan(row)].tolist()
+    if not differences:
+        return 1.0, 1.0
+    return sign_flip(differences, tied), smallest_p(len(differences))

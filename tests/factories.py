@@ -122,6 +122,7 @@ def make_record(cell: Cell, scores: Mapping[str, float], /, **fields: Any) -> Re
         finished=f"2025-01-01T00:{cell.seed // 60 % 60:02}:{cell.seed % 60:02}+00:00",
         code_hash="c0de",
         base_hash="",
+        references=0,
         content=cell.spec.content,
     )
     return replace(found, **fields)

@@ -46,6 +46,7 @@ class _Labels:
     def __init__(self, spec: TrialSpec, folder: Path, motion: Callable[[], Sequence[float]]) -> None:
         self._spec, self._motion, self._streams = spec, motion, Streams(spec.seed)
         self._references = clips_of(spec).reference_clips(size(spec), folder)
+        self._continuable = len(clips_of(spec).continuable_clips(size(spec), folder))
         self._continues = SYSTEMS[spec.system].continues_clips
 
     def of(self, column: str) -> tuple[Sequence[str], Sequence[str]]:
@@ -66,7 +67,7 @@ class _Labels:
 
     def _drawn(self, values: Sequence[T]) -> list[T]:
         """Select the values of the reference clips that the cell's clips continue."""
-        return [values[k] for k in continued_numbers(len(values), self._streams, self._clips)]
+        return [values[k] for k in continued_numbers(self._continuable, self._streams, self._clips)]
 
     @property
     def _clips(self) -> int:

@@ -110,15 +110,15 @@ def built(spec: TrialSpec, base: Base, trained: Mapping[str, Tensor] | None) -> 
     return model
 
 
-def reference_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
-    """Return the reference clips, with their further texts as the cell's system reads them.
+def continuable_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
+    """Return the clips that cells continue, with their further texts as the cell's system reads them.
 
     Args:
         spec: The cell.
         folder: Folder for files derived from the data.
         predict: Predicts the states of clips.
     """
-    return _arranged(spec, clips_of(spec).reference_clips(size(spec), folder), predict)
+    return _arranged(spec, clips_of(spec).continuable_clips(size(spec), folder), predict)
 
 
 def training_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predicted) -> ClipSet:
@@ -142,7 +142,7 @@ def continued_clips(spec: TrialSpec, folder: Path, predict: Predict = none_predi
         folder: Folder for files derived from the data.
         predict: Predicts the states of clips.
     """
-    return continued(reference_clips(spec, folder, predict), Streams(spec.seed), spec.protocol.clips)
+    return continued(continuable_clips(spec, folder, predict), Streams(spec.seed), spec.protocol.clips)
 
 
 def _arranged(spec: TrialSpec, clips: ClipSet, predict: Predict) -> ClipSet:
@@ -178,5 +178,5 @@ def described_clips(spec: TrialSpec, folder: Path) -> ClipSet:
         spec: The cell.
         folder: Folder for files derived from the data.
     """
-    references = clips_of(spec).reference_clips(size(spec), folder)
-    return continued(references, Streams(spec.seed), spec.protocol.clips)
+    continuable = clips_of(spec).continuable_clips(size(spec), folder)
+    return continued(continuable, Streams(spec.seed), spec.protocol.clips)

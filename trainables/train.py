@@ -25,7 +25,7 @@ from trainables.data.layout import ClipSet, continued
 from trainables.evaluate import Workbench, fit_torch, run_cell
 from trainables.files import write_atomically
 from trainables.fit import Fit, explained
-from trainables.inputs import reference_clips, size, training_clips, tree_of
+from trainables.inputs import continuable_clips, size, training_clips, tree_of
 from trainables.provenance import code_hash, origin
 from trainables.spool import Spool
 from trainables.trial_spec import TrialSpec
@@ -137,5 +137,5 @@ def _encoded(spec: TrialSpec, model: TrainedModel, base: Base, clips: ClipSet, b
 def _held_out(spec: TrialSpec, model: TrainedModel, bench: Workbench) -> Tensors:
     """Make a batch of reference clips with random draws that do not depend on the seed."""
     streams = Streams(0)
-    clips = continued(reference_clips(spec, bench.references, bench.predicting(spec)), streams, HELD_OUT)
+    clips = continued(continuable_clips(spec, bench.references, bench.predicting(spec)), streams, HELD_OUT)
     return Batches(model, Encoded(model, clips, {}), streams).batch(range(HELD_OUT))

@@ -142,14 +142,15 @@ class TrialSpec(BaseModel):
             include=named,
             exclude={"protocol": {"micro_batch"}, "content": {LABELS}},
         )
-        identity["training"] = None
+        identity |= {"data": self.data.identity(), "training": None}
         return json_hash(identity)
 
 
 class Uncertainty(BaseModel):
-    """Block-jackknife uncertainty of a distance between sets (``metrics.distances.block_jackknife``).
+    """Block-jackknife uncertainty of a distance between sets (``metrics.resampling.block_jackknife``).
 
-    It covers the clips of one cell only. Arms are compared by seed: see ``sweeps.statistics.paired``.
+    It covers the clips of one cell only. Arms are compared by seed: see ``sweeps.statistics.paired``. ``corrected`` is
+    None in results of earlier versions, whose interval is then biased like the value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -161,6 +162,16 @@ class Uncertainty(BaseModel):
     blocks: int
 
 
+class Floor(BaseModel):
+    """A measure of real clips against the other real clips, as many as a cell has (``metrics.resampling.floor_of``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: FiniteFloat
+    sd: FiniteFloat
+    draws: int
+
+
 class GroupScore(BaseModel):
     """One metric over the clips of one group of a cell; None where there are too few of them."""
 
@@ -170,14 +181,18 @@ class GroupScore(BaseModel):
     clips: int
 
 
+SET_NUMBERS = ("clips", "frames", "references", "num_features", "ddof")
+"""Parameters of a measure between sets that belong to its value."""
+
+
 class Score(BaseModel):
     """One metric of one cell: its value over all clips, with the parameters needed for a fair comparison.
 
     ``per_clip`` has the mean of each clip over its frames, ``per_frame`` the mean of each frame over the clips, None
     for a frame without a value: a score between frames has none for the first one. Both are absent for metrics of a
-    whole set (Frechet distances), and ``uncertainty`` for all others. ``groups`` has the values of the groups of the
-    cell's ``by``: column or ``subset`` -> category or subset -> value. Two scores may be compared only if key and
-    parameters agree.
+    whole set (Frechet distances), and ``uncertainty`` and ``floor`` for all others. ``groups`` has the values of the
+    groups of the cell's ``by``: column or ``subset`` -> category or subset -> value. Two scores may be compared only if
+    key and parameters agree.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -186,10 +201,19 @@ class Score(BaseModel):
     per_clip: list[FiniteFloat] | None = None
     per_frame: list[FiniteFloat | None] | None = None
     uncertainty: Uncertainty | None = None
+    floor: Floor | None = None
     groups: dict[str, dict[str, GroupScore]] = {}
     direction: Literal["max", "min"]
     surrogate: bool
     parameters: dict[str, Any]
+
+    @property
+    def set_numbers(self) -> dict[str, float]:
+        """The numbers without which a measure between sets means nothing, and its floor; empty for other metrics."""
+        if "references" not in self.parameters:
+            return {}
+        numbers = {name: self.parameters[name] for name in SET_NUMBERS if name in self.parameters}
+        return numbers | ({} if self.floor is None else {"floor": self.floor.mean, "floor_sd": self.floor.sd})
 
 
 class Result(BaseModel):

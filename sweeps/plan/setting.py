@@ -17,7 +17,7 @@ from trainables.data import Data, ShapesData
 from trainables.data.content import Content
 from trainables.data.layout import ClipLayout
 from trainables.data.prompts import PromptsData
-from trainables.metrics import METRICS, NAMES, MetricFamily, MetricKey, resolve, with_companions
+from trainables.metrics import METRICS, NAMES, MetricFamily, MetricKey, resolve, width_of, with_companions
 
 
 def setting_of(study: Study, wrong: list[tuple[Key, str]]) -> Setting | None:
@@ -93,7 +93,7 @@ def _metrics(
     metrics = []
     for name in families:
         family = METRICS[name]
-        is_own = family.extractor is not None and getattr(study.extractors, family.extractor) is not None
+        is_own = family.extractor is not None and getattr(study.extractors, family.extractor, None) is not None
         place: Key = ("metrics", found.places[name]) if name in found.places else ("metrics",)
         try:
             metric = resolve(name, card, study.extractors, study.base)
@@ -118,14 +118,30 @@ def _misfits(
             f"{name} compares with the true continuation, and {study.system} continues no clips -> a system that does "
             f"({continuing}), or another metric"
         )
-    if family.inside and data is not None and not isinstance(data, ShapesData):
-        yield f"{name} needs clips whose true frames are described in known words -> data: shapes"
+    if (family.inside or family.needs_words) and data is not None and not isinstance(data, ShapesData):
+        what = "prompts" if family.needs_words else "clips whose true frames are described"
+        yield f"{name} needs {what} in known words -> data: shapes"
     if protocol is None:
         return
     if family.least_clips > protocol.clips:
         yield f"{name} needs at least {family.least_clips} clips, not {protocol.clips}"
+    references = getattr(data, "references", None) if family.needs_references else None
+    if references is not None and family.least_clips > references:
+        yield f"{name} needs at least {family.least_clips} reference clips, not {references}"
+    if family.clips_per_feature and (width := width_of(metric.extractor) if metric.extractor else None):
+        yield from _too_few(family, width, protocol, data)
     if metric.least_frames > protocol.frames:
         yield f"{name} needs clips of at least {metric.least_frames} frames, not {protocol.frames}"
     if family.least_side > min(protocol.height, protocol.width):
         least, size = f"{family.least_side} x {family.least_side}", f"{protocol.height} x {protocol.width}"
         yield f"{name} needs frames of at least {least} pixels, not {size}"
+
+
+def _too_few(family: MetricFamily, width: int, protocol: Protocol, data: Data | None) -> Iterator[str]:
+    """Find too few clips or references for a measure whose network has so many features."""
+    least, references = family.clips_per_feature * width, getattr(data, "references", None)
+    reason = f"with fewer than {family.clips_per_feature} for each of {width} features the bias is not linear in 1/N"
+    if least > protocol.clips:
+        yield f"{family.name} needs at least {least} clips, not {protocol.clips}: {reason} -> more clips"
+    if references is not None and least > references:
+        yield f"{family.name} needs at least {least} reference clips, not {references}: {reason} -> more references"

@@ -18,7 +18,9 @@ from trainables.metrics import MetricKey
 from trainables.provenance import commit
 
 
-def caption(plan: Plan, rows: Sequence[ArmRow], code: Mapping[str, str], reached: ReachedSeeds) -> list[str]:
+def caption(
+    plan: Plan, rows: Sequence[ArmRow], arms: Sequence[ArmValues], code: Mapping[str, str], reached: ReachedSeeds
+) -> list[str]:
     """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
     newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
     return [
@@ -28,7 +30,7 @@ def caption(plan: Plan, rows: Sequence[ArmRow], code: Mapping[str, str], reached
         *_equivalence(plan),
         *_drawn_orders(plan),
         *_groups(plan),
-        *dict.fromkeys(f"{metric.key}: {metric.words}." for metric in plan.metrics),
+        *dict.fromkeys(f"{metric.key}: {metric.words}.{_numbers(metric.key, arms)}" for metric in plan.metrics),
         f"Results computed with code {newest}; table written at commit {commit()}.",
     ]
 
@@ -99,6 +101,23 @@ def _groups(plan: Plan) -> Iterator[str]:
     )
     for name, rule in by.subsets.items():
         yield f"Subset {name}: {rule.words()}."
+
+
+def _numbers(key: str, arms: Sequence[ArmValues]) -> str:
+    """State the numbers without which a measure between sets means nothing, and its value for real clips."""
+    found = next(filter(None, (arm.numbers(key) for arm in arms)), None)
+    if found is None:
+        return ""
+    numbers = [
+        f"N = {counted(int(found['clips']), 'clip')} x {counted(int(found['frames']), 'frame')} a seed",
+        f"{int(found['references']):,} reference clips",
+        f"width {int(found['num_features'])}",
+        *([f"ddof {int(found['ddof'])}"] if "ddof" in found else []),
+    ]
+    if "floor" not in found:
+        return f" {', '.join(numbers)}."
+    floor = f"{found['floor']:.4g} (sd {found['floor_sd']:.2g})"
+    return f" {', '.join(numbers)}; floor {floor}: real against real clips at the same N."
 
 
 def warnings(records: Sequence[Record], code: Mapping[str, str], noun: str) -> Iterator[str]:

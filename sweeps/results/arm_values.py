@@ -34,6 +34,10 @@ class ArmValues:
         """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
         return {seed: record.per_frame[key] for seed, record in self._comparable(key) if key in record.per_frame}
 
+    def numbers(self, key: str) -> dict[str, float]:
+        """Return the numbers that belong to a measure between sets, from one of the same cells; else empty."""
+        return next((record.sets[key] for _, record in self._comparable(key) if key in record.sets), {})
+
     def in_group(self, key: str, grouping: str, name: str, by: str) -> dict[int, tuple[float | None, int]]:
         """Return value and number of clips of one group, by seed, for the same cells.
 

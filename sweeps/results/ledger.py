@@ -169,4 +169,6 @@ def state(record: Record | None, plan: Plan) -> State:
         return record.status
     if plan.study.by is not None and (record.by != plan.study.by.identity or _has_other_labels(record, plan)):
         return "rescore"
+    if record.references not in (0, getattr(plan.cells[0].spec.data, "references", 0)):
+        return "rescore"
     return "done" if all(metric.key in record.scores for metric in plan.metrics) else "rescore"

@@ -15,7 +15,9 @@ class Record:
     ``per_frame`` maps each metric of frames to its mean by frame index, None for a frame without a value; empty for
     cells of a search, which are not drawn. ``groups`` maps each metric and each group of clips, by its column or
     ``subset`` and its name, to the value, None where there are too few clips, and the number of clips; ``by`` is the
-    identity of the study's groups.
+    identity of the study's groups. ``references`` is the number of reference clips that the study asked for when the
+    cell was scored: 0 without a measure against them, None in results that do not tell all that a caption needs.
+    ``sets`` maps each such measure to the numbers that belong to its value, with its floor.
     """
 
     cell_id: str
@@ -33,6 +35,7 @@ class Record:
     finished: str
     code_hash: str
     base_hash: str
+    references: int | None
     failure: Failure | Literal[""] = ""
     retries: int = 0
     updates: int = 0
@@ -44,6 +47,7 @@ class Record:
     per_frame: dict[str, list[float | None]] = field(default_factory=dict)
     by: str = ""
     groups: dict[str, dict[str, dict[str, tuple[float | None, int]]]] = field(default_factory=dict)
+    sets: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -90,6 +94,8 @@ class Record:
             finished=result.finished,
             code_hash=result.provenance.get("code_hash", ""),
             base_hash=result.provenance.get("base_hash", ""),
+            references=_references(result),
+            sets={key: score.set_numbers for key, score in result.scores.items() if score.set_numbers},
         )
 
 
@@ -110,6 +116,14 @@ def _groups(result: Result) -> dict[str, dict[str, dict[str, tuple[float | None,
         for key, score in result.scores.items()
         if score.groups
     }
+
+
+def _references(result: Result) -> int | None:
+    """Return the number of reference clips that were asked for; see ``Record``."""
+    between_sets = [score.parameters for score in result.scores.values() if "n_real" in score.parameters]
+    if not all("references" in parameters for parameters in between_sets):
+        return None
+    return int(getattr(result.spec.data, "references", 0)) if between_sets else 0
 
 
 def _updates(result: Result) -> int:

@@ -155,6 +155,9 @@ def _of_base(base: str, card: Card, system: type[System]) -> dict[str, Any]:
             continue  # it needs a network that the base does not include
         if (
             metric.least_frames <= card.protocol.frames
+            and family.least_clips <= card.protocol.clips
+            and not family.clips_per_feature  # more clips than any base has by default
+            and (isinstance(data, ShapesData) or not family.needs_words)
             and (isinstance(data, ClipLayout) or not family.needs_references)
             and (system.continues_clips or not family.needs_continuation)
             and (family.inside is None or (family.inside in system.inside and isinstance(data, ShapesData)))

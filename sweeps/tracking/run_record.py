@@ -20,7 +20,10 @@ def name(spec: TrialSpec) -> str:
 
 
 def outcome(result: Result) -> dict[str, str]:
-    """Return the tags of a finished cell: status, attempts, failure, and hashes of code and base."""
+    """Return the tags of a finished cell: status, attempts, failure, hashes, and numbers of measures between sets.
+
+    The numbers are tags, ``eval.<metric>``, since parameters cannot change when a cell is scored again.
+    """
     return {
         **{key: result.provenance.get(key, "") for key in ("commit", "code_hash", "base_hash")},
         "status": result.status,
@@ -29,6 +32,7 @@ def outcome(result: Result) -> dict[str, str]:
         "failure": result.failure,
         "error": result.error[:MAX_TAG],
         "retries": "; ".join(result.retries)[:MAX_TAG],
+        **{f"eval.{key}": json.dumps(score.set_numbers) for key, score in result.scores.items() if score.set_numbers},
     }
 
 
@@ -38,10 +42,16 @@ def end_of(result: Result) -> int:
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """Return scores, bounds of the scores with uncertainty, statistics of the method, and times in seconds."""
-    known = {key: score.uncertainty for key, score in result.scores.items() if score.uncertainty is not None}
+    """Return scores, their floors, bounds of corrected scores, statistics of the method, and times in seconds."""
+    known = {
+        key: score.uncertainty
+        for key, score in result.scores.items()
+        if score.uncertainty is not None and score.uncertainty.corrected is not None
+    }
+    floors = {key: score.floor for key, score in result.scores.items() if score.floor is not None}
     return {
         **{key: score.value for key, score in result.scores.items()},
+        **{f"{key}.floor": floor.mean for key, floor in floors.items()},
         **{
             f"{key}.{bound}": getattr(uncertainty, bound)
             for key, uncertainty in known.items()

@@ -12,7 +12,7 @@ from models.predictor import Predictor
 from trainables.data import ShapesData
 from trainables.data.layout import ClipSet
 from trainables.evaluate import sample
-from trainables.inputs import REPAIRED, continued_clips, prompts, real_clips, reference_clips, training_clips
+from trainables.inputs import REPAIRED, continuable_clips, continued_clips, prompts, real_clips, training_clips
 from trainables.predictions import Prediction
 from trainables.trial_spec import TrialSpec
 
@@ -36,9 +36,9 @@ def cell(states: object, system: type[AID] | type[ExVideo] = AID) -> TrialSpec:
 
 
 def test_only_what_is_read_is_there(tmp_path: Path) -> None:
-    assert set(reference_clips(cell("oracle"), tmp_path).further) == {"oracle"}
+    assert set(continuable_clips(cell("oracle"), tmp_path).further) == {"oracle"}
     for spec in (cell("repeat"), cell(None, ExVideo)):
-        assert reference_clips(spec, tmp_path).further == {}
+        assert continuable_clips(spec, tmp_path).further == {}
         assert training_clips(spec, tmp_path).further == {}
         assert continued_clips(spec, tmp_path).further == {}
 
@@ -53,11 +53,11 @@ def test_a_clip_s_states_speak_of_the_clip(tmp_path: Path) -> None:
 
 def test_shuffled_states_are_those_of_one_other_clip_everywhere(tmp_path: Path) -> None:
     own, other = cell("oracle"), cell({"kind": "shuffled", "of": "oracle"})
-    for clips in (reference_clips, training_clips):
+    for clips in (continuable_clips, training_clips):
         true, wrong = clips(own, tmp_path).further["oracle"], clips(other, tmp_path).further["oracle"]
         assert sorted(true) == sorted(wrong)
         assert list(true) != list(wrong)
-    references = reference_clips(other, tmp_path)
+    references = continuable_clips(other, tmp_path)
     given = dict(zip(references.texts, references.further["oracle"], strict=True))
     asked = prompts(other, tmp_path)
     assert continued_clips(other, tmp_path).further["oracle"] == [given[text] for text in asked], (
@@ -87,7 +87,7 @@ def test_predicted_states_are_asked_for_once_for_all_clips_of_a_list(tmp_path: P
 
     own = continued_clips(cell({"kind": "llava", "number": 1}), tmp_path, predict)
     assert own.further["predicted"] == [f"{text} at last" for text in own.texts]
-    references = reference_clips(cell("repeat"), tmp_path).texts
+    references = continuable_clips(cell("repeat"), tmp_path).texts
     assert asked == [tuple(references)], "of all reference clips, so that arms and seeds ask alike"
     assert [*own.labels[REPAIRED]] == [str(int(text == references[1])) for text in own.texts]
     other = continued_clips(cell({"kind": "shuffled", "number": 1}), tmp_path, predict)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ORACLE = "oracle"
 """Further text of a procedural clip: its description in consecutive parts, from the true frames."""
 
+CONTINUABLE = 256
+"""Most procedural clips that cells continue: the first of the reference clips. Further ones decide no sample."""
+
 WORLD = 2
 """Version of the procedural scenes, part of the names of rendered folders: changed scenes are rendered again."""
 
@@ -39,14 +42,15 @@ class ShapesData(ClipLayout):
 
     Args:
         split: Split of the reference scenes; ``test`` is not used for training.
-        references: Number of reference clips, at least 2.
+        references: Number of reference clips, at least 2. With few, arms of equal distance differ by which clips they
+            happen to be.
         frames_per_motion: Frames of each motion, at a constant pace, so that longer clips have more motions; by default
             one or two motions span the clip, whatever its number of frames.
     """
 
     layout: Literal["shapes"] = "shapes"
     split: Literal["train", "test"] = "test"
-    references: Annotated[int, Field(ge=2)] = 256
+    references: Annotated[int, Field(ge=2)] = 2048
     # Left out if not set: identities of studies with the default are those of versions without it.
     frames_per_motion: Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)] = None
 
@@ -88,6 +92,10 @@ class ShapesData(ClipLayout):
             drawn.append((shape, colour, draw_motions(phases, first, second)))
         return drawn
 
+    def identity(self) -> dict[str, Any]:
+        """Return the values that decide prompts and continued clips; further references can be scored with later."""
+        return {**super().identity(), "references": self._continuable}
+
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
         """Return the version of the scenes, which with the code determines them."""
         return {"scenes": f"version {WORLD}"}
@@ -100,8 +108,21 @@ class ShapesData(ClipLayout):
     def _pace(self) -> list[int]:
         return [] if self.frames_per_motion is None else [self.frames_per_motion]
 
+    @property
+    def _continuable(self) -> int:
+        return min(self.references, CONTINUABLE)
+
     def reference_clips(self, size: ClipSize, folder: Path) -> ClipSet:
-        """Return the scenes of the split, rendered to H.264 once and decoded on demand.
+        """Return the scenes of the split, rendered on demand: their features alone are kept.
+
+        Args:
+            size: Size of a clip.
+            folder: Not used.
+        """
+        return self._rendered(self.split, self.references, size)
+
+    def continuable_clips(self, size: ClipSize, folder: Path) -> ClipSet:
+        """Return the first scenes of the split, rendered to H.264 once and decoded on demand, as clips on disk are.
 
         Args:
             size: Size of a clip.
@@ -111,20 +132,20 @@ class ShapesData(ClipLayout):
 
         # Suffix b: older versions stored stretched scenes for frames that are not square, under the name without it.
         world = f"{WORLD}" if size.height == size.width else f"{WORLD}b"
-        name = f"shapes{world}_{self.split}_{self.references}x{'x'.join(map(str, size))}"
+        name = f"shapes{world}_{self.split}_{self._continuable}x{'x'.join(map(str, size))}"
         name += "".join(f"_pace{frames}" for frames in self._pace)
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
             rendered = write_dataset(
                 folder / name,
-                self.references,
+                self._continuable,
                 self.split,
                 frames_per_motion=self.frames_per_motion,
                 **size._asdict(),
             )
             return read_dataset(rendered, size.frames, numbers)[0]
 
-        return self._scenes(self.split, self.references, size.frames, read)
+        return self._scenes(self.split, self._continuable, size.frames, read)
 
     def training_clips(self, size: ClipSize, most: int | None, folder: Path) -> ClipSet:
         """Return scenes of the other split, rendered on demand; 4,096 by default, as for the training of the base.
@@ -134,17 +155,19 @@ class ShapesData(ClipLayout):
             most: Number of clips.
             folder: Not used.
         """
+        return self._rendered("train" if self.split == "test" else "test", most or 4096, size)
+
+    def _rendered(self, split: Literal["train", "test"], num: int, size: ClipSize) -> ClipSet:
+        """Return the first scenes of a split, rendered on demand."""
         import numpy as np
 
         from trainables.data.shapes import render, scene_of
-
-        split: Literal["train", "test"] = "train" if self.split == "test" else "test"
 
         def read(numbers: Sequence[int]) -> NDArray[np.uint8]:
             scenes = [scene_of(split, k, frames=size.frames, frames_per_motion=self.frames_per_motion) for k in numbers]
             return np.stack([render(scene, *size) for scene in scenes])
 
-        return self._scenes(split, most or 4096, size.frames, read)
+        return self._scenes(split, num, size.frames, read)
 
     def _scenes(
         self,
@@ -153,21 +176,27 @@ class ShapesData(ClipLayout):
         frames: int,
         read: Callable[[Sequence[int]], NDArray[np.uint8]],
     ) -> ClipSet:
-        from trainables.data.shapes import scene_of, states_of
-
-        pace = self.frames_per_motion
-        scenes = [scene_of(split, k, frames=frames, frames_per_motion=pace) for k in range(num)]
-        return ClipSet(
-            [scene.caption() for scene in scenes],
-            [["shapes", WORLD, split, index, *self._pace] for index in range(num)],
-            read,
-            {ORACLE: ["; ".join(states_of(scene, frames)) for scene in scenes]},
-            labels={column: [scene.labels()[column] for scene in scenes] for column in self.columns()},
-        )
+        captions, states, labels = _described(split, num, frames, self.frames_per_motion)
+        identity = [["shapes", WORLD, split, index, *self._pace] for index in range(num)]
+        return ClipSet(captions, identity, read, {ORACLE: states}, labels=labels)
 
     def further_names(self) -> tuple[str, ...]:
         """Return ``oracle``: what happens in consecutive parts of a clip."""
         return (ORACLE,)
+
+
+@functools.lru_cache(maxsize=8)
+def _described(
+    split: Literal["train", "test"], num: int, frames: int, pace: int | None
+) -> tuple[Sequence[str], Sequence[str], Mapping[str, Sequence[str]]]:
+    """Return captions, states and labels of the first scenes of a split; drawing 2,048 scenes takes half a second."""
+    from trainables.data.scenes import LABELS
+    from trainables.data.shapes import scene_of, states_of
+
+    scenes = [scene_of(split, k, frames=frames, frames_per_motion=pace) for k in range(num)]
+    labels = {column: tuple(scene.labels()[column] for scene in scenes) for column in LABELS}
+    states = tuple("; ".join(states_of(scene, frames)) for scene in scenes)
+    return tuple(scene.caption() for scene in scenes), states, labels
 
 
 class ClipsData(ClipLayout):

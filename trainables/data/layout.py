@@ -104,6 +104,10 @@ class Layout(BaseModel):
             ValueError: The prompts or annotations cannot be read.
         """
 
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that decide the prompts and clips that a cell is asked and shown, for the cell's id."""
+        return self.model_dump(mode="json")
+
     def further_names(self) -> tuple[str, ...]:
         """Return the names of the further texts that every clip has; none by default.
 
@@ -166,6 +170,18 @@ class ClipLayout(Layout):
             ValueError: The annotations are invalid, or too many clips cannot be decoded.
         """
 
+    def continuable_clips(self, size: ClipSize, folder: Path) -> ClipSet:
+        """Return the clips that cells continue: the first of the reference clips, by default all of them.
+
+        Args:
+            size: Size of a clip.
+            folder: Folder for files derived from the data; several processes may share it.
+
+        Raises:
+            ValueError: As for ``reference_clips``.
+        """
+        return self.reference_clips(size, folder)
+
     @abstractmethod
     def reference_identity(self) -> list[Any]:
         """Return plain values that identify the reference clips, without decoding: equal values mean equal clips."""
@@ -184,20 +200,20 @@ class ClipLayout(Layout):
         """
 
 
-def continued(references: ClipSet, streams: Streams, clips: int) -> ClipSet:
-    """Draw the reference clips that a cell's clips continue; repeated only if there are too few.
+def continued(continuable: ClipSet, streams: Streams, clips: int) -> ClipSet:
+    """Draw the clips that a cell's clips continue; repeated only if there are too few.
 
     Clip k of a seed continues the same clip in every arm, for any number of clips.
 
     Args:
-        references: Reference clips of the layout.
+        continuable: Clips of the layout that cells continue.
         streams: Random streams of the cell's seed.
         clips: Number of clips.
     """
-    return references.take(continued_numbers(len(references), streams, clips))
+    return continuable.take(continued_numbers(len(continuable), streams, clips))
 
 
-def continued_numbers(references: int, streams: Streams, clips: int) -> list[int]:
-    """Draw the numbers of the reference clips that a cell's clips continue; see ``continued``."""
-    order: list[int] = streams.generator("examples").permutation(references).tolist()
+def continued_numbers(continuable: int, streams: Streams, clips: int) -> list[int]:
+    """Draw the numbers of the clips that a cell's clips continue; see ``continued``."""
+    order: list[int] = streams.generator("examples").permutation(continuable).tolist()
     return [order[k % len(order)] for k in range(clips)]

@@ -145,6 +145,11 @@ def attributes_of(state: str) -> tuple[str | None, ...]:
     return tuple(found)
 
 
+def motions_of(caption: str) -> list[str]:
+    """Return the motions that a caption names, in their order."""
+    return [motion for part in caption.split(", then ") for motion in MOTIONS if part.endswith(motion)]
+
+
 def labels(shape: str, colour: str, motions: tuple[str, ...]) -> dict[str, str]:
     """Return the labels of a scene: the first motion is its category."""
     return dict(zip(LABELS, (motions[0], shape, colour, str(len(motions))), strict=True))

@@ -7,6 +7,7 @@ published metric is reported under its published name. Imports no torch.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.bases import Card
+from models.bases import Card, find_base
 from models.words import did_you_mean
 from trainables.metrics.families import (
     AESTHETIC_CLIP,
@@ -48,6 +49,7 @@ __all__ = [
     "is_path",
     "members",
     "resolve",
+    "width_of",
     "with_companions",
 ]
 
@@ -60,6 +62,8 @@ _FILE_NAMES: dict[Role, str] = {
     "musiq": "musiq_spaq",
     "aesthetic": "laion_l14",
     "amt": "vbench_amt_s",
+    "vjepa": "vjepa_h16_ssv2",
+    "raft": "vbench_raft_things",
 }
 _HUB_ROLES: tuple[Role, ...] = ("clip", "dino", "aesthetic_clip")
 _PIXEL_NAMES = {
@@ -76,8 +80,17 @@ _STAND_INS: dict[Role, tuple[Literal["clip", "clips"], str]] = {
     "inception": ("clip", "clip"),
     "i3d": ("clips", "r3d"),
     "dino": ("clip", "clip"),
+    "classifier": ("clips", "r3d"),
 }
-_STAND_IN_HEADS = {"fid": "fd", "kid": "mmd", "fvd": "fd", "kvd": "mmd"}
+_STAND_IN_HEADS = {
+    "fid": "fd",
+    "kid": "mmd",
+    "fvd": "fd",
+    "fvd_infinity": "fd_infinity",
+    "kvd": "mmd",
+    "cmmd": "mmd_gaussian",
+}
+_WIDTHS: dict[Role, int] = {"i3d": 400}
 
 
 class Extractors(BaseModel):
@@ -95,6 +108,8 @@ class Extractors(BaseModel):
         None, min_length=1, description=f"CLIP ViT-L/14 of the aesthetic head; {AESTHETIC_CLIP} by default"
     )
     amt: str | None = Field(None, min_length=1, description="AMT-S: a torchscript file")
+    vjepa: str | None = Field(None, min_length=1, description="V-JEPA ViT-H/16 with its SSv2 probe: a torchscript file")
+    raft: str | None = Field(None, min_length=1, description="RAFT: a torchscript file")
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class ExtractorRef:
         clip: CLIP model whose embeddings the network takes; None for a network on pixels.
     """
 
-    kind: Role | Literal["classifier"]
+    kind: Role
     name: str
     source: str
     subfolder: str | None = None
@@ -155,7 +170,7 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
     if known.extractor is None:
         key = f"{family}/{_INSIDE_NAMES[known.inside] if known.inside else _PIXEL_NAMES[family]}"
         return MetricKey(family, key, known.direction, False, known.meaning, None, known.least_frames)
-    given: str | None = getattr(extractors, known.extractor)
+    given: str | None = getattr(extractors, known.extractor, None)
     if given is not None:
         clip = (extractors.aesthetic_clip or AESTHETIC_CLIP) if known.extractor == "aesthetic" else None
         return _with_given(known, known.extractor, given, clip)
@@ -163,9 +178,10 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
         return MetricKey(family, instead.key, known.direction, False, instead.meaning, None, known.least_frames)
     entry, tail = _STAND_INS.get(known.extractor, (None, ""))
     if entry is None or entry not in card.extractors:
+        remedy = f"get {HOW_TO_GET[known.extractor]}" if known.extractor in HOW_TO_GET else "base: shapes, shapes_video"
         raise ValueError(
-            f"{family} needs a network that base {base} does not include -> get {HOW_TO_GET[known.extractor]}, "
-            f"or remove {family} from the metrics"
+            f"{family} needs a network that base {base} does not include -> {remedy}, or remove {family} from the "
+            "metrics"
         )
     kind: Literal["clip", "classifier"] = "clip" if entry == "clip" else "classifier"
     ref = ExtractorRef(kind, f"{card.name}_{tail}", base, card.extractors[entry])
@@ -234,7 +250,7 @@ def members(
 
 def absent(extractors: Extractors) -> dict[Role, str]:
     """Find networks missing on this machine: role -> missing path and remedy."""
-    given: dict[Role, str | None] = {role: getattr(extractors, role) for role in HOW_TO_GET}
+    given: dict[Role, str | None] = {role: getattr(extractors, role, None) for role in HOW_TO_GET}
     missing = {
         role: f"{source} does not exist -> get {HOW_TO_GET[role]}"
         for role, source in given.items()
@@ -243,6 +259,20 @@ def absent(extractors: Extractors) -> dict[Role, str]:
     if extractors.musiq is not None and "musiq" not in missing and find_spec("pyiqa") is None:
         missing["musiq"] = f"{extractors.musiq} -> {PYIQA}"
     return missing
+
+
+def width_of(extractor: ExtractorRef) -> int | None:
+    """Return the number of features of a network that sees whole clips; None if files do not tell it here."""
+    if extractor.kind != "classifier":
+        return _WIDTHS.get(extractor.kind)
+    base = find_base(extractor.source)
+    if base.path is None or extractor.subfolder is None:
+        return None
+    try:
+        width: int = json.loads((base.path / extractor.subfolder / "config.json").read_bytes())["num_features"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return width
 
 
 def is_path(source: str) -> bool:

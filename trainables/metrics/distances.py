@@ -1,23 +1,18 @@
-"""Distances between two sets of features: deterministic functions of (n, d) matrices in float64.
+"""Frechet distance between two sets of features: a deterministic function of (n, d) matrices in float64.
 
 Legend: ``n`` and ``m`` rows (clips or frames) of the two sets, ``d`` features per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
-KERNEL = {"degree": 3, "gamma": "1/d", "coef0": 1}
-"""Polynomial kernel of ``polynomial_mmd``, recorded with every value."""
-
 _LARGEST = 1e48  # cubed products of larger features overflow float64; float32 features are smaller
-_BLOCK = 1024  # rows of one kernel block: 8 MB at 1,024 columns, whatever the size of the sets
 _ROUNDING = 1e-6  # negative distances down to this fraction of the traces are rounding errors
 
 
@@ -75,7 +70,7 @@ class Moments:
         if self.n == 0:
             self.n, self.mean, self.m2 = other.n, other.mean.copy(), other.m2.copy()
             return self
-        _same_width(len(self.mean), len(other.mean))
+        same_width(len(self.mean), len(other.mean))
         n = self.n + other.n
         delta = other.mean - self.mean
         self.m2 = self.m2 + other.m2 + np.outer(delta, delta) * (self.n * other.n / n)
@@ -120,118 +115,11 @@ def frechet_distance(x: npt.ArrayLike | Moments, y: npt.ArrayLike | Moments) -> 
     values instead of a matrix square root.
     """
     (mean_x, a), (mean_y, b) = _gaussian(x, "x"), _gaussian(y, "y")
-    _same_width(len(mean_x), len(mean_y))
+    same_width(len(mean_x), len(mean_y))
     traces = np.sum(a**2) + np.sum(b**2)
     spread = traces - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
     assert spread >= -_ROUNDING * traces, f"a Frechet distance is negative beyond rounding: {spread}, traces {traces}"
     return float(np.sum((mean_x - mean_y) ** 2) + max(spread, 0.0))
-
-
-def polynomial_mmd(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Unbiased squared maximum mean discrepancy under the cubic kernel, over all rows of both sets.
-
-        k(a, b) = (a . b / d + 1)^3
-        MMD^2 = mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean over i, j of k(x_i, y_j)
-
-    The estimator is unbiased, so it may be negative near 0; the sign is kept. No random subsets are drawn.
-
-    Shape:
-        x (n d), y (m d) -> float; n and m at least 2, may differ.
-
-    Raises:
-        ValueError: A set is not a matrix, has fewer than 2 rows or contains NaN or infinity, the widths differ, or a
-            value is larger than 1e48.
-
-    Source: Binkowski et al. (arXiv 1801.01401), the Kernel Inception Distance; departures: full sets instead of the
-    mean over random subsets. Seer's released code centres the features of each set first, so that its KVD is blind to a
-    difference of the means and its published values are not comparable.
-    """
-    first, second = as_features(x, "x"), as_features(y, "y")
-    _same_width(first.shape[1], second.shape[1])
-    n, m = len(first), len(second)
-    within_x = _kernel_sum(first, first, skip_diagonal=True) / (n * (n - 1))
-    within_y = _kernel_sum(second, second, skip_diagonal=True) / (m * (m - 1))
-    return within_x + within_y - 2 * _kernel_sum(first, second) / (n * m)
-
-
-class Jackknife(NamedTuple):
-    """Distance with its block-jackknife estimates.
-
-    Args:
-        value: Distance over all rows.
-        corrected: Distance without its bias of order 1/n; None if that estimate is unreliable.
-        error: Standard error.
-        low: Lower bound of the interval, around ``corrected`` if it exists, else around ``value``.
-        high: Upper bound of the interval.
-        blocks: Number of blocks left out in turn.
-    """
-
-    value: float
-    corrected: float | None
-    error: float
-    low: float
-    high: float
-    blocks: int
-
-
-def block_jackknife(
-    distance: Callable[[Matrix, Matrix], float],
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    rows_per_clip: int = 1,
-    blocks: int = 16,
-    confidence: float = 0.95,
-) -> Jackknife | None:
-    """Estimate a distance's standard error and interval by leaving out each block of clips, in both sets at a time.
-
-        theta_b: the distance without block b,   b = 1 .. g
-        error^2   = (g - 1) / g sum_b (theta_b - mean(theta))^2
-        corrected = g theta - (g - 1) mean(theta)
-        interval  = corrected +- t_{(1 + confidence) / 2, g - 1} error
-
-    The bootstrap is unsuitable: repeated rows narrow the covariance, and percentile intervals then nearly always miss
-    the value. The correction removes a bias of order 1/n; the bias of a Frechet distance with fewer rows than features
-    is of another order, so no corrected value is given then. The kernel distance is unbiased.
-
-    Args:
-        distance: ``frechet_distance`` or ``polynomial_mmd``.
-        x: Features of one set.
-        y: Features of the other.
-        rows_per_clip: Consecutive rows of one clip, such as its frames; they are left out together.
-        blocks: Maximum number of blocks; at most the number of clips in the smaller set.
-        confidence: Coverage of the interval, in (0, 1).
-
-    Returns:
-        None if a set has fewer than 3 clips.
-
-    Shape:
-        x (n d), y (m d).
-
-    Raises:
-        ValueError: As for the distance.
-
-    Source: Efron and Stein (1981) for the jackknife; measured coverage 95 % with 128 rows of 16 features.
-    """
-    rows = as_features(x, "x"), as_features(y, "y")
-    clips = [len(side) // rows_per_clip for side in rows]
-    number = min(blocks, *clips)
-    if number < 3:
-        return None
-    value = distance(*rows)
-    # Clip k of either set is in block k modulo g, so that trends along a set are spread over all blocks.
-    block_of = [np.arange(len(side)) // rows_per_clip % number for side in rows]
-    left = np.array(
-        [distance(*(side[of != block] for side, of in zip(rows, block_of, strict=True))) for block in range(number)]
-    )
-    error = float(np.sqrt((number - 1) / number * np.sum((left - left.mean()) ** 2)))
-    reliable = distance is not frechet_distance or min(map(len, rows)) > rows[0].shape[1]
-    corrected = float(number * value - (number - 1) * left.mean()) if reliable else None
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
-    centre = value if corrected is None else corrected
-    return Jackknife(value, corrected, error, centre - half, centre + half, number)
 
 
 def as_features(x: npt.ArrayLike, name: str, at_least: int = 2) -> Matrix:
@@ -264,7 +152,12 @@ def as_features(x: npt.ArrayLike, name: str, at_least: int = 2) -> Matrix:
     return rows
 
 
-def _same_width(d_x: int, d_y: int) -> None:
+def same_width(d_x: int, d_y: int) -> None:
+    """Check that two sets have features of the same width.
+
+    Raises:
+        ValueError: They differ.
+    """
     if d_x != d_y:
         raise ValueError(
             f"the two sets have {d_x} and {d_y} features per row -> features from the same feature extractor"
@@ -283,15 +176,3 @@ def _gaussian(x: npt.ArrayLike | Moments, name: str) -> tuple[Matrix, Matrix]:
     if len(rows) > rows.shape[1]:
         factor = np.asarray(np.linalg.qr(factor, mode="r"))
     return mean, factor
-
-
-def _kernel_sum(x: Matrix, y: Matrix, *, skip_diagonal: bool = False) -> float:
-    """Sum (x_i . y_j / d + 1)^3 over all pairs, or over the pairs with i != j."""
-    total = 0.0
-    for start in range(0, len(x), _BLOCK):
-        kernel = (x[start : start + _BLOCK] @ y.T / x.shape[1] + 1.0) ** 3
-        if skip_diagonal:
-            rows = np.arange(len(kernel))
-            kernel[rows, start + rows] = 0.0
-        total += float(kernel.sum())
-    return total

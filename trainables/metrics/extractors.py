@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,14 @@ from models.bases.vocabulary import tells_words_apart
 from trainables.metrics import HOW_TO_GET, I3D_FRAMES, ExtractorRef, Role, is_path
 from trainables.metrics.clip_files import clip_problem, model_weights
 
+if TYPE_CHECKING:
+    from models.video_classifier import ClipPrediction
+
 log = logging.getLogger(__name__)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
+Classes: TypeAlias = npt.NDArray[np.int64]
 
 FRAMES_PER_BATCH = 64
 BLACK_TO_WHITE = 151.3
@@ -65,9 +69,7 @@ class Extractor(ABC):
     def _embed_all(self, items: Pixels, batch_size: int) -> Features:
         """Compute features of all items, in batches of fixed size."""
         parts = []
-        # Full float32: with TF32 a GPU's features differ from a CPU's in the third digit.
-        full = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), full:
+        with torch.inference_mode(), _full_precision():
             for start in range(0, len(items), batch_size):
                 # A copy, since torch accepts neither reversed nor read-only arrays.
                 features = self._embed(items[start : start + batch_size].copy())
@@ -223,7 +225,7 @@ class I3DExtractor(ClipExtractor):
 
 
 class ClassifierExtractor(ClipExtractor):
-    """Video classifier of a base; its features are those before the heads."""
+    """Video classifier of a base; its features are those before the heads, and one head names motions."""
 
     def __init__(self, ref: ExtractorRef, device: str) -> None:
         from models.video_classifier import VideoClassifier
@@ -240,9 +242,29 @@ class ClassifierExtractor(ClipExtractor):
         self.device = device
         self.parameters = {"preprocessing": "scaled to [-1, 1], not resized", "features": "before the heads"}
 
+    def motions(self, clips: Pixels) -> Classes:
+        """Name the motion of each half of every clip, by its number among ``data.scenes.MOTIONS``.
+
+        Shape:
+            clips (b f h w c) -> (b 2).
+        """
+        size = max(1, FRAMES_PER_BATCH // clips.shape[1])
+        with torch.inference_mode(), _full_precision():
+            parts = [self._predict(clips[start : start + size]).motion for start in range(0, len(clips), size)]
+        return np.asarray(torch.cat(parts).argmax(dim=-1).cpu().numpy())
+
     def _embed(self, batch: Pixels) -> Tensor:
-        video = torch.from_numpy(batch).to(self.device, torch.float32).movedim(-1, 2) / 127.5 - 1
-        return torch.as_tensor(self._model(video).features)
+        return torch.as_tensor(self._predict(batch).features)
+
+    def _predict(self, batch: Pixels) -> ClipPrediction:
+        video = torch.from_numpy(batch.copy()).to(self.device, torch.float32).movedim(-1, 2) / 127.5 - 1
+        prediction: ClipPrediction = self._model(video)
+        return prediction
+
+
+def _full_precision() -> Any:
+    """Compute in full float32: with TF32 a GPU's features differ from a CPU's in the third digit."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def _base_folder(ref: ExtractorRef) -> Path:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["clip", "inception", "i3d", "dino", "musiq", "aesthetic", "aesthetic_clip", "amt"]
+Role = Literal[
+    "clip", "inception", "i3d", "dino", "musiq", "aesthetic", "aesthetic_clip", "amt", "vjepa", "raft", "classifier"
+]
+"""Networks; a study gives all but ``classifier``, which only a base has."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,14 @@ class MetricFamily:
         extractor: Required network; None for metrics on pixels.
         instead: Measure on pixels that replaces it without the network, under a name of its own.
         needs_references: Whether it compares with reference clips of the data.
+        needs_words: Whether it reads the prompts, so that they must be in the words of the procedural scenes.
         needs_continuation: Whether it compares with the true continuation of the given frames.
         inside: What it reads of the model, instead of pixels: the states that it is given, or its condition.
         per: Whether each clip has a value (averaged over the set) or only the set.
         companion: Family that must be reported with it, since this one alone is misleading.
         least_frames: Fewest frames per clip.
         least_clips: Fewest clips per cell.
+        clips_per_feature: Fewest clips per cell for each feature of the network.
         least_side: Smallest height and width of a frame, in pixels.
         aliases: Other names in papers.
     """
@@ -35,12 +40,14 @@ class MetricFamily:
     extractor: Role | None = None
     instead: PixelMeasure | None = None
     needs_references: bool = False
+    needs_words: bool = False
     needs_continuation: bool = False
     inside: Literal["states", "condition"] | None = None
     per: Literal["clip", "set"] = "clip"
     companion: str | None = None
     least_frames: int = 1
     least_clips: int = 1
+    clips_per_feature: int = 0
     least_side: int = 1
     aliases: tuple[str, ...] = ()
 
@@ -87,11 +94,25 @@ def _against_truth(name: str, meaning: str, alias: str, least_side: int = 1) -> 
     return MetricFamily(name, "max", meaning, needs_continuation=True, least_side=least_side, aliases=(alias,))
 
 
-def _between_sets(name: str, extractor: Role, meaning: str, alias: str) -> MetricFamily:
+def _between_sets(name: str, extractor: Role, meaning: str, *aliases: str, clips_per_feature: int = 0) -> MetricFamily:
     """Make a distance to the reference clips."""
-    clips = 2 if extractor == "i3d" else 1  # one row per clip for I3D, else one per frame
     return MetricFamily(
-        name, "min", meaning, extractor, needs_references=True, per="set", least_clips=clips, aliases=(alias,)
+        name,
+        "min",
+        meaning,
+        extractor,
+        needs_references=True,
+        per="set",
+        least_clips=1 if extractor in ("inception", "clip") else 2,  # these have one row per frame, not per clip
+        clips_per_feature=clips_per_feature,
+        aliases=aliases,
+    )
+
+
+def _of_set(name: str, meaning: str, least_clips: int, *aliases: str) -> MetricFamily:
+    """Make a measure of the clips as a set that is best when large."""
+    return MetricFamily(
+        name, "max", meaning, "i3d", needs_references=True, per="set", least_clips=least_clips, aliases=aliases
     )
 
 
@@ -112,6 +133,16 @@ _MOTION = "motion_magnitude"
 _TO_BOTH = "mean cosine of a frame with the first and with the previous frame, negative cosines as 0"
 SSIM_WINDOW = 11
 """Side of SSIM's window, in pixels."""
+
+RAFT_SIDE = 128
+"""Smallest side of a frame for RAFT, in pixels: it looks for matches at 1/64 of the frame."""
+
+CLIPS_PER_FEATURE = 4
+"""Fewest clips for each feature for the correction, interval and extrapolation of a Frechet distance.
+
+With at most as many clips as features the interval never covers the distance. Of 64 features with 80, 128 and 256 clips
+it covers 0, 65 and 95 %, against 2,048 real clips.
+"""
 
 METRICS: dict[str, MetricFamily] = {
     family.name: family
@@ -180,7 +211,24 @@ METRICS: dict[str, MetricFamily] = {
             "max",
             "mean Farneback flow between frames, over the frame's diagonal: 0 when frozen; context, not a goal",
             least_frames=2,
-            aliases=("optical flow magnitude", "amount of motion", "dynamic degree"),
+            aliases=("optical flow magnitude", "amount of motion"),
+        ),
+        MetricFamily(
+            "dynamic_degree",
+            "max",
+            "share of clips with large motion",
+            "raft",
+            least_frames=3,
+            least_side=RAFT_SIDE,
+            aliases=("dynamic degree",),
+        ),
+        MetricFamily(
+            "motion_accuracy",
+            "max",
+            "share of frames whose recognised motion is the one that the prompt names for them",
+            "classifier",
+            needs_words=True,
+            aliases=("motion alignment",),
         ),
         _between_sets(
             "fid", "inception", "Frechet distance of frames to reference frames", "Frechet inception distance"
@@ -189,7 +237,25 @@ METRICS: dict[str, MetricFamily] = {
             "kid", "inception", "unbiased cubic-kernel MMD of frames to reference frames", "kernel inception distance"
         ),
         _between_sets("fvd", "i3d", "Frechet distance of clips to reference clips", "Frechet video distance"),
+        _between_sets(
+            "fvd_infinity",
+            "i3d",
+            "Frechet distance of clips to reference clips, extrapolated to infinitely many of both",
+            "FVD-infinity",
+            "FVD_inf",
+            clips_per_feature=CLIPS_PER_FEATURE,
+        ),
         _between_sets("kvd", "i3d", "unbiased cubic-kernel MMD of clips to reference clips", "kernel video distance"),
+        _between_sets("jedi", "vjepa", "100 times the unbiased quadratic-kernel MMD of clips to reference clips"),
+        _between_sets(
+            "cmmd",
+            "clip",
+            "1000 times the unbiased Gaussian-kernel MMD of frames to reference frames",
+            "CLIP maximum mean discrepancy",
+        ),
+        _of_set("improved_precision", "share of clips near a reference clip", 4),
+        _of_set("improved_recall", "share of reference clips near a clip", 4),
+        _of_set("diversity", "effective number of different clips (Vendi score)", 2, "Vendi score"),
         _of_states("state_accuracy", "size, colour, shape and motion", ("prediction accuracy",)),
         *(_of_states(f"state_{attribute}", attribute) for attribute in ("size", "colour", "shape", "motion")),
         _of_condition("condition_frame", "its number"),
@@ -252,8 +318,16 @@ HOW_TO_GET: dict[Role, str] = {
         "AMT-S (https://huggingface.co/lalala125/AMT, amt-s.pth) as torchscript, as in docs/bases_and_metrics.md, "
         "and set `extractors: {amt: path/to/amt-s.pt}`"
     ),
+    "vjepa": (
+        "V-JEPA ViT-H/16 (https://dl.fbaipublicfiles.com/jepa/vith16/vith16.pth.tar and ssv2-probe.pth.tar) as "
+        "torchscript, as in docs/bases_and_metrics.md, and set `extractors: {vjepa: path/to/vjepa.pt}`"
+    ),
+    "raft": (
+        "RAFT (raft-things.pth of https://github.com/princeton-vl/RAFT) as torchscript, as in "
+        "docs/bases_and_metrics.md, and set `extractors: {raft: path/to/raft.pt}`"
+    ),
 }
-"""Role -> network, its source, and its key in a study."""
+"""Role -> network, its source, and its key in a study; a classifier comes with a base alone."""
 
 PYIQA = (
     "the package pyiqa, which computes MUSIQ, is not installed: `pip install pyiqa`, with a torchvision that fits torch"

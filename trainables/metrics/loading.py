@@ -16,8 +16,10 @@ from trainables.metrics.extractors import (
 )
 from trainables.metrics.interpolation import Interpolator
 from trainables.metrics.quality import AestheticExtractor, DinoExtractor, ImagingExtractor
+from trainables.metrics.raft import Raft
+from trainables.metrics.vjepa import VJepaExtractor
 
-Network: TypeAlias = FrameExtractor | ClipExtractor | Interpolator
+Network: TypeAlias = FrameExtractor | ClipExtractor | Interpolator | Raft
 
 _BY_KIND: dict[str, Callable[[ExtractorRef, str], Network]] = {
     "clip": ImageTextExtractor,
@@ -28,6 +30,8 @@ _BY_KIND: dict[str, Callable[[ExtractorRef, str], Network]] = {
     "musiq": ImagingExtractor,
     "aesthetic": AestheticExtractor,
     "amt": Interpolator,
+    "vjepa": VJepaExtractor,
+    "raft": Raft,
 }
 
 

@@ -17,7 +17,6 @@ from trainables.metrics import (
     METRICS,
     ExtractorRef,
     MetricKey,
-    distances,
     flow,
     interpolation,
     motion,
@@ -25,11 +24,14 @@ from trainables.metrics import (
     truth,
 )
 from trainables.metrics.clips import as_clips, over_frames
-from trainables.metrics.extractors import ClipExtractor, FrameExtractor, ImageTextExtractor
+from trainables.metrics.extractors import ClassifierExtractor, ClipExtractor, FrameExtractor, ImageTextExtractor
 from trainables.metrics.inside import FOLDS, RIDGES, Inside, chance, frame_labels, phase_labels, probe, state_accuracy
 from trainables.metrics.loading import Network, load_extractor
+from trainables.metrics.order import motion_accuracy
+from trainables.metrics.raft import Raft, dynamic_degree
+from trainables.metrics.sets import MEASURES, floor_at, value_of, warning_of
 from trainables.metrics.truth import Continuation
-from trainables.trial_spec import GroupScore, Score, Uncertainty
+from trainables.trial_spec import Floor, GroupScore, Score, Uncertainty
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Features: TypeAlias = npt.NDArray[np.float64]
@@ -64,14 +66,6 @@ _BY_FRAME = ("imaging_quality", "aesthetic_quality")
 _LABELS: dict[str, Callable[[Inside, int], Sequence[Sequence[object]]]] = {
     "condition_frame": frame_labels,
     "condition_phase": phase_labels,
-}
-_FRECHET = (distances.frechet_distance, {"ddof": 1})
-_MMD = (distances.polynomial_mmd, {"kernel": distances.KERNEL, "estimator": "unbiased, all pairs"})
-_BETWEEN_SETS: dict[str, tuple[Callable[[Features, Features], float], dict[str, Any]]] = {
-    "fid": _FRECHET,
-    "fvd": _FRECHET,
-    "kid": _MMD,
-    "kvd": _MMD,
 }
 
 
@@ -114,6 +108,7 @@ class Scorer:
                 self._networks[key.extractor] = load_extractor(key, device)
         self._real: dict[ExtractorRef, Features] = {}
         self._real_clips: tuple[int, ...] = ()
+        self._floors: dict[tuple[MetricKey, int], Floor | None] = {}
 
     @property
     def inside(self) -> frozenset[str]:
@@ -165,14 +160,13 @@ class Scorer:
             "libraries": _libraries(),
         }
         if key.extractor is not None:
-            network = self._networks[key.extractor]
-            parameters["extractor"] = {"name": network.name, "sha256": network.sha256, **network.parameters}
+            parameters["extractor"] = self._about(key.extractor)
         if METRICS[key.family].per == "set":
             value, uncertainty = self._distance(key, views, parameters)
-            per_clip, per_frame = None, None
+            per_clip, per_frame, floor = None, None, self._floor(key, len(views.clips))
             of_group = functools.partial(self._distance_of_group, key, views, least)
         else:
-            values, uncertainty = _values(key, views, parameters), None
+            values, uncertainty, floor = _values(key, views, parameters), None, None
             of_clips = over_frames(values)
             value, per_clip = float(of_clips.mean()), of_clips.tolist()
             of_group = functools.partial(_mean_of_group, of_clips)
@@ -182,6 +176,7 @@ class Scorer:
             per_clip=per_clip,
             per_frame=per_frame,
             uncertainty=uncertainty,
+            floor=floor,
             groups=_by_name(groups, of_group),
             direction=key.direction,
             surrogate=key.surrogate,
@@ -191,35 +186,42 @@ class Scorer:
     def _distance(self, key: MetricKey, views: _Views, parameters: dict[str, Any]) -> tuple[float, Uncertainty | None]:
         """Compute the distance of the cell's features to the references'; its settings are added to ``parameters``."""
         assert key.extractor is not None
-        distance, settings = _BETWEEN_SETS[key.family]
         real, fake = self._reference_rows(key.extractor), views.rows(key.extractor)
         if self._real_clips[1:] != views.clips.shape[1:]:
             raise ValueError(
                 f"{key.key}: reference clips have the shape {self._real_clips[1:]}, clips of this cell "
                 f"{views.clips.shape[1:]} (frames, height, width, colours) -> clips of the same size"
             )
-        num_features = fake.shape[1]
-        parameters |= {"n_real": len(real), "n_fake": len(fake), "num_features": num_features, **settings}
+        clips, references, num_features = len(views.clips), self._real_clips[0], fake.shape[1]
+        numbers = {"references": references, "n_real": len(real), "n_fake": len(fake), "num_features": num_features}
+        parameters |= {**numbers, **MEASURES[key.family].settings}
         if self._decoded_by:
             parameters["decoders"] = dict(self._decoded_by)
-        fewest = min(len(real), len(fake))
-        if distance is distances.frechet_distance and fewest <= num_features:
-            parameters["warning"] = (
-                f"{fewest} rows for {num_features} features: mostly bias, so compare at equal n only"
-            )
-        rows_per_clip = len(fake) // views.clips.shape[0]
-        jackknife = distances.block_jackknife(distance, real, fake, rows_per_clip=rows_per_clip)
-        if jackknife is None:
-            return distance(real, fake), None
-        uncertainty = Uncertainty(**{name: getattr(jackknife, name) for name in Uncertainty.model_fields})
-        return jackknife.value, uncertainty
+        if warning := warning_of(key.family, min(clips, references), num_features):
+            parameters["warning"] = warning
+        return value_of(key.family, real, fake, clips)
+
+    def _floor(self, key: MetricKey, clips: int) -> Floor | None:
+        """Measure so many reference clips against the others, once."""
+        assert key.extractor is not None
+        if (key, clips) not in self._floors:
+            real, about = self._reference_rows(key.extractor), self._about(key.extractor)
+
+            def compute() -> Arrays:
+                floor = floor_at(key.family, real, clips, len(real) // self._real_clips[0])
+                return {"floor": np.array([] if floor is None else [floor.mean, floor.sd, floor.draws])}
+
+            kept = self._keep({"extractor": about, "floor": key.family, "of": clips}, compute)["floor"].tolist()
+            self._floors[key, clips] = Floor(mean=kept[0], sd=kept[1], draws=int(kept[2])) if kept else None
+        return self._floors[key, clips]
 
     def _distance_of_group(self, key: MetricKey, views: _Views, least: int, group: Group) -> float | None:
         """Compute the distance of a group's clips to its reference clips; None where either are too few."""
-        if min(len(group.clips), len(group.references)) < least:
+        fewest, family = min(len(group.clips), len(group.references)), METRICS[key.family]
+        if fewest < max(least, family.least_clips) or family.clips_per_feature:
             return None
         assert key.extractor is not None
-        distance, _ = _BETWEEN_SETS[key.family]
+        distance = MEASURES[key.family].distance
         real, fake = self._reference_rows(key.extractor), views.rows(key.extractor)
         return distance(
             _rows_of(real, self._real_clips[0], group.references), _rows_of(fake, len(views.clips), group.clips)
@@ -232,12 +234,17 @@ class Scorer:
             assert references is not None
             views = functools.cache(lambda: _Views(as_clips(references()), (), self._networks))
             for known in self._compared:
-                network = self._networks[known]
-                about = {"name": network.name, "sha256": network.sha256, **network.parameters}
-                kept = self._keep({"extractor": about}, functools.partial(self._reference_arrays, views, known))
+                kept = self._keep(
+                    {"extractor": self._about(known)}, functools.partial(self._reference_arrays, views, known)
+                )
                 self._real[known], self._real_clips = kept["rows"], tuple(kept["shape"].tolist())
                 self._decoded_by = dict(sorted(Counter(kept["decoders"].tolist()).items()))
         return self._real[ref]
+
+    def _about(self, ref: ExtractorRef) -> dict[str, Any]:
+        """Return what identifies a network's features."""
+        network = self._networks[ref]
+        return {"name": network.name, "sha256": network.sha256, **network.parameters}
 
     def _reference_arrays(self, views: Callable[[], _Views], ref: ExtractorRef) -> Arrays:
         """Compute the cached arrays of the reference clips for one network: features, shape and decoders of clips."""
@@ -288,6 +295,18 @@ class _Views:
         assert isinstance(network, interpolation.Interpolator)
         return interpolation.motion_smoothness(self.clips, network.middle)
 
+    def dynamics(self, ref: ExtractorRef) -> Features:
+        """Compute dynamic degree (b f) with a network of optical flow."""
+        network = self._networks[ref]
+        assert isinstance(network, Raft)
+        return dynamic_degree(self.clips, network.flow)
+
+    def motions(self, ref: ExtractorRef) -> Features:
+        """Compute motion accuracy (b f) with a classifier."""
+        network = self._networks[ref]
+        assert isinstance(network, ClassifierExtractor)
+        return motion_accuracy(self.clips, self._prompts, network.motions)
+
     def text(self, ref: ExtractorRef) -> Features:
         """Compute features of prompts (b d)."""
         network = self._networks[ref]
@@ -334,8 +353,8 @@ def _values(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Featur
         measure, settings = _ON_PIXELS[key.family]
         parameters |= settings
         return measure(views.clips)
-    if key.family == "motion_smoothness":
-        return views.smoothness(key.extractor)
+    if (by_network := _BY_NETWORK.get(key.family)) is not None:
+        return by_network(views, key.extractor)
     frames = views.frames(key.extractor)
     if key.family == "clip_score":
         return similarity.clip_score(frames, views.text(key.extractor))
@@ -354,6 +373,14 @@ def _of_inside(key: MetricKey, views: _Views, parameters: dict[str, Any]) -> Fea
     labels = _LABELS[key.family](inside, frames)
     parameters |= {"probe": "ridge regression", "ridges": list(RIDGES), "folds": FOLDS, "chance": chance(labels)}
     return probe(inside.condition, labels)
+
+
+_BY_NETWORK: dict[str, Callable[[_Views, ExtractorRef], Features]] = {
+    "motion_smoothness": _Views.smoothness,
+    "dynamic_degree": _Views.dynamics,
+    "motion_accuracy": _Views.motions,
+}
+"""Metrics whose network sees more than one frame."""
 
 
 def _libraries() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.streams import Streams
 from tests.factories import fresh
-from trainables.data import Data, ShapesData
+from trainables.data import CONTINUABLE, Data, ShapesData
 from trainables.data.layout import ClipLayout, ClipSize, continued
 from trainables.data.prompts import PromptsData
 from trainables.data.scenes import COLOURS, SHAPES
@@ -39,23 +39,41 @@ def test_prompts_are_balanced(seed: int) -> None:
     assert {colour for _, colour in pairs[:6]} == set(COLOURS)
 
 
-def test_reference_clips_are_rendered_once_and_decoded(tmp_path: Path) -> None:
+def test_continuable_clips_are_rendered_once_and_decoded(tmp_path: Path) -> None:
     data = ShapesData(references=4)
-    clips = data.reference_clips(ClipSize(3, 32, 32), tmp_path).all()
+    clips = data.continuable_clips(ClipSize(3, 32, 32), tmp_path).all()
     assert clips.shape == (4, 3, 32, 32, 3)
     assert clips.dtype == np.uint8
     (folder,) = tmp_path.iterdir()
     written = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    assert np.array_equal(data.reference_clips(ClipSize(3, 32, 32), tmp_path).all(), clips)
+    assert np.array_equal(data.continuable_clips(ClipSize(3, 32, 32), tmp_path).all(), clips)
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == written
-    assert data.reference_clips(ClipSize(2, 64, 64), tmp_path).all().shape == (4, 2, 64, 64, 3)
+    assert data.continuable_clips(ClipSize(2, 64, 64), tmp_path).all().shape == (4, 2, 64, 64, 3)
 
 
-def test_texts_of_references_render_nothing(tmp_path: Path) -> None:
-    references = ShapesData(references=4).reference_clips(ClipSize(3, 32, 32), tmp_path)
-    assert len(continued(references, Streams(0), 6).texts) == 6
+def test_texts_of_continuable_clips_render_nothing(tmp_path: Path) -> None:
+    continuable = ShapesData(references=4).continuable_clips(ClipSize(3, 32, 32), tmp_path)
+    assert len(continued(continuable, Streams(0), 6).texts) == 6
     assert list(tmp_path.iterdir()) == []
-    assert references.read([3, 1]).shape == (2, 3, 32, 32, 3)
+    assert continuable.read([3, 1]).shape == (2, 3, 32, 32, 3)
+
+
+def test_references_beyond_the_continuable_clips_decide_no_sample(tmp_path: Path) -> None:
+    size = ClipSize(3, 32, 32)
+    few, usual = ShapesData(references=CONTINUABLE), ShapesData()
+    assert usual.references == 2048
+    assert few.identity() == usual.identity()
+    assert few.reference_identity() != usual.reference_identity()
+    assert few.continuable_clips(size, tmp_path).identity == usual.continuable_clips(size, tmp_path).identity
+    assert len(usual.continuable_clips(size, tmp_path)) == CONTINUABLE
+    assert ShapesData(references=5).identity()["references"] == 5
+    references = usual.reference_clips(size, tmp_path)
+    assert references.identity[:CONTINUABLE] == usual.continuable_clips(size, tmp_path).identity
+    assert references.read([2047]).shape == (1, *size, 3)
+    assert list(tmp_path.iterdir()) == [], "references are rendered without files"
+    # A file has other colours by up to two levels: RGB and YUV are rounded.
+    first = few.continuable_clips(size, tmp_path).read([0, 7]).astype(int)
+    assert np.abs(first - references.read([0, 7])).max() <= 2
 
 
 @pytest.mark.parametrize("size", [ClipSize(2, 32, 48), ClipSize(2, 48, 32)])

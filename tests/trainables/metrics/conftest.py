@@ -72,6 +72,30 @@ class Amt(torch.nn.Module):
         return (1 - embt) * img0 + embt * img1 + 0.1 * self.gain * (img0.roll(1, 3) - img1.roll(1, 2))
 
 
+class Jepa(torch.nn.Module):
+    """The signature and width of V-JEPA with its pooler; its first features are the means of the colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3 * 16, 1280 - 3)
+
+    def forward(self, videos: torch.Tensor) -> torch.Tensor:
+        assert videos.shape[1] == 3
+        assert videos.shape[3:] == (224, 224)
+        pooled = torch.nn.functional.adaptive_avg_pool3d(videos, [1, 4, 4]).flatten(1)
+        return torch.cat([videos.mean(dim=[2, 3, 4]), self.linear(pooled)], dim=1)
+
+
+class Raft(torch.nn.Module):
+    """The signature of RAFT; its flow is 1 px to the right for each grey level by which a pixel is brighter."""
+
+    def forward(self, image1: torch.Tensor, image2: torch.Tensor) -> torch.Tensor:
+        assert image1.shape[2] % 8 == 0
+        assert image1.shape[3] % 8 == 0
+        brighter = (image2 - image1).mean(dim=1, keepdim=True)
+        return torch.cat([brighter, torch.zeros_like(brighter)], dim=1)
+
+
 def save_dino(folder: Path) -> None:
     """A tiny ViT with random weights and DINO's pooler-less head."""
     from transformers import ViTConfig, ViTModel
@@ -151,6 +175,17 @@ def i3d_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 def amt_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     return save_torchscript(Amt(), tmp_path_factory.mktemp("amt") / "amt-s.pt")
+
+
+@pytest.fixture(scope="session")
+def vjepa_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    return save_torchscript(Jepa(), tmp_path_factory.mktemp("vjepa") / "vjepa.pt")
+
+
+@pytest.fixture(scope="session")
+def raft_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_torchscript(Raft(), tmp_path_factory.mktemp("raft") / "raft.pt")
 
 
 @pytest.fixture(scope="session")

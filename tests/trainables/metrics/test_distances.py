@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 
-from tests.tolerance import STANDARD_ERRORS, bound
-from trainables.metrics import distances
-from trainables.metrics.distances import Moments, block_jackknife, frechet_distance, polynomial_mmd
+from tests.tolerance import bound
+from trainables.metrics import kernels
+from trainables.metrics.distances import Moments, frechet_distance
+from trainables.metrics.kernels import polynomial_mmd
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Distance = Callable[[Any, Any], float]
@@ -197,7 +197,7 @@ def test_mmd_has_no_bias_and_keeps_its_sign() -> None:
 def test_mmd_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = normal(10, 4, 1), normal(7, 4, 2)
     whole = polynomial_mmd(x, y)
-    monkeypatch.setattr(distances, "_BLOCK", 3)
+    monkeypatch.setattr(kernels, "_BLOCK", 3)
     assert polynomial_mmd(x, y) == pytest.approx(whole, rel=0, abs=mmd_rounding(x, y))
 
 
@@ -336,63 +336,3 @@ def test_moments_refuse() -> None:
         Moments().update(np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match="same feature extractor"):
         frechet_distance(Moments().update(normal(3, 2)), normal(3, 4))
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
-    x, y = (np.random.default_rng(seed).normal(size=(24, 3)) for seed in (1, 2))
-
-    def difference(a: Matrix, b: Matrix) -> float:
-        return float(a[:, 0].mean() - b[:, 0].mean())
-
-    estimate = block_jackknife(difference, x, y, blocks=24)
-    assert estimate is not None
-    paired = x[:, 0] - y[:, 0]
-    error = paired.std(ddof=1) / np.sqrt(24)
-    # Means of 23 values below 3, 24 times over.
-    rounding = bound(torch.float64, 2 * 24 * (23 + 24), 3)
-    assert estimate.error == pytest.approx(error, rel=0, abs=rounding)
-    assert estimate.corrected == pytest.approx(estimate.value, rel=0, abs=rounding)  # a mean has no bias
-    quantile = scipy.stats.t.ppf(0.975, 23)  # two algorithms, which agree to their own precision
-    assert estimate.high - estimate.value == pytest.approx(quantile * error, rel=1e-9)
-
-
-def test_the_jackknife_covers_the_true_distance_and_takes_its_bias_off() -> None:
-    # Two Gaussians of 16 dimensions, means 0.2 apart in each: the true distance is 16 * 0.04 = 0.64.
-    draws = np.random.default_rng(0)
-    estimates = []
-    for _ in range(100):
-        x, y = draws.normal(size=(128, 16)), draws.normal(0.2, 1, size=(128, 16))
-        estimates.append(block_jackknife(frechet_distance, x, y))
-    assert np.mean([estimate.value for estimate in estimates]) > 1.5
-    spread = np.std([estimate.corrected for estimate in estimates], ddof=1)
-    standard_error = spread / np.sqrt(len(estimates))
-    assert abs(np.mean([estimate.corrected for estimate in estimates]) - 0.64) < STANDARD_ERRORS * standard_error
-    assert 0.88 <= np.mean([estimate.low <= 0.64 <= estimate.high for estimate in estimates]) <= 1
-    of_spread = STANDARD_ERRORS / np.sqrt(2 * (len(estimates) - 1))  # relative standard error of a standard deviation
-    assert np.mean([estimate.error for estimate in estimates]) == pytest.approx(spread, rel=of_spread)
-
-
-def test_frames_of_a_clip_are_left_out_together() -> None:
-    draws = np.random.default_rng(3)
-    x, y = draws.normal(size=(20, 4)), draws.normal(size=(20, 4))
-    alone = block_jackknife(polynomial_mmd, x, y, blocks=10)
-    # Frames that are all alike hold no more than one does: blocks of clips see that, blocks of frames would not.
-    doubled = block_jackknife(frechet_distance, x.repeat(5, axis=0), y.repeat(5, axis=0), rows_per_clip=5, blocks=10)
-    single = block_jackknife(frechet_distance, x, y, blocks=10)
-    assert alone is not None
-    assert doubled is not None
-    assert single is not None
-    assert (alone.blocks, doubled.blocks) == (10, 10)
-    assert doubled.error == pytest.approx(single.error, rel=0.1)
-
-
-def test_where_the_jackknife_says_less_or_nothing() -> None:
-    draws = np.random.default_rng(4)
-    few = block_jackknife(frechet_distance, draws.normal(size=(8, 16)), draws.normal(size=(40, 16)))
-    assert few is not None
-    assert (few.corrected, few.blocks) == (None, 8)
-    assert few.low < few.value < few.high
-    mmd = block_jackknife(polynomial_mmd, draws.normal(size=(8, 16)), draws.normal(size=(40, 16)))
-    assert mmd is not None
-    assert mmd.corrected is not None
-    assert block_jackknife(polynomial_mmd, draws.normal(size=(2, 4)), draws.normal(size=(9, 4))) is None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.bases import Card
+from models.bases import Card, find_base, read_card
 from tests.factories import ROOT
 from trainables.metrics import GROUPS, HOW_TO_GET, METRICS, Extractors, MetricKey, resolve
 from trainables.metrics.inside import Inside
@@ -18,6 +18,8 @@ from trainables.metrics.truth import Continuation
 from trainables.trial_spec import Score
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+HUNDREDS = ("fvd_infinity",)
+"""Families that need hundreds of clips."""
 BARE = Card(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
 GIVEN = 2
 PUBLISHED = {
@@ -34,10 +36,18 @@ PUBLISHED = {
     "ssim": "ssim/vs_truth",
     "warp_error": "warp_error/farneback",
     "motion_magnitude": "motion_magnitude/farneback",
+    "dynamic_degree": "dynamic_degree/vbench_raft_things",
+    "motion_accuracy": "motion_accuracy/toy_r3d",
     "fid": "fid/inception2015",
     "kid": "kid/inception2015",
     "fvd": "fvd/i3d_k400",
+    "fvd_infinity": "fvd_infinity/i3d_k400",
     "kvd": "kvd/i3d_k400",
+    "jedi": "jedi/vjepa_h16_ssv2",
+    "cmmd": "cmmd/tiny-clip",
+    "improved_precision": "improved_precision/i3d_k400",
+    "improved_recall": "improved_recall/i3d_k400",
+    "diversity": "diversity/i3d_k400",
     "state_accuracy": "state_accuracy/oracle",
     "state_size": "state_size/oracle",
     "state_colour": "state_colour/oracle",
@@ -57,6 +67,8 @@ def all_given(
     pyiqa_file: str,
     head_file: Path,
     amt_file: str,
+    vjepa_file: str,
+    raft_file: str,
 ) -> Extractors:
     return Extractors(
         clip=str(clip_folder),
@@ -67,22 +79,45 @@ def all_given(
         aesthetic=str(head_file),
         aesthetic_clip=str(clip_folder),
         amt=amt_file,
+        vjepa=vjepa_file,
+        raft=raft_file,
     )
+
+
+@pytest.fixture
+def clips() -> Pixels:
+    """As many clips as every family needs, but the one that needs hundreds."""
+    return np.random.default_rng(0).integers(0, 256, (4, 9, 32, 32, 3)).astype(np.uint8)
+
+
+Resolved = Callable[[str], MetricKey]
+
+
+@pytest.fixture
+def resolved(all_given: Extractors, base_folder: Path) -> Resolved:
+    """A family's key with all networks given; the classifier is that of a base."""
+    card = read_card(find_base(str(base_folder)))
+
+    def resolve_one(family: str) -> MetricKey:
+        own = METRICS[family].extractor == "classifier"
+        return resolve(family, card if own else BARE, all_given, str(base_folder) if own else "org/none")
+
+    return resolve_one
 
 
 Scored = Callable[[Pixels], dict[str, Score]]
 
 
 @pytest.fixture
-def scored(all_given: Extractors) -> Scored:
-    """Scores of clips by all families; references, true continuations and conditions are noise."""
-    keys = [resolve(family, BARE, all_given, "org/none") for family in METRICS]
+def scored(resolved: Resolved) -> Scored:
+    """Scores of clips by all families but one; references, true continuations and conditions are noise."""
+    keys = [resolved(family) for family in METRICS if family not in HUNDREDS]
 
     def score(clips: Pixels) -> dict[str, Score]:
         noise = np.random.default_rng(7).integers(0, 256, clips.shape).astype(np.uint8)
         features = np.random.default_rng(8).normal(size=(*clips.shape[:2], 3)).astype(np.float32)
         inside = Inside([["a red circle drops"]] * len(clips), ["a large red circle stays"] * len(clips), features)
-        prompts, truth = ["a circle"] * len(clips), Continuation(noise, GIVEN)
+        prompts, truth = ["a red circle drops"] * len(clips), Continuation(noise, GIVEN)
         return Scorer(keys, lambda: noise, "cpu").score(clips, prompts, truth, inside=inside)
 
     return score
@@ -90,10 +125,11 @@ def scored(all_given: Extractors) -> Scored:
 
 def test_every_family_has_a_key_a_score_and_values_by_frame(scored: Scored, clips: Pixels) -> None:
     scores = scored(clips)
-    assert dict(zip(METRICS, scores, strict=True)) == PUBLISHED
-    for family, score in zip(METRICS.values(), scores.values(), strict=True):
+    assert list(scores) == [key for family, key in PUBLISHED.items() if family not in HUNDREDS]
+    assert list(PUBLISHED) == list(METRICS)
+    for family, score in zip((METRICS[name] for name in METRICS if name not in HUNDREDS), scores.values(), strict=True):
         assert score.direction == family.direction
-        assert not score.surrogate
+        assert score.surrogate == (family.extractor == "classifier")
         assert Score.model_validate_json(score.model_dump_json()) == score
         if family.per == "set":
             assert score.per_clip is score.per_frame is None
@@ -105,7 +141,7 @@ def test_every_family_has_a_key_a_score_and_values_by_frame(scored: Scored, clip
         assert score.value == pytest.approx(np.mean(known), rel=1e-5)
         assert score.value == pytest.approx(np.mean(score.per_clip), rel=1e-12)
         without = clips.shape[1] - len(known)
-        assert without == {"psnr": GIVEN, "ssim": GIVEN, "motion_smoothness": 5}.get(
+        assert without == {"psnr": GIVEN, "ssim": GIVEN, "motion_smoothness": 5, "dynamic_degree": 1}.get(
             family.name, family.least_frames - 1 if family.name != "video_coherence" else 0
         )
         if family.needs_continuation:
@@ -114,7 +150,8 @@ def test_every_family_has_a_key_a_score_and_values_by_frame(scored: Scored, clip
 
 def test_a_frozen_clip_is_best_where_a_motion_measure_is_added(scored: Scored, clips: Pixels) -> None:
     frozen = np.repeat(clips[:, :1], clips.shape[1], axis=1)
-    moving, still = (dict(zip(METRICS, scored(one).values(), strict=True)) for one in (clips, frozen))
+    names = [name for name in METRICS if name not in HUNDREDS]
+    moving, still = (dict(zip(names, scored(one).values(), strict=True)) for one in (clips, frozen))
     assert still["motion_magnitude"].value == 0
     for name, family in METRICS.items():
         if family.companion is not None and family.extractor != "amt":  # a random network interpolates nothing
@@ -123,20 +160,20 @@ def test_a_frozen_clip_is_best_where_a_motion_measure_is_added(scored: Scored, c
 
 
 def test_the_number_of_frames_that_a_family_needs_is_enough_and_not_too_many(
-    scored: Scored, all_given: Extractors
+    scored: Scored, resolved: Resolved
 ) -> None:
     for name, family in METRICS.items():
         if family.per == "set" or family.inside:
             continue
-        key = resolve(name, BARE, all_given, "org/none")
+        key = resolved(name)
         for frames in range(1, 4):
             clips = np.random.default_rng(0).integers(0, 256, (1, frames, 16, 16, 3)).astype(np.uint8)
             scorer = Scorer([key], None, "cpu")
             if frames < key.least_frames:
                 with pytest.raises(ValueError, match=f"at least {key.least_frames}"):
-                    scorer.score(clips, ["a circle"], Continuation(clips, 0))
+                    scorer.score(clips, ["a circle drops"], Continuation(clips, 0))
             else:
-                assert np.isfinite(scorer.score(clips, ["a circle"], Continuation(clips, 0))[key.key].value)
+                assert np.isfinite(scorer.score(clips, ["a circle drops"], Continuation(clips, 0))[key.key].value)
 
 
 def test_networks_are_loaded_once_and_missing_ones_are_told(all_given: Extractors) -> None:
@@ -161,7 +198,7 @@ def test_a_true_continuation_is_needed(clips: Pixels) -> None:
         scorer = Scorer([resolve(family, BARE, Extractors(), "org/none")])
         assert scorer.needs_continuation
         with pytest.raises(ValueError, match=f"{family} compares with the true continuation"):
-            scorer.score(clips, [""] * 3)
+            scorer.score(clips, [""] * 4)
 
 
 def test_states_and_condition_are_needed(clips: Pixels) -> None:
@@ -169,7 +206,7 @@ def test_states_and_condition_are_needed(clips: Pixels) -> None:
         scorer = Scorer([resolve(family, BARE, Extractors(), "org/none")])
         assert scorer.inside == {reads}
         with pytest.raises(ValueError, match=f"{family} reads what the model was given and made"):
-            scorer.score(clips, [""] * 3)
+            scorer.score(clips, [""] * 4)
 
 
 def test_every_family_and_group_is_documented() -> None:
@@ -178,7 +215,8 @@ def test_every_family_and_group_is_documented() -> None:
         assert f"| `{name}` |" in page
     for key in PUBLISHED.values():
         head, _, tail = key.partition("/")
-        assert f"`{head}/{'<model>' if tail.startswith('tiny') else tail}`" in page
+        shown = {"tiny": "<model>", "toy_": tail.replace("toy", "shapes")}.get(tail[:4], tail)
+        assert f"`{head}/{shown}`" in page
     for role in HOW_TO_GET:
         assert f"  {role}: " in page
 
@@ -189,7 +227,7 @@ def test_members_of_groups_are_families() -> None:
     assert not set(GROUPS) & set(METRICS)
 
 
-def test_a_key_keeps_the_family_of_the_study(all_given: Extractors) -> None:
-    keys: list[MetricKey] = [resolve(family, BARE, all_given, "org/none") for family in METRICS]
+def test_a_key_keeps_the_family_of_the_study(resolved: Resolved) -> None:
+    keys = [resolved(family) for family in METRICS]
     assert [key.family for key in keys] == list(METRICS)
     assert len({key.key for key in keys}) == len(keys)

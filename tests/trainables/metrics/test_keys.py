@@ -30,8 +30,14 @@ SURROGATE_KEYS = {
     "fid": "fd/shapes_clip",
     "kid": "mmd/shapes_clip",
     "fvd": "fd/shapes_r3d",
+    "fvd_infinity": "fd_infinity/shapes_r3d",
     "kvd": "mmd/shapes_r3d",
+    "cmmd": "mmd_gaussian/shapes_clip",
+    "improved_precision": "improved_precision/shapes_r3d",
+    "improved_recall": "improved_recall/shapes_r3d",
+    "diversity": "diversity/shapes_r3d",
 }
+RENAMED = {"fid", "fvd", "fvd_infinity", "kid", "kvd", "cmmd"}
 PIXEL_KEYS = {
     "temporal_flickering": "temporal_flickering/vbench_formula",
     "motion_magnitude": "motion_magnitude/farneback",
@@ -49,10 +55,10 @@ def test_a_stand_in_never_has_the_published_name_and_says_so(family: str, key: s
     assert metric.key == key
     assert metric.surrogate
     assert "surrogate" in metric.words
-    assert metric.key.split("/")[0] not in {"fid", "fvd", "kid", "kvd"}
+    assert metric.key.split("/")[0] not in RENAMED
     assert metric.extractor is not None
     assert metric.extractor.source == "shapes"
-    if family in {"fid", "fvd", "kid", "kvd"}:
+    if family in RENAMED:
         assert f"not {family.upper()}" in metric.words
 
 
@@ -80,7 +86,12 @@ def test_the_users_networks_come_first_and_give_published_names(card: Card, tmp_
         "fid": "fid/inception2015",
         "kid": "kid/inception2015",
         "fvd": "fvd/i3d_k400",
+        "fvd_infinity": "fvd_infinity/i3d_k400",
         "kvd": "kvd/i3d_k400",
+        "cmmd": "cmmd/My-CLIP",
+        "improved_precision": "improved_precision/i3d_k400",
+        "improved_recall": "improved_recall/i3d_k400",
+        "diversity": "diversity/i3d_k400",
     }
     assert not any(metric.surrogate or "surrogate" in metric.words for metric in keys.values())
     assert keys["fvd"].least_frames == 9
@@ -190,8 +201,9 @@ def test_companions_are_added_once_and_only_where_missing() -> None:
 
 def test_directions_follow_the_literature() -> None:
     lower = {name for name, family in METRICS.items() if family.direction == "min"}
-    assert lower == {"fid", "kid", "fvd", "kvd", "warp_error"}
-    assert lower - {"warp_error"} == {name for name, family in METRICS.items() if family.needs_references}
+    of_sets = {"improved_precision", "improved_recall", "diversity"}
+    assert lower == {"fid", "kid", "fvd", "fvd_infinity", "kvd", "jedi", "cmmd", "warp_error"}
+    assert lower - {"warp_error"} | of_sets == {name for name, family in METRICS.items() if family.needs_references}
     assert all(name == family.name for name, family in METRICS.items())
 
 

@@ -20,27 +20,33 @@ from trainables.metrics import (
     MetricKey,
     distances,
     interpolation,
+    kernels,
+    manifolds,
     motion,
+    order,
     resolve,
     score,
     similarity,
 )
 from trainables.metrics.clips import over_frames
-from trainables.metrics.extractors import ClipExtractor, ImageTextExtractor
+from trainables.metrics.extractors import ClassifierExtractor, ClipExtractor, ImageTextExtractor
 from trainables.metrics.loading import load_extractor
 from trainables.metrics.score import Scorer
+from trainables.metrics.sets import floor_at
 from trainables.trial_spec import GroupScore, Score
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-PROMPTS = ["a red circle moves right", "a blue square drops", "a circle"]
+PROMPTS = ["a red circle moves right", "a blue square drops", "a circle turns"]
 
 
 ON_A_BASE = [
     family.name
     for family in METRICS.values()
-    if family.extractor not in ("musiq", "aesthetic") and not family.needs_continuation and not family.inside
+    if family.extractor not in ("musiq", "aesthetic", "vjepa", "raft")
+    and not (family.needs_continuation or family.inside or family.clips_per_feature)
+    and family.least_clips <= len(PROMPTS)
 ]
-"""Families that need no network but those of the base, no true continuation, and nothing of the model."""
+"""Families that need no network but those of the base, no true continuation, nothing of the model, and three clips."""
 
 
 def keys_on(base_folder: Path, families: Sequence[str]) -> list[MetricKey]:
@@ -58,7 +64,7 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
     scores = Scorer(keys, lambda: references, "cpu").score(clips, PROMPTS)
     clip, classifier = load_extractor(keys[0], "cpu"), load_extractor(keys[-1], "cpu")
     assert isinstance(clip, ImageTextExtractor)
-    assert isinstance(classifier, ClipExtractor)
+    assert isinstance(classifier, ClassifierExtractor)
     frames, text = clip.embed_frames(clips), clip.embed_text(PROMPTS)
     per_clip = {
         "clip_score/toy_clip": similarity.clip_score(frames, text),
@@ -70,14 +76,17 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
         "interp_residual_score/farneback": interpolation.half_warp_smoothness(clips),
         "warp_error/farneback": motion.warp_error(clips),
         "motion_magnitude/farneback": motion.motion_magnitude(clips),
+        "motion_accuracy/toy_r3d": order.motion_accuracy(clips, PROMPTS, classifier.motions),
     }
     real_frames, fake_frames = clip.embed_frames(references).reshape(-1, 24), frames.reshape(-1, 24)
     real_clips, fake_clips = classifier.embed_clips(references), classifier.embed_clips(clips)
     sets = {
         "fd/toy_clip": distances.frechet_distance(real_frames, fake_frames),
-        "mmd/toy_clip": distances.polynomial_mmd(real_frames, fake_frames),
+        "mmd/toy_clip": kernels.polynomial_mmd(real_frames, fake_frames),
+        "mmd_gaussian/toy_clip": kernels.cmmd(real_frames, fake_frames),
         "fd/toy_r3d": distances.frechet_distance(real_clips, fake_clips),
-        "mmd/toy_r3d": distances.polynomial_mmd(real_clips, fake_clips),
+        "mmd/toy_r3d": kernels.polynomial_mmd(real_clips, fake_clips),
+        "diversity/toy_r3d": manifolds.vendi_score(real_clips, fake_clips),
     }
     assert scores.keys() == per_clip.keys() | sets.keys()
     for key, values in per_clip.items():
@@ -88,9 +97,12 @@ def test_scores_are_those_of_the_plain_functions(base_folder: Path, clips: Pixel
         np.testing.assert_allclose(per_frame, values.mean(axis=0), rtol=0.5 * 10 ** (1 - score.DIGITS), atol=0)
         # All clips have values at the same frames, so both orders of averaging agree.
         assert scores[key].value == pytest.approx(np.nanmean(per_frame), rel=10 ** (1 - score.DIGITS))
+    # Kernels are summed in blocks, for the jackknife, and without: in another order, over at most 45 + 27 rows.
+    largest = max(float(np.square(rows).sum(axis=1).max()) / rows.shape[1] for rows in (real_frames, real_clips))
+    rounding = bound(torch.float64, 2 * 72**2, 4 * max((largest + 1) ** 3, 1000.0))
     for key, value in sets.items():
         assert scores[key].per_clip is scores[key].per_frame is None
-        assert scores[key].value == value
+        assert scores[key].value == pytest.approx(value, rel=0, abs=rounding if key.startswith("mmd") else 0)
 
 
 def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: Pixels, references: Pixels) -> None:
@@ -103,8 +115,10 @@ def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: 
     assert (distance.direction, distance.surrogate) == ("min", True)
     assert len(distance.parameters["extractor"]["sha256"]) == 64
     assert {
-        key: distance.parameters[key] for key in ("n_real", "n_fake", "num_features", "ddof", "frames", "size")
+        key: distance.parameters[key]
+        for key in ("references", "n_real", "n_fake", "num_features", "ddof", "frames", "size")
     } == {
+        "references": 5,
         "n_real": 45,
         "n_fake": 27,
         "num_features": 24,
@@ -112,8 +126,12 @@ def test_a_score_carries_what_a_fair_comparison_needs(base_folder: Path, clips: 
         "frames": 9,
         "size": [32, 32],
     }
-    assert "warning" not in distance.parameters
-    assert "3 rows for 10 features" in scores["fd/toy_r3d"].parameters["warning"]
+    assert distance.uncertainty is None, "27 frames are of 3 clips"
+    assert "3 clips for 24 features: mostly bias" in distance.parameters["warning"]
+    assert "3 clips for 10 features: mostly bias" in scores["fd/toy_r3d"].parameters["warning"]
+    assert "warning" not in scores["mmd/toy_r3d"].parameters
+    assert distance.set_numbers == {"clips": 3, "frames": 9, "references": 5, "num_features": 24, "ddof": 1}
+    assert scores["clip_score/toy_clip"].set_numbers == {}
     assert scores["mmd/toy_r3d"].parameters["kernel"] == {"degree": 3, "gamma": "1/d", "coef0": 1}
     assert not scores["motion_magnitude/farneback"].surrogate
     assert scores["motion_magnitude/farneback"].parameters["flow"]["winsize"] == 15
@@ -237,7 +255,7 @@ def test_groups_are_scored_like_sets_of_their_own(base_folder: Path, clips: Pixe
         "motion_magnitude/farneback": over_frames(motion.motion_magnitude(clips[[2, 0]])).mean(),
         "fd/toy_clip": distances.frechet_distance(*of_push(clip.embed_frames)),
         "fd/toy_r3d": distances.frechet_distance(*of_push(classifier.embed_clips)),
-        "mmd/toy_r3d": distances.polynomial_mmd(*of_push(classifier.embed_clips)),
+        "mmd/toy_r3d": kernels.polynomial_mmd(*of_push(classifier.embed_clips)),
     }
     assert scores.keys() == alone.keys()
     rounding = bound(torch.float64, 2 * 27 * 24) ** 0.5  # the root of a singular covariance moves by a rounding's root
@@ -250,3 +268,28 @@ def test_groups_are_scored_like_sets_of_their_own(base_folder: Path, clips: Pixe
         is_set = METRICS[next(k.family for k in keys if k.key == key)].per == "set"
         assert (pull.value is None) == is_set, "one clip has a mean and no distance"
         assert score_of.model_copy(update={"groups": {}}) == whole.score(clips, PROMPTS)[key]
+
+
+def test_a_floor_is_what_real_clips_reach_and_is_measured_once(
+    base_folder: Path, clips: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measure of the reference clips alone: the same in every cell with as many clips."""
+    real = np.random.default_rng(2).integers(0, 256, (14, 9, 32, 32, 3)).astype(np.uint8)
+    keys = keys_on(base_folder, ["fvd", "diversity"])
+    measured: list[str] = []
+    monkeypatch.setattr(score, "floor_at", lambda family, *rest: measured.append(family) or floor_at(family, *rest))  # type: ignore[func-returns-value]
+    scorer = Scorer(keys, lambda: real, "cpu")
+    first, second = scorer.score(clips, PROMPTS), scorer.score(clips[::-1], PROMPTS)
+    assert measured == ["fvd", "diversity"]
+    classifier = load_extractor(keys[0], "cpu")
+    assert isinstance(classifier, ClipExtractor)
+    rows = classifier.embed_clips(real)
+    draws = [slice(start, start + 3) for start in (0, 3, 6, 9)]
+    expected = [distances.frechet_distance(np.delete(rows, draw, axis=0), rows[draw]) for draw in draws]
+    floor = first["fd/toy_r3d"].floor
+    assert floor is not None
+    assert (floor.mean, floor.sd, floor.draws) == (np.mean(expected), np.std(expected, ddof=1), 4)
+    assert {key: value.floor for key, value in first.items()} == {key: value.floor for key, value in second.items()}
+    assert first["fd/toy_r3d"].set_numbers["floor"] == floor.mean
+    few = Scorer(keys, lambda: real[:5], "cpu").score(clips, PROMPTS)
+    assert {value.floor for value in few.values()} == {None}, "5 real clips are fewer than twice 3"

@@ -18,13 +18,14 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Part):
-    """AdamW with warm-up and cosine decay.
+    """AdamW with a warm-up, then cosine decay or a constant learning rate.
 
     Args:
         steps: Optimizer updates.
         global_batch_size: Clips per update, over all workers.
         lr: Highest learning rate.
         warm_up: Fraction of the steps over which the learning rate rises from 0.
+        lr_scheduler: After the warm-up: ``cosine`` decays to 0 at the last step, ``constant_with_warmup`` stays.
         weight_decay: Decoupled weight decay.
         beta1: Decay of the moving mean of the gradients.
         beta2: Decay of the moving mean of the squared gradients.
@@ -42,6 +43,7 @@ class AdamW(Part):
     global_batch_size: Count = 8
     lr: Annotated[float, Field(gt=0)] = 1.024e-4
     warm_up: Annotated[float, Field(ge=0, lt=1, description="fraction of the steps")] = 0.05
+    lr_scheduler: Literal["cosine", "constant_with_warmup"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999

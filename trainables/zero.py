@@ -46,7 +46,7 @@ def deepspeed_config(training: AdamW, scaling: Scaling, precision: str) -> dict[
 
 
 def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) -> Any:
-    """Make a DeepSpeed engine on the existing process group, with AdamW and a cosine schedule after a warm-up.
+    """Make a DeepSpeed engine on the existing process group, with AdamW and its learning rate schedule.
 
     Args:
         network: Trained parameters require a gradient; at least one parameter does.
@@ -54,7 +54,6 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
         config: From ``deepspeed_config``.
     """
     import deepspeed
-    from diffusers.optimization import get_cosine_schedule_with_warmup
 
     if not torch.cuda.is_available():
         # Else DeepSpeed compiles its shared-memory collectives, which takes half a minute; gloo's are sufficient.
@@ -78,11 +77,19 @@ def start_engine(network: nn.Module, training: AdamW, config: dict[str, Any]) ->
     engine, *_ = deepspeed.initialize(
         model=network,
         optimizer=optimizer,
-        lr_scheduler=lambda own: get_cosine_schedule_with_warmup(own, training.warm_up_steps, training.steps),
+        lr_scheduler=lambda own: schedule(own, training),
         config=config,
         dist_init_required=False,
     )
     return engine
+
+
+def schedule(optimizer: torch.optim.Optimizer, training: AdamW) -> torch.optim.lr_scheduler.LambdaLR:
+    """Make the learning rate's schedule over all updates: a warm-up, then decay or none."""
+    from diffusers.optimization import get_scheduler
+
+    numbers = {"num_warmup_steps": training.warm_up_steps, "num_training_steps": training.steps}
+    return get_scheduler(training.lr_scheduler, optimizer, **numbers)
 
 
 def backward(engine: Any, loss: torch.Tensor) -> None:

@@ -115,9 +115,9 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
 
 def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     """Return the arms of the remaining cells, in the order of their execution."""
-    if reached_seeds(plan, records).decided:
-        return []
-    left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in WAITING]
+    reached = reached_seeds(plan, records)
+    waiting = (cell for cell in plan.cells if state(records.get(cell.id), plan) in WAITING)
+    left = [cell.arm for cell in waiting if not reached.spares(cell.arm, cell.seed)]
     if plan.search is None:
         return left
     for stage, arm, count in plan.search.proposed():

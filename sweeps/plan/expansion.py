@@ -19,6 +19,7 @@ from sweeps.plan.units import notes_on_units
 from sweeps.study import words
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
+from trainables.data.prompts import PromptsData
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Expansion:
             warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
             contrasts=tuple(self.arms.contrasts),
+            prompts=tuple(setting.data.listed()) if isinstance(setting.data, PromptsData) else (),
         )
         return replace(plan, notes=(*plan.notes, *notes_on_units(plan), *notes_on_looks(plan)))
 

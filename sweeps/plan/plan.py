@@ -8,7 +8,6 @@ from sweeps.plan.cells import Cell
 from sweeps.plan.search import SearchPlan
 from sweeps.study.designs import Contrast
 from sweeps.study.types import Study
-from trainables.data import PromptsData
 from trainables.data.content import Content
 from trainables.metrics import MetricKey
 from trainables.trial_spec import TrialSpec
@@ -27,6 +26,7 @@ class Plan:
         warnings: Requirements that this machine lacks.
         search: The hyperparameter search, or None; its cells are not among ``cells``.
         contrasts: Effects that the design estimates besides each arm's difference from the control.
+        prompts: Prompts that the study lists; empty where they are drawn.
     """
 
     study: Study
@@ -37,6 +37,7 @@ class Plan:
     warnings: tuple[str, ...]
     search: SearchPlan | None = None
     contrasts: tuple[Contrast[str], ...] = ()
+    prompts: tuple[str, ...] = ()
 
     def with_content(self, content_of: Callable[[TrialSpec], Content]) -> "Plan":
         """Return the plan with the content of its data, which its cells' ids and its search take in.
@@ -57,11 +58,6 @@ class Plan:
     def is_trained(self) -> bool:
         """Whether any arm is trained; its cells then have worker groups."""
         return any(arm.system.is_trained for arm in self.arms)
-
-    @property
-    def lists_prompts(self) -> bool:
-        """Whether the study lists its prompts, so that they are not drawn."""
-        return isinstance(self.cells[0].spec.data, PromptsData)
 
     @property
     def systems(self) -> tuple[str, ...]:

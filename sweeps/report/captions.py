@@ -5,28 +5,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Reason
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.content import of_other_data
+from sweeps.results.divergence import divergences
+from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
 from sweeps.results.search import winner
 from sweeps.results.stopping import ReachedSeeds
+from sweeps.statistics.bootstrap import SAMPLES
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
 from trainables.data.content import changes
-from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey, is_context
 from trainables.provenance import commit
 
 
 def caption(
-    plan: Plan, rows: Sequence[ArmRow], arms: Sequence[ArmValues], code: Mapping[str, str], reached: ReachedSeeds
+    plan: Plan,
+    rows: Sequence[ArmRow],
+    arms: Sequence[ArmValues],
+    code: Mapping[str, str],
+    reached: ReachedSeeds,
+    inference: Inference,
 ) -> list[str]:
-    """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
+    """Describe the table of arms: seeds, clips, units, intervals, test, metrics and code, one sentence each."""
     newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
     return [
-        _intervals(plan, reached),
+        _intervals(plan, arms, reached),
+        *_units(plan, inference),
         *_looks(reached),
-        *significance(rows, plan.metrics, sequential=reached.looks is not None),
+        *significance(rows, plan.metrics, inference, families=len({contrast.kind for contrast in plan.contrasts})),
+        *_diverged(arms, inference),
         *_equivalence(plan),
         *_drawn_orders(plan),
         *_groups(plan),
@@ -35,49 +46,140 @@ def caption(
     ]
 
 
-def _intervals(plan: Plan, reached: ReachedSeeds) -> str:
+def _intervals(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds) -> str:
     protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
+    done = [sum(record.status == "done" for record in arm.records.values()) for arm in arms]
+    least, most = min(done), max(done)
+    seeds = counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
     return (
-        f"Means over {counted(len(reached.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
-        f"with {level} t intervals; Δ is arm minus control, paired by seed, with its {level} paired t interval, "
-        f"{'widened for the repeated looks' if reached.looks else 'not corrected for the number of arms'}."
+        f"Means over {seeds} of {protocol.clips} clips x {protocol.frames} frames, with {level} t intervals; Δ is arm "
+        f"minus control, paired by unit, with its {level} paired t interval, "
+        f"{'widened for the repeated analyses' if reached.looks else 'not corrected for the number of arms'}."
     )
 
 
-def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
-    """Describe the test, its correction, the smallest p it can reach, and the gain from pairing."""
-    tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
-    if not any(tested.values()):
-        yield "Nothing is compared: no arm has a value at a seed at which the control has one."
+_WHY: dict[Reason, str] = {
+    "trained": "an arm is trained",
+    "set": "a measure of a set of clips",
+    "drawn per clip": "prompts are drawn per clip",
+    "listed prompts": "prompts are listed",
+    "few prompts": "the listed prompts are too few to be units",
+    "alike": "clips of a seed are alike",
+    "no values by clip": "results have no values by clip",
+}
+
+
+def _units(plan: Plan, inference: Inference) -> Iterator[str]:
+    """State the unit of each metric, with its reason, and how much alike the clips of a seed are."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, unit in inference.units.items():
+        why = plan.study.unit.reason if plan.study.unit and unit.reason == "study" else _WHY.get(unit.reason, "")
+        groups.setdefault((unit.kind, why), []).append(key)
+    for (kind, why), keys in groups.items():
+        yield f"Unit {kind} ({why}): {', '.join(keys)}."
+    alike = [
+        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f})"
+        for key, unit in inference.units.items()
+        if unit.correlation is not None
+    ]
+    if alike:
+        limit = f"above a design effect of {LARGEST_DESIGN_EFFECT} seeds are the units"
+        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}; {limit}."
+
+
+def significance(
+    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference, families: int = 0
+) -> Iterator[str]:
+    """Describe the test, its correction, the smallest p it can reach, and the gain from pairing.
+
+    Args:
+        rows: Rows of the table.
+        metrics: Metrics of the table.
+        inference: Units, analyses and correction.
+        families: Number of families of effects that the study tests in each metric besides its arms.
+    """
+    of_metric = {metric.key: _tested(rows, metric.key) for metric in metrics}
+    if not any(of_metric.values()):
+        yield "Nothing is compared: no arm has a value of a unit of which the control has one."
         return
-    yield (
-        f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
-        f"pairs, {'random' if sequential else f'{FLIPS:,} random'} sign patterns above), corrected after Holm over the "
-        "arms of each metric."
-    )
+    yield f"p: two-sided {_TESTS[inference.test]}, {_correction(inference)}."
+    yield _by_chance([metric for metric in metrics if of_metric[metric.key]], inference, families)
     by_sentence: dict[str, list[str]] = {}
-    for key, summaries in tested.items():
+    for key, summaries in of_metric.items():
         if summaries:
-            by_sentence.setdefault(_smallest_p(summaries), []).append(key)
+            by_sentence.setdefault(_smallest_p(summaries, inference), []).append(key)
     for sentence, keys in by_sentence.items():
         prefix = f"{', '.join(keys)}: " if len(by_sentence) > 1 else ""
         yield f"{prefix}{sentence}"
-    correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
+    correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in of_metric.items())))
     if correlations:
-        yield f"Correlation with the control over the seeds: {correlations}."
+        yield f"Correlation with the control over the units: {correlations}."
+
+
+_TESTS = {
+    "sign_flip": (
+        f"sign-flip test over the units (exact up to {EXACT_PAIRS} pairs, {FLIPS:,} random sign patterns above), which "
+        "assumes that differences are symmetric without an effect"
+    ),
+    "bootstrap_t": f"studentised bootstrap over the units ({SAMPLES:,} samples)",
+}
+
+
+def _correction(inference: Inference) -> str:
+    """Word the correction over arms, metrics and analyses."""
+    how = "by step-down max-T" if inference.correction == "max_t" else "after Holm"
+    over = "over the arms of each metric" if inference.over == "arms" else "over all arms and metrics"
+    looks = f", and over {len(inference.looks.seeds)} analyses" if inference.looks else ""
+    return f"corrected {how} {over}{looks}"
+
+
+def _by_chance(tested: Sequence[MetricKey], inference: Inference, families: int) -> str:
+    """State how likely one significant result anywhere is without any effect."""
+    context = sum(is_context(metric) for metric in tested)
+    claims = len(tested) - context
+    number = context + (min(1, claims) if inference.over == "arms_and_metrics" else claims) + families * len(tested)
+    chance = 1 - (1 - ALPHA) ** number
+    families_words = "this family" if number == 1 else f"these {number} families"
+    return f"Without any effect, at least one star in {families_words} has a probability of up to {chance:.2f}."
+
+
+def _diverged(arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
+    """Compare how often arms diverged, and say what their differences are about."""
+    for item in divergences(arms):
+        treated = (
+            "seeds that diverged are ranked last in its test"
+            if inference.diverged == "worst"
+            else "a significant difference must also hold with them ranked last"
+        )
+        yield (
+            f"{item.arm} diverged at {item.diverged} of {counted(item.seeds, 'seed')}, the control at "
+            f"{item.of_control} (exact McNemar test, corrected p {item.p_corrected:.2g}): differences are among the "
+            f"surviving seeds; {treated}."
+        )
 
 
 def _looks(reached: ReachedSeeds) -> Iterator[str]:
-    """Describe at which numbers of seeds a study with a stopping rule was analysed, and why it ended."""
-    if reached.looks is None:
+    """Describe at which numbers of seeds a study was analysed, and which arms left there."""
+    looks = reached.looks
+    if looks is None:
         return
-    at = ", ".join(map(str, reached.looks.seeds))
-    num_seeds = len(reached.seeds)
-    if reached.complete:
-        state = f"Ended after {num_seeds} seeds: {'every arm was decided' if reached.decided else 'the maximum'}."
-    else:
-        state = f"{num_seeds} seeds are requested so far."
-    yield f"Interim analyses after {at} seeds, by the first metric. {state} p is valid at every analysis."
+    at = ", ".join(map(str, looks.seeds))
+    if not looks.planned:
+        yield (
+            f"The study was extended: it was complete after {at} seeds. Each of these analyses has an equal share of "
+            "the level."
+        )
+        return
+    state = "Ended" if reached.complete else "So far"
+    left = [
+        f"{', '.join(sorted(arms))} left {why}"
+        for arms, why in ((reached.decided, "when decided"), (reached.futile, "without a sign of an effect"))
+        if arms
+    ]
+    reached_at = f"{state} after {len(reached.seeds)} seeds"
+    yield f"Analyses after {at} seeds, by the first metric. {reached_at}. p is valid at every one."
+    if left:
+        yield f"Arms that left before the others: {'; '.join(left)}."
 
 
 def _drawn_orders(plan: Plan) -> Iterator[str]:
@@ -177,15 +279,14 @@ def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
     return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
 
 
-def _smallest_p(tested: Sequence[Summary]) -> str:
-    """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, and none is below that."""
+def _smallest_p(tested: Sequence[Summary], inference: Inference) -> str:
+    """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, max-T does not."""
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
-    corrected = min(1.0, len(tested) * smallest)
-    too_few = f" Too few seeds for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
-    return (
-        f"Smallest p that these seeds can reach: {smallest:.2g}; corrected over "
-        f"{counted(len(tested), 'arm')}: {corrected:.2g}.{too_few}"
-    )
+    factor = len(tested) if inference.correction == "holm" else 1
+    corrected = min(1.0, factor * smallest)
+    too_few = f" Too few units for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
+    after = f"; corrected over {counted(len(tested), 'arm')}: {corrected:.2g}" if factor > 1 else ""
+    return f"Smallest p that these units can reach: {smallest:.2g}{after}.{too_few}"
 
 
 def _correlation(key: str, tested: Sequence[Summary]) -> str:

@@ -65,7 +65,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
 
 
 def _robustness(examined: Robustness) -> dict[str, Any]:
-    numbers = {key: value for key, value in asdict(examined).items() if key not in ("assessment", "num_seeds")}
+    numbers = {key: value for key, value in asdict(examined).items() if key != "assessment"}
     return numbers | {"verdict": robustness_words(examined)}
 
 

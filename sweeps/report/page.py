@@ -11,7 +11,7 @@ from sweeps.report import by_group, spent, texts
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
-from sweeps.report.verdicts import robustness_words, verdict_words
+from sweeps.report.verdicts import robustness_words, unit_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
@@ -84,6 +84,7 @@ def render(template: str, **values: Any) -> str:
         "typeset": texts.typeset,
         "verdict": verdict_words,
         "robustness": _conclusion,
+        "unit": unit_words,
     }
     return environment.get_template(template).render(colours=COLOURS | SERIES, **values)
 

@@ -8,12 +8,12 @@ from statistics import median
 from sweeps.report import spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import verdict_words
-from sweeps.results.comparison import ArmRow, Summary, finite, is_context
+from sweeps.results.comparison import ArmRow, Summary, finite
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
-from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey, is_context
 
 MARK = "*"
 LEGEND = f"{MARK} corrected p at most {ALPHA}"

@@ -8,8 +8,8 @@ from sweeps.plan import Plan
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import Summary, finite
 from sweeps.results.stopping import ReachedSeeds
-from sweeps.statistics.paired import mean_interval
-from sweeps.statistics.sequential import sequential_difference
+from sweeps.statistics.paired import mean_interval, paired_difference
+from sweeps.statistics.sequential import confidence
 from trainables.grouping import SUBSET
 from trainables.metrics import METRICS, MetricKey
 
@@ -107,7 +107,7 @@ def _of_arm(
     seeds = sorted(values.keys() & control.keys())
     if seeds:
         pair = [values[seed] for seed in seeds], [control[seed] for seed in seeds]
-        found = sequential_difference(*pair, seeds, reached.looks, len(reached.seeds))
+        found = paired_difference(*pair, confidence(reached.looks, len(reached.seeds)))
         low, high = finite(found.low), finite(found.high)
         summary = replace(summary, difference=found.difference, low=low, high=high, pairs=found.n)
     return GroupOfArm(arm, clips, summary=summary)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.results.arm_values import ArmValues
-from sweeps.results.pairing import Pairs, Testing, family
+from sweeps.results.pairing import Inference, Pairs
 from sweeps.results.record import Record
-from sweeps.statistics.families import Tested, tested
+from sweeps.results.significance import p_values_of, pairs_of
+from sweeps.statistics.families import PValues
 from sweeps.statistics.paired import ALPHA, mean_interval, pairing_correlation, standard_deviation
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
-from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey, is_context
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def compare(
     metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: Mapping[str, str],
-    testing: Testing,
+    inference: Inference,
 ) -> tuple[ArmRow, ...]:
     """Compare arms with a control.
 
@@ -118,17 +119,17 @@ def compare(
         metrics: Metrics of the table.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Arm -> code hash of the newest result of its system.
-        testing: Units, analyses and correction.
+        inference: Units, analyses and correction.
     """
-    found = {(metric.key, place): _pairs(arms, (metric.key, place), testing) for metric in metrics for place in range(1, len(arms))}
-    pairs = {place: item for place, item in found.items() if item}
-    tests = _tests(arms, metrics, pairs, testing)
+    places = [(metric.key, place) for metric in metrics for place in range(1, len(arms))]
+    pairs = {place: found for place in places if (found := pairs_of(arms, place, inference))}
+    tests = p_values_of(arms, metrics, pairs, inference)
     columns: dict[str, list[Summary]] = {}
     for metric in metrics:
-        column = [_summary(arm, metric, testing) for arm in arms]
+        column = [_summary(arm, metric, inference) for arm in arms]
         of_metric = [place for key, place in pairs if key == metric.key]
         for place in of_metric:
-            at, alpha = (metric.key, place), ALPHA * testing.share(arms[place].seeds)
+            at, alpha = (metric.key, place), ALPHA * inference.share(arms[place].seeds)
             margin = margins.get(metric.family)
             column[place] = _compared(column[place], pairs[at], tests[at], metric, margin, alpha, len(of_metric))
         columns[metric.key] = column
@@ -154,56 +155,9 @@ def _is_charged(record: Record) -> bool:
     return record.status == "failed" and not record.diverged and not record.lost
 
 
-def is_context(metric: MetricKey) -> bool:
-    """Whether a metric only gives context to another one and is no objective itself."""
-    from trainables.metrics import METRICS
-
-    return metric.family in {family.companion for family in METRICS.values()}
-
-
-Place = tuple[str, int]
-"""Metric key, and the place of an arm in the table."""
-
-
-def _tests(
-    arms: Sequence[ArmValues], metrics: Sequence[MetricKey], pairs: Mapping[Place, Pairs], testing: Testing
-) -> dict[Place, Tested]:
-    """Test every difference, corrected over its family."""
-    of_metric = {metric.key: [place for place in pairs if place[0] == metric.key] for metric in metrics}
-    families = list(of_metric.values())
-    if testing.over == "arms_and_metrics":
-        claims = [metric.key for metric in metrics if not is_context(metric)]
-        kinds = dict.fromkeys(testing.unit(key) for key in claims)
-        joined = [[p for key in claims if testing.unit(key) == kind for p in of_metric[key]] for kind in kinds]
-        families = [*joined, *(of_metric[metric.key] for metric in metrics if is_context(metric))]
-        number = len(kinds)  # units of different kinds have no common sign
-    else:
-        number = 1
-    tests: dict[Place, Tested] = {}
-    for places in filter(None, families):
-        analyses = testing.analyses(arms[0].seeds)
-        looks = [family(_pairs(arms, place, testing, seeds) for place in places) for seeds in analyses]
-        found = tested(looks, testing.shares, testing.correction, len(places))
-        tests |= {p: replace(t, p_corrected=min(1.0, number * t.p_corrected)) for p, t in zip(places, found, strict=True)}
-    return tests
-
-
-def _pairs(arms: Sequence[ArmValues], place: Place, testing: Testing, seeds: Sequence[int] | None = None) -> Pairs:
-    """Pair one metric of an arm with the control's, over all seeds or some."""
-    key, arm = place
-    unit = testing.unit(key)
-    return Pairs.of(arms[arm].by_unit(key, unit, seeds), arms[0].by_unit(key, unit, seeds))
-
-
-def pairs_by_arm(arms: Sequence[ArmValues], key: str, testing: Testing) -> dict[str, Pairs]:
-    """Pair one metric of every arm with the control's, by the arm's id; arms without a pair are left out."""
-    found = {arm.id: _pairs(arms, (key, place), testing) for place, arm in enumerate(arms) if place}
-    return {arm: pairs for arm, pairs in found.items() if pairs}
-
-
-def _summary(arm: ArmValues, metric: MetricKey, testing: Testing) -> Summary:
+def _summary(arm: ArmValues, metric: MetricKey, inference: Inference) -> Summary:
     """Summarise one metric of one arm by itself."""
-    values = list(arm.by_unit(metric.key, testing.unit(metric.key)).values())
+    values = list(arm.by_unit(metric.key, inference.unit(metric.key)).values())
     if not values:
         return Summary()
     mean, low, high = mean_interval(values)
@@ -211,7 +165,7 @@ def _summary(arm: ArmValues, metric: MetricKey, testing: Testing) -> Summary:
 
 
 def _compared(
-    summary: Summary, pairs: Pairs, test: Tested, metric: MetricKey, margin: float | None, alpha: float, arms: int
+    summary: Summary, pairs: Pairs, test: PValues, metric: MetricKey, margin: float | None, alpha: float, arms: int
 ) -> Summary:
     """Add the difference from the control to a summary; ``alpha`` is the level of this analysis."""
     mean, low, high = mean_interval(list(pairs.differences.values()), 1 - alpha)

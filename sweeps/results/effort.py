@@ -78,18 +78,18 @@ class Audit:
     remarks: tuple[Unequal, ...]
 
 
-def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Audit:
+def audit(plan: Plan, records: Mapping[str, Record], seeds: Mapping[str, Sequence[int]]) -> Audit:
     """Add up the effort of each arm, and compare the arms.
 
     Args:
         plan: The plan.
         records: Results by cell id.
-        seeds: Seeds of the plan that are requested so far.
+        seeds: Arm -> its seeds that are requested so far.
     """
     of_plan: dict[str, list[Record]] = {arm.id: [] for arm in plan.arms}
-    requested = set(seeds)
+    requested = {arm: set(of_arm) for arm, of_arm in seeds.items()}
     for cell in plan.cells:
-        if cell.seed in requested and cell.id in records:
+        if cell.seed in requested[cell.arm] and cell.id in records:
             of_plan[cell.arm].append(records[cell.id])
     search = plan.search
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}

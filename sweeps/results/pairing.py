@@ -3,29 +3,37 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeps.results.arm_values import Key
 from sweeps.plan.units import Units
-from sweeps.statistics.families import Correction, CorrectOver, Family
+from sweeps.results.arm_values import Key
+from sweeps.statistics.families import Correction, CorrectOver, Family, Method, PValues, p_values
 from sweeps.statistics.paired import rounding
 from sweeps.statistics.sequential import Looks
-from sweeps.study.fields import Unit
+from sweeps.study.fields import Diverged, Unit
 
 
 @dataclass(frozen=True)
-class Testing:
+class Inference:
     """How the differences of a table are tested.
 
     Args:
         units: Metric key -> its unit.
         looks: Analyses of the study, where it has several.
+        test: Sign flips, or the studentised bootstrap.
         correction: Correction over the family.
         over: The family: the arms of one metric, or all arms and metrics.
+        diverged: Whether seeds that diverged are left out, and their rate is compared, or count as the worst.
     """
 
     units: Mapping[str, Units]
     looks: Looks | None = None
+    test: Method = "sign_flip"
     correction: Correction = "max_t"
     over: CorrectOver = "arms"
+    diverged: Diverged = "compared"
+
+    def tests(self, looks: Sequence[Family], arms: int) -> list[PValues]:
+        """Test a family at its looks so far."""
+        return p_values(looks, self.shares, arms, test=self.test, correction=self.correction)
 
     def unit(self, key: str) -> Unit:
         """Return the unit of a metric."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from trainables.data import PromptsData
 from trainables.data.content import Content
+from trainables.data.prompts import PromptsData
 from trainables.files import json_hash
 from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 

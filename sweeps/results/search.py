@@ -12,7 +12,10 @@ from sweeps.plan.search import Objective
 from sweeps.results.arm_values import ArmValues, newest_code, settings_of
 from sweeps.results.comparison import ArmRow, compare
 from sweeps.results.importances import importances
+from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
+from sweeps.results.stopping import inference_of
+from sweeps.results.units import choose_units
 from sweeps.results.winners import confirmation, fronts, trials_of
 from sweeps.study.words import sampled_text
 
@@ -49,6 +52,7 @@ class SearchFindings:
         confirmed: At fresh seeds: the untuned control, then each arm's winners, compared with it.
         tuned: At fresh seeds: every arm at its best settings, compared with the control at its best settings.
         records: Results of the trials and of the confirmations.
+        inference: Units and correction of the comparisons at fresh seeds.
     """
 
     objectives: tuple[Objective, ...]
@@ -60,6 +64,7 @@ class SearchFindings:
     confirmed: tuple[ArmRow, ...]
     tuned: tuple[ArmRow, ...]
     records: tuple[Record, ...]
+    inference: Inference
 
 
 def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings | None:
@@ -77,7 +82,8 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     trials = {arm: [_trial(plan, record) for record in of_arm] for arm, of_arm in of_trials.items()}
     cells = confirmation(search, records)
     fresh = _confirmed_values(cells, records)
-    confirmed = _compared(plan, fresh)
+    inference = inference_of(plan, choose_units(plan, fresh) if fresh else {})
+    confirmed = _compared(plan, fresh, inference)
     of_search = [record for of_arm in of_trials.values() for record in of_arm]
     of_search += [records[cell.id] for cell in cells if cell.id in records]
     return SearchFindings(
@@ -88,8 +94,9 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         pareto=tuple(_best(trials, search.objectives)),
         importances={arm: of_arm for arm, of_arm in shares.items() if of_arm},
         confirmed=confirmed,
-        tuned=_tuned(plan, fresh),
+        tuned=_tuned(plan, fresh, inference),
         records=tuple(of_search),
+        inference=inference,
     )
 
 
@@ -142,19 +149,19 @@ def _confirmed_values(cells: Sequence[Cell], records: Mapping[str, Record]) -> l
             role="control" if rank is None and arm == CONTROL else "arm",
             changes=sampled_text(seeds[0].spec.sampled),
             records={cell.seed: records[cell.id] for cell in seeds if cell.id in records},
-            num_seeds=len(seeds),
+            seeds=tuple(cell.seed for cell in seeds),
             settings=settings,
         )
         for (arm, rank), seeds in of_row.items()
     ]
 
 
-def _compared(plan: Plan, arms: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+def _compared(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> tuple[ArmRow, ...]:
     code = newest_code(plan, (record for row in arms for record in row.records.values()))
-    return compare(arms, plan.metrics, plan.study.margins, code) if arms else ()
+    return compare(arms, plan.metrics, plan.study.margins, code, inference) if arms else ()
 
 
-def _tuned(plan: Plan, fresh: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
+def _tuned(plan: Plan, fresh: Sequence[ArmValues], inference: Inference) -> tuple[ArmRow, ...]:
     """Compare each arm with the control, both at their best settings: the first winner, or the untuned arm."""
     of_row = {row.id: row for row in fresh}
     best = []
@@ -163,4 +170,4 @@ def _tuned(plan: Plan, fresh: Sequence[ArmValues]) -> tuple[ArmRow, ...]:
         if row is not None:
             role: Literal["control", "arm"] = "control" if arm.id == CONTROL else "arm"
             best.append(replace(row, id=arm.id, role=role, changes=row.changes or "untuned"))
-    return _compared(plan, best) if len(best) > 1 and best[0].role == "control" else ()
+    return _compared(plan, best, inference) if len(best) > 1 and best[0].role == "control" else ()

@@ -18,17 +18,16 @@ from sweeps.results.winners import confirmation, trials_of
 def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """List every cell of a plan with its state: planned cells, then trials of the search, then trials not yet proposed.
 
-    Cells of seeds that became unnecessary, since every arm was decided before, are ``spared``. A trial that the search
+    Cells that became unnecessary, since their arm has left the study, are ``spared``. A trial that the search
     has not proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
     """
     reached = reached_seeds(plan, records)
-    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.complete else set()
     cells: list[dict[str, Any]] = [
         {
             "id": cell.id,
             "arm": cell.arm,
             "seed": cell.seed,
-            "state": "spared" if cell.seed in spared else state(records.get(cell.id), plan),
+            "state": "spared" if reached.spares(cell.arm, cell.seed) else state(records.get(cell.id), plan),
         }
         for cell in plan.cells
     ]

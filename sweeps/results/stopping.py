@@ -10,7 +10,7 @@ from sweeps.plan.units import Units
 from sweeps.results.arm_values import values_of
 from sweeps.results.comparison import ArmRow, compare
 from sweeps.results.ledger import WAITING, state
-from sweeps.results.pairing import Testing
+from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
 from sweeps.results.units import choose_units
 from sweeps.statistics.sequential import Looks, extended
@@ -37,9 +37,18 @@ class ReachedSeeds:
     futile: frozenset[str] = frozenset()
     complete: bool = True
 
+    @property
+    def left(self) -> frozenset[str]:
+        """Arms that have left the study before its last seed."""
+        return self.decided | self.futile
+
     def has(self, arm: str, seed: int) -> bool:
         """Whether a cell is requested."""
         return seed in self.of_arm[arm]
+
+    def spares(self, arm: str, seed: int) -> bool:
+        """Whether a cell will never be requested, since its arm has left, or the study has ended before."""
+        return not self.has(arm, seed) and (self.complete or arm in self.left)
 
 
 def reached_seeds(plan: Plan, records: Mapping[str, Record], ends: Sequence[Sequence[int]] = ()) -> ReachedSeeds:
@@ -81,7 +90,7 @@ def reached_seeds(plan: Plan, records: Mapping[str, Record], ends: Sequence[Sequ
     return ReachedSeeds(of_arm[CONTROL], of_arm, looks, frozenset(decided), frozenset(futile))
 
 
-def testing_of(plan: Plan, units: Mapping[str, Units], reached: ReachedSeeds | None) -> Testing:
+def inference_of(plan: Plan, units: Mapping[str, Units], reached: ReachedSeeds | None = None) -> Inference:
     """Return how the study tests its differences.
 
     Args:
@@ -90,18 +99,18 @@ def testing_of(plan: Plan, units: Mapping[str, Units], reached: ReachedSeeds | N
         reached: Seeds that the study has reached; None where there is a single analysis.
     """
     study = plan.study
-    return Testing(units, reached.looks if reached else None, study.correction, study.correct_over)
+    looks = reached.looks if reached else None
+    return Inference(units, looks, study.test, study.correction, study.correct_over, study.diverged)
 
 
 def _ended(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> bool:
     """Whether every requested cell has its result; cells are ordered by seed."""
     cells = plan.cells[: len(reached.seeds) * len(plan.arms)]
-    return all(
-        state(records.get(cell.id), plan) not in WAITING for cell in cells if reached.has(cell.arm, cell.seed)
-    )
+    return all(state(records.get(cell.id), plan) not in WAITING for cell in cells if reached.has(cell.arm, cell.seed))
 
 
 def _rows(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> tuple[ArmRow, ...]:
     """Compare all arms by the first metric, at the seeds that each has reached."""
     arms = values_of(plan, records, reached.of_arm)
-    return compare(arms, [plan.metrics[0]], plan.study.margins, {}, testing_of(plan, choose_units(plan, arms), reached))
+    inference = inference_of(plan, choose_units(plan, arms), reached)
+    return compare(arms, [plan.metrics[0]], plan.study.margins, {}, inference)

@@ -23,7 +23,9 @@ def choose_units(plan: Plan, arms: Sequence[ArmValues]) -> dict[str, Units]:
         unit = drawn_unit(plan, metric)
         if METRICS[metric.family].per != "set":
             unit = replace(unit, correlation=_correlation(arms, metric.key))
-        if unit.reason == "drawn per clip" and unit.design_effect > LARGEST_DESIGN_EFFECT:
+        if unit.kind != "seed" and not arms[0].by_unit(metric.key, unit.kind) and arms[0].values(metric.key):
+            unit = replace(unit, kind="seed", reason="no values by clip")
+        if unit.reason in ("drawn per clip", "few prompts") and unit.design_effect > LARGEST_DESIGN_EFFECT:
             unit = replace(unit, kind="seed", reason="alike")
         chosen[metric.key] = unit
     return chosen

@@ -115,12 +115,12 @@ class Queue:
     def _plan_cells(self) -> Iterator[Cell | None]:
         """Yield the plan's cells; with sequential seeds, one interim look after the other."""
         while True:
-            seeds = set(reached_seeds(self.plan, self.records).seeds)
-            due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
+            reached = reached_seeds(self.plan, self.records)
+            due = [cell for cell in self._due(self.plan.cells) if reached.has(cell.arm, cell.seed) and self._may(cell)]
             if not due:  # all seeds are done, or the look lacks cells that this run does not repeat
                 return
             yield from self._in_blocks(due)
-            if self.stopped or len(seeds) == len(self.plan.study.all_seeds):
+            if self.stopped or len(reached.seeds) == len(self.plan.study.all_seeds):
                 return
             yield from self._wait_for_all()
 

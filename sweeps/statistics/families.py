@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sweeps.statistics.bootstrap import SAMPLES, bootstrap_t
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import holm, sign_flip, smallest_p
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 Correction = Literal["max_t", "holm"]
+Method = Literal["sign_flip", "bootstrap_t"]
 CorrectOver = Literal["arms", "arms_and_metrics"]
 
 
@@ -31,7 +33,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Tested:
+class PValues:
     """Tests of one arm.
 
     Args:
@@ -47,8 +49,15 @@ class Tested:
     p_latest: float
 
 
-def tested(looks: Sequence[Family], shares: Sequence[float], correction: Correction, arms: int) -> list[Tested]:
-    """Test the arms of a family, corrected over arms and looks.
+def p_values(
+    looks: Sequence[Family],
+    shares: Sequence[float],
+    arms: int,
+    *,
+    test: Method = "sign_flip",
+    correction: Correction = "max_t",
+) -> list[PValues]:
+    """Method the arms of a family, corrected over arms and looks.
 
         p = min_k p_k / h_k
 
@@ -58,27 +67,35 @@ def tested(looks: Sequence[Family], shares: Sequence[float], correction: Correct
     Args:
         looks: The family at each look so far, always with the same arms; before the first look every p-value is 1.
         shares: Share of the level that each look spends.
-        correction: ``max_t`` or ``holm``, over the arms.
         arms: Number of arms.
+        test: Sign flips, or the studentised bootstrap.
+        correction: Step-down over the family, or Holm's.
     """
     single, corrected, smallest = [1.0] * arms, [1.0] * arms, [1.0] * arms
     latest = [1.0] * arms
     for family, share in zip(looks, shares, strict=False):
-        of_look = [_single(row, tied) for row, tied in zip(family.differences, family.rounding, strict=True)]
+        of_look = [_single(row, tied, test) for row, tied in zip(family.differences, family.rounding, strict=True)]
         ps = [p for p, _ in of_look]
-        latest = max_t(family.differences, family.rounding) if correction == "max_t" else holm(ps)
+        if correction == "holm":
+            latest = holm(ps)
+        elif test == "bootstrap_t":
+            latest = bootstrap_t(family.differences)
+        else:
+            latest = max_t(family.differences, family.rounding)
         for place in range(arms):
             single[place] = min(single[place], ps[place] / share)
             corrected[place] = min(corrected[place], latest[place] / share)
             smallest[place] = min(smallest[place], of_look[place][1] / share)
-    return [Tested(*numbers) for numbers in zip(single, corrected, smallest, latest, strict=True)]
+    return [PValues(*numbers) for numbers in zip(single, corrected, smallest, latest, strict=True)]
 
 
-def _single(row: "Array", tied: float) -> tuple[float, float]:
+def _single(row: "Array", tied: float, test: Method) -> tuple[float, float]:
     """Return an arm's p-value and the smallest that its pairs can reach."""
     import numpy as np
 
     differences = row[~np.isnan(row)].tolist()
     if not differences:
         return 1.0, 1.0
+    if test == "bootstrap_t":
+        return bootstrap_t([differences])[0], 1 / (SAMPLES + 1)
     return sign_flip(differences, tied), smallest_p(len(differences))

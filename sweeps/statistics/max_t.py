@@ -35,7 +35,7 @@ def max_t(differences: "Sequence[Sequence[float]] | Array", rounding: Sequence[f
     Raises:
         ValueError: Rows of different lengths, or an infinite difference.
 
-    Source: Westfall and Young, Resampling-Based Multiple Testing (1993), algorithm 2.8.
+    Source: Westfall and Young, Resampling-Based Multiple Inference (1993), algorithm 2.8.
     """
     import numpy as np
 

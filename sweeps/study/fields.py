@@ -24,6 +24,9 @@ MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
 
+Diverged = Literal["compared", "worst"]
+"""What becomes of seeds that diverged."""
+
 Unit = Literal["seed", "clip", "prompt"]
 """Unit of a comparison: one gives one pair of arm and control."""
 

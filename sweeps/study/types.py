@@ -21,6 +21,7 @@ from sweeps.study.fields import (
     ArmName,
     Block,
     Change,
+    Diverged,
     MetricName,
     Name,
     Objectives,
@@ -214,12 +215,22 @@ class Study(Block):
     unit: UnitRule | None = Field(
         None, description="unit of the comparisons, with the reason; by default it follows from what is drawn"
     )
+    test: Annotated[
+        Method,
+        Field(description="sign_flip assumes that differences are symmetric without an effect; bootstrap_t less so"),
+    ] = "sign_flip"
     correction: Annotated[
         Correction, Field(description="max_t: step-down max-T with joint sign flips; holm: Holm's correction")
     ] = "max_t"
     correct_over: Annotated[
         CorrectOver, Field(description="arms: each metric by itself; arms_and_metrics: all comparisons of the study")
     ] = "arms"
+    diverged: Annotated[
+        Diverged,
+        Field(
+            description="compared: rates of divergence are compared, values among surviving seeds; worst: ranked last"
+        ),
+    ] = "compared"
     design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(as_design)] = OneAtATime()
     resources: Resources = Resources()
     budget: Budget | None = None

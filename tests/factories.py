@@ -123,6 +123,8 @@ def make_record(cell: Cell, scores: Mapping[str, float], /, **fields: Any) -> Re
         code_hash="c0de",
         base_hash="",
         references=0,
+        per_clip={},
+        prompts=[],
         content=cell.spec.content,
     )
     return replace(found, **fields)

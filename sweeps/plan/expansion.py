@@ -15,6 +15,7 @@ from sweeps.plan.search import SearchPlan
 from sweeps.plan.search_spec import expand_search
 from sweeps.plan.setting import setting_of
 from sweeps.plan.training import training_problems
+from sweeps.plan.trends import trends
 from sweeps.plan.units import notes_on_units
 from sweeps.study import words
 from sweeps.study.document import Key, Problem
@@ -56,7 +57,7 @@ class Expansion:
             ),
             warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
-            contrasts=tuple(self.arms.contrasts),
+            contrasts=(*self.arms.contrasts, *trends(arms)),
             prompts=tuple(setting.data.listed()) if isinstance(setting.data, PromptsData) else (),
         )
         return replace(plan, notes=(*plan.notes, *notes_on_units(plan), *notes_on_looks(plan)))

@@ -33,7 +33,7 @@ def caption(
     """Describe the table of arms: seeds, clips, units, intervals, test, metrics and code, one sentence each."""
     newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
     return [
-        _intervals(plan, arms, reached),
+        _intervals(plan, arms, reached, inference),
         *_units(plan, inference),
         *_looks(reached),
         *significance(rows, plan.metrics, inference, families=len({contrast.kind for contrast in plan.contrasts})),
@@ -46,14 +46,15 @@ def caption(
     ]
 
 
-def _intervals(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds) -> str:
+def _intervals(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds, inference: Inference) -> str:
     protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
     done = [sum(record.status == "done" for record in arm.records.values()) for arm in arms]
     least, most = min(done), max(done)
+    kinds = dict.fromkeys(unit.kind for unit in inference.units.values())
     seeds = counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
     return (
         f"Means over {seeds} of {protocol.clips} clips x {protocol.frames} frames, with {level} t intervals; Δ is arm "
-        f"minus control, paired by unit, with its {level} paired t interval, "
+        f"minus control, paired by {' or '.join(kinds)}, with its {level} paired t interval, "
         f"{'widened for the repeated analyses' if reached.looks else 'not corrected for the number of arms'}."
     )
 
@@ -284,9 +285,10 @@ def _smallest_p(tested: Sequence[Summary], inference: Inference) -> str:
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
     factor = len(tested) if inference.correction == "holm" else 1
     corrected = min(1.0, factor * smallest)
-    too_few = f" Too few units for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
+    units = f"{tested[0].unit}s"
+    too_few = f" Too few {units} for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
     after = f"; corrected over {counted(len(tested), 'arm')}: {corrected:.2g}" if factor > 1 else ""
-    return f"Smallest p that these units can reach: {smallest:.2g}{after}.{too_few}"
+    return f"Smallest p that these {units} can reach: {smallest:.2g}{after}.{too_few}"
 
 
 def _correlation(key: str, tested: Sequence[Summary]) -> str:

@@ -18,7 +18,8 @@ from sweeps.results.robustness import Robustness
 from sweeps.results.search import SearchFindings, TrialRow
 
 SIZES = tuple(field.name for field in fields(NetworkSize))
-NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in ("verdict", "pairs", "margin"))
+_NO_NUMBERS = ("verdict", "pairs", "margin", "unit", "p_latest")
+NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in _NO_NUMBERS)
 _OF_GROUP = ("mean", "low_mean", "high_mean", "n", "difference", "low", "high", "pairs")
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
@@ -60,7 +61,8 @@ def _effort(audit: Audit) -> dict[str, Any]:
 
 def _summary(summary: Summary) -> dict[str, Any]:
     return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
-        "verdict": verdict_words(summary)
+        "verdict": verdict_words(summary),
+        "unit": summary.unit,
     }
 
 
@@ -112,13 +114,13 @@ def _name(trial: TrialRow) -> dict[str, Any]:
 def to_csv(report: Report) -> str:
     """Write the table in long form: one line per arm and metric, with all numbers; missing ones are empty."""
     lines: list[Sequence[object]] = [
-        ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", *LOST, *SIZES)
+        ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", "unit", *LOST, *SIZES)
     ]
     for row in report.rows:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
-            numbers = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary)]
+            numbers = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary), summary.unit]
             sizes = [getattr(row.size, name, None) for name in SIZES]
             lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *numbers, *counts, *sizes))
     return _csv(lines)

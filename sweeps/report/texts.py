@@ -32,6 +32,10 @@ HEADINGS = {
         "Effect of adding one part",
         "Effect of adding one part while all other ablated parts are removed",
     ),
+    "trend": (
+        "Trends",
+        "Trends: linear change from the smallest to the largest value, over all arms with a value and the control",
+    ),
     "shapley": (
         "Shapley values",
         "Shapley values: effect of adding each part, averaged over the orders in which parts can be added",

@@ -19,7 +19,7 @@ def verdict_words(summary: Summary) -> str:
         case Verdict.EQUIVALENT:
             return f"equivalent within {summary.margin:g}"
         case Verdict.INCONCLUSIVE:
-            return f"inconclusive ({summary.pairs} pairs)"
+            return f"inconclusive ({counted(summary.pairs, summary.unit)})"
         case verdict:
             return verdict.value
 
@@ -74,7 +74,9 @@ def _too_few(examined: Robustness) -> str:
     smallest = smallest_p(examined.num_units)
     before = "" if smallest > ALPHA else " before correction"
     verb = "are" if smallest > ALPHA else "may be"
-    return f"{examined.num_units} {examined.kind}s {verb} too few for the test (smallest p {smallest:.2g}{before})"
+    return (
+        f"{counted(examined.num_units, examined.kind)} {verb} too few for the test (smallest p {smallest:.2g}{before})"
+    )
 
 
 def _sensitivity(examined: Robustness) -> str:
@@ -133,4 +135,4 @@ def evidence(summary: Summary) -> str:
         return ""
     interval = "" if summary.low is None else f" [{summary.low:+.3g}, {summary.high:+.3g}]"
     p = "" if summary.p_corrected is None else f", corrected p {summary.p_corrected:.2g}"
-    return f"{summary.difference:+.3g}{interval}{p}, {counted(summary.pairs, 'pair')}"
+    return f"{summary.difference:+.3g}{interval}{p}, {counted(summary.pairs, summary.unit)}"

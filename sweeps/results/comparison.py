@@ -12,6 +12,7 @@ from sweeps.results.significance import p_values_of, pairs_of
 from sweeps.statistics.families import PValues
 from sweeps.statistics.paired import ALPHA, mean_interval, pairing_correlation, standard_deviation
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
+from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey, is_context
 
 
@@ -37,6 +38,7 @@ class Summary:
         verdict: Verdict on the difference; None without a difference.
         pairs: Units that have a value in both.
         margin: Margin within which the arm is equivalent; None where equivalence is not shown.
+        unit: The unit.
     """
 
     mean: float | None = None
@@ -55,6 +57,7 @@ class Summary:
     verdict: Verdict | None = None
     pairs: int = 0
     margin: float | None = None
+    unit: Unit = "seed"
 
 
 @dataclass(frozen=True)
@@ -157,11 +160,12 @@ def _is_charged(record: Record) -> bool:
 
 def _summary(arm: ArmValues, metric: MetricKey, inference: Inference) -> Summary:
     """Summarise one metric of one arm by itself."""
-    values = list(arm.by_unit(metric.key, inference.unit(metric.key)).values())
+    unit = inference.unit(metric.key)
+    values = list(arm.by_unit(metric.key, unit).values())
     if not values:
-        return Summary()
+        return Summary(unit=unit)
     mean, low, high = mean_interval(values)
-    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high))
+    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high), unit=unit)
 
 
 def _compared(

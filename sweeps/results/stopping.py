@@ -15,6 +15,7 @@ from sweeps.results.record import Record
 from sweeps.results.units import choose_units
 from sweeps.statistics.sequential import Looks, extended
 from sweeps.statistics.verdicts import Verdict
+from sweeps.study.designs import TREND
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def reached_seeds(plan: Plan, records: Mapping[str, Record], ends: Sequence[Sequ
         key = plan.metrics[0].key
         now = {arm for arm in active if rows[arm].metrics[key].verdict is not Verdict.INCONCLUSIVE}
         vain = {arm for arm in set(active) - now if looks.is_futile(look, rows[arm].metrics[key].p_latest or 0.0)}
-        if plan.contrasts and now | vain != set(active):
+        if _needs_all(plan) and now | vain != set(active):
             continue
         decided, futile = decided | now, futile | vain
         active = [arm for arm in active if arm not in now | vain]
@@ -101,6 +102,11 @@ def inference_of(plan: Plan, units: Mapping[str, Units], reached: ReachedSeeds |
     study = plan.study
     looks = reached.looks if reached else None
     return Inference(units, looks, study.test, study.correction, study.correct_over, study.diverged)
+
+
+def _needs_all(plan: Plan) -> bool:
+    """Whether effects of the design need all arms at all seeds; a trend is over the seeds that all arms have."""
+    return any(contrast.kind != TREND for contrast in plan.contrasts)
 
 
 def _ended(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> bool:

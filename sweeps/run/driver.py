@@ -26,6 +26,7 @@ from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
 from sweeps.run.review import review_of
 from sweeps.study.document import SpecError
+from sweeps.study.fields import SeedRule
 from sweeps.study.words import counted, not_among
 from sweeps.tracking.location import artifacts_folder, database_file, follow_move, tracking_uri
 from sweeps.tracking.tracker import Tracker
@@ -284,8 +285,10 @@ class _Run:
         from sweeps.report import REPORT, build, print_terminal, save
 
         records = self.ledger.records()
-        report = build(self.plan, records, read_proof(self.lock.folder))
         incomplete = self._incomplete(records)
+        if not incomplete and not self.options.only and not isinstance(self.plan.study.seeds, SeedRule):
+            self.ledger.note_end(self.plan.study.all_seeds)
+        report = build(self.plan, records, read_proof(self.lock.folder), self.ledger.ends())
         folder = self.ledger.folder / REPORT
         stale = self._keep_resolved() or has_run or self._is_outdated(folder)
         files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from models.bases import Precision
-from sweeps.statistics.families import Correction, CorrectOver
+from sweeps.statistics.families import Correction, CorrectOver, Method
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (

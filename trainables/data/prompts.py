@@ -51,7 +51,7 @@ class PromptsData(Layout):
         return {"prompts": summary("prompts", self.listed())}
 
     def identity(self) -> dict[str, Any]:
-        """Return the prompts or their file, and how they are dealt out: earlier versions gave every seed the first ones."""
+        """Return the prompts or their file, and how they are dealt: earlier versions gave every seed the first."""
         return {**super().identity(), "dealt": "over seeds"}
 
     def listed(self) -> list[str]:

@@ -74,7 +74,7 @@ def test_the_caption_says_how_the_numbers_came_about(report: Report) -> None:
     caption = to_latex(report).partition(r"\caption[reported]{")[2].partition("\\label")[0]
     for words in (
         "sign-flip",
-        "Holm",
+        "max-T",
         "9 seeds",
         "2 clips",
         r"shapes\_clip",

@@ -147,7 +147,7 @@ def test_values_of_earlier_groups_are_left_out(plan: Plan) -> None:
 
 def test_an_arm_without_cells_has_no_line(plan: Plan) -> None:
     control = ArmValues("control", "control", "", {}, 6, {})
-    assert by_group(plan, [control], ReachedSeeds((0,), None, decided=False, complete=True)) == ()
+    assert by_group(plan, [control], ReachedSeeds((0,), {"control": (0,)}, None)) == ()
 
 
 # ------------------------------------------------------------------------------------------------------- state of cells

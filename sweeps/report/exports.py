@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from sweeps.report import by_group, spent
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.by_group import GroupFinding
@@ -33,6 +34,7 @@ def to_json(report: Report) -> str:
     whole = {
         "study": report.study,
         "question": report.question,
+        "answers": answers(report),
         "arms": [_arm(row) for row in report.rows],
         "effort": _effort(report.effort),
         "claims": [asdict(claim) for claim in report.claims],

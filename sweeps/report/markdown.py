@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
@@ -18,6 +19,7 @@ def to_markdown(report: Report) -> str:
     """Write the results, the search, the caption, the notes and the failures."""
     lines = [f"# {escape(report.study)}", ""]
     lines += [escape(report.question), ""] if report.question else []
+    lines += [*(f"- {escape(sentence)}" for sentence in answers(report)), ""]
     lines += ["## Results", "", *_arms(report.rows, report.metrics)]
     lines += _contrasts(report)
     lines += _groups(report)

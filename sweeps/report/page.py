@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
@@ -49,6 +50,7 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
     return render(
         "page.html.j2",
         report=report,
+        answers=answers(report),
         facts=list(_facts(report)),
         heads=[(metric, texts.head(metric).removeprefix(metric.key), texts.aim(metric)) for metric in report.metrics],
         lines=_lines(report, report.rows),

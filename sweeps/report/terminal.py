@@ -6,6 +6,7 @@ from rich.table import Table
 
 from sweeps.output import terminal
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
 from sweeps.report.verdicts import ClaimLine
 from sweeps.results.comparison import ArmRow
@@ -22,9 +23,12 @@ OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 
 def print_terminal(report: Report) -> None:
-    """Print the results, the search, the caption, the notes and the failures."""
+    """Print the answer, the results, the search, the caption, the notes and the failures."""
     console = terminal(WIDTH_IN_FILES)
     print(f"\n{report.study}: {report.question}\n" if report.question else f"\n{report.study}\n")
+    for sentence in answers(report):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=False)
+    print()
     for table in _tables(report):
         console.print(table)
     print(*(f"- {line}" for line in texts.remarks(report)), *(f"failed: {e}" for e in report.errors), sep="\n")

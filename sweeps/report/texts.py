@@ -167,6 +167,11 @@ def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) ->
     return min(6, max(0, 3 - math.floor(math.log10(median(sizes))))) if sizes else 4
 
 
+def decimals_of(low: float | None, high: float | None, value: float) -> int:
+    """Return the decimals of one number: two significant digits of half its interval."""
+    return _decimals([_half(low, high)], [value])
+
+
 def head(metric: MetricKey) -> str:
     """Return a metric's name with an arrow to its better side; metrics that only give context have no arrow."""
     return metric.key if is_context(metric) else f"{metric.key} {ARROWS[metric.direction]}"

@@ -11,7 +11,7 @@ from sweeps.results.pairing import Inference, Pairs
 from sweeps.statistics.bootstrap import bootstrap_t
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
-from sweeps.statistics.shape import SKEWED, outlying, skewness
+from sweeps.statistics.shape import is_skewed, outlying, skewness
 from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey, is_context
 
@@ -76,7 +76,7 @@ class Robustness:
     @property
     def is_skewed(self) -> bool:
         """Whether the differences are so asymmetric that the sign-flip test's error may exceed its level."""
-        return self.skewness is not None and abs(self.skewness) > SKEWED
+        return self.skewness is not None and is_skewed(self.skewness, self.num_units)
 
 
 def examine(

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from sweeps.results.arm_values import Key
 from sweeps.results.comparison import ArmRow, finite
-from sweeps.results.pairing import Inference, Pairs
-from sweeps.statistics.bootstrap import bootstrap_t
+from sweeps.results.pairing import Inference, Pairs, family
+from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.shape import is_skewed, outlying, skewness
@@ -96,11 +96,12 @@ def examine(
     examined = []
     for metric in metrics:
         of_arms = {} if is_context(metric) else pairs.get(metric.key, {})
+        bootstrapped = dict(zip(of_arms, bootstrap_p(family(of_arms.values()).differences), strict=True))
         for row in rows[1:]:
             summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
             if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None:
                 continue
-            ps = summary.p_value, summary.p_corrected
+            ps = summary.p_value, summary.p_corrected, bootstrapped[row.id]
             examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference))
     return tuple(examined)
 
@@ -111,6 +112,7 @@ def _examined(
     by_unit: Mapping[Key, float],
     p_value: float,
     p_corrected: float,
+    p_bootstrap: float,
     num_arms: int,
     inference: Inference,
 ) -> Robustness:
@@ -122,7 +124,7 @@ def _examined(
     unit = min(distances, key=lambda left: distances[left]) if distances else None
     excludes = _distance([side * d for d in differences]) > 0
     stays = excludes and unit is not None and distances[unit] > 0
-    p_t, p_wilcoxon, p_bootstrap = _t_test(mean, sd, n), _wilcoxon(differences), bootstrap_t([differences])[0]
+    p_t, p_wilcoxon = _t_test(mean, sd, n), _wilcoxon(differences)
     far = outlying(differences)
     return Robustness(
         arm=arm,

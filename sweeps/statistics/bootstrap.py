@@ -34,25 +34,52 @@ def bootstrap_t(differences: "Sequence[Sequence[float]] | Array") -> list[float]
     """
     import numpy as np
 
-    if not len(differences):
-        return []
-    d = np.asarray(differences, dtype=np.float64)
-    has, corrected = ~np.isnan(d), np.ones(len(d))
-    tested = np.flatnonzero((has.sum(axis=1) >= 2) & np.any(np.nan_to_num(d) != 0, axis=1))
-    if not tested.size:
-        return [1.0] * len(d)
-    d, has = np.nan_to_num(d[tested]), has[tested]
-    n = d.shape[1]
-    observed = np.abs(_t(d.sum(axis=1), (d**2).sum(axis=1), has.sum(axis=1), 0.0))
+    if not np.size(differences):
+        return [1.0] * len(differences)
+    tested, observed, statistics = _studentised(differences)
+    corrected = np.ones(len(differences))
     order = np.argsort(-observed, kind="stable")
-    d, has, observed = d[order], has[order], observed[order]
-    counts = _counts(n)
-    means = (d.sum(axis=1) / has.sum(axis=1))[:, None]
-    statistics = np.abs(_t(d @ counts, (d**2) @ counts, has @ counts, means))
-    largest = np.maximum.accumulate(statistics[::-1], axis=0)[::-1]
-    shares = (np.count_nonzero(largest >= observed[:, None], axis=1) + 1) / (SAMPLES + 1)
-    corrected[tested[order]] = np.maximum.accumulate(shares)
+    largest = np.maximum.accumulate(statistics[order][::-1], axis=0)[::-1]
+    corrected[tested[order]] = np.maximum.accumulate(_shares(largest, observed[order]))
     return [float(p) for p in corrected]
+
+
+def bootstrap_p(differences: "Sequence[Sequence[float]] | Array") -> list[float]:
+    """Test each arm by itself with the studentised bootstrap, without a correction.
+
+    Args:
+        differences: One row per arm, one column per unit; NaN where an arm has no pair.
+    """
+    import numpy as np
+
+    if not np.size(differences):
+        return [1.0] * len(differences)
+    tested, observed, statistics = _studentised(differences)
+    ps = np.ones(len(differences))
+    ps[tested] = _shares(statistics, observed)
+    return [float(p) for p in ps]
+
+
+def _shares(statistics: "Array", observed: "Array") -> "Array":
+    import numpy as np
+
+    shares: Array = (np.count_nonzero(statistics >= observed[:, None], axis=1) + 1) / (SAMPLES + 1)
+    return shares
+
+
+def _studentised(differences: "Sequence[Sequence[float]] | Array") -> "tuple[npt.NDArray[np.intp], Array, Array]":
+    """Return the arms with at least two pairs and any difference, their |t|, and |t*| of every sample."""
+    import numpy as np
+
+    d = np.asarray(differences, dtype=np.float64)
+    has = ~np.isnan(d)
+    d = np.nan_to_num(d)
+    tested = np.flatnonzero((has.sum(axis=1) >= 2) & np.any(d != 0, axis=1))
+    d, has = d[tested], has[tested]
+    observed = np.abs(_t(d.sum(axis=1), (d**2).sum(axis=1), has.sum(axis=1), 0.0))
+    counts = _counts(d.shape[1])
+    means = (d.sum(axis=1) / has.sum(axis=1))[:, None]
+    return tested, observed, np.abs(_t(d @ counts, (d**2) @ counts, has @ counts, means))
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sweeps.statistics.bootstrap import SAMPLES, bootstrap_t
+from sweeps.statistics.bootstrap import SAMPLES, bootstrap_p, bootstrap_t
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import holm, sign_flip, smallest_p
 
@@ -97,5 +97,5 @@ def _single(row: "Array", tied: float, test: Method) -> tuple[float, float]:
     if not differences:
         return 1.0, 1.0
     if test == "bootstrap_t":
-        return bootstrap_t([differences])[0], 1 / (SAMPLES + 1)
+        return bootstrap_p([differences])[0], 1 / (SAMPLES + 1)
     return sign_flip(differences, tied), smallest_p(len(differences))

@@ -67,12 +67,14 @@ def _step_down(d: "Array", rounding: "Array") -> "Array":
     tied = 2 * (rounding[:, None] / unit).max()
     order = np.argsort(-_studentised(observed, pairs)[:, 0], kind="stable")
     bounds = _studentised(np.clip(observed - tied, 0, None), pairs)[order]
-    d, unit, pairs = d[order], unit[order], pairs[order]
+    scaled, pairs, bounds = (d / unit)[order][::-1], pairs[order][::-1], bounds[::-1]
     extreme = np.zeros(len(d), dtype=np.int64)
     for signs in sign_patterns(d.shape[1]):
-        statistics = _studentised(np.abs(d @ signs) / unit, pairs)
-        largest = np.maximum.accumulate(statistics[::-1], axis=0)[::-1]
-        extreme += np.count_nonzero(largest >= bounds, axis=1)
+        sums = scaled @ signs
+        statistics = _studentised(np.abs(sums, out=sums), pairs)
+        np.maximum.accumulate(statistics, axis=0, out=statistics)  # from the least extreme arm on
+        extreme += np.count_nonzero(statistics >= bounds, axis=1)
+    extreme = extreme[::-1]
     shares = [share_of_patterns(int(count), d.shape[1]) for count in extreme]
     corrected = np.empty(len(d))
     corrected[order] = np.maximum.accumulate(shares)
@@ -85,7 +87,7 @@ def _studentised(u: "Array", pairs: "npt.NDArray[np.int64]") -> "Array":
     t^2 = (n - 1) u^2 / (1 - u^2),   mapped to  t^2 / (t^2 + N - 1)  with the largest n as N: u^2 where n = N
     """
     if (pairs == pairs[0]).all():
-        return u**2
+        return u  # in the order of its square
     squares = u**2 * (pairs - 1)
     mapped: Array = squares / (squares + (1 - u**2).clip(min=0) * (pairs.max() - 1))
     return mapped

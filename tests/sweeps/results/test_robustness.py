@@ -14,6 +14,7 @@ from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words
 from sweeps.results.pairing import Inference
 from sweeps.results.robustness import Robustness, _examined, examine
+from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.families import Correction
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import ALPHA, holm, paired_difference
@@ -25,7 +26,8 @@ INFERENCE = Inference({"m": Units("seed", "trained")})
 def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
-    return _examined("arm", "m", by_seed, p_value, p_corrected, num_arms, INFERENCE)
+    (p_bootstrap,) = bootstrap_p([differences])
+    return _examined("arm", "m", by_seed, p_value, p_corrected, p_bootstrap, num_arms, INFERENCE)
 
 
 def test_other_tests_are_scipys() -> None:

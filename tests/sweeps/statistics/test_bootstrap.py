@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.statistics.bootstrap import SAMPLES, _counts, bootstrap_t
+from sweeps.statistics.bootstrap import SAMPLES, _counts, bootstrap_p, bootstrap_t
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
@@ -41,6 +41,11 @@ def test_it_is_what_resampling_gives(arms: int, units: int) -> None:
 def test_side_and_unit_of_measure_do_not_count(units: int, seed: int, factor: float) -> None:
     d = np.random.default_rng(seed).normal(size=(2, units)) + 0.3
     assert bootstrap_t(-factor * d) == pytest.approx(bootstrap_t(d), abs=2 / SAMPLES)
+
+
+def test_without_correction_each_arm_is_by_itself() -> None:
+    d = np.random.default_rng(3).normal(size=(4, 9)) + 0.4
+    assert bootstrap_p(d) == [bootstrap_t([row])[0] for row in d]
 
 
 def test_what_has_no_evidence() -> None:

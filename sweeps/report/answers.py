@@ -127,16 +127,15 @@ def _value(report: Report, arm: str, path: str) -> str:
 
 def _rest(report: Report, *, is_alone: bool) -> str:
     """Say that nothing else differs, and which differences the study could have shown."""
-    metric = next((metric for metric in report.metrics if not is_context(metric)), None)
-    shown = [
-        examined.smallest_difference
-        for examined in report.robustness
-        if metric is not None and examined.metric == metric.key and examined.smallest_difference is not None
-    ]
+    shown = []
+    for metric in report.metrics:
+        of_metric = (item.smallest_difference for item in report.robustness if item.metric == metric.key)
+        if known := [smallest for smallest in of_metric if smallest]:
+            shown.append(f"{max(known):.2g} in {metric_words(metric)}")
     rest = "No arm is shown to differ from the control" if is_alone else "Nothing else in this study is shown to differ"
-    if metric is None or not shown:
+    if not shown:
         return f"{rest}."
-    return f"{rest}; in {metric_words(metric)} it could show differences of {max(shown):.2g} or more (80 % power)."
+    return f"{rest}; it could show differences of {', '.join(shown)} or more (80 % power)."
 
 
 def _is_unfinished(report: Report) -> bool:

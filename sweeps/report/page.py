@@ -12,7 +12,7 @@ from sweeps.report.answers import answers
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
-from sweeps.report.verdicts import robustness_words, unit_words, verdict_words
+from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
 from sweeps.study.words import sampled_text
@@ -86,7 +86,6 @@ def render(template: str, **values: Any) -> str:
         "typeset": texts.typeset,
         "verdict": verdict_words,
         "robustness": _conclusion,
-        "unit": unit_words,
     }
     return environment.get_template(template).render(colours=COLOURS | SERIES, **values)
 
@@ -150,10 +149,10 @@ def cells_done(report: Report) -> str:
 
 
 def _breakable(name: str) -> "Markup":
-    """Mark where a browser may break a name: after ``+ = , _``, so that no word is split."""
+    """Mark where a browser may break a name: after ``+ = , _`` and dots of paths, so that no word is split."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])", name))
+    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])|(?<=\.)(?=[^\W\d])", name))
 
 
 def _conclusion(examined: Robustness) -> str:

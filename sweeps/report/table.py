@@ -80,7 +80,7 @@ class Report:
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
         """Robustness of each difference."""
-        return examine(self.rows, self.metrics, self.pairs, self.inference)
+        return examine(self.rows, self.metrics, self.pairs, self.inference, self.plan.prompts)
 
 
 def build(
@@ -98,7 +98,7 @@ def build(
     """
     reached = reached_seeds(plan, records, ends)
     arms = values_of(plan, records, reached.of_arm)
-    inference = inference_of(plan, choose_units(plan, arms), reached)
+    inference = inference_of(plan, choose_units(plan, arms, plan.metrics), reached)
     of_plan = [record for arm in arms for record in arm.records.values()]
     code = newest_code(plan, of_plan)
     rows = compare(arms, plan.metrics, plan.study.margins, code, inference)

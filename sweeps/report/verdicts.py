@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from sweeps.results.arm_values import Key
 from sweeps.results.comparison import Summary
 from sweeps.results.hypotheses import Claim, Outcome
 from sweeps.results.robustness import Assessment, Robustness
@@ -38,7 +37,7 @@ def _conclusion(examined: Robustness) -> str:
         case Assessment.SINGLE_UNIT if not examined.excludes_zero:
             return f"the {CONFIDENCE:.0%} interval includes zero (sign-flip test significant)"
         case Assessment.SINGLE_UNIT:
-            return f"depends on a single {examined.kind} ({unit_words(examined.unit)})"
+            return f"depends on a single {examined.kind} ({examined.unit})"
         case Assessment.SINGLE_TEST:
             others = (
                 (examined.p_t, "t test"),
@@ -57,16 +56,11 @@ def _shape(examined: Robustness) -> str:
     if examined.is_skewed:
         found.append(f"skewed (skewness {examined.skewness:+.1f})")
     if examined.outlying is not None:
-        found.append(f"with an outlying {examined.kind} ({unit_words(examined.outlying)})")
+        found.append(f"with an outlying {examined.kind} ({examined.outlying})")
     if not found:
         return ""
     how = " and ".join(found)
     return f"Differences are {how}: the test's error may exceed {ALPHA}; bootstrap p {examined.p_bootstrap:.2g}"
-
-
-def unit_words(key: Key | None) -> str:
-    """Name one unit: the number of a seed, ``seed 3, clip 5``, or a prompt."""
-    return f"seed {key[0]}, clip {key[1]}" if isinstance(key, tuple) else str(key)
 
 
 def _too_few(examined: Robustness) -> str:

@@ -68,7 +68,7 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
         return None
     reached = reached_seeds(plan, records)
     values = values_of(plan, records, dict.fromkeys((arm.id for arm in plan.arms), plan.study.all_seeds))
-    inference = inference_of(plan, choose_units(plan, values), reached)
+    inference = inference_of(plan, choose_units(plan, values, plan.metrics), reached)
     first, looks = plan.metrics[0], reached.looks
     unit = inference.unit(first.key)
     units = number_of_units(plan, unit)

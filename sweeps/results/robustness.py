@@ -8,6 +8,7 @@ from enum import StrEnum
 from sweeps.results.arm_values import Key
 from sweeps.results.comparison import ArmRow, finite
 from sweeps.results.pairing import Inference, Pairs, family
+from sweeps.results.units import unit_words
 from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
@@ -61,12 +62,12 @@ class Robustness:
     p_bootstrap: float
     excludes_zero: bool
     without_any: bool
-    unit: Key | None
+    unit: str | None
     assessment: Assessment
     num_units: int
     smallest_difference: float | None
     skewness: float | None
-    outlying: Key | None
+    outlying: str | None
 
     @property
     def is_fragile(self) -> bool:
@@ -84,6 +85,7 @@ def examine(
     metrics: Sequence[MetricKey],
     pairs: Mapping[str, Mapping[str, Pairs]],
     inference: Inference,
+    prompts: Sequence[str],
 ) -> tuple[Robustness, ...]:
     """Examine every difference of a table that has at least two pairs, except in metrics that only give context.
 
@@ -92,6 +94,7 @@ def examine(
         metrics: Metrics of the table.
         pairs: Metric key -> arm -> its pairs with the control.
         inference: Units, analyses and correction.
+        prompts: Prompts that the study lists, to name units.
     """
     examined = []
     for metric in metrics:
@@ -102,7 +105,7 @@ def examine(
             if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None:
                 continue
             ps = summary.p_value, summary.p_corrected, bootstrapped[row.id]
-            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference))
+            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference, prompts))
     return tuple(examined)
 
 
@@ -115,6 +118,7 @@ def _examined(
     p_bootstrap: float,
     num_arms: int,
     inference: Inference,
+    prompts: Sequence[str],
 ) -> Robustness:
     differences = list(by_unit.values())
     mean, sd, n = math.fsum(differences) / len(differences), standard_deviation(differences), len(differences)
@@ -137,12 +141,12 @@ def _examined(
         p_bootstrap=p_bootstrap,
         excludes_zero=excludes,
         without_any=stays,
-        unit=unit,
+        unit=None if unit is None else unit_words(unit, prompts),
         assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon, p_bootstrap), n),
         num_units=n,
         smallest_difference=smallest_difference(sd, n, num_arms, inference.correction),
         skewness=finite(skewness(differences)),
-        outlying=None if far is None else list(by_unit)[far],
+        outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
     )
 
 

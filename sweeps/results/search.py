@@ -82,7 +82,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     trials = {arm: [_trial(plan, record) for record in of_arm] for arm, of_arm in of_trials.items()}
     cells = confirmation(search, records)
     fresh = _confirmed_values(cells, records)
-    inference = inference_of(plan, choose_units(plan, fresh) if fresh else {})
+    inference = inference_of(plan, choose_units(plan, fresh, plan.metrics) if fresh else {})
     confirmed = _compared(plan, fresh, inference)
     of_search = [record for of_arm in of_trials.values() for record in of_arm]
     of_search += [records[cell.id] for cell in cells if cell.id in records]

@@ -118,5 +118,6 @@ def _ended(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> 
 def _rows(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> tuple[ArmRow, ...]:
     """Compare all arms by the first metric, at the seeds that each has reached."""
     arms = values_of(plan, records, reached.of_arm)
-    inference = inference_of(plan, choose_units(plan, arms), reached)
-    return compare(arms, [plan.metrics[0]], plan.study.margins, {}, inference)
+    first = plan.metrics[:1]
+    inference = inference_of(plan, choose_units(plan, arms, first), reached)
+    return compare(arms, first, plan.study.margins, {}, inference)

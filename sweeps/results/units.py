@@ -1,25 +1,27 @@
 """Units of a study's comparisons, once there are results: clips of a seed may be too much alike to be units."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeps.plan import Plan
 from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Units, drawn_unit
 from sweeps.results.arm_values import ArmValues, Key
+from sweeps.results.record import prompt_hash
 from sweeps.statistics.paired import intraclass_correlation
-from trainables.metrics import METRICS
+from trainables.metrics import METRICS, MetricKey
 
 
-def choose_units(plan: Plan, arms: Sequence[ArmValues]) -> dict[str, Units]:
+def choose_units(plan: Plan, arms: Sequence[ArmValues], metrics: Sequence[MetricKey]) -> dict[str, Units]:
     """Choose the unit of each metric; seeds take the place of clips where clips of a seed are too much alike.
 
     Args:
         plan: The plan.
         arms: Values of its arms, the control first.
+        metrics: The metrics.
     """
     chosen = {}
-    for metric in plan.metrics:
+    for metric in metrics:
         unit = drawn_unit(plan, metric)
         if METRICS[metric.family].per != "set":
             unit = replace(unit, correlation=_correlation(arms, metric.key))
@@ -45,8 +47,15 @@ def _correlation(arms: Sequence[ArmValues], key: str) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def unit_words(kind: str, key: Key, prompts: Mapping[str, str] | None = None) -> str:
-    """Name one unit for readers, such as ``seed 3, clip 5``."""
+def unit_words(key: Key, prompts: Sequence[str]) -> str:
+    """Name one unit for readers: the number of a seed, ``seed 3, clip 5``, or a prompt in quotes.
+
+    Args:
+        key: The unit.
+        prompts: Prompts that the study lists.
+    """
     if isinstance(key, tuple):
         return f"seed {key[0]}, clip {key[1]}"
-    return f"seed {key}" if kind == "seed" else f"prompt {(prompts or {}).get(str(key), key)!r}"
+    if isinstance(key, str):
+        return next((f'"{prompt}"' for prompt in prompts if prompt_hash(prompt) == key), key)
+    return str(key)

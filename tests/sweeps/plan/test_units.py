@@ -9,7 +9,7 @@ from sweeps.plan import Plan, load
 from sweeps.plan.units import drawn_unit, number_of_units
 from sweeps.results.arm_values import values_of
 from sweeps.results.record import Record, prompt_hash
-from sweeps.results.units import choose_units
+from sweeps.results.units import choose_units, unit_words
 from sweeps.study.document import SpecError
 from tests.factories import make_record
 
@@ -92,4 +92,6 @@ def test_a_prompt_has_the_mean_of_its_clips(planned: Callable[[str], Plan]) -> N
     assert by_prompt[prompt_hash("prompt 0")] == (0 + 104) / 2
     assert by_prompt[prompt_hash("prompt 8")] == 100
     assert control.by_unit(key, "prompt", seeds=(0,)) == {prompt_hash(f"prompt {k}"): float(k) for k in range(8)}
-    assert choose_units(plan, [control])[key].kind == "prompt"
+    assert choose_units(plan, [control], plan.metrics)[key].kind == "prompt"
+    assert unit_words(prompt_hash("prompt 8"), plan.prompts) == '"prompt 8"'
+    assert (unit_words(3, ()), unit_words((3, 5), ())) == ("3", "seed 3, clip 5")

@@ -286,6 +286,35 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
     assert f"{FID}: Smallest p that these seeds can reach: 0.12. Too few seeds" in caption
 
 
+def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 12")
+    records, key = done(plan, noisy({"noise=removed": 9})), FLICKERING
+    alone = build(plan, records)
+    extended = build(plan, records, ends=[tuple(range(8)), tuple(range(12))])
+    row, other = row_of(extended, "noise=removed").metrics[key], row_of(alone, "noise=removed").metrics[key]
+    assert row.p_corrected == pytest.approx(2 * other.p_corrected)
+    assert row.low < other.low < other.high < row.high
+    assert "The study was extended: it was complete after 8, 12 seeds." in extended.caption
+    assert "and over 2 analyses" in extended.caption
+    assert build(plan, records, ends=[tuple(range(12))]).caption == alone.caption, "one end is no extension"
+    assert build(plan, records, ends=[(0, 99)]).caption == alone.caption, "other seeds are another study"
+
+
+def test_all_comparisons_may_be_one_family(planned: Planned) -> None:
+    arms, together = (planned(f"{ARMS}seeds: 8\ncorrect_over: {over}") for over in ("arms", "arms_and_metrics"))
+    records = done(arms, noisy({"noise=removed": 0.6}))
+    one, other = (build(plan, records) for plan in (arms, together))
+    for row, of_all in zip(one.rows[1:], other.rows[1:], strict=True):
+        assert of_all.metrics[FLICKERING].p_corrected >= row.metrics[FLICKERING].p_corrected
+        assert of_all.metrics[MOTION].p_corrected == row.metrics[MOTION].p_corrected, "it gives context, and no claim"
+        assert of_all.metrics[FLICKERING].p_value == row.metrics[FLICKERING].p_value
+    claims = [metric for metric in other.metrics if metric.key != MOTION]
+    d = [list(p.differences.values()) for metric in claims for p in other.pairs[metric.key].values()]
+    assert [row.metrics[metric.key].p_corrected for metric in claims for row in other.rows[1:]] == max_t(d)
+    assert "corrected by step-down max-T over all arms and metrics" in other.caption
+    assert "these 2 families has a probability of up to 0.10" in other.caption
+
+
 def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 4")
     records = done(plan, noisy({}))

@@ -27,7 +27,7 @@ def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: 
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
     (p_bootstrap,) = bootstrap_p([differences])
-    return _examined("arm", "m", by_seed, p_value, p_corrected, p_bootstrap, num_arms, INFERENCE)
+    return _examined("arm", "m", by_seed, p_value, p_corrected, p_bootstrap, num_arms, INFERENCE, ())
 
 
 def test_other_tests_are_scipys() -> None:
@@ -51,7 +51,7 @@ def test_one_seed_that_decides_is_named() -> None:
     assert hanging.without_any is False
     lows = [stats.ttest_1samp(np.delete(differences, k), 0.0).confidence_interval(0.95).low for k in range(6)]
     assert min(lows) < 0
-    assert hanging.unit == 10 + int(np.argmin(lows))
+    assert hanging.unit == str(10 + int(np.argmin(lows)))
     assert robustness_words(hanging).startswith(f"depends on a single seed ({hanging.unit})")
 
 
@@ -73,7 +73,7 @@ def test_what_is_not_shown_says_what_could_have_been() -> None:
 
 def test_differences_that_are_not_symmetric_are_named() -> None:
     collapsed = examined([0.1, 0.2, 0.15, 0.12, 0.18, 0.11, -3.0, 0.16], p_corrected=0.03)
-    assert collapsed.outlying == 16
+    assert collapsed.outlying == "16"
     assert collapsed.is_skewed
     words = robustness_words(collapsed)
     assert "Differences are skewed (skewness -2.8) and with an outlying seed (16)" in words
@@ -115,7 +115,7 @@ def test_differences_that_are_all_equal_break_nothing() -> None:
 
 
 def test_page_and_json_have_them(report: Report) -> None:
-    found = examine(report.rows, report.metrics, report.pairs, report.inference)
+    found = examine(report.rows, report.metrics, report.pairs, report.inference, ())
     assert {one.arm for one in found} <= {row.id for row in report.rows[1:]}
     assert all(one.metric != "motion_magnitude/farneback" for one in found), "it gives context and no claim"
     assert len(json.loads(to_json(report))["robustness"]) == len(found) > 0

@@ -37,7 +37,8 @@ def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     confirmed = _confirmations(search, records)
     for stage, arm, count in search.proposed():
         ended = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
-        cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in ended]
+        distinct = {record.cell_id: record for record in ended}  # equal winners of two repeats are the same cells
+        cells += [{"id": key, "arm": arm, "seed": r.seed, "state": state(r, plan)} for key, r in distinct.items()]
         cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(ended))
     return cells
 

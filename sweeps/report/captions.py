@@ -259,7 +259,8 @@ def failure(record: Record) -> str:
     """Name a failed cell and the reason."""
     place = ""
     if record.trial is not None:
-        place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
+        repeat = f" of repeat {record.repeat + 1}" if record.repeat else ""
+        place = f" {'trial ' + str(record.trial) if record.stage == 'search' else winner(record.trial)}{repeat}"
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 

@@ -100,6 +100,7 @@ def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
         "objectives": [asdict(objective) for objective in search.objectives],
         "seed": search.seed,
         "trials_per_arm": search.trials_per_arm,
+        "repeats": search.repeats,
         "trials": [asdict(trial) for trial in search.trials],
         "pareto": [_name(trial) for trial in search.pareto],
         "importances": search.importances,
@@ -110,7 +111,7 @@ def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
 
 
 def _name(trial: TrialRow) -> dict[str, Any]:
-    return {"arm": trial.arm, "number": trial.number}
+    return {"arm": trial.arm, "repeat": trial.repeat, "number": trial.number}
 
 
 def to_csv(report: Report) -> str:

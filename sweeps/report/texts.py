@@ -13,6 +13,7 @@ from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
+from sweeps.study.words import THESE_SETTINGS
 from trainables.metrics import MetricKey, is_context
 
 MARK = "*"
@@ -249,8 +250,20 @@ def search_heading(search: SearchFindings) -> str:
     """Name the list of best trials: the Pareto front, or the best trial of each arm."""
     if len(search.objectives) > 1:
         done = sum(trial.status == "done" for trial in search.trials)
-        return f"Pareto front: {len(search.pareto)} of {done} finished trials"
-    return f"Best trial of each arm ({search.trials_per_arm} trials per arm)"
+        name = "Pareto front" if search.repeats == 1 else f"Pareto fronts of {search.repeats} searches"
+        return f"{name}: {len(search.pareto)} of {done} finished trials"
+    return f"Best trial of each arm ({effort(search)})"
+
+
+def effort(search: SearchFindings) -> str:
+    """Word the trials of each arm, and its searches where there are several."""
+    trials = f"{search.trials_per_arm} trials per arm"
+    return trials if search.repeats == 1 else f"{search.repeats} searches per arm, up to {trials} in each"
+
+
+def trial_name(search: SearchFindings, trial: TrialRow) -> str:
+    """Name a trial by its number within the arm, and by its repeat where there are several: ``2.7``."""
+    return str(trial.number) if search.repeats == 1 else f"{trial.repeat + 1}.{trial.number}"
 
 
 def objective_values(search: SearchFindings, trial: TrialRow) -> list[str]:
@@ -273,12 +286,13 @@ def typeset(number: str) -> str:
 
 @dataclass(frozen=True)
 class TunedLine:
-    """One arm in one metric, at the control's settings and at its best settings."""
+    """One arm in one metric, at the control's settings and at its best settings; ``verdict`` is on the latter."""
 
     arm: str
     settings: str
     at_control_settings: FormattedMetric
     at_best_settings: FormattedMetric
+    verdict: str
 
 
 def tuned_lines(report: Report, key: str) -> list[TunedLine]:
@@ -289,5 +303,16 @@ def tuned_lines(report: Report, key: str) -> list[TunedLine]:
     untuned = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
     tuned = zip(search.tuned, entries(search.tuned, key), strict=True)
     return [
-        TunedLine(row.id, row.changes, untuned.get(row.id, FormattedMetric(NOTHING)), entry) for row, entry in tuned
+        TunedLine(row.id, row.changes, untuned.get(row.id, FormattedMetric(NOTHING)), entry, _verdict(search, entry))
+        for row, entry in tuned
     ]
+
+
+def _verdict(search: SearchFindings, entry: FormattedMetric) -> str:
+    """Word the verdict on a tuned arm; a single search gives none."""
+    return THESE_SETTINGS if search.repeats == 1 and entry.difference else entry.verdict
+
+
+def tuned_heading(search: SearchFindings) -> str:
+    """Name the table of tuned arms, by the number of searches where there are several."""
+    return "All arms tuned" if search.repeats == 1 else f"All arms tuned, {search.repeats} searches each"

@@ -138,7 +138,7 @@ def _summary(arm: TunedArm, key: str, inference: Inference) -> Summary:
     mean, sd = math.fsum(means) / len(means), finite(standard_deviation(means))
     if len(rows) < 1 + arm.is_tuned or len(units) < 2:
         return Summary(mean, sd, len(rows), unit="repeat")
-    _, low, high = within_arm(values).interval()
+    mean, low, high = within_arm(values).interval()
     return Summary(mean, sd, len(rows), low, high, unit="repeat")
 
 

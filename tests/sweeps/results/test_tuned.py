@@ -13,7 +13,10 @@ from sweeps.plan.cells import Cell
 from sweeps.report import texts
 from sweeps.report.exports import to_json
 from sweeps.report.markdown import to_markdown
+from sweeps.report.page import to_html
+from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
+from sweeps.report.terminal import print_terminal
 from sweeps.results.comparison import Summary
 from sweeps.results.record import Record
 from sweeps.results.search import SearchFindings
@@ -224,6 +227,25 @@ def test_all_formats_tell_the_repeats(planned: Planned) -> None:
     assert "inconclusive (3 repeats)" in text
     assert "3 searches per arm, up to 3 trials per arm in each" in text
     assert any("from about 3.5 standard deviations" in note for note in report.search_notes)
+
+
+@pytest.mark.parametrize("objectives", ["", "  objectives: {temporal_flickering: max, motion_magnitude: max}\n"])
+def test_pages_and_figures_show_the_repeats(
+    planned: Planned, capsys: pytest.CaptureFixture[str], objectives: str
+) -> None:
+    plan = planned(SEARCH + objectives)
+    report = build(plan, searched(plan, 3))
+    drawn = list(plots(report))
+    html = to_html(report, drawn, [])
+    assert f"All arms tuned, 3 searches each: {FLICKERING}" in html
+    assert "the best settings of each search" in html
+    assert '<td class="number">3.1</td>' in html, "trial 1 of the third search"
+    (figure,) = [plot for plot in drawn if plot.name in ("best_so_far", "pareto_front")]
+    assert ("Pareto fronts of 3 searches" in figure.alt) is bool(objectives)
+    print_terminal(report)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "All arms tuned, 3 searches each" in shown
+    assert "each arm was searched 3 times independently" in shown
 
 
 def test_a_single_search_of_a_study_agrees_with_the_paired_difference(planned: Planned) -> None:

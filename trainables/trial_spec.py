@@ -25,7 +25,7 @@ OBJECTIVE = "objective"
 UPDATE = "update"
 """Name of the number of completed updates in these reports."""
 
-Stage = Literal["plan", "search", "confirm"]
+Stage = Literal["plan", "search", "confirm", "path"]
 Status = Literal["done", "failed", "pruned"]
 Failure = Literal["infrastructure", "disk full", "out of memory", "diverged", "refused", "error"]
 """Class of a failure: see ``trainables.failures.classify``."""
@@ -46,9 +46,10 @@ class TrialSpec(BaseModel):
         text_encoder: What the study names as text encoder; left out where it is the base's own.
         tree: The system with the arm's changes, then the sampled values, applied.
         sampled: Dotted path -> value proposed by a search; empty for an unsearched arm.
-        stage: A cell of the plan, a trial of a search, or the confirmation of a winner on a new seed.
-        trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
-            arm.
+        stage: A cell of the plan, a trial of a search, the confirmation of a winner on a new seed, or a step of the
+            ablation path from a winner.
+        trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank, for a path the step;
+            None for an unsearched arm.
         repeat: Number of the independent search of its arm, from 0; left out where it is 0.
         search: Identity of the search; empty for cells of the plan.
         scoring_base: Base whose networks score the cell where ``extractors`` names none: that of the study, so that one

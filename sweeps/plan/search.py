@@ -94,7 +94,11 @@ class SearchPlan:
         confirmed = Counter(self.as_they_stand)  # in addition to the winners
         for arm, count in of_repeat.items():
             confirmed[arm] += min(top, count) * self.repeats
-        return trials + [("confirm", arm, count * num_seeds) for arm, count in confirmed.items()]
+        cells = trials + [("confirm", arm, count * num_seeds) for arm, count in confirmed.items()]
+        if self.confirm.path:  # the control's last step is the untuned control
+            steps = {space.arm.id: len(space.space) - (space.arm.id == CONTROL) for space in self.arms}
+            cells += [("path", arm, count * num_seeds) for arm, count in steps.items() if count]
+        return cells
 
     def num_trials(self, space: ArmSpace) -> int:
         """Number of trials of one search of an arm: its share, or the number of different samples if smaller."""
@@ -152,6 +156,17 @@ class SearchPlan:
             )
         ]
 
+    def step(self, arm: str, number: int, sampled: Mapping[str, Value], seed: int) -> Cell:
+        """Make the cell of a step of an arm's ablation path.
+
+        Args:
+            arm: Id of the arm.
+            number: Number of the step, from 1.
+            sampled: Dotted path -> value, after the step.
+            seed: A fresh seed.
+        """
+        return self._cell(arm, "path", number, sampled, seed)
+
     def _cell(
         self, arm: str, stage: Stage, trial: int | None, sampled: Mapping[str, Value], seed: int, repeat: int = 0
     ) -> Cell:
@@ -160,7 +175,7 @@ class SearchPlan:
         if sampled:
             tree = self.space_of(arm).system(sampled).model_dump(mode="json")
             # Values as in the tree, so that 1 and 1.0 in a point give the same cell.
-            changed |= {"tree": tree, "sampled": {path: _value_at(tree, path) for path in sampled}}
+            changed |= {"tree": tree, "sampled": {path: value_at(tree, path) for path in sampled}}
         return Cell.of(self.specs[arm].model_copy(update=changed))
 
 
@@ -180,7 +195,7 @@ def share_of_trials(trials_per_arm: int, num_values: int, most_values: int, poin
     return max(-(-trials_per_arm * num_values // most_values), points)
 
 
-def _value_at(tree: dict[str, Any], path: str) -> Value:
+def value_at(tree: dict[str, Any], path: str) -> Value:
     """Return the value at a sampled path of a tree; for a slot, its kind."""
     name, _, key = path.partition(".")
     node: Any = tree[name]

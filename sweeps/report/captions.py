@@ -260,7 +260,8 @@ def failure(record: Record) -> str:
     place = ""
     if record.trial is not None:
         repeat = f" of repeat {record.repeat + 1}" if record.repeat else ""
-        place = f" {'trial ' + str(record.trial) if record.stage == 'search' else winner(record.trial)}{repeat}"
+        names = {"search": f"trial {record.trial}", "path": f"path step {record.trial}"}
+        place = f" {names.get(record.stage, winner(record.trial))}{repeat}"
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 

@@ -106,6 +106,7 @@ def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
         "importances": search.importances,
         "confirmed": [_arm(row) for row in search.confirmed],
         "tuned": [_arm(row) for row in search.tuned],
+        "paths": [{"arm": path.arm, "steps": [_contrast(row) for row in path.steps]} for path in search.paths],
         "notes": notes,
     }
 

@@ -21,6 +21,12 @@ def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[str]:
     yield from _of_winners(plan, plan.search, findings.confirmed, findings.inference)
     if findings.tuned:
         yield _of_tuned(plan.search, findings.inference)
+    if findings.paths:
+        yield (
+            "Ablation paths: from the winner of an arm's first search, the most important value first. Δ is after "
+            "minus before a step, paired at the fresh seeds and corrected over the steps of the arm. It depends on the "
+            "order, and is about these settings."
+        )
     yield from warnings(findings.records, newest_code(plan, findings.records), noun)
     yield from mixed(findings.records, noun)
 

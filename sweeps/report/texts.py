@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from sweeps.plan.arms import CONTROL
 from sweeps.report import spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import verdict_words
+from sweeps.results.ablation_path import AblationPath
 from sweeps.results.comparison import ArmRow, Summary, finite
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
@@ -123,7 +125,16 @@ def contrast_tables(report: Report) -> list[ContrastTable]:
         rows = tuple(row for row in report.contrasts if row.kind == kind)
         entries = {metric.key: _contrast_entries(rows, metric.key) for metric in report.metrics}
         tables += [ContrastTable(short, heading, rows, entries)] if rows else []
-    return tables
+    return tables + [_path_table(report, path) for path in (report.search.paths if report.search else ())]
+
+
+def _path_table(report: Report, path: AblationPath) -> ContrastTable:
+    """Format the steps of an ablation path."""
+    short = f"Ablation path of {path.arm}"
+    end = "its untuned settings" if path.arm == CONTROL else "the control's best settings"
+    heading = f"{short}: change by each step from its best settings to {end}, at fresh seeds"
+    entries = {metric.key: _contrast_entries(path.steps, metric.key) for metric in report.metrics}
+    return ContrastTable(short, heading, path.steps, entries)
 
 
 def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[FormattedMetric]:
@@ -151,7 +162,8 @@ def legend(report: Report) -> list[str]:
     """Explain the mark, where the report has one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
-    effects = (estimate for row in report.contrasts for estimate in row.metrics.values())
+    steps = [row for path in (report.search.paths if report.search else ()) for row in path.steps]
+    effects = (estimate for row in (*report.contrasts, *steps) for estimate in row.metrics.values())
     marks = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
     return [LEGEND] if any(marks) else []
 

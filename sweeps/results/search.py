@@ -9,6 +9,7 @@ from sweeps.plan import Plan
 from sweeps.plan.arms import CONTROL
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import Objective, SearchPlan
+from sweeps.results.ablation_path import AblationPath, measured_paths, path_cells
 from sweeps.results.arm_values import ArmValues, newest_code, settings_of
 from sweeps.results.comparison import ArmRow, compare
 from sweeps.results.importances import importances
@@ -56,8 +57,9 @@ class SearchFindings:
         confirmed: At fresh seeds: the untuned control, then each arm's winners, compared with it.
         tuned: At fresh seeds: every arm at the best settings of each repeat, compared with the control at its own; with
             a single repeat there is no test, since two settings are compared and not two arms.
-        records: Results of the trials and of the confirmations.
+        records: Results of the trials, of the confirmations and of the paths.
         inference: Units and correction of the comparisons at fresh seeds.
+        paths: Of the first repeat, what each step from an arm's best settings to the control's changes.
     """
 
     objectives: tuple[Objective, ...]
@@ -71,6 +73,7 @@ class SearchFindings:
     tuned: tuple[ArmRow, ...]
     records: tuple[Record, ...]
     inference: Inference
+    paths: tuple[AblationPath, ...] = ()
 
 
 def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings | None:
@@ -91,7 +94,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     inference = inference_of(plan, choose_units(plan, list(fresh.values())) if fresh else {})
     confirmed = _compared(plan, list(fresh.values()), inference)
     of_search = [record for of_arm in of_trials.values() for record in of_arm]
-    of_search += [records[cell.id] for cell in cells if cell.id in records]
+    of_search += [records[cell.id] for cell in (*cells, *(path_cells(search, records) or ())) if cell.id in records]
     return SearchFindings(
         objectives=search.objectives,
         trials=tuple(row for rows in trials.values() for row in rows),
@@ -104,6 +107,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         tuned=_tuned(plan, search, fresh, inference),
         records=tuple(of_search),
         inference=inference,
+        paths=measured_paths(search, records, fresh, [metric.key for metric in plan.metrics], inference),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sweeps.cost.budget import BudgetMeter
 from sweeps.plan import Cell, Plan
 from sweeps.plan.search import SearchPlan
+from sweeps.results.ablation_path import path_cells
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.status import listed
@@ -170,6 +171,7 @@ class Queue:
                 yield from self._in_blocks(self._confirmations(search, repeat))
             if self.stopped:
                 return
+        yield from self._in_blocks(self._due(path_cells(search, self.records) or ()))
 
     def _confirmations(self, search: SearchPlan, repeat: int) -> Iterator[Cell]:
         """List the confirmations of the repeats so far; those that an earlier repeat asked for are left out."""

@@ -116,6 +116,10 @@ class Confirm(Block):
 
     top: Annotated[int, Field(ge=1)] = Field(1, description="winners of each arm")
     fresh_seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(8, description="new seeds for each winner")
+    # Left out if not set: plans of studies without it are those of versions without it.
+    path: Annotated[bool, Field(exclude_if=lambda value: not value)] = Field(
+        False, description="also each step from an arm's best settings to the control's, one value at a time"
+    )
 
 
 class Search(Block):

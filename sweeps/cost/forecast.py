@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from sweeps.cost.calibration import Calibration
 from sweeps.plan import Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.stopping import reached_seeds
+from sweeps.results.winners import trials_of
+from trainables.trial_spec import Stage
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,13 @@ def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     if plan.search is None:
         return left
     for stage, arm, count in plan.search.proposed():
-        key = (plan.search.identity, arm, stage)
-        existing = sum((record.search, record.arm, record.stage) == key for record in records.values())
+        existing = len(_existing(plan.search, stage, arm, records))
         left += [arm] * max(0, count - existing)
     return left
+
+
+def _existing(search: SearchPlan, stage: Stage, arm: str, records: Mapping[str, Record]) -> list[Record]:
+    if stage == "search":
+        return trials_of(search, arm, records)
+    key = (search.identity, arm, stage)
+    return [record for record in records.values() if (record.search, record.arm, record.stage) == key]

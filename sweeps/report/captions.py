@@ -259,7 +259,9 @@ def failure(record: Record) -> str:
     """Name a failed cell and the reason."""
     place = ""
     if record.trial is not None:
-        place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
+        repeat = f" of repeat {record.repeat + 1}" if record.repeat else ""
+        names = {"search": f"trial {record.trial}", "path": f"path step {record.trial}"}
+        place = f" {names.get(record.stage, winner(record.trial))}{repeat}"
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 

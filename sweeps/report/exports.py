@@ -100,17 +100,19 @@ def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
         "objectives": [asdict(objective) for objective in search.objectives],
         "seed": search.seed,
         "trials_per_arm": search.trials_per_arm,
+        "repeats": search.repeats,
         "trials": [asdict(trial) for trial in search.trials],
         "pareto": [_name(trial) for trial in search.pareto],
         "importances": search.importances,
         "confirmed": [_arm(row) for row in search.confirmed],
         "tuned": [_arm(row) for row in search.tuned],
+        "paths": [{"arm": path.arm, "steps": [_contrast(row) for row in path.steps]} for path in search.paths],
         "notes": notes,
     }
 
 
 def _name(trial: TrialRow) -> dict[str, Any]:
-    return {"arm": trial.arm, "number": trial.number}
+    return {"arm": trial.arm, "repeat": trial.repeat, "number": trial.number}
 
 
 def to_csv(report: Report) -> str:

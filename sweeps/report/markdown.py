@@ -26,7 +26,7 @@ def to_markdown(report: Report) -> str:
     lines += _claims(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
-        lines += _tuned(report)
+        lines += _tuned(report, report.search)
     lines += _effort(report)
     lines += ["", "## Notes", "", *(f"- {escape(line)}" for line in texts.remarks(report))]
     if report.errors:
@@ -94,21 +94,21 @@ def _search(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[st
         yield "|---|---:|" + "---:|" * len(search.objectives) + "---|"
         for trial in search.pareto:
             values = texts.objective_values(search, trial)
-            yield _line(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
+            yield _line(trial.arm, texts.trial_name(search, trial), *values, sampled_text(trial.sampled))
     if search.confirmed:
         yield from ("", "## Search winners at fresh seeds", "", *_arms(search.confirmed, metrics))
 
 
-def _tuned(report: Report) -> Iterator[str]:
+def _tuned(report: Report, search: SearchFindings) -> Iterator[str]:
     """Write the differences at the control's settings and at each arm's best settings."""
     for metric in report.metrics:
         if lines := texts.tuned_lines(report, metric.key):
-            yield from ("", f"## All arms tuned: {escape(texts.head(metric))}", "")
+            yield from ("", f"## {texts.tuned_heading(search)}: {escape(texts.head(metric))}", "")
             yield _line("arm", f"{texts.DIFFERENCE} untuned", f"{texts.DIFFERENCE} tuned", "settings", "verdict")
             yield "|---|---:|---:|---|---|"
             for line in lines:
                 changes = (entry.change or entry.mean for entry in (line.at_control_settings, line.at_best_settings))
-                yield _line(line.arm, *changes, line.settings, line.at_best_settings.verdict)
+                yield _line(line.arm, *changes, line.settings, line.verdict)
 
 
 def _effort(report: Report) -> Iterator[str]:

@@ -100,13 +100,14 @@ def _claims(claims: Sequence[ClaimLine]) -> Table:
 
 def _tuned(report: Report) -> Iterator[Table]:
     """Make one table per metric: differences at the control's settings and at each arm's best settings."""
+    assert report.search is not None, "a report of a search"
     for metric in report.metrics:
         lines = texts.tuned_lines(report, metric.key)
         columns = ("arm", f"{texts.DIFFERENCE} untuned", f"{texts.DIFFERENCE} tuned", "verdict", "settings")
-        table = _table(f"All arms tuned: {texts.head(metric)}", *columns)
+        table = _table(f"{texts.tuned_heading(report.search)}: {texts.head(metric)}", *columns)
         for line in lines:
             changes = (entry.change or entry.mean for entry in (line.at_control_settings, line.at_best_settings))
-            table.add_row(line.arm, *changes, line.at_best_settings.verdict, line.settings)
+            table.add_row(line.arm, *changes, line.verdict, line.settings)
         if lines:
             yield table
 
@@ -116,7 +117,7 @@ def _best_trials(search: SearchFindings) -> Table:
     table = _table(texts.search_heading(search), "arm", "trial", *keys, "settings")
     for trial in search.pareto:
         values = texts.objective_values(search, trial)
-        table.add_row(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
+        table.add_row(trial.arm, texts.trial_name(search, trial), *values, sampled_text(trial.sampled))
     return table
 
 

@@ -38,7 +38,7 @@ class Summary:
         verdict: Verdict on the difference; None without a difference.
         pairs: Units that have a value in both.
         margin: Margin within which the arm is equivalent; None where equivalence is not shown.
-        unit: The unit.
+        unit: The unit; ``repeat`` for arms that are compared over independent searches.
     """
 
     mean: float | None = None
@@ -57,7 +57,7 @@ class Summary:
     verdict: Verdict | None = None
     pairs: int = 0
     margin: float | None = None
-    unit: Unit = "seed"
+    unit: Unit | Literal["repeat"] = "seed"
 
 
 @dataclass(frozen=True)

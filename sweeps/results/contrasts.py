@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from sweeps.results.arm_values import ArmValues, Key
 from sweeps.results.pairing import Inference, Pairs, family
-from sweeps.statistics.paired import ALPHA, Difference, holm, over_draws, paired_difference
+from sweeps.statistics.combined import over_draws
+from sweeps.statistics.paired import ALPHA, Difference, holm, paired_difference
 from sweeps.study.designs import Contrast
 
 

@@ -53,6 +53,7 @@ class Record:
     by: str = ""
     groups: dict[str, dict[str, dict[str, tuple[float | None, int]]]] = field(default_factory=dict)
     sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    repeat: int = 0
 
     @property
     def diverged(self) -> bool:
@@ -78,6 +79,7 @@ class Record:
             seed=result.spec.seed,
             stage=result.spec.stage,
             trial=result.spec.trial,
+            repeat=result.spec.repeat,
             search=result.spec.search,
             sampled=result.spec.sampled,
             status=result.status,

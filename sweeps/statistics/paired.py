@@ -23,7 +23,6 @@ EXACT_PAIRS = 16
 FLIPS = 100_000
 _FLIP_SEED = 0
 _BLOCK = 4096
-_SMALL = 1e-12
 
 
 class Interval(NamedTuple):
@@ -73,41 +72,6 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
     mean, low, high = mean_interval(differences, confidence)
     n = len(differences)
     return Difference(mean, low, high, n, sign_flip(differences, rounding(arm, control)), smallest_p(n))
-
-
-def over_draws(over_seeds: Difference, draws: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """Widen the interval of a mean over seeds by the sampling error of random draws, such as orders of parts.
-
-        half^2 = half_seeds^2 + (t_{(1 + confidence) / 2, m - 1} sd(x_1 ... x_m) / sqrt(m))^2
-
-    The squares of the half-widths are added (MOVER: Zou and Donner, 2008), as for independent errors. The interaction
-    of draw and seed enters both terms, so the interval is conservative. p is the larger of the sign-flip test's, which
-    is conditional on the draws, and the level at which this interval ends at 0.
-
-    Args:
-        over_seeds: The mean with its interval over the seeds.
-        draws: Mean over the seeds for each draw; at least 2.
-        confidence: Coverage of the intervals, in (0, 1).
-    """
-    assert len(draws) > 1, "one draw has no spread"
-    if math.isnan(over_seeds.high):
-        return over_seeds
-    from scipy.optimize import brentq
-    from scipy.special import stdtrit
-
-    of_seeds = (over_seeds.high - over_seeds.difference) / float(stdtrit(over_seeds.n - 1, (1 + confidence) / 2))
-    of_draws = standard_deviation(draws) / math.sqrt(len(draws))
-
-    def half(p: float) -> float:
-        quantiles = stdtrit([over_seeds.n - 1, len(draws) - 1], 1 - p / 2)
-        return math.hypot(quantiles[0] * of_seeds, quantiles[1] * of_draws)
-
-    size = abs(over_seeds.difference)
-    ends_at_zero = brentq(lambda p: half(p) - size, _SMALL, 1.0) if 0 < size < half(_SMALL) else float(size == 0)
-    # At an interim analysis the interval has only a share of the level.
-    of_interval = min(1.0, ends_at_zero * ALPHA / (1 - confidence))
-    low, high = over_seeds.difference - half(1 - confidence), over_seeds.difference + half(1 - confidence)
-    return over_seeds._replace(low=low, high=high, p_value=max(over_seeds.p_value, of_interval))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:

@@ -23,6 +23,7 @@ from trainables.metrics import METRICS
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
+MAX_REPEATS = 100
 
 Diverged = Literal["compared", "worst"]
 """What becomes of seeds that diverged."""

@@ -16,6 +16,7 @@ from sweeps.statistics.families import Correction, CorrectOver, Method
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (
+    MAX_REPEATS,
     MAX_SEEDS,
     MAX_TRIALS,
     ArmName,
@@ -115,6 +116,10 @@ class Confirm(Block):
 
     top: Annotated[int, Field(ge=1)] = Field(1, description="winners of each arm")
     fresh_seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(8, description="new seeds for each winner")
+    # Left out if not set: plans of studies without it are those of versions without it.
+    path: Annotated[bool, Field(exclude_if=lambda value: not value)] = Field(
+        False, description="also each step from an arm's best settings to the control's, one value at a time"
+    )
 
 
 class Search(Block):
@@ -124,7 +129,14 @@ class Search(Block):
     search_sampler: Literal["tpe", "nsga2", "random"] = Field(
         "tpe", description="Optuna sampler: tpe (also for several objectives), nsga2 or random"
     )
-    trials_per_arm: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = Field(16, description="trials inside every arm")
+    trials_per_arm: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = Field(
+        16, description="trials of one search of the arm with the most searched values; of others in proportion"
+    )
+    repeats: Annotated[int, Field(ge=1, le=MAX_REPEATS)] | None = Field(
+        None,
+        description="independent searches of every arm, the units of the comparison of tuned arms; by default 3 where "
+        "confirm compares arms, else 1",
+    )
     objectives: Objectives | None = Field(
         None, description="metrics with their directions, or a list of them; the study's first metric by default"
     )

@@ -23,10 +23,16 @@ IMAGE_PX, THUMBNAIL_PX = 1024, 300  # longer side; three thumbnails beside each 
 
 
 def name(spec: TrialSpec) -> str:
-    """Return a run's name: ``arm/s0``, for a search trial ``arm/t007``, for a confirmation ``arm #1/s100``."""
+    """Return a run's name: ``arm/s0``, for a search trial ``arm/t007``, for a confirmation ``arm #1/s100``.
+
+    Of further repeats of the search, ``arm/r2/t007`` and ``arm r2 #1/s100``; of a path's step ``arm path 1/s100``.
+    """
+    repeat = f"r{spec.repeat + 1}" if spec.repeat else ""
     if spec.stage == "search":
-        return f"{spec.arm}/t{spec.trial or 0:03d}"
-    rank = "" if spec.trial is None else f" #{spec.trial + 1}"
+        return "/".join(filter(None, (spec.arm, repeat, f"t{spec.trial or 0:03d}")))
+    if spec.stage == "path":
+        return f"{spec.arm} path {spec.trial}/s{spec.seed}"
+    rank = "" if spec.trial is None else f"{' ' * bool(repeat)}{repeat} #{spec.trial + 1}"
     return f"{spec.arm}{rank}/s{spec.seed}"
 
 

@@ -314,6 +314,7 @@ class _StudyRuns:
             "seed": str(spec.seed),
             "stage": spec.stage,
             "trial": "" if spec.trial is None else str(spec.trial),
+            "repeat": str(spec.repeat) if spec.search else "",
             "search": spec.search,
             "cell_id": cell_id,
             "current": self._review.mark(cell_id, spec.search),

@@ -3,6 +3,7 @@
 Reports are made once and shared by all tests: none may change them, or the files under them.
 """
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
 from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
-from sweeps.results.winners import winners
+from sweeps.results.winners import confirmation
 from sweeps.study.document import SpecError
 from tests.factories import make_record, make_result, make_scores, save_result
 from trainables.cell_files import Drawn, save_clips
@@ -77,6 +78,7 @@ search:
 """
 BOTH = "  objectives: {clip_score: max, fid: min}\n"
 CONFIRM = "  confirm: {top: 1, fresh_seeds: 3}\n"
+ONCE = "  repeats: 1\n"
 
 BROWSED = """\
 name: browsed
@@ -191,20 +193,18 @@ def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dic
     if search is None:
         return {}
     found = {}
-    for space in search.arms:
+    for space, repeat in itertools.product(search.arms, range(search.repeats)):
         for number in range(search.num_trials(space)):
-            draw = np.random.default_rng([number, *space.arm.id.encode()]).random(2).tolist()
+            draw = np.random.default_rng([number, *space.arm.id.encode(), *[repeat] * bool(repeat)]).random(2).tolist()
             sampled = {path: 0.001 + 0.999 * value for path, value in zip(space.space, draw, strict=False)}
-            cell = search.trial(space.arm.id, number, sampled)
+            cell = search.trial(space.arm.id, number, sampled, repeat)
             found[cell.id] = _record(cell, keys)
             if number == 3:
                 found[cell.id] = replace(
                     found[cell.id], status="failed", error="OutOfMemory: no room", failure="out of memory", scores={}
                 )
     if search.confirm is not None:
-        everything = {**records, **found}
-        best = {space.arm.id: winners(search, space, everything, search.confirm.top) for space in search.arms}
-        found |= {cell.id: _record(cell, keys) for cell in search.confirmation(best)}
+        found |= {cell.id: _record(cell, keys) for cell in confirmation(search, {**records, **found})}
     return found
 
 
@@ -219,7 +219,7 @@ LOST = {
 @pytest.fixture(scope="session")
 def report(planned: Planned, simulated: Simulated) -> Report:
     """Six arms at nine seeds, of which a failed, a pruned, a missing cell and one of other code; a search's front."""
-    plan = planned(ARMS + "seeds: 9\n" + SEARCH + BOTH + CONFIRM)
+    plan = planned(ARMS + "seeds: 9\n" + SEARCH + BOTH + CONFIRM + ONCE)
     return build(plan, simulated(plan, LOST))
 
 

@@ -32,6 +32,7 @@ SEARCH = """\
 search:
   space: {temporal_attention.num_heads: {choice: [1, 2, 4]}, training.lr: {log_uniform: [1.0e-4, 1.0e-2]}}
   trials_per_arm: 4
+  repeats: 1
   confirm: {top: 1, fresh_seeds: 3}
 """
 

@@ -89,7 +89,8 @@ def schedule(optimizer: torch.optim.Optimizer, training: AdamW) -> torch.optim.l
     from diffusers.optimization import get_scheduler
 
     numbers = {"num_warmup_steps": training.warm_up_steps, "num_training_steps": training.steps}
-    return get_scheduler(training.lr_scheduler, optimizer, **numbers)
+    scheduler: torch.optim.lr_scheduler.LambdaLR = get_scheduler(training.lr_scheduler, optimizer, **numbers)
+    return scheduler
 
 
 def backward(engine: Any, loss: torch.Tensor) -> None:

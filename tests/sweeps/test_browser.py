@@ -257,7 +257,7 @@ def test_mlflow_shows_the_study_with_its_cells_and_plays_their_clips(
     (control,) = client.search_runs([experiment.experiment_id], "tags.arm = 'control' and tags.seed = '0'")
     wrong: list[str] = []
     page = watched(browser, server, wrong, viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(f"{server}#/experiments/{experiment.experiment_id}/runs")
     parent = page.locator(".ag-row", has=page.get_by_role("link", name=plan.study.name, exact=True))
     parent.locator("button").click()  # opens what lies under the parent

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--update`` renews the golden files; the difference is then read like any other change."""
     parser.addoption("--update", action="store_true", help="renew golden files instead of comparing with them")
-    parser.addoption("--kills", type=int, default=3, help="how often each fault test kills a process (make soak: 20)")
+    parser.addoption("--kills", type=int, default=2, help="how often each fault test kills a process (make soak: 20)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -138,7 +138,7 @@ def test_mlflow_shows_the_study_with_its_cells_and_plays_their_clips(
     (control,) = client.search_runs([experiment.experiment_id], "tags.arm = 'control' and tags.seed = '0'")
     wrong: list[str] = []
     page = watched(browser, server, wrong, viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(f"{server}#/experiments/{experiment.experiment_id}/runs")
     parent = page.locator(".ag-row", has=page.get_by_role("link", name=browsed.study.name, exact=True))
     parent.locator("button").click()  # opens what lies under the parent
@@ -163,7 +163,7 @@ def open_view(browser: "Browser", server: str, study: str, view: View, wrong: li
     experiment = MlflowClient(server).get_experiment_by_name(study)
     assert experiment is not None
     page = watched(browser, server, wrong, viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(f"{server}#/experiments/{experiment.experiment_id}/runs?{view.query}")
     page.get_by_test_id("saved-views-trigger").filter(has_text=view.name).wait_for()
     return page
@@ -246,7 +246,7 @@ def test_the_report_opens_among_the_artifacts_of_the_study(browser: "Browser", s
     (parent,) = client.search_runs([experiment.experiment_id], "tags.role = 'study'")
     wrong: list[str] = []
     page = watched(browser, server, wrong, viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     runs = f"{server}#/experiments/{experiment.experiment_id}/runs"
     page.goto(f"{runs}/{parent.info.run_id}/artifacts/report/report.html")
     frame = page.frame_locator("iframe")

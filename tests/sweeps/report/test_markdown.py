@@ -27,7 +27,7 @@ def tables(markdown: str) -> list[list[list[str]]]:
 
 
 def test_a_reader_sees_the_numbers(report: Report) -> None:
-    arms, claims, front, winners, *tuned, spent = tables(to_markdown(report))
+    arms, trends, claims, front, winners, *tuned, spent = tables(to_markdown(report))
     assert arms[0] == [
         "arm", *(text for metric in report.metrics for text in (texts.head(metric), texts.DIFFERENCE)), "n"
     ]  # fmt: skip
@@ -35,6 +35,7 @@ def test_a_reader_sees_the_numbers(report: Report) -> None:
     for place, row in enumerate(report.rows):
         expected = [text for column in columns for text in (column[place].mean, column[place].change)]
         assert arms[place + 1] == [texts.marked(row), *expected, texts.pairs(row)]
+    assert [cells[0] for cells in trends[1:]] == [row.name for row in report.contrasts]
     assert report.search is not None
     assert len(front) == 1 + len(report.search.pareto)
     assert [cells[0] for cells in winners[1:]] == [row.id for row in report.search.confirmed]

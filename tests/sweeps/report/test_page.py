@@ -105,6 +105,7 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
     marks += sum(bool(entry.mark) for line in lines for entry in (line.at_control_settings, line.at_best_settings))
     assert report.search is not None
     marks += sum(texts.is_marked(summary) for row in report.search.confirmed for summary in row.metrics.values())
+    marks += sum(one.p_corrected <= ALPHA for row in report.contrasts for one in row.metrics.values())
     assert 0 < marks == html.count('<span class="mark">*</span>')
 
 

@@ -13,6 +13,7 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.ledger import Ledger
+from sweeps.statistics.paired import ALPHA
 from sweeps.study.words import sampled_text
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}

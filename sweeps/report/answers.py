@@ -129,8 +129,8 @@ def _rest(report: Report, *, is_alone: bool) -> str:
     """Say that nothing else differs, and which differences the study could have shown."""
     shown = []
     for metric in report.metrics:
-        of_metric = (item.smallest_difference for item in report.robustness if item.metric == metric.key)
-        if known := [smallest for smallest in of_metric if smallest]:
+        open_ones = (item for item in report.robustness if item.metric == metric.key and item.p_corrected > ALPHA)
+        if known := [item.smallest_difference for item in open_ones if item.smallest_difference]:
             shown.append(f"{max(known):.2g} in {metric_words(metric)}")
     rest = "No arm is shown to differ from the control" if is_alone else "Nothing else in this study is shown to differ"
     if not shown:

@@ -22,25 +22,22 @@ _UPPER = ("clip", "cmmd", "fd", "fid", "fvd", "jedi", "kd", "kid", "kvd", "psnr"
 
 def answers(report: Report) -> list[str]:
     """State what the study found, one sentence per arm or trend that differs, and what else it could have shown."""
-    found = [*_of_arms(report), *_of_trends(report)]
     if not any(summary.pairs for row in report.rows for summary in row.metrics.values()):
         return []
-    shown = found[:MOST]
-    if len(found) > MOST:
-        shown.append(f"{len(found) - MOST} more arms differ; see the table.")
-    if _is_unfinished(report):
-        shown.insert(0, "Preliminary, since cells are missing.")
-    return [*shown, _rest(report, is_alone=not found)]
-
-
-def _of_arms(report: Report) -> Iterator[str]:
-    arms, control = {arm.id: arm for arm in report.plan.arms}, report.plan.arms[0]
     metrics = [metric for metric in report.metrics if not is_context(metric)]
-    for row in report.rows[1:]:
-        findings = [_finding(row, metric) for metric in metrics if _is_found(row.metrics[metric.key])]
-        if findings:
-            doubt = _doubt(report, row, metrics)
-            yield f"{_subject(arms[row.id], control)} {' and '.join(findings)}{doubt}."
+    rows = [row for row in report.rows[1:] if any(_is_found(row.metrics[metric.key]) for metric in metrics)]
+    shown = [_of_arm(report, row, metrics) for row in rows[:MOST]]
+    if len(rows) > MOST:
+        shown.append(f"{len(rows) - MOST} more arms differ; see the table.")
+    shown += _of_trends(report)
+    preliminary = ["Preliminary, since cells are missing."] if _is_unfinished(report) else []
+    return [*preliminary, *shown, _rest(report, is_alone=not shown)]
+
+
+def _of_arm(report: Report, row: ArmRow, metrics: list[MetricKey]) -> str:
+    arm = next(arm for arm in report.plan.arms if arm.id == row.id)
+    findings = [_finding(row, metric) for metric in metrics if _is_found(row.metrics[metric.key])]
+    return f"{_subject(arm, report.plan.arms[0])} {' and '.join(findings)}{_doubt(report, row, metrics)}."
 
 
 def _is_found(summary: Summary) -> bool:

@@ -13,6 +13,7 @@ from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, smallest_p, standard_deviation
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.shape import is_skewed, outlying, skewness
+from sweeps.statistics.signed_rank import wilcoxon_p
 from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey, is_context
 
@@ -99,12 +100,14 @@ def examine(
     examined = []
     for metric in metrics:
         of_arms = {} if is_context(metric) else pairs.get(metric.key, {})
-        bootstrapped = dict(zip(of_arms, bootstrap_p(family(of_arms.values()).differences), strict=True))
+        differences = family(of_arms.values()).differences
+        others = zip(wilcoxon_p(differences), bootstrap_p(differences), strict=True)
+        by_arm = dict(zip(of_arms, others, strict=True))
         for row in rows[1:]:
             summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
             if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None:
                 continue
-            ps = summary.p_value, summary.p_corrected, bootstrapped[row.id]
+            ps = summary.p_value, summary.p_corrected, *by_arm[row.id]
             examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference, prompts))
     return tuple(examined)
 
@@ -115,6 +118,7 @@ def _examined(
     by_unit: Mapping[Key, float],
     p_value: float,
     p_corrected: float,
+    p_wilcoxon: float,
     p_bootstrap: float,
     num_arms: int,
     inference: Inference,
@@ -128,7 +132,7 @@ def _examined(
     unit = min(distances, key=lambda left: distances[left]) if distances else None
     excludes = _distance([side * d for d in differences]) > 0
     stays = excludes and unit is not None and distances[unit] > 0
-    p_t, p_wilcoxon = _t_test(mean, sd, n), _wilcoxon(differences)
+    p_t = _t_test(mean, sd, n)
     far = outlying(differences)
     return Robustness(
         arm=arm,
@@ -148,12 +152,6 @@ def _examined(
         skewness=finite(skewness(differences)),
         outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
     )
-
-
-def _wilcoxon(differences: Sequence[float]) -> float:
-    from scipy import stats
-
-    return float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
 def _t_test(mean: float, sd: float, n: int) -> float:

@@ -19,6 +19,7 @@ from sweeps.statistics.families import Correction
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import ALPHA, holm, paired_difference
 from sweeps.statistics.power import smallest_difference
+from sweeps.statistics.signed_rank import wilcoxon_p
 
 INFERENCE = Inference({"m": Units("seed", "trained")})
 
@@ -26,8 +27,8 @@ INFERENCE = Inference({"m": Units("seed", "trained")})
 def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
-    (p_bootstrap,) = bootstrap_p([differences])
-    return _examined("arm", "m", by_seed, p_value, p_corrected, p_bootstrap, num_arms, INFERENCE, ())
+    (p_bootstrap,), (p_wilcoxon,) = bootstrap_p([differences]), wilcoxon_p(np.array([differences]))
+    return _examined("arm", "m", by_seed, p_value, p_corrected, p_wilcoxon, p_bootstrap, num_arms, INFERENCE, ())
 
 
 def test_other_tests_are_scipys() -> None:

@@ -326,9 +326,11 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 def flow(value: object) -> str:
     """Format a value on one line of YAML."""
-    if isinstance(value, str) and value[:1].isdigit():  # 1e3 is a string to PyYAML, and a number to the study's reader
-        return f'"{value}"'
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    # 1e3 is a string to PyYAML, and a number to the study's reader.
+    style = '"' if isinstance(value, str) and value[:1].isdigit() else None
+    text = yaml.safe_dump(
+        value, default_style=style, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return text.removesuffix("...\n").strip()
 
 

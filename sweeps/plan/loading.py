@@ -52,7 +52,8 @@ def load_blocks(path: Path, profile: str | None = None) -> dict[str, Plan]:
     all_forms, problems = forms(document)
     profiles = list(dict.fromkeys(form.profile for form in all_forms if form.profile is not None))
     if profile is not None and profile not in profiles:
-        problems.append(document.problem((PROFILES,), f"--profile {words.not_among(profile, profiles)}"))
+        allowed = words.not_among(profile, profiles or ["no --profile: this study has none"])
+        problems.append(document.problem((PROFILES,), f"--profile {allowed}"))
     expansions = []
     for form in all_forms:
         expansion, of_types = _expanded(form.document)

@@ -26,6 +26,7 @@ from search_spaces import SPACES
 from search_spaces.domains import DOMAINS
 from sweeps.study import words
 from sweeps.study.fields import REMOVED, as_data
+from sweeps.study.suggested import nearby_values, search_domain
 from sweeps.study.types import (
     GROUP,
     Ablation,
@@ -284,80 +285,20 @@ def _values(part: Part) -> dict[str, Any]:
 def _edits(part: Part) -> Iterator[dict[str, Any]]:
     """Yield one arm for each value of a part: its name, and the part with another value."""
     for name in _values(part):
-        for value in _nearby(part, name)[:1]:
+        for value in nearby_values(part, name)[:1]:
             yield {f"{name}_{flow(value)}": {"kind": part.kind, name: value}}
 
 
 def _value(path: str, holder: Part | System, name: str, fits: Callable[[str, object], bool]) -> Place:
     """Describe a value of a part or of the system."""
-    nearby = [value for value in _nearby(holder, name) if fits(path, value)]
+    nearby = [value for value in nearby_values(holder, name) if fits(path, value)]
     ablations = [{"part": path, "action": "VALUES", "values": nearby}] if nearby else []
     allowed = allowed_in_words(type(holder).model_fields[name])
     if meaning := _arguments(type(holder)).get(name):
         allowed = f"{allowed.split(': ')[0]}: {meaning}"
     return Place(
-        path, getattr(holder, name), ablations, nearby[-1] if nearby else None, allowed, {}, _domain(holder, name)
+        path, getattr(holder, name), ablations, nearby[-1] if nearby else None, allowed, {}, search_domain(holder, name)
     )
-
-
-# ------------------------------------------------------------------------------------------------------ values to try
-
-
-def _nearby(holder: Part | System, name: str) -> list[Any]:
-    """Suggest a few other values for a field: across its range where it is closed, else around its default."""
-    schema, default = _schema(holder, name), getattr(holder, name)
-    values: list[Any]
-    match schema, _domain(holder, name):
-        case {"enum": choices}, _:
-            values = choices
-        case {"type": "boolean"}, _:
-            values = [False, True]
-        case _, {"log_uniform": _}:
-            values = [default / 10, default * 10]
-        case _, {"uniform": [low, high]} | {"int_uniform": [low, high]}:
-            values = [low + share * (high - low) for share in (0.25, 0.5, 0.75)]
-        case {"type": "integer" | "number"}, _:
-            values = [default / 2, default * 2]
-        case _:
-            values = []
-    if schema.get("type") == "integer":
-        values = [round(value) for value in values]
-    values = [_short(value) if isinstance(value, float) else value for value in values]
-    return [value for value in dict.fromkeys(values) if value != default and _fits(holder, name, value)]
-
-
-def _domain(holder: Part | System, name: str) -> dict[str, Any] | None:
-    """Suggest a search domain for a number with a closed range; log-uniform where its default is near the minimum."""
-    default = getattr(holder, name)
-    match _schema(holder, name):
-        case {"type": "integer", "minimum": low, "maximum": high} if low < high:
-            return {"int_uniform": [low, high]}
-        case {"type": "number", "minimum": low, "maximum": high} if low < high:
-            end = _short(high, max(default, (low + high) / 2), high)
-            if 0 <= low < default < low + (high - low) / 20:
-                return {"log_uniform": [_short(max(low, default / 10), low, default), end]}
-            return {"uniform": [low, end]}
-    return None
-
-
-def _schema(holder: Part | System, name: str) -> dict[str, Any]:
-    """Return the JSON schema of a field, with its type and bounds."""
-    return dict(type(holder).model_json_schema()["properties"][name])
-
-
-def _short(value: float, least: float = -math.inf, most: float = math.inf) -> float:
-    """Round a number to as few digits as possible, at least two, within bounds."""
-    rounded = (float(f"{value:.{digits}g}") for digits in range(2, 18))
-    return next(short for short in rounded if least <= short <= most)
-
-
-def _fits(holder: Part | System, name: str, value: object) -> bool:
-    """Whether a value is valid for a field, with the other fields unchanged."""
-    try:
-        type(holder).model_validate({**holder.model_dump(), name: value})
-    except ValidationError:
-        return False
-    return True
 
 
 # ---------------------------------------------------------------------------------------------------- words and layout
@@ -385,9 +326,11 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 def flow(value: object) -> str:
     """Format a value on one line of YAML."""
-    if isinstance(value, str) and value[:1].isdigit():  # 1e3 is a string to PyYAML, and a number to the study's reader
-        return f'"{value}"'
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    # 1e3 is a string to PyYAML, and a number to the study's reader.
+    style = '"' if isinstance(value, str) and value[:1].isdigit() else None
+    text = yaml.safe_dump(
+        value, default_style=style, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return text.removesuffix("...\n").strip()
 
 

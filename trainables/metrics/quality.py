@@ -28,10 +28,16 @@ from trainables.metrics.extractors import (
     sha256_of,
 )
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+"""Normalisation of frames for networks that were trained on ImageNet."""
 LONGEST_SIDE = 512
 """Longest side of a frame for MUSIQ, in pixels; larger frames are shrunk."""
+
+
+def normalised(frames: Tensor) -> Tensor:
+    """Subtract ImageNet's mean from frames (n 3 h w) with values from 0 to 1, and divide by its deviation."""
+    mean, std = (frames.new_tensor(values).view(3, 1, 1) for values in IMAGENET.values())
+    return (frames - mean) / std
 
 
 class DinoExtractor(FrameExtractor):
@@ -60,8 +66,7 @@ class DinoExtractor(FrameExtractor):
             "preprocessing": {
                 "shorter_side": self._side,
                 "resize": "bilinear, not antialiased, not cropped",
-                "mean": list(IMAGENET_MEAN),
-                "std": list(IMAGENET_STD),
+                **IMAGENET,
             },
             "features": "class token",
         }
@@ -72,8 +77,7 @@ class DinoExtractor(FrameExtractor):
         shorter = min(height, width)
         size = (int(self._side * height / shorter), int(self._side * width / shorter))
         frames = functional.interpolate(frames, size, mode="bilinear", align_corners=False) / 255
-        mean, std = (frames.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        hidden = self._model((frames - mean) / std, interpolate_pos_encoding=True).last_hidden_state
+        hidden = self._model(normalised(frames), interpolate_pos_encoding=True).last_hidden_state
         return torch.as_tensor(hidden[:, 0])
 
 

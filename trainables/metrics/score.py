@@ -133,7 +133,7 @@ class Scorer:
 
         Args:
             clips: Decoded frames as they were generated.
-            prompts: One per clip; only CLIP score reads them.
+            prompts: One per clip; CLIP score and motion accuracy read them.
             continuation: The true clips, for a system that continues clips; only PSNR and SSIM read them.
             groups: Groups of the clips, which have values of their own as well.
             least: Fewest clips of a group, and fewest reference clips, for its distance between sets.

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainables.metrics import ExtractorRef
 from trainables.metrics.extractors import ClipExtractor, Pixels, load_torchscript, sha256_of
-from trainables.metrics.quality import IMAGENET_MEAN, IMAGENET_STD
+from trainables.metrics.quality import IMAGENET, normalised
 
 SIDE = 224
 
@@ -36,8 +36,7 @@ class VJepaExtractor(ClipExtractor):
         self.parameters = {
             "preprocessing": {
                 "resize": f"straight to {SIDE} x {SIDE}, bilinear, antialiased",
-                "mean": list(IMAGENET_MEAN),
-                "std": list(IMAGENET_STD),
+                **IMAGENET,
             },
             "features": "attentive pooler",
         }
@@ -45,6 +44,5 @@ class VJepaExtractor(ClipExtractor):
     def _embed(self, batch: Pixels) -> Tensor:
         frames = torch.from_numpy(batch).to(self.device, torch.float32).movedim(-1, 2).flatten(0, 1) / 255
         frames = functional.interpolate(frames, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
-        mean, std = (frames.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        videos = ((frames - mean) / std).reshape(*batch.shape[:2], *frames.shape[1:]).transpose(1, 2)
+        videos = normalised(frames).reshape(*batch.shape[:2], *frames.shape[1:]).transpose(1, 2)
         return torch.as_tensor(self._network(videos))

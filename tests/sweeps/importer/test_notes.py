@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import SYSTEMS
@@ -225,6 +225,9 @@ _PHRASES = st.sampled_from(
 
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(st.lists(_PHRASES, min_size=1, max_size=30).map(" ".join), st.text(min_size=1, max_size=200)))
+@example("0\n")
+@example("0\x1f")
+@example('0 "a" \\b')
 def test_any_sentence_is_a_draft_that_changes_what_it_may_and_leaves_the_rest_open(sentence: str) -> None:
     for system in SYSTEMS:
         question = said(sentence, system)

@@ -193,7 +193,7 @@ def test_an_unknown_profile_is_refused(write: Write) -> None:
         SpecError, match=r"study.yaml:10: profiles: --profile ful -> full, long \(did you mean full\?\)"
     ):
         load(write(PROFILED), "ful")
-    with pytest.raises(SpecError, match="--profile full -> "):
+    with pytest.raises(SpecError, match="--profile full -> no --profile: this study has none"):
         load(write(SOUND), "full")
 
 

@@ -23,7 +23,8 @@ from search_spaces import domain
 from sweeps.plan import load, load_blocks
 from sweeps.study.fields import SeedRule
 from sweeps.study.schema import schema
-from sweeps.study.starter import _domain, _nearby, starting_study, write
+from sweeps.study.starter import starting_study, write
+from sweeps.study.suggested import nearby_values, search_domain
 from sweeps.study.types import (
     Ablation,
     Asha,
@@ -378,10 +379,10 @@ def test_values_and_domains_stay_in_a_closed_range(bounds: list[float], negative
     part = create_model(
         "Any", __base__=Part, kind=(str, "any"), value=(Annotated[float, Field(ge=low, le=high)], default)
     )()
-    values = _nearby(part, "value")
+    values = nearby_values(part, "value")
     assert all(low <= value <= high and value != default for value in values)
     assert len(set(values)) == len(values)
-    found = _domain(part, "value")
+    found = search_domain(part, "value")
     ends = domain(found).extremes()
     assert found is not None
     assert low <= ends[0] <= default <= ends[1] <= high
@@ -392,7 +393,7 @@ def test_values_and_domains_stay_in_a_closed_range(bounds: list[float], negative
 @given(default=numbers)
 def test_values_around_a_default_whose_range_is_open(default: float) -> None:
     part = create_model("Any", __base__=Part, kind=(str, "any"), value=(Annotated[float, Field(gt=0)], default))()
-    less, more = _nearby(part, "value")
+    less, more = nearby_values(part, "value")
     assert math.isclose(less, default / 2, rel_tol=0.05)
     assert math.isclose(more, default * 2, rel_tol=0.05)
-    assert _domain(part, "value") is None
+    assert search_domain(part, "value") is None

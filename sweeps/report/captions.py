@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
-from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Reason
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, LARGEST_OF_ONE_ARM, Reason
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.content import of_other_data
@@ -66,6 +66,8 @@ _WHY: dict[Reason, str] = {
     "listed prompts": "prompts are listed",
     "few prompts": "the listed prompts are too few to be units",
     "alike": "clips of a seed are alike",
+    "alike at these prompts": "clips of a seed are alike; prompts recur, so differences are about these prompts",
+    "diverged": "cells diverge as a whole, and count as the worst",
     "no values by clip": "results have no values by clip",
 }
 
@@ -79,13 +81,14 @@ def _units(plan: Plan, inference: Inference) -> Iterator[str]:
     for (kind, why), keys in groups.items():
         yield f"Unit {kind} ({why}): {', '.join(keys)}."
     alike = [
-        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f})"
+        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f}, largest {unit.largest_effect:.1f})"
         for key, unit in inference.units.items()
         if unit.correlation is not None
     ]
     if alike:
-        limit = f"above a design effect of {LARGEST_DESIGN_EFFECT} seeds are the units"
-        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}; {limit}."
+        limits = f"{LARGEST_DESIGN_EFFECT}, or {LARGEST_OF_ONE_ARM:g} in one arm"
+        rule = "" if plan.study.unit else f"; above a design effect of {limits}, seeds are the units"
+        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}{rule}."
 
 
 def significance(

@@ -125,7 +125,7 @@ def build(
         effort=audit(plan, records, reached.of_arm),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
         groups=by_group(plan, arms, reached),
-        contrasts=estimate(plan.contrasts, arms, [metric.key for metric in plan.metrics], inference),
+        contrasts=estimate(plan.contrasts, arms, plan.metrics, inference),
     )
 
 

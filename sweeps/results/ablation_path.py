@@ -16,6 +16,7 @@ from sweeps.results.record import Record
 from sweeps.results.winners import trials_of, winners
 from sweeps.study.designs import Contrast
 from sweeps.study.words import value_text
+from trainables.metrics import MetricKey
 
 Sample = Mapping[str, Value]
 
@@ -132,7 +133,7 @@ def measured_paths(
     search: SearchPlan,
     records: Mapping[str, Record],
     fresh: Mapping[tuple[str, int, int | None], ArmValues],
-    keys: Sequence[str],
+    metrics: Sequence[MetricKey],
     inference: Inference,
 ) -> tuple[AblationPath, ...]:
     """Estimate the change by each step of all paths, paired at the fresh seeds and corrected over the steps of an arm.
@@ -141,7 +142,7 @@ def measured_paths(
         search: The current search.
         records: Results by cell id.
         fresh: Values at the fresh seeds, by arm, repeat and rank.
-        keys: Keys of the metrics.
+        metrics: The metrics.
         inference: Units and correction.
     """
     cells = path_cells(search, records)
@@ -160,12 +161,12 @@ def measured_paths(
                 replace(best, records=done.get((arm, number), {})) if step.sample else fresh[CONTROL, 0, None]
                 for number, step in enumerate(steps, 1)
             ]
-            paths.append(AblationPath(arm, _changes(arm, steps, [best, *after], keys, inference)))
+            paths.append(AblationPath(arm, _changes(arm, steps, [best, *after], metrics, inference)))
     return tuple(paths)
 
 
 def _changes(
-    arm: str, steps: Sequence[Step], places: Sequence[ArmValues], keys: Sequence[str], inference: Inference
+    arm: str, steps: Sequence[Step], places: Sequence[ArmValues], metrics: Sequence[MetricKey], inference: Inference
 ) -> tuple[ContrastRow, ...]:
     """Estimate each step as the difference of two consecutive places of the path."""
     rows = [replace(values, id=str(place)) for place, values in enumerate(places)]
@@ -173,4 +174,4 @@ def _changes(
         Contrast(step.name, f"path of {arm}", {str(place): 1.0, str(place - 1): -1.0})
         for place, step in enumerate(steps, 1)
     ]
-    return estimate(contrasts, rows, keys, inference)
+    return estimate(contrasts, rows, metrics, inference)

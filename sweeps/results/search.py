@@ -107,7 +107,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
         tuned=_tuned(plan, search, fresh, inference),
         records=tuple(of_search),
         inference=inference,
-        paths=measured_paths(search, records, fresh, [metric.key for metric in plan.metrics], inference),
+        paths=measured_paths(search, records, fresh, plan.metrics, inference),
     )
 
 

@@ -68,7 +68,7 @@ def test_the_plan_says_how_often_each_prompt_occurs(planned: Callable[[str], Pla
         in planned(head + ARMS + listed(12)).notes
     )
     many = planned(head + ARMS + listed(40)).notes
-    assert "prompts: dealt out over the seeds; only the first 32 of 40 prompts, each 1 time" in many
+    assert "prompts: dealt out over the seeds; only 32 of 40 prompts, each 1 time" in many
     few = planned(head + ARMS + listed(3)).notes
     assert any("3 are too few to be the units of a test" in note for note in few)
     assert not any(note.startswith("prompts") for note in planned(HEAD + ARMS).notes)

@@ -37,7 +37,7 @@ def caption(
         *_units(plan, inference),
         *_looks(reached),
         *significance(rows, plan.metrics, inference, families=len({contrast.kind for contrast in plan.contrasts})),
-        *_diverged(arms, inference),
+        *_diverged(plan, arms, inference),
         *_equivalence(plan),
         *_drawn_orders(plan),
         *_groups(plan),
@@ -147,9 +147,10 @@ def _by_chance(tested: Sequence[MetricKey], inference: Inference, families: int)
     return f"Without any effect, at least one star in {families_words} has a probability of up to {chance:.2f}."
 
 
-def _diverged(arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
+def _diverged(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
     """Compare how often arms diverged, and say what their differences are about."""
-    for item in divergences(arms):
+    rates = divergences(arms)
+    for item in rates:
         treated = (
             "seeds that diverged are ranked last in its test"
             if inference.diverged == "worst"
@@ -159,6 +160,11 @@ def _diverged(arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
             f"{item.arm} diverged at {item.diverged} of {counted(item.seeds, 'seed')}, the control at "
             f"{item.of_control} (exact McNemar test, corrected p {item.p_corrected:.2g}): differences are among the "
             f"surviving seeds; {treated}."
+        )
+    if rates and plan.contrasts:
+        yield (
+            "Effects are among the seeds at which none of their arms diverged; a significant one also holds with the "
+            "others ranked last."
         )
 
 

@@ -187,6 +187,8 @@ def test_an_effect_must_hold_with_the_diverged_ranked_last_too(planned: Planned)
         assert lost["noise=removed"].effect.difference > 0
         assert lost["noise=removed"].effect.n == 7
         assert lost["noise=removed"].p_corrected == 1.0
+        caption = build(plan, factorial(plan, set(range(9)))).caption
+        assert "Effects are among the seeds at which none of their arms diverged" in caption
 
 
 def factorial(plan: Plan, diverged: set[int]) -> dict[str, Record]:

@@ -9,7 +9,7 @@ from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.robustness import Robustness
 from sweeps.statistics.paired import ALPHA
-from sweeps.statistics.verdicts import Verdict
+from sweeps.statistics.verdicts import Verdict, is_above
 from sweeps.study.designs import TREND
 from sweeps.study.fields import REMOVED
 from sweeps.study.words import counted, written
@@ -22,7 +22,7 @@ _UPPER = ("clip", "cmmd", "fd", "fid", "fvd", "jedi", "kd", "kid", "kvd", "psnr"
 
 def answers(report: Report) -> list[str]:
     """State what the study found, one sentence per arm or trend that differs, and what else it could have shown."""
-    if not any(summary.pairs for row in report.rows for summary in row.metrics.values()):
+    if not any(summary.verdict for row in report.rows for summary in row.metrics.values()):
         return []
     metrics = [metric for metric in report.metrics if not is_context(metric)]
     rows = [row for row in report.rows[1:] if any(_is_found(row.metrics[metric.key]) for metric in metrics)]
@@ -47,9 +47,12 @@ def _is_found(summary: Summary) -> bool:
 def _finding(row: ArmRow, metric: MetricKey) -> str:
     """Word one difference, such as ``lowers temporal consistency by 0.037 [0.020, 0.055] (p = 0.01, 24 clips)``."""
     summary = row.metrics[metric.key]
+    assert summary.verdict is not None, "a finding has a verdict"
     name, number = metric_words(metric), counted(summary.pairs, summary.unit)
     if summary.verdict is Verdict.EQUIVALENT:
         return f"leaves {name} as it is, within {summary.margin:g} ({number})"
+    if summary.difference is None or is_above(summary.verdict, metric.direction) != (summary.difference > 0):
+        return f"makes {name} {summary.verdict} with the seeds that diverged ranked last ({_p(summary.p_corrected)})"
     how = f"{summary.verdict}, {_p(summary.p_corrected)}, {number}"
     return f"{_by(name, summary.difference, summary.low, summary.high)} ({how})"
 

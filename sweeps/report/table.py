@@ -122,7 +122,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         effort=audit(plan, records, reached.of_arm),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
         groups=by_group(plan, arms, inference),
-        contrasts=estimate(plan.contrasts, arms, [metric.key for metric in plan.metrics], inference),
+        contrasts=estimate(plan.contrasts, arms, plan.metrics, inference),
     )
 
 

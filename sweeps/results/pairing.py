@@ -1,5 +1,6 @@
 """Pairs of an arm and the control by unit, and the families of their differences at each analysis."""
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -85,6 +86,13 @@ class WeightedSum:
 
     def pairs(self, seeds: Collection[int] | None = None) -> Pairs:
         """Pair the sums of positive and of negative terms, like arm and control, over all seeds or some."""
+        return self._all if seeds is None else self._at(seeds)
+
+    @functools.cached_property
+    def _all(self) -> Pairs:
+        return self._at(None)
+
+    def _at(self, seeds: Collection[int] | None) -> Pairs:
         values = values_in_common([arm for arm, _ in self.terms], self.key, self.unit, seeds)
         units = tuple(values[0])
 

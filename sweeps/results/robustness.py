@@ -10,7 +10,8 @@ from sweeps.results.comparison import ArmRow, finite
 from sweeps.results.pairing import Inference, Pairs, family
 from sweeps.results.units import unit_words
 from sweeps.statistics.bootstrap import bootstrap_p
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, smallest_p, standard_deviation
+from sweeps.statistics.families import Method
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, standard_deviation
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.shape import is_skewed, outlying, skewness
 from sweeps.statistics.signed_rank import wilcoxon_p
@@ -36,7 +37,7 @@ class Robustness:
         arm: Id of the arm.
         metric: Key of the metric.
         kind: Unit of the comparison.
-        p_value: Sign-flip test, as in the table.
+        p_value: The study's test, as in the table.
         p_corrected: The same after the study's correction.
         p_t: Paired t test.
         p_wilcoxon: Wilcoxon's signed-rank test.
@@ -51,6 +52,8 @@ class Robustness:
             differences; None where the test can reach the level with no difference.
         skewness: Of the differences; None for fewer than 3, or without spread.
         outlying: The unit whose difference lies farthest from the others', where it lies far; else None.
+        test: The test of ``p_value``.
+        smallest_p: Smallest ``p_value`` that these units can reach.
     """
 
     arm: str
@@ -69,6 +72,8 @@ class Robustness:
     smallest_difference: float | None
     skewness: float | None
     outlying: str | None
+    test: Method
+    smallest_p: float
 
     @property
     def is_fragile(self) -> bool:
@@ -79,6 +84,11 @@ class Robustness:
     def is_skewed(self) -> bool:
         """Whether the differences are so asymmetric that the sign-flip test's error may exceed its level."""
         return self.skewness is not None and is_skewed(self.skewness, self.num_units)
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether the differences are skewed, or one of them is outlying."""
+        return self.is_skewed or self.outlying is not None
 
 
 def examine(
@@ -105,10 +115,13 @@ def examine(
         by_arm = dict(zip(of_arms, others, strict=True))
         for row in rows[1:]:
             summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
-            if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None:
+            smallest = summary.smallest_p
+            if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None or smallest is None:
                 continue
             ps = summary.p_value, summary.p_corrected, *by_arm[row.id]
-            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference, prompts))
+            examined.append(
+                _examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference, prompts, smallest)
+            )
     return tuple(examined)
 
 
@@ -123,6 +136,7 @@ def _examined(
     num_arms: int,
     inference: Inference,
     prompts: Sequence[str],
+    smallest: float,
 ) -> Robustness:
     differences = list(by_unit.values())
     mean, sd, n = math.fsum(differences) / len(differences), standard_deviation(differences), len(differences)
@@ -146,11 +160,13 @@ def _examined(
         excludes_zero=excludes,
         without_any=stays,
         unit=None if unit is None else unit_words(unit, prompts),
-        assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon, p_bootstrap), n),
+        assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon, p_bootstrap), smallest),
         num_units=n,
         smallest_difference=smallest_difference(sd, n, num_arms, inference.correction),
         skewness=finite(skewness(differences)),
         outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
+        test=inference.test,
+        smallest_p=smallest,
     )
 
 
@@ -181,9 +197,9 @@ def _distance(differences: Sequence[float]) -> float:
     return low if math.isfinite(low) else -math.inf
 
 
-def _assess(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_units: int) -> Assessment:
+def _assess(p_corrected: float, excludes: bool, stays: bool, p_others: float, smallest: float) -> Assessment:
     if p_corrected > ALPHA:
-        too_few = excludes and smallest_p(num_units) > ALPHA
+        too_few = excludes and smallest > ALPHA
         return Assessment.TOO_FEW_UNITS if too_few else Assessment.INCONCLUSIVE
     if not stays:
         return Assessment.SINGLE_UNIT

@@ -9,7 +9,7 @@ import pytest
 
 from sweeps.plan import Plan
 from sweeps.plan.cells import Cell
-from sweeps.report.answers import answers, metric_words
+from sweeps.report.answers import answers
 from sweeps.report.exports import to_json
 from sweeps.report.markdown import to_markdown
 from sweeps.report.page import to_html

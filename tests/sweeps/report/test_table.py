@@ -253,7 +253,7 @@ def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
         "Unit seed (results have no values by clip): temporal_flickering/vbench_formula",
         "two-sided sign-flip test over the units (exact up to 16 pairs, 100,000 random sign patterns above)",
         "corrected by step-down max-T over the arms of each metric",
-        "Without any effect, at least one star in these 3 families has a probability of up to 0.14.",
+        "Without any effect, at least one star in these 3 families has a probability of at most 0.15.",
         "Smallest p that these seeds can reach: 0.0078.",
         f"{FID} median {middle:.2f} ({low:.2f} to {high:.2f})",
         *(f"{metric.key}: {metric.words}." for metric in plan.metrics),
@@ -294,7 +294,7 @@ def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
     row, other = row_of(extended, "noise=removed").metrics[key], row_of(alone, "noise=removed").metrics[key]
     assert row.p_corrected == pytest.approx(2 * other.p_corrected)
     assert row.low < other.low < other.high < row.high
-    assert "The study was extended: it was complete after 8, 12 seeds." in extended.caption
+    assert "The study was extended: it was complete after 8 seeds, and now has 12." in extended.caption
     assert "and over 2 analyses" in extended.caption
     assert build(plan, records, ends=[tuple(range(12))]).caption == alone.caption, "one end is no extension"
     assert build(plan, records, ends=[(0, 99)]).caption == alone.caption, "other seeds are another study"
@@ -312,7 +312,7 @@ def test_all_comparisons_may_be_one_family(planned: Planned) -> None:
     d = [list(p.differences.values()) for metric in claims for p in other.pairs[metric.key].values()]
     assert [row.metrics[metric.key].p_corrected for metric in claims for row in other.rows[1:]] == max_t(d)
     assert "corrected by step-down max-T over all arms and metrics" in other.caption
-    assert "these 2 families has a probability of up to 0.10" in other.caption
+    assert "these 2 families has a probability of at most 0.1." in other.caption
 
 
 def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:

@@ -17,7 +17,7 @@ from sweeps.results.robustness import Robustness, _examined, examine
 from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.families import Correction
 from sweeps.statistics.max_t import max_t
-from sweeps.statistics.paired import ALPHA, holm, paired_difference
+from sweeps.statistics.paired import ALPHA, holm, paired_difference, smallest_p
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.signed_rank import wilcoxon_p
 
@@ -28,7 +28,8 @@ def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: 
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
     (p_bootstrap,), (p_wilcoxon,) = bootstrap_p([differences]), wilcoxon_p(np.array([differences]))
-    return _examined("arm", "m", by_seed, p_value, p_corrected, p_wilcoxon, p_bootstrap, num_arms, INFERENCE, ())
+    ps, smallest = (p_value, p_corrected, p_wilcoxon, p_bootstrap), smallest_p(len(differences))
+    return _examined("arm", "m", by_seed, *ps, num_arms, INFERENCE, (), smallest)
 
 
 def test_other_tests_are_scipys() -> None:

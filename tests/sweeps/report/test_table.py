@@ -10,7 +10,7 @@ from scipy import stats
 
 from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.report.page import _facts
+from sweeps.report.page import _facts, cells_done
 from sweeps.report.table import Report, _frames_of_base, build
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
@@ -286,6 +286,26 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
     assert f"{FID}: Smallest p that these seeds can reach: 0.12. Too few seeds" in caption
 
 
+def test_requested_cells_are_counted_where_arms_leave_before_others(planned: Planned) -> None:
+    """An arm without a sign of an effect leaves at the first look, the other one at the second."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\n"
+    plan = planned(text + "seeds: {min: 4, max: 16, stop: decided}")
+    signs = {"control": 0.0, "noise=removed": 9.0, "attention=removed": 0.02}
+    own = np.random.default_rng(3).normal(size=16) / 20
+    report = build(plan, done(plan, lambda cell: signs[cell.arm] + own[cell.seed].item() * (cell.arm != "control")))
+    assert [len(seeds) for seeds in report.reached.of_arm.values()] == [10, 10, 4]
+    assert cells_done(report) == "24 of 24"
+    assert dict(_facts(report))["arms × seeds"] == "3 × 4 to 10"
+
+
+def test_chance_of_a_star_counts_every_family_and_has_no_independence(planned: Planned) -> None:
+    """In each of 3 metrics the arms, the main effects and the interaction: 5 % each, however they depend."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\ndesign: factorial\nseeds: 8"
+    plan = planned(text)
+    caption = build(plan, done(plan, noisy({}))).caption
+    assert "at least one star in these 9 families has a probability of at most 0.45." in caption
+
+
 def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 12")
     records, key = done(plan, noisy({"noise=removed": 9})), FLICKERING
@@ -296,6 +316,8 @@ def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
     assert row.low < other.low < other.high < row.high
     assert "The study was extended: it was complete after 8 seeds, and now has 12." in extended.caption
     assert "and over 2 analyses" in extended.caption
+    partial = {cell.id: records[cell.id] for cell in plan.cells if cell.seed < 9}
+    assert "it was complete after 8 seeds, and now has 12." in build(plan, partial, ends=[tuple(range(8))]).caption
     assert build(plan, records, ends=[tuple(range(12))]).caption == alone.caption, "one end is no extension"
     assert build(plan, records, ends=[(0, 99)]).caption == alone.caption, "other seeds are another study"
 

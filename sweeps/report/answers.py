@@ -92,7 +92,7 @@ def _of_arm(report: Report, row: ArmRow) -> str:
 
 
 def _findings(report: Report, row: ArmRow) -> str:
-    return " and ".join(_finding(report, row.metrics[metric.key], metric) for metric in _found(report, row))
+    return _joined([_finding(report, row.metrics[metric.key], metric) for metric in _found(report, row)])
 
 
 def _finding(report: Report, summary: Summary, metric: MetricKey) -> str:
@@ -133,7 +133,12 @@ def _doubt(report: Report, row: ArmRow) -> str:
 
 
 def _listed(report: Report, metrics: Sequence[MetricKey]) -> str:
-    return " and ".join(metric_words(metric, report.metrics) for metric in metrics)
+    return _joined([metric_words(metric, report.metrics) for metric in metrics])
+
+
+def _joined(items: Sequence[str]) -> str:
+    """List items in a sentence: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def _of_divergence(report: Report) -> Iterator[str]:
@@ -186,7 +191,7 @@ def _significant(report: Report, row: ContrastRow, *, of_path: bool = False) -> 
         for metric in report.metrics
         if (estimate := row.metrics.get(metric.key)) is not None and estimate.p_corrected <= ALPHA
     ]
-    return " and ".join(found)
+    return _joined(found)
 
 
 def _effect(report: Report, metric: MetricKey, estimate: Estimate, unit: str) -> str:
@@ -266,11 +271,13 @@ def _of_winner(report: Report, row: ArmRow) -> str:
 def _between_settings(report: Report, search: SearchFindings, row: ArmRow) -> str:
     """Word the differences of two settings in the objectives, with their intervals; a single search has no verdict."""
     objectives = {objective.key for objective in search.objectives}
-    return " and ".join(
-        f"{_by(metric_words(metric, report.metrics), summary.difference, summary.low, summary.high)} "
-        f"({counted(summary.pairs, summary.unit)})"
-        for metric in report.metrics
-        if metric.key in objectives and (summary := row.metrics[metric.key]).difference is not None
+    return _joined(
+        [
+            f"{_by(metric_words(metric, report.metrics), summary.difference, summary.low, summary.high)} "
+            f"({counted(summary.pairs, summary.unit)})"
+            for metric in report.metrics
+            if metric.key in objectives and (summary := row.metrics[metric.key]).difference is not None
+        ]
     )
 
 

@@ -227,9 +227,15 @@ MOTION = "motion_magnitude/farneback"
 
 def test_a_star_in_a_context_metric_is_in_the_answer(planned: Planned) -> None:
     plan = planned(SEEDS + TWO)
-    first, *_ = answers(build(plan, by_seed(plan, {("noise=removed", MOTION): 3.0})))
+    effects = {("noise=removed", MOTION): 3.0}
+    first, *_ = answers(build(plan, by_seed(plan, effects)))
     assert first.startswith("Removing the dependency noise raises motion magnitude by 3.")
     assert "(p = 0.016, 8 seeds)" in first, "neither better nor worse"
+    effects |= {("noise=removed", CLIP): 3.0, ("noise=removed", CONSISTENCY): 3.0}
+    first, *_ = answers(build(plan, by_seed(plan, effects)))
+    assert re.search(
+        r" raises CLIP score .+\), raises temporal consistency .+\) and raises motion magnitude .+\)\.", first
+    )
 
 
 @pytest.mark.parametrize(("design", "effects", "words"), [
@@ -353,7 +359,9 @@ def searched(plan: Plan, effects: Mapping[str, float], *, confirmed: bool = True
 
 def test_tuned_arms_with_a_verdict_are_in_the_answer(planned: Planned) -> None:
     plan = planned(SEEDS.replace(", temporal_consistency", "") + TWO + SEARCH)
-    found = answers(build(plan, searched(plan, {"noise=removed": 5.0})))
+    report = build(plan, searched(plan, {"noise=removed": 5.0}))
+    assert "star in these 3 families has a probability of at most 0.15." in report.caption, "arms, winners, tuned arms"
+    found = answers(report)
     (tuned,) = (sentence for sentence in found if sentence.startswith("Each arm at its own best settings, "))
     assert tuned.startswith("Each arm at its own best settings, removing the dependency noise raises CLIP score by 5.0")
     assert ", 3 repeats)." in tuned

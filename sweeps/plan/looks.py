@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 from sweeps.plan.plan import Plan
 from sweeps.plan.units import units_per_seed
-from sweeps.statistics.sequential import Looks, looks
+from sweeps.statistics.sequential import Looks, looks, with_earlier
 from sweeps.study.fields import SeedRule
 
 
 def notes_on_looks(plan: Plan) -> Iterator[str]:
     """Describe the interim looks, for the notes of a plan."""
-    found = looks_of(plan)
-    if found is None:
+    if not isinstance(plan.study.seeds, SeedRule):
         return
-    *before, last = found.seeds
+    *before, last = planned_looks(plan).numbers
     if not before:
         yield f"seeds: {last} are too few for an interim look to decide anything, so all are used"
         return
@@ -24,9 +23,16 @@ def notes_on_looks(plan: Plan) -> Iterator[str]:
     )
 
 
-def looks_of(plan: Plan) -> Looks | None:
-    """Return the interim looks of a study; None if it uses all its seeds."""
-    rule, arms = plan.study.seeds, len(plan.arms) - 1
+def planned_looks(plan: Plan) -> Looks:
+    """Return the looks of the study as it is written; one with all seeds, unless it has a stopping rule."""
+    study, arms = plan.study, len(plan.arms) - 1
+    rule, seeds = study.seeds, tuple(study.all_seeds)
     if not isinstance(rule, SeedRule):
-        return None
-    return looks(rule.min, rule.max, units_per_seed(plan), arms if plan.study.correction == "holm" else 1)
+        return Looks((seeds,), (1.0,), leaving=False)
+    return looks(seeds, rule.min, units_per_seed(plan), arms if study.correction == "holm" else 1)
+
+
+def looks_of(plan: Plan) -> Looks | None:
+    """Return the analyses of a study, with those at its earlier ends; None for a single one."""
+    found = with_earlier(planned_looks(plan), plan.ends)
+    return found if len(found.seeds) > 1 or isinstance(plan.study.seeds, SeedRule) else None

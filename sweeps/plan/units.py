@@ -1,7 +1,7 @@
 """Unit of the comparisons: what a study draws independently, so that one of it gives one pair of arm and control."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,12 @@ def units_per_seed(plan: Plan) -> int:
     """Return the number of units that each seed has in the study's first metric; 1 for prompts."""
     unit = drawn_unit(plan, plan.metrics[0])
     return unit.clips if unit.kind == "clip" else 1
+
+
+def most_units(plan: Plan, seeds: Collection[int]) -> int:
+    """Return the largest number of units that some seeds have in any metric of a study."""
+    kinds = {drawn_unit(plan, metric).kind for metric in plan.metrics}
+    return len(seeds) * (1 if kinds == {"seed"} else plan.cells[0].spec.protocol.clips)
 
 
 def number_of_units(plan: Plan, kind: Unit) -> int:

@@ -7,7 +7,6 @@ from typing import TypeVar
 from sweeps.report import texts
 from sweeps.report.subjects import continued, metric_words, subject
 from sweeps.report.table import Report
-from sweeps.report.verdicts import power_words
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.robustness import Robustness
@@ -313,8 +312,7 @@ def _rest(report: Report, *, is_alone: bool, has_search: bool) -> Iterator[str]:
         for metric in report.metrics
         if (known := _smallest(report.robustness, metric)) is not None
     ]
-    power = power_words(report.inference.test)
-    could = f"; it could show differences of {', '.join(shown)} or more ({power})" if shown else ""
+    could = f"; it could show differences of {', '.join(shown)} or more (80 % power)" if shown else ""
     yield f"{rest}{could}."
 
 

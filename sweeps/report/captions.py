@@ -13,6 +13,7 @@ from sweeps.results.divergence import divergences
 from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
 from sweeps.results.search import SearchFindings, winner
+from sweeps.results.significance import family_of
 from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.bootstrap import SAMPLES
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
@@ -104,9 +105,11 @@ def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference
         return
     yield f"p: two-sided {_TESTS[inference.test]}, {_correction(inference)}."
     by_sentence: dict[str, list[str]] = {}
-    for key, summaries in of_metric.items():
-        if summaries:
-            by_sentence.setdefault(_smallest_p(summaries, inference), []).append(key)
+    for metric in metrics:
+        if summaries := of_metric[metric.key]:
+            family, families = family_of(metric, metrics, inference)
+            comparisons = sum(len(of_metric[key]) for key in family) if inference.correction == "holm" else 1
+            by_sentence.setdefault(_smallest_p(summaries, comparisons * families), []).append(metric.key)
     for sentence, keys in by_sentence.items():
         prefix = f"{', '.join(keys)}: " if len(by_sentence) > 1 else ""
         yield f"{prefix}{sentence}"
@@ -181,15 +184,12 @@ def _looks(reached: ReachedSeeds) -> Iterator[str]:
     looks = reached.looks
     if looks is None:
         return
-    *earlier, now = looks.seeds
-    if not looks.planned:
-        before = " and ".join(map(str, earlier))
-        yield (
-            f"The study was extended: it was complete after {before} seeds, and now has {now}. Each of these "
-            f"{len(looks.seeds)} analyses has an equal share of the level."
-        )
+    if looks.earlier:
+        before = " and ".join(counted(len(end), "seed") for end in sorted(looks.earlier, key=len))
+        yield f"The study has ended before, with {before}: each of its analyses has a share of the level."
+    if not looks.leaving:
         return
-    at = ", ".join(map(str, looks.seeds))
+    at = ", ".join(map(str, looks.numbers))
     state = "Ended" if reached.complete else "So far"
     left = [
         f"{', '.join(sorted(arms))} left {why}"
@@ -301,14 +301,13 @@ def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
     return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
 
 
-def _smallest_p(tested: Sequence[Summary], inference: Inference) -> str:
+def _smallest_p(tested: Sequence[Summary], factor: int) -> str:
     """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, max-T does not."""
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
-    factor = len(tested) if inference.correction == "holm" else 1
     corrected = min(1.0, factor * smallest)
     units = f"{tested[0].unit}s"
     too_few = f" Too few {units} for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
-    after = f"; corrected over {counted(len(tested), 'arm')}: {corrected:.2g}" if factor > 1 else ""
+    after = f"; corrected over {counted(factor, 'comparison')}: {corrected:.2g}" if factor > 1 else ""
     return f"Smallest p that these {units} can reach: {smallest:.2g}{after}.{too_few}"
 
 

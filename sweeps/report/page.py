@@ -31,7 +31,12 @@ _TESTS: dict[Method, Mapping[str, str]] = {
         "p, Wilcoxon test": "p_wilcoxon",
         "p, bootstrap": "p_bootstrap",
     },
-    "bootstrap_t": {"p, bootstrap": "p_value", "p, t test": "p_t", "p, Wilcoxon test": "p_wilcoxon"},
+    "bootstrap_t": {
+        "p, bootstrap": "p_value",
+        "p, t test": "p_t",
+        "p, Wilcoxon test": "p_wilcoxon",
+        "p, sign-flip test": "p_sign_flip",
+    },
 }
 """Test of the study -> head of a column -> number of a difference: the study's test and those beside it."""
 

@@ -4,7 +4,7 @@ Built from a plan and the ledger's records alone, without Ray or MLflow.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from models.bases import trained_frames
@@ -83,12 +83,10 @@ class Report:
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
         """Robustness of each difference."""
-        return examine(self.rows, self.metrics, self.pairs, self.inference, self.plan.prompts)
+        return examine(self.rows, self.metrics, self.pairs, self.inference, self.reached.of_arm, self.plan.prompts)
 
 
-def build(
-    plan: Plan, records: Mapping[str, Record], proof: Proof | None = None, ends: Sequence[Sequence[int]] = ()
-) -> Report:
+def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None) -> Report:
     """Summarise the ledger's records for a plan.
 
     A metric that a cell was not scored with yet is a missing number of that cell, not an error.
@@ -97,9 +95,8 @@ def build(
         plan: The plan; only records of its cells and of its search are used.
         records: Results by cell id.
         proof: Parameters and operations of the arms, counted before they ran.
-        ends: Seeds at which the study was complete before.
     """
-    reached = reached_seeds(plan, records, ends)
+    reached = reached_seeds(plan, records)
     arms = values_of(plan, records, reached.of_arm)
     inference = inference_of(plan, choose_units(plan, arms, plan.metrics), reached)
     of_plan = [record for arm in arms for record in arm.records.values()]
@@ -127,7 +124,7 @@ def build(
         reached=reached,
         effort=audit(plan, records, reached.of_arm),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
-        groups=by_group(plan, arms, reached),
+        groups=by_group(plan, arms, inference),
         divergences=divergences(arms),
         contrasts=estimate(plan.contrasts, arms, [metric.key for metric in plan.metrics], inference),
     )

@@ -44,16 +44,12 @@ def _conclusion(examined: Robustness) -> str:
         case Assessment.SINGLE_UNIT:
             return f"depends on a single {examined.kind} ({examined.unit})"
         case Assessment.SINGLE_TEST:
-            others = (
-                (examined.p_t, "t test"),
-                (examined.p_wilcoxon, "Wilcoxon test"),
-                (examined.p_bootstrap, "bootstrap"),
-            )
-            p, name = max(others)
+            is_bootstrap = examined.test == "bootstrap_t"
+            further = (examined.p_sign_flip, "sign-flip test") if is_bootstrap else (examined.p_bootstrap, "bootstrap")
+            p, name = max((examined.p_t, "t test"), (examined.p_wilcoxon, "Wilcoxon test"), further)
             return f"depends on the choice of test (p = {p:.2g} by the {name})"
         case Assessment.ROBUST:
-            number = "four" if examined.test == "sign_flip" else "three"
-            return f"robust: no single {examined.kind} decides, and all {number} tests agree"
+            return f"robust: no single {examined.kind} decides, and the other tests agree"
 
 
 def _shape(examined: Robustness) -> str:
@@ -80,18 +76,13 @@ def _too_few(examined: Robustness) -> str:
 
 
 def _sensitivity(examined: Robustness) -> str:
-    """Say which differences these units could have shown; the power is that of the sign-flip test."""
+    """Say which differences these units could have shown; unknown for the bootstrap."""
     smallest, units = examined.smallest_difference, f"{examined.num_units} {examined.kind}s"
     if smallest is None:
         return _too_few(examined) if examined.test == "sign_flip" else ""
     if smallest == 0:
         return f"Arm and control are equal at each of the {units}"
-    return f"These {units} could show differences of {smallest:.2g} or more ({power_words(examined.test)})"
-
-
-def power_words(test: Method) -> str:
-    """Word the power of a smallest difference: the sign-flip test's, which is said where the study has another test."""
-    return "80 % power" if test == "sign_flip" else f"80 % power by the {TESTS['sign_flip']}"
+    return f"These {units} could show differences of {smallest:.2g} or more (80 % power)"
 
 
 @dataclass(frozen=True)

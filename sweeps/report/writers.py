@@ -100,8 +100,7 @@ def main(plans: Mapping[str, Plan], storage: Path, format: Format, save_to: Path
 def _reports(plans: Mapping[str, Plan], ledgers: Mapping[str, Ledger]) -> dict[str, Report]:
     """Build the report of each block."""
     return {
-        block: build(plan, ledgers[block].records(), read_proof(ledgers[block].folder), ledgers[block].ends())
-        for block, plan in plans.items()
+        block: build(plan, ledgers[block].records(), read_proof(ledgers[block].folder)) for block, plan in plans.items()
     }
 
 

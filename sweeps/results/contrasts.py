@@ -70,11 +70,9 @@ def _of_kind(
     requested = next(iter(arms.values())).seeds
     sides = [_sides(contrast, arms, key, inference) for contrast in contrasts]
     kept = [place for place, pairs in enumerate(sides) if pairs]
-    looks = [
-        family(_sides(contrasts[place], arms, key, inference, seeds) for place in kept)
-        for seeds in inference.analyses(requested)
-    ]
-    tests = inference.tests(looks, len(kept))
+    analyses = inference.analyses(requested)
+    looks = [family(_sides(contrasts[place], arms, key, inference, seeds) for place in kept) for seeds, _ in analyses]
+    tests = inference.tests(looks, [share for _, share in analyses], len(kept))
     level = 1 - ALPHA * inference.share(requested)
     effects = [
         _effect(contrasts[place], sides[place], test.p_value, arms, key, inference, level)

@@ -7,7 +7,7 @@ line per result, so that ten thousand cells are read quickly; a lost, truncated 
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,8 +24,6 @@ State = Literal["pending", "done", "failed", "lost", "pruned", "rescore"]
 WAITING: frozenset[State] = frozenset({"pending", "lost", "rescore"})
 """States of cells that a run computes without ``--retry-failed``."""
 UNREADABLE = "unreadable.json"
-ENDS = "ends.json"
-"""Seeds at each end of the study: a study that was extended was analysed before."""
 
 
 class Ledger:
@@ -80,19 +78,6 @@ class Ledger:
             write_atomically(self.index, "".join(lines).encode())
             messages.append(f"{self.index.name} {contents.behind}: rewritten from {len(contents.records)} results")
         return messages
-
-    def ends(self) -> tuple[tuple[int, ...], ...]:
-        """Return the seeds at which the study was complete, in the order of these ends."""
-        try:
-            return tuple(tuple(map(int, seeds)) for seeds in json.loads((self.folder / ENDS).read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return ()
-
-    def note_end(self, seeds: Sequence[int]) -> None:
-        """Note that the study was complete with these seeds; only the driver of ``run`` does."""
-        ends = self.ends()
-        if tuple(seeds) not in ends:
-            write_atomically(self.folder / ENDS, json.dumps([*ends, tuple(seeds)]).encode())
 
     def append(self, results: Iterable[Result]) -> None:
         """Append new results to the index; only the driver of ``run`` writes it."""

@@ -31,32 +31,25 @@ class Inference:
     over: CorrectOver = "arms"
     diverged: Diverged = "compared"
 
-    def tests(self, looks: Sequence[Family], arms: int) -> list[PValues]:
+    def tests(self, looks: Sequence[Family], shares: Sequence[float], arms: int) -> list[PValues]:
         """Test a family at its looks so far."""
-        return p_values(looks, self.shares, arms, test=self.test, correction=self.correction)
+        return p_values(looks, shares, arms, test=self.test, correction=self.correction)
 
     def unit(self, key: str) -> Unit:
         """Return the unit of a metric."""
         return self.units[key].kind
 
-    def analyses(self, seeds: Sequence[int]) -> list[Sequence[int] | None]:
-        """Return the seeds of each analysis so far, None for all; empty before the first look.
+    def analyses(self, seeds: Sequence[int]) -> list[tuple[Sequence[int] | None, float]]:
+        """Return seeds and share of the level of each analysis so far, None for all seeds; empty before the first look.
 
         Args:
             seeds: Seeds that the control has been asked for.
         """
-        if self.looks is None:
-            return [None]
-        return [seeds[:number] for number in self.looks.seeds if number <= len(seeds)]
-
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """Share of the level that each analysis spends."""
-        return self.looks.shares if self.looks else (1.0,)
+        return [(None, 1.0)] if self.looks is None else [*self.looks.until(seeds)]
 
     def share(self, seeds: Sequence[int]) -> float:
         """Return the share of the level that the interval of an arm with these seeds has."""
-        return self.looks.share_at(len(seeds)) if self.looks else 1.0
+        return self.looks.share_of(seeds) if self.looks else 1.0
 
 
 @dataclass(frozen=True)
@@ -83,12 +76,19 @@ class Pairs:
 
 
 def family(pairs: Iterable[Pairs]) -> Family:
-    """Align pairs of one kind of unit: the same unit is one column in all rows."""
+    """Align pairs of one kind of unit: the same unit is one column in all rows.
+
+    Differences that are no more than the rounding of the values are 0, else a studentised test would take an arm that
+    differs by rounding alone for an extreme one.
+    """
     import numpy as np
 
     rows = list(pairs)
+    bounds = tuple(rounding(row.arm, row.control) for row in rows)
     places = {unit: place for place, unit in enumerate(dict.fromkeys(unit for row in rows for unit in row.units))}
     differences = np.full((len(rows), len(places)), np.nan)
     for number, row in enumerate(rows):
         differences[number, [places[unit] for unit in row.units]] = np.subtract(row.arm, row.control)
-    return Family(differences, tuple(rounding(row.arm, row.control) for row in rows))
+        if np.nansum(np.abs(differences[number])) <= bounds[number]:
+            differences[number] *= 0
+    return Family(differences, bounds)

@@ -8,12 +8,11 @@ from sweeps.plan.units import number_of_units
 from sweeps.results.arm_values import ArmValues, values_of
 from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
-from sweeps.results.significance import pairs_by_arm
+from sweeps.results.significance import family_of, pairs_by_arm, smallest_shown
 from sweeps.results.stopping import inference_of, reached_seeds
 from sweeps.results.units import choose_units
-from sweeps.statistics.paired import smallest_p, standard_deviation
-from sweeps.statistics.power import smallest_difference
-from sweeps.statistics.sequential import smallest_sequential_p
+from sweeps.statistics.families import smallest_of
+from sweeps.statistics.paired import standard_deviation
 from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey, is_context
 
@@ -66,20 +65,18 @@ def reach(plan: Plan, records: Mapping[str, Record]) -> Reach | None:
     arms = len(plan.arms) - 1
     if not arms:
         return None
-    reached = reached_seeds(plan, records)
     values = values_of(plan, records, dict.fromkeys((arm.id for arm in plan.arms), plan.study.all_seeds))
-    inference = inference_of(plan, choose_units(plan, values, plan.metrics), reached)
-    first, looks = plan.metrics[0], reached.looks
+    inference = inference_of(plan, choose_units(plan, values, plan.metrics), reached_seeds(plan, records))
+    first, seeds = plan.metrics[0], plan.study.all_seeds
     unit = inference.unit(first.key)
     units = number_of_units(plan, unit)
-    smallest = smallest_p(units)
-    if looks:
-        each = units / len(plan.study.all_seeds)
-        smallest = smallest_sequential_p([round(each * number) for number in looks.seeds], looks.shares)
-    corrected = min(1.0, arms * smallest) if inference.correction == "holm" else smallest
-    keys = [metric for metric in plan.metrics if not is_context(metric)]
-    differences = (_reachable(plan, values, metric, inference, arms) for metric in keys)
-    return Reach(unit, units, arms, smallest, corrected, tuple(filter(None, differences)))
+    looks = [(at or seeds, share) for at, share in inference.analyses(seeds)]
+    smallest = min(smallest_of(round(units * len(at) / len(seeds)), inference.test) / share for at, share in looks)
+    keys, families = family_of(first, plan.metrics, inference)
+    comparisons = families * (len(keys) * arms if inference.correction == "holm" else 1)
+    corrected = min(1.0, comparisons * smallest)
+    differences = (_reachable(plan, values, m, inference, arms) for m in plan.metrics if not is_context(m))
+    return Reach(unit, units, arms, min(1.0, smallest), corrected, tuple(filter(None, differences)))
 
 
 def _reachable(
@@ -95,5 +92,7 @@ def _reachable(
         return None
     sd, arm, pairs = max(spreads)
     units = number_of_units(plan, inference.unit(metric.key))
-    difference = smallest_difference(sd, units, arms, inference.correction)
+    keys, families = family_of(metric, plan.metrics, inference)
+    share = inference.share(plan.study.all_seeds)
+    difference = smallest_shown(sd, units, (arms * len(keys), families), inference, share)
     return None if difference is None else Reachable(metric.key, difference, arm, pairs)

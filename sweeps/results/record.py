@@ -161,8 +161,8 @@ def _updates(result: Result) -> int:
     return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
 
 
-_BESIDE = ("libraries", "warning", "self_test")
-"""Recorded with a score without affecting comparability: versions are part of the code hash."""
+_BESIDE = ("libraries", "warning", "self_test", "chance")
+"""Recorded with a score without affecting comparability: versions are in the code hash, chance is in the clips."""
 
 
 def _settings(parameters: dict[str, Any]) -> str:

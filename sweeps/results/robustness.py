@@ -8,15 +8,18 @@ from enum import StrEnum
 from sweeps.results.arm_values import Key
 from sweeps.results.comparison import ArmRow, finite
 from sweeps.results.pairing import Inference, Pairs, family
+from sweeps.results.significance import family_of, smallest_shown
 from sweeps.results.units import unit_words
 from sweeps.statistics.bootstrap import bootstrap_p
 from sweeps.statistics.families import Method
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, standard_deviation
-from sweeps.statistics.power import smallest_difference
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, sign_flip, standard_deviation
 from sweeps.statistics.shape import is_skewed, outlying, skewness
 from sweeps.statistics.signed_rank import wilcoxon_p
 from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey, is_context
+
+_NEGLIGIBLE = 1e-6
+"""Spread of differences, relative to their mean, below which they are equal."""
 
 
 class Assessment(StrEnum):
@@ -42,14 +45,16 @@ class Robustness:
         p_t: Paired t test.
         p_wilcoxon: Wilcoxon's signed-rank test.
         p_bootstrap: Studentised bootstrap, which needs no symmetry.
+        p_sign_flip: Sign-flip test.
         excludes_zero: Whether the 95 % interval excludes zero.
         without_any: Whether it does, on the same side, with any one unit left out.
         unit: The most influential unit: without it the interval is nearest to zero, or farthest beyond it; None for
             fewer than 3 units.
         assessment: Conclusion from all of these.
         num_units: Number of pairs.
-        smallest_difference: Smallest difference that these units show with 80 % power, given the spread of the paired
-            differences; None where the test can reach the level with no difference.
+        smallest_difference: Smallest difference that these units show with 80 % power by the study's own test, given
+            the spread of the paired differences; None where it can reach the level with no difference, and for the
+            bootstrap.
         skewness: Of the differences; None for fewer than 3, or without spread.
         outlying: The unit whose difference lies farthest from the others', where it lies far; else None.
         test: The test of ``p_value``.
@@ -64,6 +69,7 @@ class Robustness:
     p_t: float
     p_wilcoxon: float
     p_bootstrap: float
+    p_sign_flip: float
     excludes_zero: bool
     without_any: bool
     unit: str | None
@@ -96,6 +102,7 @@ def examine(
     metrics: Sequence[MetricKey],
     pairs: Mapping[str, Mapping[str, Pairs]],
     inference: Inference,
+    seeds: Mapping[str, Sequence[int]],
     prompts: Sequence[str],
 ) -> tuple[Robustness, ...]:
     """Examine every difference of a table that has at least two pairs, except in metrics that only give context.
@@ -105,23 +112,30 @@ def examine(
         metrics: Metrics of the table.
         pairs: Metric key -> arm -> its pairs with the control.
         inference: Units, analyses and correction.
+        seeds: Arm -> seeds that it has reached.
         prompts: Prompts that the study lists, to name units.
     """
     examined = []
     for metric in metrics:
         of_arms = {} if is_context(metric) else pairs.get(metric.key, {})
-        differences = family(of_arms.values()).differences
-        others = zip(wilcoxon_p(differences), bootstrap_p(differences), strict=True)
+        together = family(of_arms.values())
+        flips = [
+            sign_flip(list(of_arm.differences.values()), tied)
+            for of_arm, tied in zip(of_arms.values(), together.rounding, strict=True)
+        ]
+        others = zip(wilcoxon_p(together.differences), bootstrap_p(together.differences), flips, strict=True)
         by_arm = dict(zip(of_arms, others, strict=True))
+        keys, number = family_of(metric, metrics, inference)
+        size = sum(len(pairs.get(key, {})) for key in keys), number
         for row in rows[1:]:
             summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
             smallest = summary.smallest_p
             if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None or smallest is None:
                 continue
             ps = summary.p_value, summary.p_corrected, *by_arm[row.id]
-            examined.append(
-                _examined(row.id, metric.key, of_arm.differences, *ps, len(of_arms), inference, prompts, smallest)
-            )
+            sd = standard_deviation(list(of_arm.differences.values()))
+            least = smallest_shown(sd, len(of_arm), size, inference, inference.share(seeds[row.id]))
+            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, least, inference, prompts, smallest))
     return tuple(examined)
 
 
@@ -133,7 +147,8 @@ def _examined(
     p_corrected: float,
     p_wilcoxon: float,
     p_bootstrap: float,
-    num_arms: int,
+    p_sign_flip: float,
+    least: float | None,
     inference: Inference,
     prompts: Sequence[str],
     smallest: float,
@@ -147,6 +162,11 @@ def _examined(
     excludes = _distance([side * d for d in differences]) > 0
     stays = excludes and unit is not None and distances[unit] > 0
     p_t = _t_test(mean, sd, n)
+    others = [p_t, p_wilcoxon]
+    if inference.test == "bootstrap_t":
+        others.append(p_sign_flip)
+    elif sd > _NEGLIGIBLE * abs(mean):  # else every sample is alike, and the bootstrap tells nothing
+        others.append(p_bootstrap)
     far = outlying(differences)
     return Robustness(
         arm=arm,
@@ -157,12 +177,13 @@ def _examined(
         p_t=p_t,
         p_wilcoxon=p_wilcoxon,
         p_bootstrap=p_bootstrap,
+        p_sign_flip=p_sign_flip,
         excludes_zero=excludes,
         without_any=stays,
         unit=None if unit is None else unit_words(unit, prompts),
-        assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon, p_bootstrap), smallest),
+        assessment=_assess(p_corrected, excludes, stays, max(others), smallest),
         num_units=n,
-        smallest_difference=smallest_difference(sd, n, num_arms, inference.correction),
+        smallest_difference=least,
         skewness=finite(skewness(differences)),
         outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
         test=inference.test,

@@ -8,6 +8,8 @@ from sweeps.results.arm_values import ArmValues
 from sweeps.results.divergence import ranked
 from sweeps.results.pairing import Inference, Pairs, family
 from sweeps.statistics.families import PValues
+from sweeps.statistics.paired import ALPHA
+from sweeps.statistics.power import smallest_difference
 from trainables.metrics import MetricKey, is_context
 
 Place = tuple[str, int]
@@ -29,22 +31,47 @@ def pairs_by_arm(arms: Sequence[ArmValues], key: str, inference: Inference) -> d
     return {arm: pairs for arm, pairs in found.items() if pairs}
 
 
+def family_of(metric: MetricKey, metrics: Sequence[MetricKey], inference: Inference) -> tuple[tuple[str, ...], int]:
+    """Return the metrics of a metric's family, and the number of families that share its level.
+
+    Units of different kinds have no common sign, so with ``correct_over: arms_and_metrics`` each kind is a family.
+    """
+    if inference.over == "arms" or is_context(metric):
+        return (metric.key,), 1
+    claims = [claim.key for claim in metrics if not is_context(claim)]
+    kinds = {inference.unit(key) for key in claims}
+    return tuple(key for key in claims if inference.unit(key) == inference.unit(metric.key)), len(kinds)
+
+
+def smallest_shown(sd: float, units: int, family: tuple[int, int], inference: Inference, share: float) -> float | None:
+    """Compute the smallest difference that so many units show with 80 % power by the study's own test.
+
+    Args:
+        sd: Standard deviation of the paired differences.
+        units: Number of pairs.
+        family: Number of comparisons of the family, and of families that share the level.
+        inference: Test and correction.
+        share: Share of the level at this analysis.
+
+    Returns:
+        The difference; None where no difference can be significant, and for the bootstrap, whose power depends on the
+        shape of the distribution.
+    """
+    size, families = family
+    if inference.test == "bootstrap_t":
+        return None
+    return smallest_difference(sd, units, size, inference.correction, ALPHA * share / families)
+
+
 def p_values_of(
     arms: Sequence[ArmValues], metrics: Sequence[MetricKey], pairs: Mapping[Place, Pairs], inference: Inference
 ) -> dict[Place, PValues]:
     """Test every difference, corrected over its family."""
     of_metric = {metric.key: [place for place in pairs if place[0] == metric.key] for metric in metrics}
-    families = list(of_metric.values())
-    if inference.over == "arms_and_metrics":
-        claims = [metric.key for metric in metrics if not is_context(metric)]
-        kinds = dict.fromkeys(inference.unit(key) for key in claims)
-        joined = [[p for key in claims if inference.unit(key) == kind for p in of_metric[key]] for kind in kinds]
-        families = [*joined, *(of_metric[metric.key] for metric in metrics if is_context(metric))]
-        number = len(kinds)  # units of different kinds have no common sign
-    else:
-        number = 1
     tests: dict[Place, PValues] = {}
-    for places in filter(None, families):
+    for keys, number in dict.fromkeys(family_of(metric, metrics, inference) for metric in metrics):
+        if not (places := [place for key in keys for place in of_metric[key]]):
+            continue
         found = _of_family(arms, places, inference, number, directions=None)
         if any(record.diverged for arm in arms for record in arm.records.values()):
             with_lost = _of_family(
@@ -71,8 +98,9 @@ def _of_family(
         key, arm = place
         return ranked(found, arms[arm], arms[0], inference.unit(key), directions[key], seeds)
 
-    looks = [family(at(place, seeds) for place in places) for seeds in inference.analyses(arms[0].seeds)]
-    tests = zip(places, inference.tests(looks, len(places)), strict=True)
+    analyses = inference.analyses(arms[0].seeds)
+    looks = [family(at(place, seeds) for place in places) for seeds, _ in analyses]
+    tests = zip(places, inference.tests(looks, [share for _, share in analyses], len(places)), strict=True)
     return {place: replace(test, p_corrected=min(1.0, number * test.p_corrected)) for place, test in tests}
 
 

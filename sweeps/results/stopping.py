@@ -1,6 +1,6 @@
 """Stopping rule over seeds: a study uses all of them, or each arm as many as it takes to decide it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeps.plan import Plan
@@ -8,12 +8,13 @@ from sweeps.plan.arms import CONTROL
 from sweeps.plan.looks import looks_of
 from sweeps.plan.units import Units
 from sweeps.results.arm_values import values_of
-from sweeps.results.comparison import ArmRow, compare
+from sweeps.results.comparison import ArmRow, Summary, compare
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
 from sweeps.results.units import choose_units
-from sweeps.statistics.sequential import Looks, extended
+from sweeps.statistics.paired import ALPHA
+from sweeps.statistics.sequential import Looks
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.designs import TREND
 
@@ -52,7 +53,7 @@ class ReachedSeeds:
         return not self.has(arm, seed) and (self.complete or arm in self.left)
 
 
-def reached_seeds(plan: Plan, records: Mapping[str, Record], ends: Sequence[Sequence[int]] = ()) -> ReachedSeeds:
+def reached_seeds(plan: Plan, records: Mapping[str, Record]) -> ReachedSeeds:
     """Determine the seeds that a study has reached, from its results alone.
 
     Seeds are requested up to the next interim analysis. There, by the study's first metric, an arm leaves where its
@@ -62,26 +63,25 @@ def reached_seeds(plan: Plan, records: Mapping[str, Record], ends: Sequence[Sequ
     Args:
         plan: The plan.
         records: Results by cell id.
-        ends: Seeds of earlier ends of the study, for one without a stopping rule.
     """
     study, names = plan.study, [arm.id for arm in plan.arms]
     looks = looks_of(plan)
-    if looks is None:
+    if looks is None or not looks.leaving:
         every = study.all_seeds
-        earlier = sorted({len(end) for end in ends if set(end) < set(every)})
-        return ReachedSeeds(every, dict.fromkeys(names, every), extended([*earlier, len(every)]) if earlier else None)
+        return ReachedSeeds(every, dict.fromkeys(names, every), looks)
     of_arm: dict[str, tuple[int, ...]] = {}
     active, decided, futile = [name for name in names if name != CONTROL], set[str](), set[str]()
-    for look, number in enumerate(looks.seeds):
-        seeds = study.all_seeds[:number]
+    for look, seeds in enumerate(looks.seeds):
+        if seeds != tuple(study.all_seeds[: len(seeds)]):  # of an earlier end with other seeds
+            continue
         of_arm |= dict.fromkeys([CONTROL, *active], seeds)
         reached = ReachedSeeds(seeds, dict(of_arm), looks, frozenset(decided), frozenset(futile), complete=False)
-        if not _ended(plan, records, reached):
+        if not _has_results(plan, records, reached):
             return reached
         rows = {row.id: row for row in _rows(plan, records, reached)}
         key = plan.metrics[0].key
         now = {arm for arm in active if rows[arm].metrics[key].verdict is not Verdict.INCONCLUSIVE}
-        vain = {arm for arm in set(active) - now if looks.is_futile(look, rows[arm].metrics[key].p_latest or 0.0)}
+        vain = {arm for arm in set(active) - now if _is_futile(rows[arm].metrics[key], looks, look)}
         if _needs_all(plan) and now | vain != set(active):
             continue
         decided, futile = decided | now, futile | vain
@@ -109,15 +109,26 @@ def _needs_all(plan: Plan) -> bool:
     return any(contrast.kind != TREND for contrast in plan.contrasts)
 
 
-def _ended(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> bool:
-    """Whether every requested cell has its result; cells are ordered by seed."""
-    cells = plan.cells[: len(reached.seeds) * len(plan.arms)]
-    return all(state(records.get(cell.id), plan) not in WAITING for cell in cells if reached.has(cell.arm, cell.seed))
+def has_ended(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> bool:
+    """Whether every cell that the study requests has its result, and it will request no other."""
+    return reached.complete and _has_results(plan, records, reached)
+
+
+def _has_results(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> bool:
+    """Whether every requested cell has its result."""
+    cells = (cell for cell in plan.cells if reached.has(cell.arm, cell.seed))
+    return all(state(records.get(cell.id), plan) not in WAITING for cell in cells)
+
+
+def _is_futile(summary: Summary, looks: Looks, look: int) -> bool:
+    """Whether an arm shows no sign of an effect at a look; one that could not have shown any is no such sign."""
+    could_show = summary.smallest_p is not None and summary.smallest_p <= ALPHA
+    return could_show and looks.is_futile(look, summary.p_latest or 0.0)
 
 
 def _rows(plan: Plan, records: Mapping[str, Record], reached: ReachedSeeds) -> tuple[ArmRow, ...]:
-    """Compare all arms by the first metric, at the seeds that each has reached."""
+    """Compare all arms by the first metric, or by all that are one family, at the seeds that each has reached."""
     arms = values_of(plan, records, reached.of_arm)
-    first = plan.metrics[:1]
-    inference = inference_of(plan, choose_units(plan, arms, first), reached)
-    return compare(arms, first, plan.study.margins, {}, inference)
+    metrics = plan.metrics if plan.study.correct_over == "arms_and_metrics" else plan.metrics[:1]
+    inference = inference_of(plan, choose_units(plan, arms, metrics), reached)
+    return compare(arms, metrics, plan.study.margins, {}, inference)

@@ -15,6 +15,7 @@ from sweeps.plan.arms import CONTROL
 from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.content import CONTENT, content_file, older_results, with_kept_content, with_read_content
+from sweeps.results.ends import note_end, with_ends
 from sweeps.results.ledger import Ledger, study_folder
 from sweeps.results.record import Record
 from sweeps.results.status import listed
@@ -26,7 +27,6 @@ from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
 from sweeps.run.review import review_of
 from sweeps.study.document import SpecError
-from sweeps.study.fields import SeedRule
 from sweeps.study.words import counted, not_among
 from sweeps.tracking.location import artifacts_folder, database_file, follow_move, tracking_uri
 from sweeps.tracking.tracker import Tracker
@@ -72,7 +72,7 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
         return REFUSED
 
     def work(lock: StudyLock) -> int:
-        planned = with_read_content(plan, storage, Reading(plan.study.name))
+        planned = with_ends(with_read_content(plan, storage, Reading(plan.study.name)), lock.folder)
         return _Run(planned, storage, options, lock).run()
 
     return _locked(plan, storage, work)
@@ -286,9 +286,8 @@ class _Run:
 
         records = self.ledger.records()
         incomplete = self._incomplete(records)
-        if not incomplete and not self.options.only and not isinstance(self.plan.study.seeds, SeedRule):
-            self.ledger.note_end(self.plan.study.all_seeds)
-        report = build(self.plan, records, read_proof(self.lock.folder), self.ledger.ends())
+        note_end(self.plan, records, self.lock.folder)
+        report = build(self.plan, records, read_proof(self.lock.folder))
         folder = self.ledger.folder / REPORT
         stale = self._keep_resolved() or has_run or self._is_outdated(folder)
         files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())

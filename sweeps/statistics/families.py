@@ -57,32 +57,34 @@ def p_values(
     test: Method = "sign_flip",
     correction: Correction = "max_t",
 ) -> list[PValues]:
-    """Method the arms of a family, corrected over arms and looks.
+    """Test the arms of a family, corrected over arms and looks.
 
-        p = min_k p_k / h_k
+        p = min_k p_k / h_k   over the looks k at which the arm has new pairs
 
     where look k spends a share h_k of the level (Bonferroni over the looks; they add up to 1). So P(p <= a) <= a under
-    any stopping rule. With a single look it is that look's.
+    any stopping rule. With a single look it is that look's. The pairs of an arm that has left are not tested again.
 
     Args:
         looks: The family at each look so far, always with the same arms; before the first look every p-value is 1.
-        shares: Share of the level that each look spends.
+        shares: Share of the level that each of these looks spends.
         arms: Number of arms.
         test: Sign flips, or the studentised bootstrap.
         correction: Step-down over the family, or Holm's.
     """
     single, corrected, smallest = [1.0] * arms, [1.0] * arms, [1.0] * arms
-    latest = [1.0] * arms
-    for family, share in zip(looks, shares, strict=False):
+    latest, before = [1.0] * arms, [0] * arms
+    for family, share in zip(looks, shares, strict=True):
         of_look = [_single(row, tied, test) for row, tied in zip(family.differences, family.rounding, strict=True)]
         ps = [p for p, _ in of_look]
         if correction == "holm":
-            latest = holm(ps)
+            together = holm(ps)
         elif test == "bootstrap_t":
-            latest = bootstrap_t(family.differences)
+            together = bootstrap_t(family.differences)
         else:
-            latest = max_t(family.differences, family.rounding)
-        for place in range(arms):
+            together = max_t(family.differences, family.rounding)
+        pairs = [_pairs(row) for row in family.differences]
+        for place in (place for place in range(arms) if pairs[place] > before[place]):
+            before[place], latest[place] = pairs[place], together[place]
             single[place] = min(single[place], ps[place] / share)
             corrected[place] = min(corrected[place], latest[place] / share)
             smallest[place] = min(smallest[place], of_look[place][1] / share)
@@ -97,5 +99,19 @@ def _single(row: "Array", tied: float, test: Method) -> tuple[float, float]:
     if not differences:
         return 1.0, 1.0
     if test == "bootstrap_t":
-        return bootstrap_p([differences])[0], 1 / (SAMPLES + 1)
-    return sign_flip(differences, tied), smallest_p(len(differences))
+        return bootstrap_p([differences])[0], smallest_of(len(differences), test)
+    return sign_flip(differences, tied), smallest_of(len(differences), test)
+
+
+def smallest_of(units: int, test: Method) -> float:
+    """Return the smallest p-value that so many pairs can reach: 2^(1 - n) by sign flips, 1 / 2,000 by the bootstrap."""
+    if test == "bootstrap_t":
+        return 1 / (SAMPLES + 1) if units >= 2 else 1.0
+    return smallest_p(units)
+
+
+def _pairs(row: "Array") -> int:
+    """Count the pairs of an arm."""
+    import numpy as np
+
+    return int(np.count_nonzero(~np.isnan(row)))

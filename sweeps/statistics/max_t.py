@@ -63,11 +63,11 @@ def _step_down(d: "Array", rounding: "Array") -> "Array":
     # |sum| / length is 1 for equal differences; sums and lengths of an arm without any difference are 0.
     unit = np.where(lengths > 0, lengths, 1.0)[:, None]
     observed = np.abs(d.sum(axis=1, keepdims=True)) / unit
-    # Two sums are tied where they differ by no more than the rounding of both.
-    tied = 2 * (rounding[:, None] / unit).max()
-    order = np.argsort(-_studentised(observed, pairs)[:, 0], kind="stable")
-    bounds = _studentised(np.clip(observed - tied, 0, None), pairs)[order]
-    scaled, pairs, bounds = (d / unit)[order][::-1], pairs[order][::-1], bounds[::-1]
+    # Two sums of an arm are tied where they differ by no more than the rounding of both.
+    tied = 2 * rounding[:, None] / unit
+    bounds = _studentised(np.clip(observed - tied, 0, None), pairs)
+    order = np.argsort(-bounds[:, 0], kind="stable")
+    scaled, pairs, bounds = (d / unit)[order][::-1], pairs[order][::-1], bounds[order][::-1]
     extreme = np.zeros(len(d), dtype=np.int64)
     for signs in sign_patterns(d.shape[1]):
         sums = scaled @ signs

@@ -1,6 +1,6 @@
 """Paired comparisons of an arm with the control: intervals, tests, corrections.
 
-The unit is the seed: every arm sees the same seeds, and one seed gives one pair.
+The unit is a seed, a clip or a prompt: every arm sees the same ones, and each gives one pair.
 """
 
 import functools

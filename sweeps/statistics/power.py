@@ -23,7 +23,7 @@ _LARGEST = 8.0
 
 
 def smallest_difference(sd: float, units: int, arms: int, correction: Correction, level: float = ALPHA) -> float | None:
-    """Compute the smallest difference that so many units show with 80 % power, by simulation of the test itself.
+    """Compute the smallest difference that so many units show with 80 % power, by simulation of the sign-flip test.
 
     400 studies with normal differences, of which one arm has an effect; arms share a control, so that their differences
     correlate with 0.5. The test is the sign-flip test corrected over the arms, with up to 1,024 patterns. None where it

@@ -1,14 +1,14 @@
 """Group-sequential analyses: when to look at a study, and which share of the level each look spends.
 
 A study with ``seeds: {min, max, stop: decided}`` is analysed at a few numbers of seeds, the looks. An arm leaves the
-study at the look that decides it, or that makes a decision unlikely. A study whose seeds were increased after its end
-was analysed as well: each of its ends is a look. ``sweeps.statistics.families.tested`` corrects over looks.
+study at the look that decides it, or that makes a decision unlikely. A study whose seeds were changed after its end was
+analysed as well: the looks of its earlier ends count. ``sweeps.statistics.families.p_values`` corrects over looks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, smallest_p
+from sweeps.statistics.paired import ALPHA, smallest_p
 
 SHARES = (0.17, 0.2, 0.63)
 """Shares of the level that first, middle and last look spend.
@@ -28,18 +28,31 @@ class Looks:
     """Analyses of a study.
 
     Args:
-        seeds: Numbers of seeds at the looks, increasing; the last is the maximum.
-        shares: Share of the level that each look spends; they add up to 1.
-        planned: Whether arms may leave at these looks; False for those of a study that was extended.
+        seeds: Seeds of each look; at the last one all of them.
+        shares: Share of the level that each look spends; they add up to at most 1.
+        leaving: Whether arms may leave at these looks.
+        earlier: The seeds of the looks at which the study had ended before its seeds were changed.
     """
 
-    seeds: tuple[int, ...]
+    seeds: tuple[tuple[int, ...], ...]
     shares: tuple[float, ...]
-    planned: bool = True
+    leaving: bool = True
+    earlier: frozenset[tuple[int, ...]] = frozenset()
 
-    def share_at(self, seeds: int) -> float:
-        """Return the share of the first look at or above this number of seeds."""
-        return next((share for at, share in zip(self.seeds, self.shares, strict=True) if at >= seeds), self.shares[-1])
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Number of seeds at each look."""
+        return tuple(map(len, self.seeds))
+
+    def until(self, seeds: Collection[int]) -> list[tuple[tuple[int, ...], float]]:
+        """Return seeds and share of each look that these seeds allow."""
+        looks = zip(self.seeds, self.shares, strict=True)
+        return [(at, share) for at, share in looks if set(at) <= set(seeds)]
+
+    def share_of(self, seeds: Collection[int]) -> float:
+        """Return the share of the first look that has all of these seeds."""
+        looks = zip(self.seeds, self.shares, strict=True)
+        return next((share for at, share in looks if set(seeds) <= set(at)), self.shares[-1])
 
     def is_futile(self, look: int, p: float) -> bool:
         """Whether an arm leaves at a look for want of any sign of an effect; never at the last.
@@ -48,57 +61,53 @@ class Looks:
             look: Number of the look, from 0.
             p: Corrected p-value of this look alone.
         """
-        return self.planned and look < len(self.seeds) - 1 and p > FUTILE[look]
+        return self.leaving and look < len(self.seeds) - 1 and p > FUTILE[min(look, len(FUTILE) - 1)]
 
 
-def looks(least: int, most: int, units_per_seed: int = 1, arms: int = 1) -> Looks:
+def looks(seeds: Sequence[int], least: int, units_per_seed: int = 1, arms: int = 1) -> Looks:
     """Choose the looks so that each of them can reject.
 
     The first is at the fewest seeds, at least ``least``, at which differences of one sign are significant:
     2^(1 - n) <= 0.17 * 0.05 / arms with n units. The second is midway between the first and the last.
 
     Args:
-        least: Smallest number of seeds.
-        most: Largest number of seeds, at least ``least``.
+        seeds: All seeds.
+        least: Smallest number of seeds, at most all.
         units_per_seed: Units of each seed.
         arms: Number of arms that the smallest p is multiplied by: 1 for max-T, all for Holm's correction.
     """
-    first = least
+    first, most = least, len(seeds)
     while first < most and smallest_p(first * units_per_seed) > SHARES[0] * ALPHA / max(1, arms):
         first += 1
-    if first >= most:
-        return Looks((most,), (1.0,))
     middle = (first + most) // 2
-    if middle == first:
-        return Looks((first, most), (SHARES[0], 1 - SHARES[0]))
-    return Looks((first, middle, most), SHARES)
+    if first >= most:
+        found = {most: 1.0}
+    elif middle == first:
+        found = {first: SHARES[0], most: 1 - SHARES[0]}
+    else:
+        found = dict(zip((first, middle, most), SHARES, strict=True))
+    return Looks(tuple(tuple(seeds[:number]) for number in found), tuple(found.values()))
 
 
-def extended(ends: Sequence[int]) -> Looks:
-    """Return the analyses of a study that was extended: each end has the same share, since none was planned.
+def with_earlier(planned: Looks, ends: Sequence[Looks]) -> Looks:
+    """Return the looks of a study with those at which it had ended before; all shares are reduced alike.
 
-    Args:
-        ends: Numbers of seeds at which the study was complete, increasing; the last is the present one.
-    """
-    return Looks(tuple(ends), (1 / len(ends),) * len(ends), planned=False)
+        h_k <- h_k / max(1, sum_i h_i)   over the looks planned now and the earlier ones
 
-
-def confidence(looks: Looks | None, requested: int) -> float:
-    """Return the coverage of an interval: 95 %, or 1 - 0.05 h at a look with share h.
-
-    Args:
-        looks: Looks of the study; None for a fixed number of seeds.
-        requested: Number of seeds that are requested so far.
-    """
-    return CONFIDENCE if looks is None else 1 - ALPHA * looks.share_at(requested)
-
-
-def smallest_sequential_p(pairs: Sequence[int], shares: Sequence[float]) -> float:
-    """Return the smallest p-value that the looks so far can reach: min_k 2^(1 - n_k) / h_k.
+    Since nobody had planned to go on, each end has spent the whole share that its looks had. An end without a seed of
+    the present ones was another sample, and does not count.
 
     Args:
-        pairs: Number of pairs at each look so far.
-        shares: Share of the level that each look spends.
+        planned: Looks of the present seeds.
+        ends: Looks of each earlier end.
     """
-    reached = zip(pairs, shares, strict=False)
-    return min(1.0, *(smallest_p(number) / share for number, share in reached if number), 1.0)
+    every = set(planned.seeds[-1])
+    shares = dict(zip(planned.seeds, planned.shares, strict=True))
+    earlier = {
+        at: share for end in ends for at, share in zip(end.seeds, end.shares, strict=True) if not every.isdisjoint(at)
+    }
+    shares |= {at: max(share, shares.get(at, 0.0)) for at, share in earlier.items()}
+    total = max(1.0, sum(shares.values()))
+    ordered = sorted(shares, key=lambda at: (at == planned.seeds[-1], len(at)))
+    past = frozenset(at for at in earlier if at != planned.seeds[-1])
+    return Looks(tuple(ordered), tuple(shares[at] / total for at in ordered), planned.leaving, past)

@@ -314,13 +314,9 @@ def test_words_are_those_of_the_study_s_own_test(planned: Planned) -> None:
     report = build(plan, records)
     assert report.rows[1].metrics[CLIP].verdict == "better"
     page = to_html(report, [], [])
-    assert ">p, sign-flip test<" not in page
-    assert page.count(">p, bootstrap<") == page.count(">p, t test<") > 0
+    assert page.index(">p, bootstrap<") < page.index(">p, t test<") < page.index(">p, sign-flip test<")
     assert "too few" not in page
     assert "sign-flip test significant" not in page
-    eight = planned(SEEDS + TWO + "test: bootstrap_t\n")
-    found = answers(build(eight, by_seed(eight, {("noise=removed", CLIP): 1.0})))
-    assert found[-1].endswith("or more (80 % power by the sign-flip test).")
 
 
 # -------------------------------------------------------------------------------------------------------------- search

@@ -17,6 +17,7 @@ from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import holm
+from sweeps.statistics.sequential import Looks
 from tests.factories import ACROSS_STUDY, make_record
 from trainables.provenance import commit
 
@@ -272,7 +273,9 @@ def test_too_few_seeds_are_said(planned: Planned) -> None:
 def test_seeds_that_are_too_few_for_so_many_arms_are_said(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 6\ncorrection: holm")
     caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
-    assert "can reach: 0.031; corrected over 3 arms: 0.094. Too few seeds for any arm to be significant" in caption
+    assert (
+        "can reach: 0.031; corrected over 3 comparisons: 0.094. Too few seeds for any arm to be significant" in caption
+    )
 
 
 def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None:
@@ -287,15 +290,18 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
 
 
 def test_requested_cells_are_counted_where_arms_leave_before_others(planned: Planned) -> None:
-    """An arm without a sign of an effect leaves at the first look, the other one at the second."""
+    """One arm is decided after 10 seeds; the other shows a sign of an effect there, and stays for all 16."""
     text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\n"
     plan = planned(text + "seeds: {min: 4, max: 16, stop: decided}")
-    signs = {"control": 0.0, "noise=removed": 9.0, "attention=removed": 0.02}
-    own = np.random.default_rng(3).normal(size=16) / 20
-    report = build(plan, done(plan, lambda cell: signs[cell.arm] + own[cell.seed].item() * (cell.arm != "control")))
-    assert [len(seeds) for seeds in report.reached.of_arm.values()] == [10, 10, 4]
-    assert cells_done(report) == "24 of 24"
-    assert dict(_facts(report))["arms × seeds"] == "3 × 4 to 10"
+    signs = {
+        "control": [0.0] * 16,
+        "noise=removed": [9 + seed / 10 for seed in range(16)],
+        "attention=removed": [-1.0, -1.0] + [1.0] * 14,  # p = 0.11 at 10 seeds
+    }
+    report = build(plan, done(plan, lambda cell: signs[cell.arm][cell.seed]))
+    assert [len(seeds) for seeds in report.reached.of_arm.values()] == [16, 10, 16]
+    assert cells_done(report) == "42 of 42"
+    assert dict(_facts(report))["arms × seeds"] == "3 × 10 to 16"
 
 
 def test_chance_of_a_star_counts_every_family_and_has_no_independence(planned: Planned) -> None:
@@ -310,16 +316,16 @@ def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 12")
     records, key = done(plan, noisy({"noise=removed": 9})), FLICKERING
     alone = build(plan, records)
-    extended = build(plan, records, ends=[tuple(range(8)), tuple(range(12))])
+    eight, twelve = (Looks((tuple(range(n)),), (1.0,)) for n in (8, 12))
+    extended = build(replace(plan, ends=(eight, twelve)), records)
     row, other = row_of(extended, "noise=removed").metrics[key], row_of(alone, "noise=removed").metrics[key]
     assert row.p_corrected == pytest.approx(2 * other.p_corrected)
     assert row.low < other.low < other.high < row.high
-    assert "The study was extended: it was complete after 8 seeds, and now has 12." in extended.caption
+    assert "The study has ended before, with 8 seeds: each of its analyses" in extended.caption
     assert "and over 2 analyses" in extended.caption
-    partial = {cell.id: records[cell.id] for cell in plan.cells if cell.seed < 9}
-    assert "it was complete after 8 seeds, and now has 12." in build(plan, partial, ends=[tuple(range(8))]).caption
-    assert build(plan, records, ends=[tuple(range(12))]).caption == alone.caption, "one end is no extension"
-    assert build(plan, records, ends=[(0, 99)]).caption == alone.caption, "other seeds are another study"
+    assert build(replace(plan, ends=(twelve,)), records).caption == alone.caption, "one end is no extension"
+    other_seeds = Looks(((98, 99),), (1.0,))
+    assert build(replace(plan, ends=(other_seeds,)), records).caption == alone.caption, "another sample"
 
 
 def test_all_comparisons_may_be_one_family(planned: Planned) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,23 +14,28 @@ from sweeps.report.page import to_html
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words
 from sweeps.results.pairing import Inference
-from sweeps.results.robustness import Robustness, _examined, examine
+from sweeps.results.robustness import Robustness, _examined
+from sweeps.results.significance import smallest_shown
 from sweeps.statistics.bootstrap import bootstrap_p
-from sweeps.statistics.families import Correction
+from sweeps.statistics.families import Correction, smallest_of
 from sweeps.statistics.max_t import max_t
-from sweeps.statistics.paired import ALPHA, holm, paired_difference, smallest_p
+from sweeps.statistics.paired import ALPHA, holm, paired_difference
 from sweeps.statistics.power import smallest_difference
 from sweeps.statistics.signed_rank import wilcoxon_p
 
 INFERENCE = Inference({"m": Units("seed", "trained")})
 
 
-def examined(differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1) -> Robustness:
+def examined(
+    differences: Sequence[float], p_corrected: float = 0.01, num_arms: int = 1, inference: Inference = INFERENCE
+) -> Robustness:
     by_seed = {10 + k: difference for k, difference in enumerate(differences)}
     p_value = paired_difference(differences, [0.0] * len(differences)).p_value
     (p_bootstrap,), (p_wilcoxon,) = bootstrap_p([differences]), wilcoxon_p(np.array([differences]))
-    ps, smallest = (p_value, p_corrected, p_wilcoxon, p_bootstrap), smallest_p(len(differences))
-    return _examined("arm", "m", by_seed, *ps, num_arms, INFERENCE, (), smallest)
+    ps = p_value, p_corrected, p_wilcoxon, p_bootstrap, p_value
+    sd = float(np.std(differences, ddof=1))
+    least = smallest_shown(sd, len(differences), (num_arms, 1), inference, 1.0)
+    return _examined("arm", "m", by_seed, *ps, least, inference, (), smallest_of(len(differences), inference.test))
 
 
 def test_other_tests_are_scipys() -> None:
@@ -46,7 +52,7 @@ def test_other_tests_are_scipys() -> None:
 def test_one_seed_that_decides_is_named() -> None:
     stable = examined([1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 0.98])
     assert (stable.excludes_zero, stable.without_any) == (True, True)
-    assert robustness_words(stable) == "robust: no single seed decides, and all four tests agree"
+    assert robustness_words(stable) == "robust: no single seed decides, and the other tests agree"
     differences = [0.30, 0.02, 0.28, 0.01, 0.30, 0.29]
     hanging = examined(differences)
     assert hanging.excludes_zero
@@ -114,10 +120,30 @@ def test_differences_that_are_all_equal_break_nothing() -> None:
     same = examined([0.5, 0.5, 0.5])
     assert same.p_t == 0.0
     assert same.excludes_zero
+    assert examined([5.0] * 8).assessment == "robust", "the bootstrap can tell nothing of equal differences"
+
+
+def test_the_bootstrap_is_compared_with_sign_flips_and_is_not_bound_by_them() -> None:
+    bootstrap = replace(INFERENCE, test="bootstrap_t")
+    few = examined([1.0, 1.1, 0.9, 1.0], p_corrected=0.02, inference=bootstrap)
+    assert few.assessment == "single test", "sign flips cannot agree with 4 seeds"
+    assert examined([1.0, 1.1, 0.9, 1.0], p_corrected=0.2, inference=bootstrap).assessment == "inconclusive"
+    assert few.smallest_difference is None
+
+
+def test_the_smallest_difference_is_that_of_the_study_s_own_level() -> None:
+    whole, part = (smallest_shown(1.0, 8, (2, 1), INFERENCE, share) for share in (1.0, 0.17))
+    assert whole is not None
+    assert part is not None
+    assert part > 1.4 * whole
+    over = replace(INFERENCE, correction="holm", over="arms_and_metrics")
+    assert smallest_shown(1.0, 6, (1, 1), over, 1.0) is not None
+    assert smallest_shown(1.0, 6, (2, 1), over, 1.0) is None
+    assert smallest_shown(1.0, 6, (1, 2), INFERENCE, 1.0) is None
 
 
 def test_page_and_json_have_them(report: Report) -> None:
-    found = examine(report.rows, report.metrics, report.pairs, report.inference, ())
+    found = report.robustness
     assert {one.arm for one in found} <= {row.id for row in report.rows[1:]}
     assert all(one.metric != "motion_magnitude/farneback" for one in found), "it gives context and no claim"
     assert len(json.loads(to_json(report))["robustness"]) == len(found) > 0

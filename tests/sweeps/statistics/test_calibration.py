@@ -16,7 +16,7 @@ from sweeps.statistics.bootstrap import bootstrap_t
 from sweeps.statistics.families import Family, p_values
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import ALPHA, intraclass_correlation, paired_difference, rounding
-from sweeps.statistics.sequential import extended
+from sweeps.statistics.sequential import Looks, with_earlier
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.designs import trend
 from tests.factories import make_record
@@ -209,7 +209,8 @@ def test_an_arm_within_its_margin_is_rarely_said_to_contradict_equivalence(plann
 def test_a_study_that_is_extended_until_it_finds_something_keeps_its_level() -> None:
     """8 seeds, and 16 where these found nothing."""
     rng, studies = np.random.default_rng(6), 1500
-    naive, corrected, looks = 0, 0, extended([8, 16])
+    eight, sixteen = (Looks((tuple(range(n)),), (1.0,)) for n in (8, 16))
+    naive, corrected, looks = 0, 0, with_earlier(sixteen, [eight])
     for _ in range(studies):
         d = rng.normal(size=16)
         at_looks = [Family(d[None, :n], (rounding(d[:n], np.zeros(n)),)) for n in (8, 16)]

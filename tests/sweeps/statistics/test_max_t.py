@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from sweeps.results.pairing import Pairs
+from sweeps.results.pairing import family as align
+from sweeps.statistics.bootstrap import bootstrap_t
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import ALPHA, EXACT_PAIRS, FLIPS, holm, paired_difference, smallest_p
 
@@ -93,6 +96,20 @@ def test_ties_within_rounding_count() -> None:
     rough = [[0.1 + 0.2 - 0.3, 0.3 - 0.1 - 0.2, 1e-17, -1e-17]]
     assert max_t(rough, [1e-15]) == [1.0]
     assert max_t([[0.0] * 5, [1.0] * 5]) == [1.0, smallest_p(5)]
+
+
+@pytest.mark.parametrize("noise", [1.2e-13, -1.2e-13])
+def test_an_arm_that_differs_by_rounding_alone_takes_nothing_from_the_others(noise: float) -> None:
+    """One ulp of 1,000 at one unit."""
+    units, control = tuple(range(8)), [1000.0] * 8
+    real = Pairs(units, [1001.0, 1001.2, 1000.9, 1001.1, 1001.0, 1000.8, 1001.3, 1001.1], control)
+    inert = Pairs(units, [1000.0 + noise * (unit == 3) for unit in units], control)
+    assert inert.arm != control
+    together = align([real, inert])
+    assert max_t(together.differences, together.rounding) == [smallest_p(8), 1.0]
+    assert bootstrap_t(together.differences)[1] == 1.0
+    own = max_t([[*real.differences.values()], [1.0, -1.0] * 4], [0.0, 10.0])
+    assert own[0] <= 2 * smallest_p(8), "ties are an arm's own"
 
 
 def test_an_arm_with_one_pair_has_no_evidence() -> None:

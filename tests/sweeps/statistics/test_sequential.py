@@ -1,6 +1,7 @@
 """Looking on the way: exactness against counting, and the promises of a study that ends by itself, by simulation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sweeps.console import reach_lines
 from sweeps.plan import Plan, load
+from sweeps.plan.looks import looks_of
 from sweeps.report.table import build
 from sweeps.results.reach import reach
 from sweeps.results.record import Record
@@ -21,7 +23,7 @@ from sweeps.statistics.bootstrap import bootstrap_t
 from sweeps.statistics.families import Correction, Family, Method, PValues, p_values
 from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import ALPHA, holm, paired_difference, rounding, smallest_p
-from sweeps.statistics.sequential import SHARES, extended, looks, smallest_sequential_p
+from sweeps.statistics.sequential import SHARES, Looks, looks, with_earlier
 from sweeps.statistics.verdicts import Verdict
 from tests.factories import make_result, make_scores
 
@@ -68,22 +70,42 @@ def planned(write: Callable[[str], Path]) -> Planned:
 def test_the_first_look_is_the_first_that_can_find_something(
     least: int, most: int, units: int, arms: int, seeds: tuple[int, ...]
 ) -> None:
-    found = looks(least, most, units, arms)
-    assert found.seeds == seeds
+    found = looks(range(most), least, units, arms)
+    assert found.numbers == seeds
+    assert found.seeds[0] == tuple(range(seeds[0]))
     assert sum(found.shares) == pytest.approx(1)
     if len(seeds) > 1:
         assert smallest_p(seeds[0] * units) / found.shares[0] <= ALPHA / arms
-        assert found.share_at(seeds[0] - 1) == found.share_at(seeds[0]) == found.shares[0]
-        assert found.share_at(seeds[0] + 1) == found.shares[1]
+        assert found.share_of(range(seeds[0] - 1)) == found.share_of(range(seeds[0])) == found.shares[0]
+        assert found.share_of(range(seeds[0] + 1)) == found.shares[1]
+        assert [len(at) for at, _ in found.until(range(seeds[1]))] == [*seeds[:2]]
         assert found.is_futile(0, 0.41)
         assert not found.is_futile(0, 0.39)
     assert not found.is_futile(len(seeds) - 1, 1.0), "at the last look nothing is spared"
 
 
 def test_the_ends_of_a_study_that_was_extended_share_the_level() -> None:
-    found = extended([8, 16])
-    assert (found.seeds, found.shares) == ((8, 16), (0.5, 0.5))
+    eight, sixteen = (Looks((tuple(range(n)),), (1.0,), leaving=False) for n in (8, 16))
+    found = with_earlier(sixteen, [eight])
+    assert (found.numbers, found.shares) == ((8, 16), (0.5, 0.5))
     assert not found.is_futile(0, 1.0)
+    assert with_earlier(sixteen, [sixteen]) == sixteen
+    elsewhere = Looks((tuple(range(20, 28)),), (1.0,))
+    assert with_earlier(sixteen, [elsewhere]) == sixteen, "another sample"
+    shifted = with_earlier(sixteen, [Looks((tuple(range(12, 20)),), (1.0,))])
+    assert [share for _, share in shifted.until(range(16))] == [0.5], "it spent its share, and cannot be made again"
+
+
+def test_a_stopping_rule_whose_maximum_is_raised_has_spent_what_its_looks_had() -> None:
+    before = looks(range(16), 4)
+    early = Looks(before.seeds[:1], before.shares[:1])
+    after = looks(range(32), 4)
+    assert with_earlier(after, [early]) == replace(after, earlier=frozenset(early.seeds)), "the first look is the same"
+    found = with_earlier(after, [before])
+    assert found.numbers == (8, 12, 16, 20, 32)
+    assert sum(found.shares) == pytest.approx(1)
+    assert found.shares[2] == pytest.approx(0.63 / 1.83)
+    assert found.is_futile(3, 0.21)
 
 
 # ------------------------------------------------------------------------------------------------------------- p-values
@@ -105,14 +127,15 @@ def test_p_is_the_smallest_over_the_looks_each_by_its_share(arms: int, units: in
     ends = (units - 2, units - 1, units)
     before = [2.0] * arms
     for number in range(1, 4):
-        found = p_values([family(d[:, :end]) for end in ends[:number]], shares, arms)
+        found = p_values([family(d[:, :end]) for end in ends[:number]], shares[:number], arms)
         each = [max_t(d[:, :end]) for end in ends[:number]]
         for arm in range(arms):
             parts = [p[arm] / share for p, share in zip(each, shares, strict=False)]
             assert found[arm].p_corrected == pytest.approx(min(1.0, *parts))
             assert found[arm].p_corrected <= before[arm], "what is found stays found"
             assert found[arm].p_latest == pytest.approx(each[-1][arm])
-            assert found[arm].smallest_p == pytest.approx(smallest_sequential_p(ends[:number], shares))
+            least = (smallest_p(end) / share for end, share in zip(ends[:number], shares, strict=False))
+            assert found[arm].smallest_p == pytest.approx(min(1.0, *least, 1.0))
         before = [item.p_corrected for item in found]
 
 
@@ -128,7 +151,17 @@ def test_a_single_look_is_the_test_itself(test: Method, correction: Correction) 
         singles, together = [bootstrap_t([row])[0] for row in d], bootstrap_t(d)
     assert [item.p_value for item in found] == singles
     assert [item.p_corrected for item in found] == (together if correction == "max_t" else holm(singles))
-    assert p_values([], (1.0,), 3)[0] == PValues(1.0, 1.0, 1.0, 1.0), "before the first look"
+    assert p_values([], (), 3)[0] == PValues(1.0, 1.0, 1.0, 1.0), "before the first look"
+
+
+def test_an_arm_that_has_left_is_not_tested_again() -> None:
+    d = differences(2, 12, 3) + 1
+    left = d.copy()
+    left[0, 8:] = np.nan
+    first = p_values([family(d[:, :8])], (0.17,), 2)
+    after = p_values([family(d[:, :8]), family(left)], (0.17, 0.83), 2)
+    assert after[0] == first[0], "8 pairs at the second look's share would be another, larger claim"
+    assert after[1].p_corrected < first[1].p_corrected
 
 
 # -------------------------------------------------------------------------------------------------------------- studies
@@ -215,8 +248,7 @@ def test_arms_leave_one_by_one_and_the_control_stays(planned: Planned) -> None:
     key = plan.metrics[0].key
     assert (rows[one].metrics[key].pairs, rows[one].missing) == (8, 0)
     assert rows[control].metrics[key].n == of_arm[control]
-    at_its_end = reached_seeds(plan, {i: records[i] for i in handed if not i.startswith("x")})
-    assert at_its_end == reached, "from the results alone"
+    assert reached_seeds(plan, records) == reached, "results that nobody asked for change nothing"
 
 
 def test_an_arm_without_any_sign_of_an_effect_leaves(planned: Planned) -> None:
@@ -227,6 +259,31 @@ def test_an_arm_without_any_sign_of_an_effect_leaves(planned: Planned) -> None:
     reached = reached_seeds(plan, even)
     assert (reached.futile, reached.seeds, reached.complete) == (frozenset({plan.arms[1].id}), tuple(range(8)), True)
     assert "left without a sign of an effect" in build(plan, even).caption
+
+
+def test_no_arm_leaves_in_vain_at_a_look_that_could_have_shown_nothing(write: Callable[[str], Path]) -> None:
+    """Clips set the looks, at 2, 9 and 16 seeds; results without values by clip are compared by seed."""
+    text = STUDY.format(seeds="{min: 2, max: 16, stop: decided}", values=[0.0], metric="clip_score")
+    plan = load(write(text.replace("unit: {kind: seed, reason: the simulated studies have no clips}\n", "")))
+    assert looks_of(plan).numbers == (2, 9, 16)
+    reached = reached_seeds(plan, simulated(plan, 6, np.random.default_rng(2)))
+    assert reached.decided == {plan.arms[1].id}
+    assert len(reached.seeds) == 9
+
+
+def test_a_family_over_metrics_is_one_at_the_looks_too(planned: Planned) -> None:
+    one = planned(metric="clip_score, fid")
+    both = planned(metric="clip_score, fid", more="correct_over: arms_and_metrics\n")
+    rng, left = np.random.default_rng(8), 0
+    for _ in range(25):
+        records = simulated(one, 1.6, rng)
+        reached = reached_seeds(both, dict(zip((cell.id for cell in both.cells), records.values(), strict=True)))
+        rows = build(both, records).rows
+        left += len(reached.decided)
+        for row in rows:
+            if row.id in reached.decided:
+                assert row.metrics[both.metrics[0].key].verdict is not Verdict.INCONCLUSIVE
+    assert left
 
 
 def test_effects_of_a_design_keep_all_arms(planned: Planned) -> None:

@@ -16,7 +16,7 @@ from sweeps.plan.search_spec import expand_search
 from sweeps.plan.setting import setting_of
 from sweeps.plan.training import training_problems
 from sweeps.plan.trends import trends
-from sweeps.plan.units import notes_on_units
+from sweeps.plan.units import notes_on_units, unit_problems
 from sweeps.study import words
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
@@ -95,6 +95,7 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
         wrong += checks.too_many_frames(setting, arms)
         wrong += checks.unusable_predictors(arms)
         wrong += checks.unread_models(setting, arms)
+        wrong += unit_problems(study, setting, arms.arms)
     if study.search is not None and arms is not None:
         search, of_search = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += of_search

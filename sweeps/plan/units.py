@@ -1,14 +1,19 @@
 """Unit of the comparisons: what a study draws independently, so that one of it gives one pair of arm and control."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sweeps.plan.arms import Arm
+from sweeps.plan.cells import Setting
 from sweeps.plan.plan import Plan
 from sweeps.statistics.paired import ALPHA, smallest_p
+from sweeps.study.document import Key
 from sweeps.study.fields import Unit
+from sweeps.study.types import Study
 from sweeps.study.words import counted
+from trainables.data.prompts import PromptsData
 from trainables.metrics import METRICS, MetricKey
 
 LARGEST_DESIGN_EFFECT = 1.21
@@ -17,9 +22,23 @@ LARGEST_DESIGN_EFFECT = 1.21
 Where clips of one seed are alike, the variance of their mean is 1 + (m - 1) ICC times what independent clips give. At
 1.21 a 5 % test errs in 7.5 %: P(|Z| > 1.96 / sqrt(1.21)) = 0.075.
 """
+LARGEST_OF_ONE_ARM = 2.0
+"""Clips are units up to this design effect of a single arm, which the mean over many arms would hide.
+
+It is larger than that of the mean, since the largest of several estimates is large by chance: see docs/statistics.md.
+"""
 
 Reason = Literal[
-    "study", "trained", "set", "drawn per clip", "listed prompts", "few prompts", "alike", "no values by clip"
+    "study",
+    "trained",
+    "set",
+    "drawn per clip",
+    "listed prompts",
+    "few prompts",
+    "alike",
+    "alike at these prompts",
+    "diverged",
+    "no values by clip",
 ]
 
 
@@ -30,20 +49,33 @@ class Units:
     Args:
         kind: The unit.
         reason: Why: the study's ``unit``; an arm is trained; a metric of a set of clips; prompts that are drawn per
-            clip, listed, or too few; clips of a seed that are too much alike; results without values by clip.
+            clip, listed, or too few; clips of a seed that are too much alike, also where listed prompts recur; cells
+            that diverged as a whole and count as the worst; results without values by clip.
         correlation: Intra-class correlation of the differences within seeds, mean over the arms; None without clips.
         clips: Clips of a seed.
+        largest: Largest correlation of a single arm.
     """
 
     kind: Unit
     reason: Reason
     correlation: float | None = None
     clips: int = 1
+    largest: float | None = None
 
     @property
     def design_effect(self) -> float:
         """Variance of a mean of clips, relative to that of independent clips."""
         return 1 + (self.clips - 1) * (self.correlation or 0.0)
+
+    @property
+    def largest_effect(self) -> float:
+        """Design effect of the arm whose clips are most alike."""
+        return 1 + (self.clips - 1) * (self.largest or 0.0)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether clips of a seed are too much alike to be units."""
+        return self.design_effect > LARGEST_DESIGN_EFFECT or self.largest_effect > LARGEST_OF_ONE_ARM
 
 
 def drawn_unit(plan: Plan, metric: MetricKey) -> Units:
@@ -94,13 +126,31 @@ def notes_on_units(plan: Plan) -> Iterator[str]:
     times = _occurrences(plan).values()
     listed = len(set(plan.prompts))
     each = f"{min(times)} to {max(times)} times" if min(times) != max(times) else counted(min(times), "time")
-    used = "all" if len(times) == listed else f"only the first {len(times)}"
+    used = "all" if len(times) == listed else f"only {len(times)}"
     yield f"prompts: dealt out over the seeds; {used} of {counted(listed, 'prompt')}, each {each}"
     if any(drawn_unit(plan, metric).reason == "few prompts" for metric in plan.metrics):
         yield (
             f"prompts: {listed} are too few to be the units of a test, so clips are: differences are about these "
             "prompts, not about prompts in general"
         )
+
+
+def recurring(plan: Plan) -> bool:
+    """Whether a listed prompt occurs more than once, so that seeds are no replications with other prompts."""
+    return bool(plan.prompts) and max(_occurrences(plan).values()) > 1
+
+
+def unit_problems(study: Study, setting: Setting, arms: Sequence[Arm]) -> Iterator[tuple[Key, str]]:
+    """Check that a study draws what it names as its unit."""
+    if study.unit is None:
+        return
+    kind, trained = study.unit.kind, next((arm.id for arm in arms if arm.system.is_trained), None)
+    if trained is not None and kind != "seed":
+        reason = f"{trained} is trained, and all clips of a seed come from one training"
+        yield ("unit", "kind"), f"{kind}: {reason} -> seed, or no unit"
+    elif kind == "prompt" and not isinstance(setting.data, PromptsData):
+        reason = f"data {setting.data.layout} draws prompts per clip"
+        yield ("unit", "kind"), f"prompt: {reason} -> clip or seed, or data: {{layout: prompts, prompts: [...]}}"
 
 
 def _occurrences(plan: Plan) -> Counter[str]:

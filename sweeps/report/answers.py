@@ -12,7 +12,7 @@ from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.robustness import Robustness
 from sweeps.results.search import SearchFindings
 from sweeps.statistics.paired import ALPHA
-from sweeps.statistics.verdicts import Verdict
+from sweeps.statistics.verdicts import Verdict, is_above
 from sweeps.study.designs import TREND
 from sweeps.study.words import THESE_SETTINGS, counted, sampled_text, written
 from trainables.metrics import MetricKey, is_context
@@ -71,6 +71,11 @@ def _is_unfinished(report: Report) -> bool:
 # ---------------------------------------------------------------------------------------------------------------- arms
 
 
+def _is_compared(summary: Summary) -> bool:
+    """Whether a summary is compared with the control's: by values, or where all diverged by that."""
+    return bool(summary.pairs) or summary.verdict is not None
+
+
 def _is_different(summary: Summary) -> bool:
     return summary.verdict not in (None, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
 
@@ -96,10 +101,13 @@ def _findings(report: Report, row: ArmRow) -> str:
 
 def _finding(report: Report, summary: Summary, metric: MetricKey) -> str:
     """Word one difference, such as ``lowers temporal consistency by 0.037 [0.020, 0.055] (p = 0.01, 24 clips)``."""
+    assert summary.verdict is not None, "a finding has a verdict"
     name, number = metric_words(metric, report.metrics), counted(summary.pairs, summary.unit)
     if summary.verdict is Verdict.EQUIVALENT:
         return f"leaves {name} as it is, within {summary.margin:g} ({number})"
-    verdict = () if summary.verdict is None or is_context(metric) else (summary.verdict.value,)
+    if summary.difference is None or is_above(summary.verdict, metric.direction) != (summary.difference > 0):
+        return f"makes {name} {summary.verdict} with the seeds that diverged ranked last ({_p(summary.p_corrected)})"
+    verdict = () if is_context(metric) else (summary.verdict.value,)
     how = ", ".join((*verdict, _p(summary.p_corrected), number))
     return f"{_by(name, summary.difference, summary.low, summary.high)} ({how})"
 
@@ -153,12 +161,13 @@ def _of_divergence(report: Report) -> Iterator[str]:
 def _not_compared(report: Report) -> Iterator[str]:
     """Name the arms that have no value to compare, with the reasons, by the metrics in which they have none."""
     control, *others = report.rows
-    if others and not any(summary.n for summary in control.metrics.values()):
+    is_compared = any(_is_compared(summary) for row in others for summary in row.metrics.values())
+    if others and not is_compared and not any(summary.n for summary in control.metrics.values()):
         yield f"Nothing is compared: the control has no value ({texts.incomplete(control) or 'no metric is scored'})."
         return
     absent: dict[tuple[str, ...], list[ArmRow]] = {}
     for row in others:
-        if keys := tuple(metric.key for metric in report.metrics if not row.metrics[metric.key].pairs):
+        if keys := tuple(metric.key for metric in report.metrics if not _is_compared(row.metrics[metric.key])):
             absent.setdefault(keys, []).append(row)
     for keys, rows in absent.items():
         names = ", ".join(texts.marked(row) for row in rows[:MOST])
@@ -298,10 +307,10 @@ def _best_trials(report: Report, search: SearchFindings) -> Iterator[str]:
 
 def _rest(report: Report, *, is_alone: bool, has_search: bool) -> Iterator[str]:
     """Say that nothing else differs, and which differences the study could have shown."""
-    compared = [row for row in report.rows[1:] if any(summary.pairs for summary in row.metrics.values())]
+    compared = [row for row in report.rows[1:] if any(map(_is_compared, row.metrics.values()))]
     if not compared:
         return
-    are_all = all(summary.pairs for row in report.rows[1:] for summary in row.metrics.values())
+    are_all = all(_is_compared(summary) for row in report.rows[1:] for summary in row.metrics.values())
     if is_alone and not any(item.p_corrected <= ALPHA for item in report.divergences):
         untuned = " at the control's settings" if has_search else ""
         rest = f"No {'' if are_all else 'compared '}arm is shown to differ from the control{untuned}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
-from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Reason
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, LARGEST_OF_ONE_ARM, Reason
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.content import of_other_data
@@ -40,7 +40,7 @@ def caption(
         *_looks(reached),
         *significance(rows, plan.metrics, inference),
         *_by_chance(plan, rows, inference, search),
-        *_diverged(arms, inference),
+        *_diverged(plan, arms, inference),
         *_equivalence(plan),
         *_drawn_orders(plan),
         *_groups(plan),
@@ -69,6 +69,8 @@ _WHY: dict[Reason, str] = {
     "listed prompts": "prompts are listed",
     "few prompts": "the listed prompts are too few to be units",
     "alike": "clips of a seed are alike",
+    "alike at these prompts": "clips of a seed are alike; prompts recur, so differences are about these prompts",
+    "diverged": "cells diverge as a whole, and count as the worst",
     "no values by clip": "results have no values by clip",
 }
 
@@ -82,13 +84,14 @@ def _units(plan: Plan, inference: Inference) -> Iterator[str]:
     for (kind, why), keys in groups.items():
         yield f"Unit {kind} ({why}): {', '.join(keys)}."
     alike = [
-        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f})"
+        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f}, largest {unit.largest_effect:.1f})"
         for key, unit in inference.units.items()
         if unit.correlation is not None
     ]
     if alike:
-        limit = f"above a design effect of {LARGEST_DESIGN_EFFECT} seeds are the units"
-        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}; {limit}."
+        limits = f"{LARGEST_DESIGN_EFFECT}, or {LARGEST_OF_ONE_ARM:g} in one arm"
+        rule = "" if plan.study.unit else f"; above a design effect of {limits}, seeds are the units"
+        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}{rule}."
 
 
 def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference) -> Iterator[str]:
@@ -164,9 +167,10 @@ def _families(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: I
     return context + (min(1, claims) if inference.over == "arms_and_metrics" else claims)
 
 
-def _diverged(arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
+def _diverged(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
     """Compare how often arms diverged, and say what their differences are about."""
-    for item in divergences(arms):
+    rates = divergences(arms)
+    for item in rates:
         treated = (
             "seeds that diverged are ranked last in its test"
             if inference.diverged == "worst"
@@ -176,6 +180,11 @@ def _diverged(arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
             f"{item.arm} diverged at {item.diverged} of {counted(item.seeds, 'seed')}, the control at "
             f"{item.of_control} (exact McNemar test, corrected p {item.p_corrected:.2g}): differences are among the "
             f"surviving seeds; {treated}."
+        )
+    if rates and plan.contrasts:
+        yield (
+            "Effects are among the seeds at which none of their arms diverged; a significant one also holds with the "
+            "others ranked last."
         )
 
 

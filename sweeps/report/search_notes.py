@@ -8,7 +8,7 @@ from sweeps.report.captions import mixed, significance, warnings
 from sweeps.results.arm_values import newest_code
 from sweeps.results.comparison import ArmRow
 from sweeps.results.pairing import Inference
-from sweeps.results.search import SearchFindings, TrialRow
+from sweeps.results.search import SearchFindings, TrialRow, barren_searches
 from sweeps.statistics.combined import smallest_difference_of_searches
 from sweeps.study.words import THESE_SETTINGS, counted
 
@@ -21,6 +21,7 @@ def search_notes(plan: Plan, findings: SearchFindings) -> Iterator[str]:
     yield from _of_winners(plan, plan.search, findings.confirmed, findings.inference)
     if findings.tuned:
         yield _of_tuned(plan.search, findings.inference)
+        yield from _without_verdict(plan.search, findings)
     if findings.paths:
         yield (
             "Ablation paths: from the winner of an arm's first search, the most important value first. Δ is after "
@@ -70,6 +71,21 @@ def _of_tuned(search: SearchPlan, inference: Inference) -> str:
         f"of the t half-widths added); p is corrected after Holm over {over}. With {search.repeats} searches a "
         f"difference shows from about {needed:.1f} standard deviations between searches of an arm."
     )
+
+
+def _without_verdict(search: SearchPlan, findings: SearchFindings) -> Iterator[str]:
+    """Say which tuned arms have no verdict, since what is left of their searches is what went well."""
+    if search.repeats == 1:
+        return
+    barren = barren_searches(findings.trials, findings.objectives)
+    for row in findings.tuned:
+        reasons = [
+            *([f"its winners diverged in {counted(row.diverged, 'cell')}"] if row.diverged else []),
+            *([f"{barren[row.id]} of its {search.repeats} searches found no winner"] if barren[row.id] else []),
+        ]
+        if reasons:
+            whom = "it has" if row.role == "arm" else "tuned arms have"
+            yield f"{row.id}: {' and '.join(reasons)}, so {whom} no verdict; means and differences are of the others."
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -126,7 +126,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
         groups=by_group(plan, arms, inference),
         divergences=divergences(arms),
-        contrasts=estimate(plan.contrasts, arms, [metric.key for metric in plan.metrics], inference),
+        contrasts=estimate(plan.contrasts, arms, plan.metrics, inference),
     )
 
 

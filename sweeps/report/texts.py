@@ -93,18 +93,17 @@ def formatted(summaries: Sequence[Summary]) -> list[FormattedMetric]:
 
 
 def _entry(summary: Summary, of_means: int, of_differences: int) -> FormattedMetric:
-    if summary.mean is None:
-        return FormattedMetric(NOTHING)
-    mean, half = f"{summary.mean:.{of_means}f}", _half(summary.low_mean, summary.high_mean)
+    mean = NOTHING if summary.mean is None else f"{summary.mean:.{of_means}f}"
+    half = _half(summary.low_mean, summary.high_mean)
     if half is not None:
         mean += f" ± {half:.{of_means}f}"
-    if summary.difference is None:
-        return FormattedMetric(mean)
+    mark, is_finding = MARK if is_marked(summary) else "", summary.verdict is not Verdict.INCONCLUSIVE
+    if summary.difference is None:  # with a verdict where all units diverged
+        return FormattedMetric(mean, mark=mark, verdict=verdict_words(summary), is_finding=is_finding)
     interval = ""
     if summary.low is not None and summary.high is not None:
         interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
-    mark = MARK if is_marked(summary) else ""
-    difference, is_finding = f"{summary.difference:+z.{of_differences}f}", summary.verdict is not Verdict.INCONCLUSIVE
+    difference = f"{summary.difference:+z.{of_differences}f}"
     return FormattedMetric(mean, difference, interval, mark, verdict_words(summary), is_finding)
 
 

@@ -16,6 +16,7 @@ from sweeps.results.record import Record
 from sweeps.results.winners import trials_of, winners
 from sweeps.study.designs import Contrast
 from sweeps.study.words import value_text
+from trainables.metrics import MetricKey
 
 Sample = Mapping[str, Value]
 
@@ -41,15 +42,28 @@ class AblationPath:
     steps: tuple[ContrastRow, ...]
 
 
-def path_cells(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell] | None:
+def path_cells(search: SearchPlan, records: Mapping[str, Record], *, have_ended: bool = False) -> list[Cell] | None:
     """Make the cells of all paths, seed by seed; None where the study asks for none, or before its searches have ended.
+
+    A search that has tried every setting ends with fewer trials than it may have. Only its proposer knows, so the queue
+    says so; afterwards the cells that have run are the evidence.
 
     Args:
         search: The current search.
         records: Results by cell id.
+        have_ended: Whether all searches are known to have ended.
     """
-    if search.confirm is None or not search.confirm.path or not _have_ended(search, records):
+    if search.confirm is None or not search.confirm.path:
         return None
+    if have_ended or _have_all_trials(search, records):
+        return _cells(search, records)
+    if any((record.stage, record.search) == ("path", search.identity) for record in records.values()):
+        cells = _cells(search, records)
+        return cells if any(cell.id in records for cell in cells) else None
+    return None
+
+
+def _cells(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
     steps = {space.arm.id: steps_of(search, space, records) for space in search.arms}
     return [
         search.step(arm, number, step.sample, seed)
@@ -60,7 +74,7 @@ def path_cells(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell] 
     ]
 
 
-def _have_ended(search: SearchPlan, records: Mapping[str, Record]) -> bool:
+def _have_all_trials(search: SearchPlan, records: Mapping[str, Record]) -> bool:
     return all(
         len(trials_of(search, space.arm.id, records)) >= search.num_trials(space) * search.repeats
         for space in search.arms
@@ -132,7 +146,7 @@ def measured_paths(
     search: SearchPlan,
     records: Mapping[str, Record],
     fresh: Mapping[tuple[str, int, int | None], ArmValues],
-    keys: Sequence[str],
+    metrics: Sequence[MetricKey],
     inference: Inference,
 ) -> tuple[AblationPath, ...]:
     """Estimate the change by each step of all paths, paired at the fresh seeds and corrected over the steps of an arm.
@@ -141,7 +155,7 @@ def measured_paths(
         search: The current search.
         records: Results by cell id.
         fresh: Values at the fresh seeds, by arm, repeat and rank.
-        keys: Keys of the metrics.
+        metrics: The metrics.
         inference: Units and correction.
     """
     cells = path_cells(search, records)
@@ -160,12 +174,12 @@ def measured_paths(
                 replace(best, records=done.get((arm, number), {})) if step.sample else fresh[CONTROL, 0, None]
                 for number, step in enumerate(steps, 1)
             ]
-            paths.append(AblationPath(arm, _changes(arm, steps, [best, *after], keys, inference)))
+            paths.append(AblationPath(arm, _changes(arm, steps, [best, *after], metrics, inference)))
     return tuple(paths)
 
 
 def _changes(
-    arm: str, steps: Sequence[Step], places: Sequence[ArmValues], keys: Sequence[str], inference: Inference
+    arm: str, steps: Sequence[Step], places: Sequence[ArmValues], metrics: Sequence[MetricKey], inference: Inference
 ) -> tuple[ContrastRow, ...]:
     """Estimate each step as the difference of two consecutive places of the path."""
     rows = [replace(values, id=str(place)) for place, values in enumerate(places)]
@@ -173,4 +187,4 @@ def _changes(
         Contrast(step.name, f"path of {arm}", {str(place): 1.0, str(place - 1): -1.0})
         for place, step in enumerate(steps, 1)
     ]
-    return estimate(contrasts, rows, keys, inference)
+    return estimate(contrasts, rows, metrics, inference)

@@ -11,8 +11,11 @@ from sweeps.results.record import Record
 from sweeps.study.fields import Unit
 from sweeps.study.words import written
 
-Key = int | tuple[int, int] | str
-"""One unit: a seed; seed and clip; or the hash of a prompt."""
+Draw = int | tuple[int, int]
+"""What all arms draw alike: a seed, or seed and clip."""
+
+Key = Draw | str
+"""One unit: a draw, or the hash of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,24 @@ class ArmValues:
             unit: Seed, clip or prompt.
             seeds: Seeds that count; all by default.
         """
+        return values_in_common([self], key, unit, seeds)[0]
+
+    def draws(self, key: str, unit: Unit, seeds: Collection[int] | None = None) -> dict[Draw, float]:
+        """Return a metric's values for the same cells by seed, or by seed and clip for a unit below the seed."""
         cells = [(s, record) for s, record in self._comparable(key) if seeds is None or s in seeds]
         if unit == "seed":
             return {seed: record.scores[key] for seed, record in cells}
-        if unit == "clip":
-            return {(seed, k): value for seed, record in cells for k, value in enumerate(record.per_clip.get(key, ()))}
-        by_prompt: dict[Key, list[float]] = {}
-        for _, record in cells:
-            for prompt, value in zip(record.prompts, record.per_clip.get(key, ()), strict=False):
-                by_prompt.setdefault(prompt, []).append(value)
-        return {prompt: math.fsum(values) / len(values) for prompt, values in by_prompt.items()}
+        return {(seed, k): value for seed, record in cells for k, value in enumerate(record.per_clip.get(key, ()))}
+
+    @property
+    def prompts(self) -> dict[Draw, str]:
+        """Hashes of the listed prompts by seed and clip, for cells that are done."""
+        return {(s, k): prompt for s, record in self.records.items() for k, prompt in enumerate(record.prompts)}
+
+    @property
+    def diverged(self) -> set[int]:
+        """Seeds whose cells diverged."""
+        return {seed for seed, record in self.records.items() if record.diverged}
 
     def per_frame(self, key: str) -> dict[int, list[float | None]]:
         """Return a metric's means by frame index for the same cells, by seed; empty for a metric of a whole set."""
@@ -93,6 +104,34 @@ class ArmValues:
                 and record.settings.get(key) == self.settings.get(key)
             ):
                 yield seed, record
+
+
+def values_in_common(
+    arms: Sequence[ArmValues], key: str, unit: Unit, seeds: Collection[int] | None = None
+) -> list[dict[Key, float]]:
+    """Return the values of several arms by unit, over the draws that all of them have, in the order of the first.
+
+    A prompt has the mean over its draws: the same ones for every arm, so that differences of arms are means of paired
+    differences also where cells are missing.
+
+    Args:
+        arms: At least one.
+        key: Key of the metric.
+        unit: Seed, clip or prompt.
+        seeds: Seeds that count; all by default.
+    """
+    first, *others = (arm.draws(key, unit, seeds) for arm in arms)
+    common = [draw for draw in first if all(draw in values for values in others)]
+    if unit != "prompt":
+        return [{draw: values[draw] for draw in common} for values in (first, *others)]
+    prompts, of_prompt = arms[0].prompts, dict[str, list[Draw]]()
+    for draw in common:
+        if draw in prompts:
+            of_prompt.setdefault(prompts[draw], []).append(draw)
+    return [
+        {prompt: math.fsum(values[draw] for draw in draws) / len(draws) for prompt, draws in of_prompt.items()}
+        for values in (first, *others)
+    ]
 
 
 def settings_of(control: Iterable[Record], others: Iterable[Record]) -> dict[str, str]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.results.arm_values import ArmValues
-from sweeps.results.pairing import Inference, Pairs
+from sweeps.results.divergence import direction_of, one_sided
+from sweeps.results.pairing import Inference, WeightedSum
 from sweeps.results.record import Record
-from sweeps.results.significance import p_values_of, pairs_of
-from sweeps.statistics.families import PValues
+from sweeps.results.significance import Tested, difference_of, is_tested, p_values_of
 from sweeps.statistics.paired import ALPHA, mean_interval, pairing_correlation, standard_deviation
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
 from sweeps.study.fields import Unit
-from trainables.metrics import MetricKey, is_context
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Summary:
         n: Units that have a value.
         low_mean: Lower bound of the mean's 95 % t interval.
         high_mean: Upper bound of it.
-        difference: Mean of arm minus control over the units that have a value in both.
+        difference: Mean of arm minus control over the units that have a value in both; None where there is none.
         low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider in a study with
             several analyses, so that it is valid at each of them.
         high: Upper bound of it.
@@ -35,7 +35,8 @@ class Summary:
         p_latest: Corrected p-value of the latest analysis alone, which a rule for futility may use and no claim.
         smallest_p: Smallest ``p_value`` that so many pairs can reach.
         correlation: Pearson, arm against control over the units.
-        verdict: Verdict on the difference; None without a difference.
+        verdict: Verdict on the difference; None without a difference. Where cells that diverged count as the worst, it
+            may be on the other side than the difference, which is among the others.
         pairs: Units that have a value in both.
         margin: Margin within which the arm is equivalent; None where equivalence is not shown.
         unit: The unit; ``repeat`` for arms that are compared over independent searches.
@@ -124,17 +125,21 @@ def compare(
         code: Arm -> code hash of the newest result of its system.
         inference: Units, analyses and correction.
     """
-    places = [(metric.key, place) for metric in metrics for place in range(1, len(arms))]
-    pairs = {place: found for place in places if (found := pairs_of(arms, place, inference))}
-    tests = p_values_of(arms, metrics, pairs, inference)
+    differences = {
+        at: difference
+        for metric in metrics
+        for place in range(1, len(arms))
+        if is_tested(difference := difference_of(arms, at := (metric.key, place), inference), metric, inference)
+    }
+    tests = p_values_of(differences, metrics, arms[0].seeds, inference)
     columns: dict[str, list[Summary]] = {}
     for metric in metrics:
         column = [_summary(arm, metric, inference) for arm in arms]
-        of_metric = [place for key, place in pairs if key == metric.key]
+        of_metric = [place for key, place in differences if key == metric.key]
         for place in of_metric:
             at, alpha = (metric.key, place), ALPHA * inference.share(arms[place].seeds)
             margin = margins.get(metric.family)
-            column[place] = _compared(column[place], pairs[at], tests[at], metric, margin, alpha, len(of_metric))
+            column[place] = _compared(column[place], differences[at], tests[at], metric, margin, alpha, len(of_metric))
         columns[metric.key] = column
     return tuple(
         ArmRow(
@@ -169,23 +174,24 @@ def _summary(arm: ArmValues, metric: MetricKey, inference: Inference) -> Summary
 
 
 def _compared(
-    summary: Summary, pairs: Pairs, test: PValues, metric: MetricKey, margin: float | None, alpha: float, arms: int
+    summary: Summary, of: WeightedSum, test: Tested, metric: MetricKey, margin: float | None, alpha: float, arms: int
 ) -> Summary:
     """Add the difference from the control to a summary; ``alpha`` is the level of this analysis."""
-    mean, low, high = mean_interval(list(pairs.differences.values()), 1 - alpha)
-    within = margin if margin and equivalent(pairs.arm, pairs.control, margin, alpha / arms) else None
-    direction = None if is_context(metric) else metric.direction
+    pairs, within = of.pairs(), None
+    if pairs:
+        mean, low, high = mean_interval(list(pairs.differences.values()), 1 - alpha)
+        # A cell that diverged on one side alone differs by more than any margin.
+        if margin and not one_sided(of) and equivalent(pairs.arm, pairs.control, margin, alpha / arms):
+            within = margin
+        correlation = finite(pairing_correlation(pairs.arm, pairs.control))
+        summary = replace(summary, difference=mean, low=finite(low), high=finite(high), correlation=correlation)
     return replace(
         summary,
-        difference=mean,
-        low=finite(low),
-        high=finite(high),
         p_value=test.p_value,
         p_corrected=test.p_corrected,
         p_latest=test.p_latest,
         smallest_p=test.smallest_p,
-        correlation=finite(pairing_correlation(pairs.arm, pairs.control)),
-        verdict=verdict(mean, test.p_corrected, direction, is_equivalent=within is not None),
+        verdict=verdict(test.side, test.p_corrected, direction_of(metric), is_equivalent=within is not None),
         pairs=len(pairs),
         margin=within,
     )

@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeps.results.arm_values import ArmValues, Key
-from sweeps.results.pairing import Inference, Pairs, family
+from sweeps.results.arm_values import ArmValues, values_in_common
+from sweeps.results.divergence import Direction, direction_of
+from sweeps.results.pairing import Inference, WeightedSum
+from sweeps.results.significance import tests_of
 from sweeps.statistics.combined import over_draws
 from sweeps.statistics.paired import ALPHA, Difference, holm, paired_difference
 from sweeps.study.designs import Contrast
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ContrastRow:
 
 
 def estimate(
-    contrasts: Sequence[Contrast[str]], arms: Sequence[ArmValues], keys: Sequence[str], inference: Inference
+    contrasts: Sequence[Contrast[str]], arms: Sequence[ArmValues], metrics: Sequence[MetricKey], inference: Inference
 ) -> tuple[ContrastRow, ...]:
     """Estimate effects.
 
@@ -43,40 +46,41 @@ def estimate(
 
     Where the sum is a mean over random draws, interval and test include the sampling error of the draws. The test is
     corrected over the effects of one kind and metric: as the study's arms are, and after Holm where effects are means
-    over draws, since their error over draws has no sign to flip.
+    over draws, since their error over draws has no sign to flip. Where cells diverged, an effect must be significant
+    both among the units at which none did, and with these ranked last: it has no verdict that could be about ranks
+    alone.
 
     Args:
         contrasts: The weighted sums.
         arms: Values of the arms.
-        keys: Keys of the metrics.
+        metrics: The metrics.
         inference: Units, analyses and correction.
     """
     rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
+    inference = replace(inference, diverged="compared")
     of_arm = {arm.id: arm for arm in arms}
-    for key in keys:
+    for metric in metrics:
         for kind in dict.fromkeys(contrast.kind for contrast in contrasts):
             places = [place for place, contrast in enumerate(contrasts) if contrast.kind == kind]
-            estimates = _of_kind([contrasts[place] for place in places], of_arm, key, inference)
+            estimates = _of_kind([contrasts[place] for place in places], of_arm, metric, inference)
             for place, found in zip(places, estimates, strict=True):
                 if found is not None:
-                    rows[place] = replace(rows[place], metrics={**rows[place].metrics, key: found})
+                    rows[place] = replace(rows[place], metrics={**rows[place].metrics, metric.key: found})
     return tuple(rows)
 
 
 def _of_kind(
-    contrasts: Sequence[Contrast[str]], arms: Mapping[str, ArmValues], key: str, inference: Inference
+    contrasts: Sequence[Contrast[str]], arms: Mapping[str, ArmValues], metric: MetricKey, inference: Inference
 ) -> list[Estimate | None]:
     """Estimate the effects of one kind, which are one family; None where no unit has values of all arms."""
-    requested = next(iter(arms.values())).seeds
-    sides = [_sides(contrast, arms, key, inference) for contrast in contrasts]
-    kept = [place for place, pairs in enumerate(sides) if pairs]
-    analyses = inference.analyses(requested)
-    looks = [family(_sides(contrasts[place], arms, key, inference, seeds) for place in kept) for seeds, _ in analyses]
-    tests = inference.tests(looks, [share for _, share in analyses], len(kept))
+    requested, direction = next(iter(arms.values())).seeds, direction_of(metric)
+    sums = [_sum(contrast, arms, metric.key, inference) for contrast in contrasts]
+    kept = [place for place, of_contrast in enumerate(sums) if of_contrast.pairs()]
+    terms: list[tuple[WeightedSum, Direction]] = [(sums[place], direction) for place in kept]
+    tests = tests_of(terms, requested, inference)
     level = 1 - ALPHA * inference.share(requested)
     effects = [
-        _effect(contrasts[place], sides[place], test.p_value, arms, key, inference, level)
-        for place, test in zip(kept, tests, strict=True)
+        _effect(contrasts[place], sums[place], test.p_value, level) for place, test in zip(kept, tests, strict=True)
     ]
     are_drawn = any(contrasts[place].draws for place in kept)
     corrected = holm([e.p_value for e in effects]) if are_drawn else [test.p_corrected for test in tests]
@@ -86,40 +90,20 @@ def _of_kind(
     return estimates
 
 
-def _sides(
-    contrast: Contrast[str],
-    arms: Mapping[str, ArmValues],
-    key: str,
-    inference: Inference,
-    seeds: Sequence[int] | None = None,
-) -> Pairs:
-    """Compute the sum at each unit as positive minus negative terms, which are then paired like arm and control."""
+def _sum(contrast: Contrast[str], arms: Mapping[str, ArmValues], key: str, inference: Inference) -> WeightedSum:
+    """Return the sum of a contrast; arms of its draws that cancel out must have a value as well."""
     names = dict.fromkeys(arm for weights in (contrast.weights, *contrast.draws) for arm in weights)
-    values = {arm: arms[arm].by_unit(key, inference.unit(key), seeds) for arm in names}
-    first = next(iter(values.values()), {})
-    units = [unit for unit in first if all(unit in of_arm for of_arm in values.values())]
-
-    def side(sign: int) -> dict[Key, float]:
-        weights = {arm: abs(weight) for arm, weight in contrast.weights.items() if weight * sign > 0}
-        return {unit: sum(weight * values[arm][unit] for arm, weight in weights.items()) for unit in units}
-
-    return Pairs.of(side(1), side(-1))
+    terms = tuple((arms[arm], contrast.weights.get(arm, 0.0)) for arm in names)
+    return WeightedSum(terms, key, inference.unit(key))
 
 
-def _effect(
-    contrast: Contrast[str],
-    pairs: Pairs,
-    p_value: float,
-    arms: Mapping[str, ArmValues],
-    key: str,
-    inference: Inference,
-    level: float,
-) -> Difference:
+def _effect(contrast: Contrast[str], of: WeightedSum, p_value: float, level: float) -> Difference:
+    pairs = of.pairs()
     difference = paired_difference(pairs.arm, pairs.control, level)._replace(p_value=p_value)
     if not contrast.draws:
         return difference
-    names = dict.fromkeys(arm for draw in contrast.draws for arm in draw)
-    values = {arm: arms[arm].by_unit(key, inference.unit(key)) for arm in names}
-    means = {arm: math.fsum(of_arm[unit] for unit in pairs.units) / len(pairs) for arm, of_arm in values.items()}
+    values = values_in_common([arm for arm, _ in of.terms], of.key, of.unit)
+    of_arms = zip(of.terms, values, strict=True)
+    means = {arm.id: math.fsum(by_unit.values()) / len(by_unit) for (arm, _), by_unit in of_arms}
     draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
     return over_draws(difference, draws, level)

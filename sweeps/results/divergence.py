@@ -1,13 +1,17 @@
 """Cells that diverged: an outcome of the method, so that arms are compared in how often it happens as well."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sweeps.results.arm_values import ArmValues, Key
-from sweeps.results.pairing import Pairs
+from sweeps.results.pairing import Pairs, WeightedSum
 from sweeps.statistics.paired import holm
-from sweeps.study.fields import Unit
+from trainables.metrics import MetricKey, is_context
+
+Direction = Literal["max", "min"] | None
+"""Better side of a metric; None for one that only gives context."""
 
 
 @dataclass(frozen=True)
@@ -64,43 +68,75 @@ def _ended(arm: ArmValues) -> dict[int, bool]:
     return {s: record.diverged for s, record in arm.records.items() if record.diverged or record.status == "done"}
 
 
-def ranked(
-    pairs: Pairs,
-    arm: ArmValues,
-    control: ArmValues,
-    unit: Unit,
-    direction: Literal["max", "min"],
-    seeds: Collection[int] | None = None,
-) -> Pairs:
-    """Replace differences by signed ranks of their size, with the units at which one side diverged as the largest.
+def direction_of(metric: MetricKey) -> Direction:
+    """Return the better side of a metric."""
+    return None if is_context(metric) else metric.direction
 
-    A unit at which only the arm diverged counts as its worst, one at which only the control did as its best; where both
-    did they are equal. Ranks need no value for what has none.
+
+def ranked(weighted: WeightedSum, direction: Direction, seeds: Collection[int] | None = None) -> Pairs:
+    """Replace differences by signed ranks of their size, with the units at which terms diverged as the largest.
+
+    A cell that diverged has the value -L (L where small is better), L larger than any other. So a unit at which only
+    the arm diverged counts as its worst, one at which only the control did as its best; where both did they are equal.
+    Where neither side is better, cells that diverged lie where they contradict the others. Ranks need no value for what
+    has none.
 
     Args:
-        pairs: Pairs of the seeds at which both have values.
-        arm: The arm.
-        control: The control.
-        unit: Unit of the pairs.
+        weighted: Arm minus control, or an effect.
         direction: Better side of the metric.
         seeds: Seeds that count; all by default.
     """
     from scipy.stats import rankdata
 
-    own, other = (_lost(side, unit, pairs, seeds) for side in (arm, control))
-    worse = -1.0 if direction == "max" else 1.0
-    extreme = 1 + 2 * max(map(abs, pairs.differences.values()), default=1.0)
-    differences: dict[Key, float] = dict(pairs.differences)
-    differences |= dict.fromkeys(own - other, worse * extreme) | dict.fromkeys(other - own, -worse * extreme)
+    pairs = weighted.pairs(seeds)
+    balances = _balances(weighted, seeds)
+    if not balances:
+        return pairs
+    differences = dict(pairs.differences)
+    worst = -1.0 if direction == "max" else 1.0
+    if direction is None:
+        worst = -math.copysign(1.0, math.fsum(differences.values()) * math.fsum(balances.values()))
+    extreme = 1 + 2 * max(map(abs, differences.values()), default=1.0)
+    differences |= {unit: math.copysign(extreme, worst * balance) for unit, balance in balances.items()}
     ranks = rankdata([abs(value) for value in differences.values()])
     scores = [rank * ((value > 0) - (value < 0)) for rank, value in zip(ranks, differences.values(), strict=True)]
     return Pairs(tuple(differences), [float(score) for score in scores], [0.0] * len(scores))
 
 
-def _lost(side: ArmValues, unit: Unit, pairs: Pairs, seeds: Collection[int] | None) -> set[Key]:
-    """Return the units of the cells that diverged; none for prompts, which have the values of other cells."""
-    diverged = [s for s, record in side.records.items() if record.diverged and (seeds is None or s in seeds)]
-    if unit == "seed":
-        return set(diverged)
-    clips = {key[1] for key in pairs.units if isinstance(key, tuple)}
-    return {(seed, clip) for seed in diverged for clip in clips}
+def one_sided(weighted: WeightedSum, seeds: Collection[int] | None = None) -> bool:
+    """Whether any unit has no difference, or no whole one, since cells of one side diverged there."""
+    return bool(_balances(weighted, seeds))
+
+
+_EQUAL = 1e-9
+
+
+def _balances(weighted: WeightedSum, seeds: Collection[int] | None) -> dict[Key, float]:
+    """Add up the weights of the cells that diverged, by unit; units at which they cancel out are left out.
+
+    Only seeds count at which all other cells have a value: what has not ended might diverge as well.
+    """
+    if not weighted.has_diverged:
+        return {}
+    sums: dict[Key, float] = {}
+    arms = [(arm, weight, arm.values(weighted.key), arm.diverged) for arm, weight in weighted.terms]
+    for seed in sorted(set.union(*(diverged for *_, diverged in arms))):
+        ended = all(seed in values or seed in diverged for _, _, values, diverged in arms)
+        if (seeds is None or seed in seeds) and ended:
+            balance = math.fsum(weight for _, weight, _, diverged in arms if seed in diverged)
+            alive = next((arm for arm, _, values, _ in arms if seed in values), None)
+            for unit in _units_at(seed, alive, weighted) if alive else ():
+                sums[unit] = sums.get(unit, 0.0) + balance
+    return {unit: balance for unit, balance in sums.items() if abs(balance) > _EQUAL}
+
+
+def _units_at(seed: int, alive: ArmValues, weighted: WeightedSum) -> Sequence[Key]:
+    """Return the units of a seed, from an arm that has a value there."""
+    record = alive.records[seed]
+    match weighted.unit:
+        case "seed":
+            return [seed]
+        case "clip":
+            return [(seed, k) for k in range(len(record.per_clip.get(weighted.key, ())))]
+        case "prompt":
+            return record.prompts

@@ -7,7 +7,7 @@ from typing import Literal
 from sweeps.plan.arms import Arm
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.robustness import Robustness
-from sweeps.statistics.verdicts import Verdict
+from sweeps.statistics.verdicts import Verdict, is_above
 from trainables.metrics import MetricKey, is_context
 
 Outcome = Literal["supported", "contradicted", "open"]
@@ -71,7 +71,7 @@ def judge(
 
 
 def _outcome(effect: str, summary: Summary, metric: MetricKey, margin: float | None) -> Outcome:
-    if summary.difference is None or summary.verdict is None:
+    if summary.verdict is None:
         return "open"
     if effect == Verdict.EQUIVALENT:
         if summary.verdict is Verdict.EQUIVALENT:
@@ -82,7 +82,7 @@ def _outcome(effect: str, summary: Summary, metric: MetricKey, margin: float | N
         return "open"
     if summary.verdict is Verdict.EQUIVALENT:
         return "contradicted"
-    expected = effect == "different" or effect == _side(summary.difference, effect, metric)
+    expected = effect == "different" or effect == _side(summary.verdict, effect, metric)
     return "supported" if expected else "contradicted"
 
 
@@ -93,8 +93,8 @@ def _is_beyond(summary: Summary, margin: float) -> bool:
     return summary.low > margin or summary.high < -margin
 
 
-def _side(difference: float, effect: str, metric: MetricKey) -> str:
+def _side(verdict: Verdict, effect: str, metric: MetricKey) -> str:
     """Return the side of the control on which an arm lies, in the terms of the expected effect."""
-    if effect in ("higher", "lower") or is_context(metric):
-        return "higher" if difference > 0 else "lower"
-    return "better" if (difference > 0) == (metric.direction == "max") else "worse"
+    if effect not in (Verdict.HIGHER, Verdict.LOWER) or is_context(metric):
+        return verdict
+    return Verdict.HIGHER if is_above(verdict, metric.direction) else Verdict.LOWER

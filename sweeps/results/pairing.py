@@ -1,10 +1,10 @@
 """Pairs of an arm and the control by unit, and the families of their differences at each analysis."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeps.plan.units import Units
-from sweeps.results.arm_values import Key
+from sweeps.results.arm_values import ArmValues, Key, values_in_common
 from sweeps.statistics.families import Correction, CorrectOver, Family, Method, PValues, p_values
 from sweeps.statistics.paired import rounding
 from sweeps.statistics.sequential import Looks
@@ -60,12 +60,6 @@ class Pairs:
     arm: list[float] = field(default_factory=list)
     control: list[float] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, arm: Mapping[Key, float], control: Mapping[Key, float]) -> "Pairs":
-        """Pair the values of an arm with the control's, in the control's order."""
-        units = tuple(unit for unit in control if unit in arm)
-        return cls(units, [arm[unit] for unit in units], [control[unit] for unit in units])
-
     def __len__(self) -> int:
         return len(self.units)
 
@@ -73,6 +67,41 @@ class Pairs:
     def differences(self) -> dict[Key, float]:
         """Arm minus control, by unit."""
         return {unit: a - c for unit, a, c in zip(self.units, self.arm, self.control, strict=True)}
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """A weighted sum of arms' values in one metric: an arm minus the control, or an effect of a design.
+
+    Args:
+        terms: Arms that must have a value, each with its weight; weights add up to 0.
+        key: Key of the metric.
+        unit: Unit of the metric.
+    """
+
+    terms: tuple[tuple[ArmValues, float], ...]
+    key: str
+    unit: Unit
+
+    def pairs(self, seeds: Collection[int] | None = None) -> Pairs:
+        """Pair the sums of positive and of negative terms, like arm and control, over all seeds or some."""
+        values = values_in_common([arm for arm, _ in self.terms], self.key, self.unit, seeds)
+        units = tuple(values[0])
+
+        def side(sign: int) -> list[float]:
+            weighted = [
+                (abs(weight), of_arm)
+                for (_, weight), of_arm in zip(self.terms, values, strict=True)
+                if weight * sign > 0
+            ]
+            return [sum(weight * of_arm[unit] for weight, of_arm in weighted) for unit in units]
+
+        return Pairs(units, side(1), side(-1))
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether a cell of any term diverged."""
+        return any(arm.diverged for arm, weight in self.terms if weight)
 
 
 def family(pairs: Iterable[Pairs]) -> Family:

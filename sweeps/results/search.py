@@ -1,6 +1,7 @@
 """Results of a search: its trials, the best of them, importances, and winners rerun at fresh seeds."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -89,6 +90,7 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     shares = {space.arm.id: importances(space, search, records) for space in search.arms}
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms}
     trials = {arm: [_trial(plan, record) for record in of_arm] for arm, of_arm in of_trials.items()}
+    rows = [row for of_arm in trials.values() for row in of_arm]
     cells = confirmation(search, records)
     fresh = _confirmed_values(cells, records, search.repeats)
     inference = inference_of(plan, choose_units(plan, list(fresh.values()), plan.metrics) if fresh else {})
@@ -97,17 +99,17 @@ def search_findings(plan: Plan, records: Mapping[str, Record]) -> SearchFindings
     of_search += [records[cell.id] for cell in (*cells, *(path_cells(search, records) or ())) if cell.id in records]
     return SearchFindings(
         objectives=search.objectives,
-        trials=tuple(row for rows in trials.values() for row in rows),
+        trials=tuple(rows),
         seed=search.seed,
         trials_per_arm=search.trials_per_arm,
         repeats=search.repeats,
         pareto=tuple(_best(trials, search)),
         importances={arm: of_arm for arm, of_arm in shares.items() if of_arm},
         confirmed=confirmed,
-        tuned=_tuned(plan, search, fresh, inference),
+        tuned=_tuned(plan, search, fresh, barren_searches(rows, search.objectives), inference),
         records=tuple(of_search),
         inference=inference,
-        paths=measured_paths(search, records, fresh, [metric.key for metric in plan.metrics], inference),
+        paths=measured_paths(search, records, fresh, plan.metrics, inference),
     )
 
 
@@ -138,6 +140,15 @@ def _best(trials: Mapping[str, Sequence[TrialRow]], search: SearchPlan) -> list[
         of_repeat = {arm: [row for row in rows if row.repeat == repeat] for arm, rows in trials.items()}
         best += _best_of_repeat(of_repeat, search.objectives)
     return best
+
+
+def barren_searches(trials: Iterable[TrialRow], objectives: Sequence[Objective]) -> Counter[str]:
+    """Count the searches of each arm that have results and no winner, such as those whose trials all diverged."""
+    found: dict[tuple[str, int], bool] = {}
+    for row in trials:
+        is_done = row.status == "done" and all(objective.key in row.values for objective in objectives)
+        found[row.arm, row.repeat] = found.get((row.arm, row.repeat), False) or is_done
+    return Counter(arm for (arm, _), has_winner in found.items() if not has_winner)
 
 
 def _best_of_repeat(trials: Mapping[str, Sequence[TrialRow]], objectives: Sequence[Objective]) -> list[TrialRow]:
@@ -191,7 +202,9 @@ def _compared(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> tu
     return compare(arms, plan.metrics, plan.study.margins, code, inference) if arms else ()
 
 
-def _tuned(plan: Plan, search: SearchPlan, fresh: Mapping[_Row, ArmValues], inference: Inference) -> tuple[ArmRow, ...]:
+def _tuned(
+    plan: Plan, search: SearchPlan, fresh: Mapping[_Row, ArmValues], barren: Mapping[str, int], inference: Inference
+) -> tuple[ArmRow, ...]:
     """Compare each arm with the control, both at their best settings: the first winners, or the untuned arm."""
     searched = {space.arm.id for space in search.arms}
     arms = []
@@ -200,7 +213,7 @@ def _tuned(plan: Plan, search: SearchPlan, fresh: Mapping[_Row, ArmValues], infe
         rows = [(arm.id, repeat, 0) for repeat in range(search.repeats)] if is_tuned else [(arm.id, 0, None)]
         role: Literal["control", "arm"] = "control" if arm.id == CONTROL else "arm"
         values = tuple(found for row in rows if (found := fresh.get(row)) is not None)
-        arms += [TunedArm(arm.id, role, values, is_tuned)] if values else []
+        arms += [TunedArm(arm.id, role, values, is_tuned, barren[arm.id] > 0)] if values else []
     if len(arms) < 2 or arms[0].role != "control":
         return ()
     if search.repeats > 1:

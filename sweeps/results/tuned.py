@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sweeps.results.arm_values import ArmValues, Key
+from sweeps.results.arm_values import ArmValues, values_in_common
 from sweeps.results.comparison import ArmRow, Summary, finite
+from sweeps.results.divergence import direction_of
 from sweeps.results.pairing import Inference
 from sweeps.statistics.combined import CombinedMean, over_repeats, within_arm
 from sweeps.statistics.paired import ALPHA, holm, standard_deviation
@@ -23,22 +24,28 @@ class TunedArm:
         role: ``control`` or ``arm``.
         repeats: Values of the first winner of each repeat that has one; of an arm that is not tuned, its own values.
         is_tuned: Whether the arm is searched.
+        has_barren: Whether a search of the arm has results and no winner, such as one whose trials all diverged.
     """
 
     id: str
     role: Literal["control", "arm"]
     repeats: tuple[ArmValues, ...]
     is_tuned: bool
+    has_barren: bool = False
 
     @property
     def changes(self) -> str:
         """The settings of the winners, in the order of the repeats."""
         return " | ".join(values.changes for values in self.repeats) if self.is_tuned else "untuned"
 
-    def rows(self, key: str, inference: Inference) -> list[Mapping[Key, float]]:
-        """Return a metric's values by unit, one map per repeat; repeats without a value are left out."""
-        unit = inference.unit(key)
-        return [values for repeat in self.repeats if (values := repeat.by_unit(key, unit))]
+    @property
+    def has_lost(self) -> bool:
+        """Whether a winner diverged, or a search has none: the values of the others are those of a better arm."""
+        return self.has_barren or any(repeat.diverged for repeat in self.repeats)
+
+    def with_values(self, key: str, inference: Inference) -> list[ArmValues]:
+        """Return the repeats that have a value of a metric."""
+        return [repeat for repeat in self.repeats if repeat.by_unit(key, inference.unit(key))]
 
     def count(self, number: str) -> int:
         """Add up the cells of all repeats that ended in a certain way."""
@@ -56,7 +63,8 @@ def compare_over_repeats(
 
     Both sides count at the units at which all of their winners have a value. The test is corrected after Holm over the
     family of the study, since the luck of a search has no sign to flip. There is no test where a tuned side has results
-    of fewer than 2 repeats.
+    of fewer than 2 repeats, nor where a winner of either side diverged: the others would decide without it. So few
+    repeats cannot be compared by ranks, so that this holds with ``diverged: worst`` too.
 
     Args:
         arms: The control first.
@@ -67,16 +75,20 @@ def compare_over_repeats(
     """
     places = [(metric, place) for metric in metrics for place in range(1, len(arms))]
     means = {(metric.key, place): _difference(arms[place], arms[0], metric.key, inference) for metric, place in places}
-    corrected = _corrected({place: mean for place, mean in means.items() if mean is not None}, metrics, inference)
+    tested = {at: m for at, m in means.items() if m is not None and not (arms[0].has_lost or arms[at[1]].has_lost)}
+    corrected = _corrected(tested, metrics, inference)
     rows = []
     for place, arm in enumerate(arms):
         of_arm = {metric.key: _summary(arm, metric.key, inference) for metric in metrics}
         for metric in metrics if place else ():
             mean, pairs = means[metric.key, place], _repeats(arm, arms[0], metric.key, inference)
-            number = sum(means[metric.key, other] is not None for other in range(1, len(arms)))
+            number = sum(key == metric.key for key, _ in tested)
             if mean is not None:
+                _, low, high = mean.interval()
+                of_arm[metric.key] = replace(of_arm[metric.key], difference=mean.mean, low=low, high=high, pairs=pairs)
+            if mean is not None and (metric.key, place) in tested:
                 p, margin = corrected[metric.key, place], margins.get(metric.family)
-                of_arm[metric.key] = _compared(of_arm[metric.key], mean, p, metric, margin, number, pairs)
+                of_arm[metric.key] = _compared(of_arm[metric.key], mean, p, metric, margin, number)
         rows.append(_row(arm, of_arm, code))
     return tuple(rows)
 
@@ -93,23 +105,16 @@ def without_verdicts(rows: Sequence[ArmRow]) -> tuple[ArmRow, ...]:
 
 def _difference(arm: TunedArm, control: TunedArm, key: str, inference: Inference) -> CombinedMean | None:
     """Compare one metric of two sides; None with fewer than 2 repeats of a tuned side, or fewer than 2 units."""
-    of_arm, of_control = arm.rows(key, inference), control.rows(key, inference)
-    enough = all(len(rows) >= 1 + side.is_tuned for side, rows in ((arm, of_arm), (control, of_control)))
-    units = _common([*of_control, *of_arm])
-    if not enough or len(units) < 2:
+    of_arm, of_control = arm.with_values(key, inference), control.with_values(key, inference)
+    if len(of_arm) < 1 + arm.is_tuned or len(of_control) < 1 + control.is_tuned:
         return None
-    sides = ([[row[unit] for unit in units] for row in rows] for rows in (of_arm, of_control))
-    return over_repeats(*sides)
-
-
-def _common(rows: Sequence[Mapping[Key, float]]) -> list[Key]:
-    """Return the units at which all rows have a value, in their order."""
-    return [unit for unit in rows[0] if all(unit in row for row in rows)] if rows else []
+    rows = [list(row.values()) for row in values_in_common([*of_control, *of_arm], key, inference.unit(key))]
+    return over_repeats(rows[len(of_control) :], rows[: len(of_control)]) if len(rows[0]) >= 2 else None
 
 
 def _repeats(arm: TunedArm, control: TunedArm, key: str, inference: Inference) -> int:
     """Return the number of repeats that a comparison rests on: of the tuned side that has fewer."""
-    return min((len(side.rows(key, inference)) for side in (arm, control) if side.is_tuned), default=1)
+    return min((len(side.with_values(key, inference)) for side in (arm, control) if side.is_tuned), default=1)
 
 
 def _corrected(
@@ -129,36 +134,29 @@ def _corrected(
 
 def _summary(arm: TunedArm, key: str, inference: Inference) -> Summary:
     """Summarise one metric of one arm by itself, over its repeats."""
-    rows = arm.rows(key, inference)
-    units = _common(rows)
-    if not units:
+    repeats = arm.with_values(key, inference)
+    values = [list(row.values()) for row in values_in_common(repeats, key, inference.unit(key))] if repeats else []
+    if not values or not values[0]:
         return Summary(unit="repeat")
-    values = [[row[unit] for unit in units] for row in rows]
     means = [math.fsum(row) / len(row) for row in values]
     mean, sd = math.fsum(means) / len(means), finite(standard_deviation(means))
-    if len(rows) < 1 + arm.is_tuned or len(units) < 2:
-        return Summary(mean, sd, len(rows), unit="repeat")
+    if len(values) < 1 + arm.is_tuned or len(values[0]) < 2:
+        return Summary(mean, sd, len(values), unit="repeat")
     mean, low, high = within_arm(values).interval()
-    return Summary(mean, sd, len(rows), low, high, unit="repeat")
+    return Summary(mean, sd, len(values), low, high, unit="repeat")
 
 
 def _compared(
-    summary: Summary, mean: CombinedMean, p: float, metric: MetricKey, margin: float | None, arms: int, pairs: int
+    summary: Summary, mean: CombinedMean, p: float, metric: MetricKey, margin: float | None, arms: int
 ) -> Summary:
-    """Add the difference from the control to a summary."""
-    _, low, high = mean.interval()
+    """Add the test of the difference from the control to a summary."""
     within = margin if margin and mean.is_within(margin, ALPHA / arms) else None
-    direction = None if is_context(metric) else metric.direction
     return replace(
         summary,
-        difference=mean.mean,
-        low=low,
-        high=high,
         p_value=mean.p_value,
         p_corrected=p,
         p_latest=p,
-        verdict=verdict(mean.mean, p, direction, is_equivalent=within is not None),
-        pairs=pairs,
+        verdict=verdict(mean.mean, p, direction_of(metric), is_equivalent=within is not None),
         margin=within,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeps.plan import Plan
-from sweeps.plan.units import LARGEST_DESIGN_EFFECT, Units, drawn_unit
+from sweeps.plan.units import Reason, Units, drawn_unit, recurring
 from sweeps.results.arm_values import ArmValues, Key
 from sweeps.results.record import prompt_hash
 from sweeps.statistics.paired import intraclass_correlation
@@ -13,38 +13,50 @@ from trainables.metrics import METRICS, MetricKey
 
 
 def choose_units(plan: Plan, arms: Sequence[ArmValues], metrics: Sequence[MetricKey]) -> dict[str, Units]:
-    """Choose the unit of each metric; seeds take the place of clips where clips of a seed are too much alike.
+    """Choose the unit of each metric; seeds take the place of clips and prompts where clips of a seed are alike.
+
+    Clips of a seed are too much alike by their values, or since their cell diverged as a whole and all of them would
+    count as the worst.
 
     Args:
         plan: The plan.
         arms: Values of its arms, the control first.
         metrics: The metrics.
     """
+    counts_lost = plan.study.diverged == "worst" and any(arm.diverged for arm in arms)
     chosen = {}
     for metric in metrics:
         unit = drawn_unit(plan, metric)
-        if METRICS[metric.family].per != "set":
-            unit = replace(unit, correlation=_correlation(arms, metric.key))
-        if unit.kind != "seed" and not arms[0].by_unit(metric.key, unit.kind) and arms[0].values(metric.key):
-            unit = replace(unit, kind="seed", reason="no values by clip")
-        if unit.reason in ("drawn per clip", "few prompts") and unit.design_effect > LARGEST_DESIGN_EFFECT:
-            unit = replace(unit, kind="seed", reason="alike")
+        if METRICS[metric.family].per != "set" and (found := _correlations(arms, metric.key)):
+            unit = replace(unit, correlation=math.fsum(found) / len(found), largest=max(found))
+        if unit.kind != "seed" and (reason := _reason_for_seeds(plan, unit, arms[0], metric.key, counts_lost)):
+            unit = replace(unit, kind="seed", reason=reason)
         chosen[metric.key] = unit
     return chosen
 
 
-def _correlation(arms: Sequence[ArmValues], key: str) -> float | None:
-    """Compute the intra-class correlation of the differences within seeds, mean over the arms."""
-    control = arms[0].by_unit(key, "clip")
+def _reason_for_seeds(plan: Plan, unit: Units, control: ArmValues, key: str, counts_lost: bool) -> Reason | None:
+    """Return why seeds take the place of a unit below the seed; None where they do not."""
+    if not control.by_unit(key, unit.kind) and control.values(key):
+        return "no values by clip"
+    if counts_lost:
+        return "diverged"
+    if unit.reason == "study" or not unit.is_alike:
+        return None
+    return "alike at these prompts" if recurring(plan) else "alike"
+
+
+def _correlations(arms: Sequence[ArmValues], key: str) -> list[float]:
+    """Compute the intra-class correlation of each arm's differences within seeds, for arms that have one."""
+    control = arms[0].draws(key, "clip")
     found = []
     for arm in arms[1:]:
         by_seed: dict[int, list[float]] = {}
-        for unit, value in arm.by_unit(key, "clip").items():
-            if unit in control and isinstance(unit, tuple):
-                by_seed.setdefault(unit[0], []).append(value - control[unit])
+        for draw, value in arm.draws(key, "clip").items():
+            if draw in control and isinstance(draw, tuple):
+                by_seed.setdefault(draw[0], []).append(value - control[draw])
         found.append(intraclass_correlation(list(by_seed.values())))
-    known = [value for value in found if math.isfinite(value)]
-    return math.fsum(known) / len(known) if known else None
+    return [value for value in found if math.isfinite(value)]
 
 
 def unit_words(key: Key, prompts: Sequence[str]) -> str:

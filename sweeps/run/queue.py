@@ -171,7 +171,8 @@ class Queue:
                 yield from self._in_blocks(self._confirmations(search, repeat))
             if self.stopped:
                 return
-        yield from self._in_blocks(self._due(path_cells(search, self.records) or ()))
+        have_ended = len(spaces) == len(search.arms)
+        yield from self._in_blocks(self._due(path_cells(search, self.records, have_ended=have_ended) or ()))
 
     def _confirmations(self, search: SearchPlan, repeat: int) -> Iterator[Cell]:
         """List the confirmations of the repeats so far; those that an earlier repeat asked for are left out."""
@@ -193,7 +194,7 @@ class Queue:
                     self._open[cell.id] = arm
                     has_proposed = True
                     yield cell
-            if not has_proposed:
+            if not has_proposed and not all(arm.done for arm in searches.values()):  # some may be exhausted by now
                 yield None
 
     def _repeated_trials(self, search: SearchPlan) -> Iterator[Cell | None]:

@@ -30,7 +30,7 @@ def verdict(
     Equivalence takes precedence: a difference within the margin is irrelevant, even if it is significant.
 
     Args:
-        difference: Mean of the paired differences.
+        difference: Mean of the paired differences, or any number of its sign.
         p_corrected: Its p-value after correction over the family; significant at 0.05 or below.
         direction: Whether larger or smaller is better; None for a metric that only gives context.
         is_equivalent: Whether the difference is shown to be within a margin.
@@ -43,6 +43,16 @@ def verdict(
     if direction is None:
         return Verdict.HIGHER if above else Verdict.LOWER
     return Verdict.BETTER if above == (direction == "max") else Verdict.WORSE
+
+
+def is_above(found: Verdict, direction: Literal["max", "min"]) -> bool:
+    """Whether a significant verdict puts the arm above the control.
+
+    Args:
+        found: Better, worse, higher or lower.
+        direction: Whether larger or smaller is better.
+    """
+    return found is Verdict.HIGHER or found is (Verdict.BETTER if direction == "max" else Verdict.WORSE)
 
 
 def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:

@@ -60,6 +60,28 @@ def test_a_unit_needs_a_reason(write: Callable[[str], Path]) -> None:
             load(write(HEAD + ARMS + wrong + "\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "allowed"),
+    [
+        (HEAD + ARMS, "prompt", "clip or seed, or data: {layout: prompts, prompts: [...]}"),
+        (TRAINED, "prompt", "seed, or no unit"),
+        (TRAINED, "clip", "seed, or no unit"),
+    ],
+)
+def test_a_unit_that_the_study_does_not_draw_is_refused(
+    text: str, kind: str, allowed: str, write: Callable[[str], Path]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(write(f"{text}unit: {{kind: {kind}, reason: so it is}}\n"))
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line) == ("unit.kind", len(text.splitlines()) + 1)
+    assert problem.message.startswith(f"{kind}: ")
+    assert problem.message.endswith(f" -> {allowed}")
+    assert load(write(f"{text}unit: {{kind: seed, reason: so it is}}\n")).study.unit is not None
+    prompts = HEAD.replace(", fvd", "") + ARMS + listed(3)
+    assert load(write(f"{prompts}unit: {{kind: {kind}, reason: so it is}}\n")).study.unit is not None
+
+
 def test_the_plan_says_how_often_each_prompt_occurs(planned: Callable[[str], Plan]) -> None:
     head = HEAD.replace(", fvd", "")
     assert "prompts: dealt out over the seeds; all of 8 prompts, each 4 times" in planned(head + ARMS + listed(8)).notes
@@ -68,7 +90,9 @@ def test_the_plan_says_how_often_each_prompt_occurs(planned: Callable[[str], Pla
         in planned(head + ARMS + listed(12)).notes
     )
     many = planned(head + ARMS + listed(40)).notes
-    assert "prompts: dealt out over the seeds; only the first 32 of 40 prompts, each 1 time" in many
+    assert "prompts: dealt out over the seeds; only 32 of 40 prompts, each 1 time" in many
+    later = planned((head + ARMS + listed(100)).replace("seeds: 4", "seeds: [5, 6]")).notes
+    assert "prompts: dealt out over the seeds; only 16 of 100 prompts, each 1 time" in later, "they are not the first"
     few = planned(head + ARMS + listed(3)).notes
     assert any("3 are too few to be the units of a test" in note for note in few)
     assert not any(note.startswith("prompts") for note in planned(HEAD + ARMS).notes)

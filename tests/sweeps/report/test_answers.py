@@ -183,6 +183,19 @@ def test_an_arm_that_always_diverged_is_in_the_answer(planned: Planned) -> None:
     assert not any("Nothing else" in sentence for sentence in found)
 
 
+def test_an_arm_that_always_diverged_is_worse_where_that_is_ranked_last(planned: Planned) -> None:
+    plan = planned(SEEDS + TWO + "diverged: worst\n")
+    first, second, *_, last = answers(build(plan, by_seed(plan, {}, all_of("noise=removed", "diverged"))))
+    assert first.startswith(
+        "Removing the dependency noise makes CLIP score worse with the seeds that diverged ranked last"
+    )
+    assert second.startswith("noise=removed diverged at 8 of 8 seeds, the control at 0 ")
+    assert last.split(";")[0] in (
+        "Nothing else in this study is shown to differ",
+        "No other compared arm is shown to differ",
+    )
+
+
 def test_an_arm_that_diverged_by_chance_is_named_and_is_no_finding(planned: Planned) -> None:
     plan = planned(SEEDS + TWO)
     found = answers(build(plan, by_seed(plan, {}, {("noise=removed", 3): "diverged"})))

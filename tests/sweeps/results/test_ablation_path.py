@@ -131,10 +131,33 @@ def test_a_path_waits_for_all_searches_and_is_counted(planned: Planned) -> None:
     records = run(plan)
     assert all(cell["state"] == "done" for cell in listed(plan, records))
     last = [r for r in records.values() if r.stage == "search"][-1]
-    fewer = {key: r for key, r in records.items() if r is not last}
+    fewer = {key: r for key, r in records.items() if r is not last and r.stage != "path"}
     assert path_cells(search, fewer) is None
     again = run(plan, {key: r for key, r in records.items() if r.stage != "path"})
     assert again.keys() == records.keys()
+
+
+FEW = (
+    STUDY.replace("attention.mu: {uniform: [0, 1]}, noise.threshold: {uniform: [0.001, 1]}", "noise.candidates: VALUES")
+    .replace("VALUES", "{int_uniform: [1, 30]}")
+    .replace("arms: {x: {noise.candidates: 3}}", "arms: {x: {attention.mu: 0.5}}")
+    .replace("trials_per_arm: 12", "trials_per_arm: 30\n  search_sampler: random")
+)
+
+
+def test_a_path_follows_searches_that_find_no_further_setting(planned: Planned) -> None:
+    """The proposer gives up after 50 duplicates in a row, before it has drawn the last of 30 values."""
+    plan = planned(FEW)
+    search, records = search_of(plan), run(plan)
+    assert sum(r.stage == "search" for r in records.values()) < 2 * 30
+    assert sum(r.stage == "path" for r in records.values()) == 6
+    report = build(plan, records)
+    assert report.search is not None
+    assert [path.arm for path in report.search.paths if path.steps[0].metrics] == ["control", "x"]
+    assert not Queue(plan, records)
+    without = {key: r for key, r in records.items() if r.stage != "path"}
+    assert path_cells(search, without) is None, "the search may go on"
+    assert run(plan, without).keys() == records.keys()
 
 
 def test_without_the_key_there_is_no_path(planned: Planned) -> None:

@@ -1,7 +1,7 @@
 """Arms at their best settings: over independent searches there is a verdict, of one search each there is none."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sweeps.results.status import listed
 from sweeps.statistics.combined import over_repeats, within_arm
 from sweeps.statistics.paired import holm, paired_difference
 from sweeps.statistics.verdicts import Verdict
+from sweeps.study.words import counted
 from tests.factories import make_record
 
 STUDY = """\
@@ -195,6 +196,44 @@ def test_what_a_winner_lost_is_left_out_on_both_sides(planned: Planned) -> None:
     expected = over_repeats(rows[:3], rows[3:])
     assert (row.metrics[FLICKERING].difference, row.metrics[FLICKERING].p_value) == (expected.mean, expected.p_value)
     assert f"noise=removed winner 1 of repeat 3 seed {lost.seed}: no luck" in report.errors
+
+
+@pytest.mark.parametrize("more", ["", "diverged: worst\n"])
+@pytest.mark.parametrize(("side", "seeds"), [("noise=removed", range(6)), ("noise=removed", [2]), ("control", [2])])
+def test_a_repeat_whose_winner_diverged_decides_for_no_side(
+    side: str, seeds: Sequence[int], more: str, planned: Planned
+) -> None:
+    """Left out, the two other repeats of an arm would be its better ones."""
+    plan = planned(SEARCH + more)
+    records = searched(plan, 3)
+    for cell_id, one in records.items():
+        if (one.stage, one.arm, one.repeat) == ("confirm", side, 2) and one.seed - 10_000 in seeds:
+            records[cell_id] = replace(one, status="failed", failure="diverged", scores={}, error="nan")
+    report = build(plan, records)
+    _, removed, shared = findings(report).tuned
+    of_arm = removed.metrics[FLICKERING]
+    assert of_arm.difference is not None
+    assert (of_arm.verdict, of_arm.p_value, of_arm.p_corrected, of_arm.margin) == (None,) * 4
+    assert (shared.metrics[FLICKERING].verdict is None) is (side == "control")
+    noted = [note for note in report.search_notes if "no verdict" in note]
+    whom = "tuned arms have" if side == "control" else "it has"
+    assert noted == [
+        f"{side}: its winners diverged in {counted(len(seeds), 'cell')}, so {whom} no verdict; "
+        "means and differences are of the others."
+    ]
+    assert to_markdown(report)
+
+
+def test_a_search_that_found_nothing_but_divergence_leaves_no_verdict(planned: Planned) -> None:
+    plan = planned(SEARCH)
+    records = searched(plan, 3)
+    for cell_id, one in list(records.items()):
+        if (one.arm, one.repeat, one.stage) == ("noise=removed", 1, "search"):
+            records[cell_id] = replace(one, status="failed", failure="diverged", scores={}, error="nan")
+    report = build(plan, records)
+    removed = findings(report).tuned[1].metrics[FLICKERING]
+    assert (removed.n, removed.verdict, removed.p_value) == (2, None, None)
+    assert any("1 of its 3 searches found no winner, so it has no verdict" in note for note in report.search_notes)
 
 
 def rows_of_all(plan: Plan, records: dict[str, Record]) -> list[list[float]]:

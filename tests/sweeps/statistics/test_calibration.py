@@ -9,13 +9,13 @@ import pytest
 from scipy import stats
 
 from sweeps.plan import Plan, load
-from sweeps.plan.units import LARGEST_DESIGN_EFFECT
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, LARGEST_OF_ONE_ARM
 from sweeps.report.table import build
 from sweeps.results.record import Record
 from sweeps.statistics.bootstrap import bootstrap_t
 from sweeps.statistics.families import Family, p_values
 from sweeps.statistics.max_t import max_t
-from sweeps.statistics.paired import ALPHA, intraclass_correlation, paired_difference, rounding
+from sweeps.statistics.paired import ALPHA, intraclass_correlation, paired_difference, rounding, smallest_p
 from sweeps.statistics.sequential import Looks, with_earlier
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.designs import trend
@@ -69,6 +69,50 @@ def test_whichever_the_unit_the_error_stays_near_the_level(seeds: int, clips: in
     assert chosen / studies <= bound(1.6 * ALPHA, studies)
     if correlation >= 0.2:
         assert of_clips / studies > 3 * ALPHA, "clips that are alike are no units"
+
+
+def correlations(d: Matrix) -> Matrix:
+    """Intra-class correlation of (..., seeds, clips), as ``intraclass_correlation`` computes it."""
+    seeds, clips = d.shape[-2:]
+    of_seeds = d.mean(axis=-1, keepdims=True)
+    between = clips * of_seeds[..., 0].var(axis=-1, ddof=1)
+    within = ((d - of_seeds) ** 2).sum(axis=(-1, -2)) / (seeds * (clips - 1))
+    return np.asarray((between - within) / (between + (clips - 1) * within))
+
+
+def smallest_p_of_arms(values: Matrix) -> Matrix:
+    """Smallest p over the arms, of (studies, arms, units)."""
+    return np.asarray(stats.ttest_1samp(values, 0, axis=-1).pvalue.min(axis=1))
+
+
+@pytest.mark.parametrize(("arms", "seeds", "clips"), [(4, 3, 16), (8, 3, 8), (4, 6, 16), (8, 8, 8)])
+@pytest.mark.parametrize(("alike", "correlation"), [(0, 0.0), (1, 0.1), (1, 0.2), (1, 0.3), (2, 0.2), (8, 0.06)])
+def test_an_arm_whose_clips_are_alike_among_others_keeps_the_error_near_the_level(
+    arms: int, seeds: int, clips: int, alike: int, correlation: float
+) -> None:
+    """Error of the family; with 3 seeds, no test over seeds can reach the level."""
+    rng, studies = np.random.default_rng([arms, seeds, alike, int(100 * correlation)]), 1500
+
+    def draw(of_arms: Matrix, clips: int) -> Matrix:
+        of_clips = rng.normal(size=(studies, arms, seeds, clips)) - rng.normal(size=(studies, 1, seeds, clips))
+        of_seeds = rng.normal(size=(studies, arms, seeds, 1))
+        rho = of_arms[:, None, None]
+        return np.asarray(np.sqrt((1 - rho) / 2) * of_clips + np.sqrt(rho) * of_seeds)
+
+    independent = draw(np.zeros(arms), clips)
+    of_clips = np.quantile(smallest_p_of_arms(independent.reshape(studies, arms, -1)), ALPHA)
+    of_seeds = np.quantile(smallest_p_of_arms(draw(np.zeros(arms), 1)[..., 0]), ALPHA)
+    d = draw(np.where(np.arange(arms) < alike, correlation, 0.0), clips)
+    icc = correlations(d)
+    assert icc[0, 0] == pytest.approx(intraclass_correlation(d[0, 0].tolist()))
+    by_mean = 1 + (clips - 1) * icc.mean(axis=1) > LARGEST_DESIGN_EFFECT
+    is_alike = by_mean | (1 + (clips - 1) * icc.max(axis=1) > LARGEST_OF_ONE_ARM)
+    by_clip = smallest_p_of_arms(d.reshape(studies, arms, -1)) <= of_clips
+    by_seed = (smallest_p_of_arms(d.mean(axis=-1)) <= of_seeds) & (smallest_p(seeds) <= ALPHA)
+    chosen, before = (np.where(rule, by_seed, by_clip).mean() for rule in (is_alike, by_mean))
+    print(f"{arms} arms, {seeds} x {clips}, {alike} with ICC {correlation}: {chosen:.3f}, by the mean {before:.3f}")
+    assert chosen <= bound(1.6 * ALPHA, studies)
+    assert alike != 1 or chosen < before, "the mean hides a single arm"
 
 
 def test_prompts_that_are_dealt_out_are_units_and_the_first_ones_are_not() -> None:
@@ -160,32 +204,34 @@ def recorded(plan: Plan, values: Matrix, diverged: Matrix) -> dict[str, Record]:
     return records
 
 
-def worst_fifth(rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    """Values of two arms that are alike, and where they diverge: the second one in its worst fifth."""
+def worst_ones(share: float, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
+    """Values of two arms that are alike, and where they diverge: the second one in its worst share."""
     values = rng.normal(size=(16, 1)) * sqrt(0.5) + rng.normal(size=(16, 2)) * sqrt(0.5)
     diverged = np.zeros((16, 2), bool)
-    diverged[:, 1] = values[:, 1] < stats.norm.ppf(0.2)
+    diverged[:, 1] = values[:, 1] < stats.norm.ppf(share)
     return values, diverged
 
 
-def test_an_equal_arm_whose_worst_fifth_diverges_is_not_called_different(planned: Planned) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_an_equal_arm_whose_worst_seeds_diverge_is_not_called_different(share: float, planned: Planned) -> None:
     plan, rng, studies = planned(""), np.random.default_rng(4), 400
     key, called, of_survivors = plan.metrics[0].key, 0, 0
     for _ in range(studies):
-        values, diverged = worst_fifth(rng)
+        values, diverged = worst_ones(share, rng)
         row = build(plan, recorded(plan, values, diverged)).rows[1].metrics[key]
         called += row.verdict is not Verdict.INCONCLUSIVE
         of_survivors += sign_flip_p((values[:, 1] - values[:, 0])[~diverged[:, 1]]) <= ALPHA
-    print(f"called different {called / studies:.3f}; by the surviving seeds alone {of_survivors / studies:.3f}")
+    print(f"worst {share}: called different {called / studies:.3f}; by survivors alone {of_survivors / studies:.3f}")
     assert called / studies <= bound(ALPHA, studies)
     assert of_survivors > called
 
 
-def test_ranked_last_an_arm_that_diverges_is_worse_and_never_better(planned: Planned) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_ranked_last_an_arm_that_diverges_is_worse_and_never_better(share: float, planned: Planned) -> None:
     plan, rng, studies = planned("diverged: worst\n"), np.random.default_rng(4), 200
     key, verdicts = plan.metrics[0].key, []
     for _ in range(studies):
-        verdicts.append(build(plan, recorded(plan, *worst_fifth(rng))).rows[1].metrics[key].verdict)
+        verdicts.append(build(plan, recorded(plan, *worst_ones(share, rng))).rows[1].metrics[key].verdict)
     print({verdict: verdicts.count(verdict) for verdict in set(verdicts)})
     assert verdicts.count(Verdict.BETTER) / studies <= ALPHA / 2
     assert verdicts.count(Verdict.WORSE) > verdicts.count(Verdict.BETTER)

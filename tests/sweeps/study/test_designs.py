@@ -34,6 +34,7 @@ from sweeps.study.designs import (
 )
 from sweeps.study.document import SpecError
 from tests.factories import make_record, make_spec
+from trainables.metrics import MetricKey
 
 HEAD = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 4\ntraining: {steps: 9}\n"
 TWO = """\
@@ -171,6 +172,7 @@ def test_drawn_orders_share_out_the_whole_too_and_give_nothing_to_what_does_noth
 
 
 Values = Mapping[str, Mapping[int, float]]
+METRIC = MetricKey("m", "m", "max", surrogate=False, words="", extractor=None, least_frames=1)
 
 
 def estimated(contrasts: Sequence[Contrast[str]], values: Values) -> tuple[ContrastRow, ...]:
@@ -191,7 +193,7 @@ def estimated(contrasts: Sequence[Contrast[str]], values: Values) -> tuple[Contr
         )
         for arm, by_seed in values.items()
     ]
-    return estimate(contrasts, arms, ["m"], Inference({"m": Units("seed", "trained")}))
+    return estimate(contrasts, arms, [METRIC], Inference({"m": Units("seed", "trained")}))
 
 
 def test_an_effect_of_two_arms_is_their_paired_difference() -> None:

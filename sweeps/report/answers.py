@@ -1,59 +1,114 @@
 """The answer of a study, in sentences: what differs from the control, by how much, and how sure that is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
-from sweeps.plan.arms import Arm
 from sweeps.report import texts
+from sweeps.report.subjects import continued, metric_words, subject
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.robustness import Robustness
+from sweeps.results.search import SearchFindings
 from sweeps.statistics.paired import ALPHA
 from sweeps.statistics.verdicts import Verdict, is_above
 from sweeps.study.designs import TREND
-from sweeps.study.fields import REMOVED
-from sweeps.study.words import counted, written
+from sweeps.study.words import THESE_SETTINGS, counted, sampled_text, written
 from trainables.metrics import MetricKey, is_context
 
 MOST = 8
-"""Largest number of sentences on findings; a study with more is read from its table."""
-_UPPER = ("clip", "cmmd", "fd", "fid", "fvd", "jedi", "kd", "kid", "kvd", "psnr", "ssim")
+"""Largest number of sentences on findings of one sort; a study with more is read from its table."""
+MOST_WINNERS = 3
+"""Largest number of sentences on the winners of a search."""
 
 
 def answers(report: Report) -> list[str]:
-    """State what the study found, one sentence per arm or trend that differs, and what else it could have shown."""
-    if not any(summary.verdict for row in report.rows for summary in row.metrics.values()):
+    """State what the study found: a sentence per arm, effect or winner that differs, and what else it could have shown.
+
+    Empty for a study without results.
+    """
+    if not _has_results(report):
         return []
-    metrics = [metric for metric in report.metrics if not is_context(metric)]
-    rows = [row for row in report.rows[1:] if any(_is_found(row.metrics[metric.key]) for metric in metrics)]
-    shown = [_of_arm(report, row, metrics) for row in rows[:MOST]]
-    if len(rows) > MOST:
-        shown.append(f"{len(rows) - MOST} more arms differ; see the table.")
-    shown += _of_trends(report)
-    preliminary = ["Preliminary, since cells are missing."] if _is_unfinished(report) else []
-    return [*preliminary, *shown, _rest(report, is_alone=not shown)]
+    differing = [row for row in report.rows[1:] if _differs(report, row)]
+    equivalent = [row for row in report.rows[1:] if _found(report, row) and not _differs(report, row)]
+    search = list(_of_search(report))
+    return [
+        *(["Preliminary, since cells are missing."] if _is_unfinished(report) else []),
+        *_first(differing, partial(_of_arm, report), ("arm differs", "arms differ")),
+        *_first(equivalent, partial(_of_arm, report), ("arm is equivalent", "arms are equivalent")),
+        *_first(list(_of_divergence(report)), str, ("arm diverged", "arms diverged")),
+        *_first(list(_of_effects(report)), str, ("effect is significant", "effects are significant")),
+        *search,
+        *_not_compared(report),
+        *_rest(report, is_alone=not differing, has_search=bool(search)),
+    ]
 
 
-def _of_arm(report: Report, row: ArmRow, metrics: list[MetricKey]) -> str:
-    arm = next(arm for arm in report.plan.arms if arm.id == row.id)
-    findings = [_finding(row, metric) for metric in metrics if _is_found(row.metrics[metric.key])]
-    return f"{_subject(arm, report.plan.arms[0])} {' and '.join(findings)}{_doubt(report, row, metrics)}."
+Item = TypeVar("Item")
 
 
-def _is_found(summary: Summary) -> bool:
-    return summary.verdict not in (None, Verdict.INCONCLUSIVE)
+def _first(
+    items: Sequence[Item], word: Callable[[Item], str], more: tuple[str, str], most: int = MOST
+) -> Iterator[str]:
+    """Word the first items, and say how many more there are."""
+    yield from map(word, items[:most])
+    if (number := len(items) - most) > 0:
+        yield f"{number} more {more[number > 1]}; see the table."
 
 
-def _finding(row: ArmRow, metric: MetricKey) -> str:
+def _has_results(report: Report) -> bool:
+    """Whether any cell has ended, or any trial of a search."""
+    return any(row.missing < len(report.reached.of_arm[row.id]) for row in report.rows) or bool(
+        report.search and report.search.trials
+    )
+
+
+def _is_unfinished(report: Report) -> bool:
+    return any(row.missing or row.lost for row in report.rows)
+
+
+# ---------------------------------------------------------------------------------------------------------------- arms
+
+
+def _is_compared(summary: Summary) -> bool:
+    """Whether a summary is compared with the control's: by values, or where all diverged by that."""
+    return bool(summary.pairs) or summary.verdict is not None
+
+
+def _is_different(summary: Summary) -> bool:
+    return summary.verdict not in (None, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
+
+
+def _differs(report: Report, row: ArmRow) -> bool:
+    return any(_is_different(row.metrics[metric.key]) for metric in report.metrics)
+
+
+def _found(report: Report, row: ArmRow) -> list[MetricKey]:
+    """Return the metrics in which an arm has a conclusive verdict."""
+    return [m for m in report.metrics if row.metrics[m.key].verdict not in (None, Verdict.INCONCLUSIVE)]
+
+
+def _of_arm(report: Report, row: ArmRow) -> str:
+    arms = {arm.id: arm for arm in report.plan.arms}
+    words = subject(arms[row.id], report.plan.arms[0])
+    return f"{words} {_findings(report, row)}{_doubt(report, row)}."
+
+
+def _findings(report: Report, row: ArmRow) -> str:
+    return _joined([_finding(report, row.metrics[metric.key], metric) for metric in _found(report, row)])
+
+
+def _finding(report: Report, summary: Summary, metric: MetricKey) -> str:
     """Word one difference, such as ``lowers temporal consistency by 0.037 [0.020, 0.055] (p = 0.01, 24 clips)``."""
-    summary = row.metrics[metric.key]
     assert summary.verdict is not None, "a finding has a verdict"
-    name, number = metric_words(metric), counted(summary.pairs, summary.unit)
+    name, number = metric_words(metric, report.metrics), counted(summary.pairs, summary.unit)
     if summary.verdict is Verdict.EQUIVALENT:
         return f"leaves {name} as it is, within {summary.margin:g} ({number})"
     if summary.difference is None or is_above(summary.verdict, metric.direction) != (summary.difference > 0):
         return f"makes {name} {summary.verdict} with the seeds that diverged ranked last ({_p(summary.p_corrected)})"
-    how = f"{summary.verdict}, {_p(summary.p_corrected)}, {number}"
+    verdict = () if is_context(metric) else (summary.verdict.value,)
+    how = ", ".join((*verdict, _p(summary.p_corrected), number))
     return f"{_by(name, summary.difference, summary.low, summary.high)} ({how})"
 
 
@@ -72,40 +127,103 @@ def _by(name: str, difference: float | None, low: float | None, high: float | No
     return f"{'raises' if side > 0 else 'lowers'} {name} by {abs(difference):.{decimals}f}{interval}"
 
 
-def _doubt(report: Report, row: ArmRow, metrics: list[MetricKey]) -> str:
-    """Say which of an arm's findings depend on a single unit or on the choice of test."""
-    by_place = {(examined.arm, examined.metric): examined for examined in report.robustness}
-    fragile = [
-        metric_words(metric)
-        for metric in metrics
-        if _is_found(row.metrics[metric.key]) and _is_fragile(by_place.get((row.id, metric.key)))
-    ]
-    return f" – not robust in {' and '.join(fragile)}, see Robustness" if fragile else ""
+def _doubt(report: Report, row: ArmRow) -> str:
+    """Say which of an arm's findings depend on a single unit or on the choice of test, or on a symmetry that lacks."""
+    differing = [metric for metric in report.metrics if _is_different(row.metrics[metric.key])]
+    examined = {item.metric: item for item in report.robustness if item.arm == row.id}
+    found = [(metric, examined[metric.key]) for metric in differing if metric.key in examined]
+    fragile = _listed(report, [metric for metric, item in found if item.is_fragile])
+    asymmetric = _listed(report, [metric for metric, item in found if item.is_asymmetric])
+    doubts = [f"not robust in {fragile}"] if fragile else []
+    doubts += [f"differences in {asymmetric} are not symmetric"] if asymmetric else []
+    return f" – {'; '.join(doubts)}; see Robustness" if doubts else ""
 
 
-def _is_fragile(examined: Robustness | None) -> bool:
-    return examined is not None and examined.is_fragile
+def _listed(report: Report, metrics: Sequence[MetricKey]) -> str:
+    return _joined([metric_words(metric, report.metrics) for metric in metrics])
 
 
-def _of_trends(report: Report) -> Iterator[str]:
+def _joined(items: Sequence[str]) -> str:
+    """List items in a sentence: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
+
+
+def _of_divergence(report: Report) -> Iterator[str]:
+    """Compare how often cells diverged, where an arm diverged at all or the control did significantly more often."""
+    for item in report.divergences:
+        if item.diverged or item.p_corrected <= ALPHA:
+            yield (
+                f"{item.arm} diverged at {item.diverged} of {counted(item.seeds, 'seed')}, the control at "
+                f"{item.of_control} ({_p(item.p_corrected)})."
+            )
+
+
+def _not_compared(report: Report) -> Iterator[str]:
+    """Name the arms that have no value to compare, with the reasons, by the metrics in which they have none."""
+    control, *others = report.rows
+    is_compared = any(_is_compared(summary) for row in others for summary in row.metrics.values())
+    if others and not is_compared and not any(summary.n for summary in control.metrics.values()):
+        yield f"Nothing is compared: the control has no value ({texts.incomplete(control) or 'no metric is scored'})."
+        return
+    absent: dict[tuple[str, ...], list[ArmRow]] = {}
+    for row in others:
+        if keys := tuple(metric.key for metric in report.metrics if not _is_compared(row.metrics[metric.key])):
+            absent.setdefault(keys, []).append(row)
+    for keys, rows in absent.items():
+        names = ", ".join(texts.marked(row) for row in rows[:MOST])
+        more = f" and {counted(len(rows) - MOST, 'more arm')}" if len(rows) > MOST else ""
+        within = _listed(report, [metric for metric in report.metrics if metric.key in keys])
+        where = "" if len(keys) == len(report.metrics) else f" in {within}"
+        yield f"Not compared with the control{where}, since a value is missing: {names}{more}."
+
+
+# ------------------------------------------------------------------------------------------------------------- effects
+
+
+def _of_effects(report: Report) -> Iterator[str]:
+    """Word every effect of the design, trend and step of an ablation path that is significant."""
     for row in report.contrasts:
-        found = [
-            _trend(report, row, metric, estimate)
-            for metric in report.metrics
-            if not is_context(metric)
-            and (estimate := row.metrics.get(metric.key)) is not None
-            and row.kind == TREND
-            and estimate.p_corrected <= ALPHA
-        ]
-        if found:
-            least, most = _ends(report, row.name)
-            yield f"Raising {row.name} from {least} to {most} {' and '.join(found)}."
+        if found := _significant(report, row):
+            yield f"{_of_effect(report, row)} {found}."
+    for path in report.search.paths if report.search else ():
+        for row in path.steps:
+            if found := _significant(report, row, of_path=True):
+                yield f"On the ablation path of {path.arm}, {row.name} {found}."
 
 
-def _trend(report: Report, row: ContrastRow, metric: MetricKey, estimate: Estimate) -> str:
-    effect, unit = estimate.effect, report.inference.unit(metric.key)
+def _significant(report: Report, row: ContrastRow, *, of_path: bool = False) -> str:
+    """Word what an effect changes; empty where nothing is significant."""
+    inference = report.search.inference if of_path and report.search else report.inference
+    found = [
+        _effect(report, metric, estimate, inference.unit(metric.key))
+        for metric in report.metrics
+        if (estimate := row.metrics.get(metric.key)) is not None and estimate.p_corrected <= ALPHA
+    ]
+    return _joined(found)
+
+
+def _effect(report: Report, metric: MetricKey, estimate: Estimate, unit: str) -> str:
+    effect, name = estimate.effect, metric_words(metric, report.metrics)
     how = f"{_p(estimate.p_corrected)}, {counted(effect.n, unit)}"
-    return f"{_by(metric_words(metric), effect.difference, effect.low, effect.high)} ({how})"
+    return f"{_by(name, effect.difference, effect.low, effect.high)} ({how})"
+
+
+def _of_effect(report: Report, row: ContrastRow) -> str:
+    """Word what an effect is the effect of, as the beginning of a sentence."""
+    match row.kind:
+        case "trend":
+            least, most = _ends(report, row.name)
+            return f"Raising {row.name} from {least} to {most}"
+        case "effect":
+            arm = next((arm for arm in report.plan.arms if arm.id == row.name), None)
+            words = subject(arm, report.plan.arms[0]) if arm else f'"{row.name}"'
+            return f"Averaged over the other changes, {continued(words)}"
+        case "interaction":
+            return f"The interaction {row.name}"
+        case "added to nothing":
+            return f"With all ablated parts removed, adding {row.name}"
+        case _:
+            return f"Averaged over the orders, adding {row.name}"
 
 
 def _ends(report: Report, path: str) -> tuple[str, str]:
@@ -125,50 +243,89 @@ def _value(report: Report, arm: str, path: str) -> str:
     return written(tree[name])
 
 
-def _rest(report: Report, *, is_alone: bool) -> str:
+# -------------------------------------------------------------------------------------------------------------- search
+
+
+def _of_search(report: Report) -> Iterator[str]:
+    """Word what the search found: tuned arms, winners at fresh seeds, or else the best trials."""
+    search = report.search
+    if search is None:
+        return
+    yield from _first(list(_of_tuned(report, search)), str, ("tuned arm differs", "tuned arms differ"))
+    rows = [row for row in search.confirmed[1:] if _differs(report, row)]
+    yield from _first(rows, partial(_of_winner, report), ("winner differs", "winners differ"), MOST_WINNERS)
+    if search.confirmed and not rows:
+        yield "No winner of the search is shown to differ from the untuned control at fresh seeds."
+    if not search.confirmed and search.pareto:
+        yield from _best_trials(report, search)
+
+
+def _of_tuned(report: Report, search: SearchFindings) -> Iterator[str]:
+    arms = {arm.id: arm for arm in report.plan.arms}
+    for row in search.tuned[1:]:
+        words = continued(subject(arms[row.id], report.plan.arms[0]))
+        if search.repeats == 1:
+            if found := _between_settings(report, search, row):
+                yield f"Each arm at the best settings of one search, {words} {found}: this compares {THESE_SETTINGS}."
+        elif found := _findings(report, row):
+            yield f"Each arm at its own best settings, {words} {found}."
+
+
+def _of_winner(report: Report, row: ArmRow) -> str:
+    settings = f" ({row.changes})" if row.changes else ""
+    return f"At fresh seeds, compared with the untuned control, {row.id}{settings} {_findings(report, row)}."
+
+
+def _between_settings(report: Report, search: SearchFindings, row: ArmRow) -> str:
+    """Word the differences of two settings in the objectives, with their intervals; a single search has no verdict."""
+    objectives = {objective.key for objective in search.objectives}
+    return _joined(
+        [
+            f"{_by(metric_words(metric, report.metrics), summary.difference, summary.low, summary.high)} "
+            f"({counted(summary.pairs, summary.unit)})"
+            for metric in report.metrics
+            if metric.key in objectives and (summary := row.metrics[metric.key]).difference is not None
+        ]
+    )
+
+
+def _best_trials(report: Report, search: SearchFindings) -> Iterator[str]:
+    """Word the best trials of a search for one objective, or the size of the Pareto front; none was rerun."""
+    if len(search.objectives) > 1:
+        yield f"{texts.search_heading(search)}; none was rerun at fresh seeds."
+        return
+    metric = next(metric for metric in report.metrics if metric.key == search.objectives[0].key)
+    name = metric_words(metric, report.metrics)
+    for trial in search.pareto[:MOST_WINNERS]:
+        value, settings = trial.values[metric.key], sampled_text(trial.sampled)
+        optimistic = "it was selected as the best and not rerun at fresh seeds, so that its value is optimistic"
+        yield f"The best trial of {trial.arm} has {name} {value:.4g} ({settings}); {optimistic}."
+
+
+# ---------------------------------------------------------------------------------------------------------------- rest
+
+
+def _rest(report: Report, *, is_alone: bool, has_search: bool) -> Iterator[str]:
     """Say that nothing else differs, and which differences the study could have shown."""
-    shown = []
-    for metric in report.metrics:
-        open_ones = (item for item in report.robustness if item.metric == metric.key and item.p_corrected > ALPHA)
-        if known := [item.smallest_difference for item in open_ones if item.smallest_difference]:
-            shown.append(f"{max(known):.2g} in {metric_words(metric)}")
-    rest = "No arm is shown to differ from the control" if is_alone else "Nothing else in this study is shown to differ"
-    if not shown:
-        return f"{rest}."
-    return f"{rest}; it could show differences of {', '.join(shown)} or more (80 % power)."
+    compared = [row for row in report.rows[1:] if any(map(_is_compared, row.metrics.values()))]
+    if not compared:
+        return
+    are_all = all(_is_compared(summary) for row in report.rows[1:] for summary in row.metrics.values())
+    if is_alone and not any(item.p_corrected <= ALPHA for item in report.divergences):
+        untuned = " at the control's settings" if has_search else ""
+        rest = f"No {'' if are_all else 'compared '}arm is shown to differ from the control{untuned}"
+    else:
+        rest = f"{'Nothing else in this study' if are_all else 'No other compared arm'} is shown to differ"
+    shown = [
+        f"{known:.2g} in {metric_words(metric, report.metrics)}"
+        for metric in report.metrics
+        if (known := _smallest(report.robustness, metric)) is not None
+    ]
+    could = f"; it could show differences of {', '.join(shown)} or more (80 % power)" if shown else ""
+    yield f"{rest}{could}."
 
 
-def _is_unfinished(report: Report) -> bool:
-    return any(row.missing or row.lost for row in report.rows)
-
-
-def _subject(arm: Arm, control: Arm) -> str:
-    """Word what an arm does, as the beginning of a sentence."""
-    if arm.has_own_system or len(arm.changes) != 1:
-        return f'"{arm.id}"'
-    ((path, value),) = arm.changes.items()
-    match arm.action:
-        case "REMOVE":
-            return f"Removing the {_part_words(path, control)}"
-        case "REPLACE" if isinstance(value, str) and value != REMOVED:
-            return f"Replacing the {_part_words(path, control)} by {_part_words(path, arm)}"
-        case "ADD" if isinstance(value, str):
-            return f"Adding {_part_words(path, arm)}"
-        case "VALUES":
-            return f"Setting {path} to {written(value)}"
-    return f'"{arm.id}"'
-
-
-def _part_words(path: str, arm: Arm) -> str:
-    """Name the part in a slot: an alias that says what it is, else its kind and its slot."""
-    slot = path.replace("_", " ")
-    part = getattr(arm.system, path, None)
-    kind = str(getattr(part, "kind", "")).replace("_", " ")
-    aliases = [alias for alias in getattr(part, "aliases", ()) if alias.endswith(slot)]
-    return aliases[0] if aliases else f"{kind} {slot}".strip()
-
-
-def metric_words(metric: MetricKey) -> str:
-    """Name a metric in a sentence, such as ``temporal consistency`` or ``CLIP score``."""
-    name = metric.key.partition("/")[0]
-    return " ".join(word.upper() if word in _UPPER else word for word in name.split("_"))
+def _smallest(examined: Iterable[Robustness], metric: MetricKey) -> float | None:
+    """Return the largest of the differences that the inconclusive arms could have shown in a metric."""
+    known = [item.smallest_difference for item in examined if item.metric == metric.key and item.p_corrected > ALPHA]
+    return max(filter(None, known), default=None)

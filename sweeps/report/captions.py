@@ -12,7 +12,7 @@ from sweeps.results.content import of_other_data
 from sweeps.results.divergence import divergences
 from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
-from sweeps.results.search import winner
+from sweeps.results.search import SearchFindings, winner
 from sweeps.results.significance import family_of
 from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.bootstrap import SAMPLES
@@ -30,6 +30,7 @@ def caption(
     code: Mapping[str, str],
     reached: ReachedSeeds,
     inference: Inference,
+    search: SearchFindings | None,
 ) -> list[str]:
     """Describe the table of arms: seeds, clips, units, intervals, test, metrics and code, one sentence each."""
     newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
@@ -37,7 +38,8 @@ def caption(
         _intervals(plan, arms, reached, inference),
         *_units(plan, inference),
         *_looks(reached),
-        *significance(rows, plan.metrics, inference, families=len({contrast.kind for contrast in plan.contrasts})),
+        *significance(rows, plan.metrics, inference),
+        *_by_chance(plan, rows, inference, search),
         *_diverged(plan, arms, inference),
         *_equivalence(plan),
         *_drawn_orders(plan),
@@ -92,23 +94,19 @@ def _units(plan: Plan, inference: Inference) -> Iterator[str]:
         yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}{rule}."
 
 
-def significance(
-    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference, families: int = 0
-) -> Iterator[str]:
+def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference) -> Iterator[str]:
     """Describe the test, its correction, the smallest p it can reach, and the gain from pairing.
 
     Args:
         rows: Rows of the table.
         metrics: Metrics of the table.
         inference: Units, analyses and correction.
-        families: Number of families of effects that the study tests in each metric besides its arms.
     """
     of_metric = {metric.key: _tested(rows, metric.key) for metric in metrics}
     if not any(of_metric.values()):
         yield "Nothing is compared: no arm has a value of a unit of which the control has one."
         return
     yield f"p: two-sided {_TESTS[inference.test]}, {_correction(inference)}."
-    yield _by_chance([metric for metric in metrics if of_metric[metric.key]], inference, families)
     by_sentence: dict[str, list[str]] = {}
     for metric in metrics:
         if summaries := of_metric[metric.key]:
@@ -140,14 +138,33 @@ def _correction(inference: Inference) -> str:
     return f"corrected {how} {over}{looks}"
 
 
-def _by_chance(tested: Sequence[MetricKey], inference: Inference, families: int) -> str:
-    """State how likely one significant result anywhere is without any effect."""
+def _by_chance(
+    plan: Plan, rows: Sequence[ArmRow], inference: Inference, search: SearchFindings | None
+) -> Iterator[str]:
+    """State how likely one significant result anywhere is without any effect: at most the sum over the families.
+
+    Families are the arms, the winners of a search and the tuned arms, in each metric or in all of them together; and
+    the effects of each kind and the steps of each ablation path, in each metric.
+    """
+    number = _families(rows, plan.metrics, inference)
+    tested = sum(bool(_tested(rows, metric.key)) for metric in plan.metrics)
+    number += tested * len({contrast.kind for contrast in plan.contrasts})
+    for table in (search.confirmed, search.tuned) if search else ():
+        number += _families(table, plan.metrics, inference)
+    for path in search.paths if search else ():
+        number += len({key for step in path.steps for key in step.metrics})
+    if number:
+        families = "this family" if number == 1 else f"these {number} families"
+        chance = min(1.0, number * ALPHA)
+        yield f"Without any effect, at least one star in {families} has a probability of at most {chance:.2g}."
+
+
+def _families(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference) -> int:
+    """Count the families of a table: one per metric, or one for all metrics that do not only give context."""
+    tested = [metric for metric in metrics if _tested(rows, metric.key)]
     context = sum(is_context(metric) for metric in tested)
     claims = len(tested) - context
-    number = context + (min(1, claims) if inference.over == "arms_and_metrics" else claims) + families * len(tested)
-    chance = 1 - (1 - ALPHA) ** number
-    families_words = "this family" if number == 1 else f"these {number} families"
-    return f"Without any effect, at least one star in {families_words} has a probability of up to {chance:.2f}."
+    return context + (min(1, claims) if inference.over == "arms_and_metrics" else claims)
 
 
 def _diverged(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
@@ -176,12 +193,12 @@ def _looks(reached: ReachedSeeds) -> Iterator[str]:
     looks = reached.looks
     if looks is None:
         return
-    at = ", ".join(map(str, looks.numbers))
     if looks.earlier:
         before = " and ".join(counted(len(end), "seed") for end in sorted(looks.earlier, key=len))
         yield f"The study has ended before, with {before}: each of its analyses has a share of the level."
     if not looks.leaving:
         return
+    at = ", ".join(map(str, looks.numbers))
     state = "Ended" if reached.complete else "So far"
     left = [
         f"{', '.join(sorted(arms))} left {why}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from sweeps.report import by_group, spent, texts
 from sweeps.report.answers import answers
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_lines
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.search import SearchFindings
@@ -24,6 +25,7 @@ def to_markdown(report: Report) -> str:
     lines += _contrasts(report)
     lines += _groups(report)
     lines += _claims(report)
+    lines += _robustness(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
         lines += _tuned(report, report.search)
@@ -77,6 +79,17 @@ def _claims(report: Report) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
     for claim in report.claims:
         yield _line(claim.arm, claim.claim, claim.reading, claim.outcome, claim.because, claim.evidence)
+
+
+def _robustness(report: Report) -> Iterator[str]:
+    """Write what was found and what is not symmetric, with what it depends on."""
+    lines = robustness_lines(report.robustness)
+    if lines:
+        yield from ("", "## Robustness", "")
+        yield _line("arm", "metric", "conclusion")
+        yield "|---|---|---|"
+    for line in lines:
+        yield _line(line.arm, line.metric, line.conclusion)
 
 
 def _change(entry: texts.FormattedMetric) -> str:

@@ -17,6 +17,7 @@ from sweeps.results.arm_values import newest_code, values_of
 from sweeps.results.by_group import GroupFinding, by_group
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
+from sweeps.results.divergence import Divergence, divergences
 from sweeps.results.drift import Drift, drift
 from sweeps.results.effort import Audit, audit
 from sweeps.results.hypotheses import judge
@@ -49,6 +50,7 @@ class Report:
         search_notes: Remarks on the search.
         drift: Metrics of frames by frame index.
         groups: Metrics by group of clips; empty for a study without groups.
+        divergences: How often each arm diverged; empty where no cell did.
     """
 
     study: str
@@ -69,6 +71,7 @@ class Report:
     search_notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
     groups: tuple[GroupFinding, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
@@ -110,7 +113,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         rows=rows,
         metrics=plan.metrics,
         notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(arms), *other_data(plan, records)),
-        caption="\n".join(caption(plan, rows, arms, code, reached, inference)),
+        caption="\n".join(caption(plan, rows, arms, code, reached, inference, search)),
         errors=tuple(map(failure, failed)),
         values=values,
         pairs={metric.key: pairs_by_arm(arms, metric.key, inference) for metric in plan.metrics},
@@ -122,6 +125,7 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         effort=audit(plan, records, reached.of_arm),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
         groups=by_group(plan, arms, inference),
+        divergences=divergences(arms),
         contrasts=estimate(plan.contrasts, arms, plan.metrics, inference),
     )
 

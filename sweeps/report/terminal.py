@@ -8,7 +8,7 @@ from sweeps.output import terminal
 from sweeps.report import by_group, spent, texts
 from sweeps.report.answers import answers
 from sweeps.report.table import Report
-from sweeps.report.verdicts import ClaimLine
+from sweeps.report.verdicts import ClaimLine, robustness_lines
 from sweeps.results.comparison import ArmRow
 from sweeps.results.search import SearchFindings
 from sweeps.statistics.verdicts import Verdict
@@ -16,7 +16,7 @@ from sweeps.study.words import sampled_text
 from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
-WORDS = ("arm", "group", "effect", "verdict", "settings", "hypothesis", "reason", "evidence")
+WORDS = ("arm", "group", "effect", "verdict", "settings", "hypothesis", "reason", "evidence", "metric", "conclusion")
 """Columns of text, which may wrap on a narrow terminal."""
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 OUTCOMES = {"supported": "green", "contradicted": "red"}
@@ -45,6 +45,7 @@ def _tables(report: Report) -> Iterator[Table]:
     yield from _groups(report)
     if report.claims:
         yield _claims(report.claims)
+    yield from _robustness(report)
     if report.search is not None:
         if report.search.pareto:
             yield _best_trials(report.search)
@@ -96,6 +97,15 @@ def _claims(claims: Sequence[ClaimLine]) -> Table:
         style = OUTCOMES.get(claim.outcome, "")
         table.add_row(claim.arm, hypothesis, claim.outcome, claim.because, claim.evidence, style=style)
     return table
+
+
+def _robustness(report: Report) -> Iterator[Table]:
+    """Make a table of what was found and of what is not symmetric, with what it depends on; none without any."""
+    table = _table("Robustness", "arm", "metric", "conclusion")
+    for line in robustness_lines(report.robustness):
+        table.add_row(line.arm, line.metric, line.conclusion)
+    if table.rows:
+        yield table
 
 
 def _tuned(report: Report) -> Iterator[Table]:

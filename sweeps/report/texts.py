@@ -15,7 +15,7 @@ from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
-from sweeps.study.words import THESE_SETTINGS
+from sweeps.study.words import THESE_SETTINGS, counted
 from trainables.metrics import MetricKey, is_context
 
 MARK = "*"
@@ -268,7 +268,7 @@ def search_heading(search: SearchFindings) -> str:
 
 def effort(search: SearchFindings) -> str:
     """Word the trials of each arm, and its searches where there are several."""
-    trials = f"{search.trials_per_arm} trials per arm"
+    trials = f"{counted(search.trials_per_arm, 'trial')} per arm"
     return trials if search.repeats == 1 else f"{search.repeats} searches per arm, up to {trials} in each"
 
 

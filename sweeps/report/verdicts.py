@@ -1,13 +1,18 @@
 """Wording of verdicts, robustness and hypotheses for readers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.results.comparison import Summary
 from sweeps.results.hypotheses import Claim, Outcome
 from sweeps.results.robustness import Assessment, Robustness
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, smallest_p
+from sweeps.statistics.families import Method
+from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import counted
+
+TESTS: dict[Method, str] = {"sign_flip": "sign-flip test", "bootstrap_t": "bootstrap test"}
+"""Test of a study -> its name."""
 
 
 def verdict_words(summary: Summary) -> str:
@@ -33,21 +38,18 @@ def _conclusion(examined: Robustness) -> str:
         case Assessment.TOO_FEW_UNITS:
             return f"The interval excludes zero, but {_too_few(examined)}"
         case Assessment.INCONCLUSIVE:
-            return f"Inconclusive. {_sensitivity(examined)}"
+            return ". ".join(filter(None, ("Inconclusive", _sensitivity(examined))))
         case Assessment.SINGLE_UNIT if not examined.excludes_zero:
-            return f"the {CONFIDENCE:.0%} interval includes zero (sign-flip test significant)"
+            return f"the {CONFIDENCE:.0%} interval includes zero ({TESTS[examined.test]} significant)"
         case Assessment.SINGLE_UNIT:
             return f"depends on a single {examined.kind} ({examined.unit})"
         case Assessment.SINGLE_TEST:
-            others = (
-                (examined.p_t, "t test"),
-                (examined.p_wilcoxon, "Wilcoxon test"),
-                (examined.p_bootstrap, "bootstrap"),
-            )
-            p, name = max(others)
+            is_bootstrap = examined.test == "bootstrap_t"
+            further = (examined.p_sign_flip, "sign-flip test") if is_bootstrap else (examined.p_bootstrap, "bootstrap")
+            p, name = max((examined.p_t, "t test"), (examined.p_wilcoxon, "Wilcoxon test"), further)
             return f"depends on the choice of test (p = {p:.2g} by the {name})"
         case Assessment.ROBUST:
-            return f"robust: no single {examined.kind} decides, and all four tests agree"
+            return f"robust: no single {examined.kind} decides, and the other tests agree"
 
 
 def _shape(examined: Robustness) -> str:
@@ -65,7 +67,7 @@ def _shape(examined: Robustness) -> str:
 
 def _too_few(examined: Robustness) -> str:
     """Say that the number of units limits the test."""
-    smallest = smallest_p(examined.num_units)
+    smallest = examined.smallest_p
     before = "" if smallest > ALPHA else " before correction"
     verb = "are" if smallest > ALPHA else "may be"
     return (
@@ -74,13 +76,31 @@ def _too_few(examined: Robustness) -> str:
 
 
 def _sensitivity(examined: Robustness) -> str:
-    """Say which differences these units could have shown."""
+    """Say which differences these units could have shown; unknown for the bootstrap."""
     smallest, units = examined.smallest_difference, f"{examined.num_units} {examined.kind}s"
     if smallest is None:
-        return _too_few(examined)
+        return _too_few(examined) if examined.test == "sign_flip" else ""
     if smallest == 0:
         return f"Arm and control are equal at each of the {units}"
     return f"These {units} could show differences of {smallest:.2g} or more (80 % power)"
+
+
+@dataclass(frozen=True)
+class RobustnessLine:
+    """What a difference depends on, in words: arm, metric and conclusion."""
+
+    arm: str
+    metric: str
+    conclusion: str
+
+
+def robustness_lines(examined: Sequence[Robustness]) -> list[RobustnessLine]:
+    """Word the robustness of what was found, and of all differences that are not symmetric."""
+    return [
+        RobustnessLine(item.arm, item.metric, robustness_words(item))
+        for item in examined
+        if item.p_corrected <= ALPHA or item.is_asymmetric
+    ]
 
 
 @dataclass(frozen=True)
@@ -120,6 +140,8 @@ def _reason(claim: Claim) -> str:
     is_about_equivalence = Verdict.EQUIVALENT in (summary.verdict, claim.effect)
     if examined is not None and examined.is_fragile and not is_about_equivalence:
         return f"{verdict}, but {robustness_words(examined)}"
+    if examined is not None and not is_about_equivalence:
+        return ". ".join(filter(None, (verdict, _shape(examined))))
     return verdict
 
 

@@ -11,7 +11,7 @@ from sweeps.results.pairing import Inference, Pairs, family
 from sweeps.results.significance import family_of, smallest_shown
 from sweeps.results.units import unit_words
 from sweeps.statistics.bootstrap import bootstrap_p
-from sweeps.statistics.families import smallest_of
+from sweeps.statistics.families import Method
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, sign_flip, standard_deviation
 from sweeps.statistics.shape import is_skewed, outlying, skewness
 from sweeps.statistics.signed_rank import wilcoxon_p
@@ -57,6 +57,8 @@ class Robustness:
             bootstrap.
         skewness: Of the differences; None for fewer than 3, or without spread.
         outlying: The unit whose difference lies farthest from the others', where it lies far; else None.
+        test: The test of ``p_value``.
+        smallest_p: Smallest ``p_value`` that these units can reach.
     """
 
     arm: str
@@ -76,6 +78,8 @@ class Robustness:
     smallest_difference: float | None
     skewness: float | None
     outlying: str | None
+    test: Method
+    smallest_p: float
 
     @property
     def is_fragile(self) -> bool:
@@ -86,6 +90,11 @@ class Robustness:
     def is_skewed(self) -> bool:
         """Whether the differences are so asymmetric that the sign-flip test's error may exceed its level."""
         return self.skewness is not None and is_skewed(self.skewness, self.num_units)
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether the differences are skewed, or one of them is outlying."""
+        return self.is_skewed or self.outlying is not None
 
 
 def examine(
@@ -120,12 +129,13 @@ def examine(
         size = sum(len(pairs.get(key, {})) for key in keys), number
         for row in rows[1:]:
             summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
-            if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None:
+            smallest = summary.smallest_p
+            if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None or smallest is None:
                 continue
             ps = summary.p_value, summary.p_corrected, *by_arm[row.id]
             sd = standard_deviation(list(of_arm.differences.values()))
             least = smallest_shown(sd, len(of_arm), size, inference, inference.share(seeds[row.id]))
-            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, least, inference, prompts))
+            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, least, inference, prompts, smallest))
     return tuple(examined)
 
 
@@ -141,6 +151,7 @@ def _examined(
     least: float | None,
     inference: Inference,
     prompts: Sequence[str],
+    smallest: float,
 ) -> Robustness:
     differences = list(by_unit.values())
     mean, sd, n = math.fsum(differences) / len(differences), standard_deviation(differences), len(differences)
@@ -170,11 +181,13 @@ def _examined(
         excludes_zero=excludes,
         without_any=stays,
         unit=None if unit is None else unit_words(unit, prompts),
-        assessment=_assess(p_corrected, excludes, stays, max(others), smallest_of(n, inference.test)),
+        assessment=_assess(p_corrected, excludes, stays, max(others), smallest),
         num_units=n,
         smallest_difference=least,
         skewness=finite(skewness(differences)),
         outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
+        test=inference.test,
+        smallest_p=smallest,
     )
 
 

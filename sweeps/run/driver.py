@@ -295,6 +295,8 @@ class _Run:
         tracker.finish([self.resolved, *[proof] * proof.exists(), *files], incomplete, _show_uploads)
         for failure in tracker.failures:
             notify(f"not uploaded, the next run tries again: {failure}")
+        for refusal in tracker.refusals:
+            notify(f"not uploaded, since this MLflow server does not accept it: {refusal}")
         print_terminal(report)
         self._print_paths(folder, tracker.link)
         if stopped:

@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.tracking import run_record
+from sweeps.tracking.views import Review
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -58,9 +60,25 @@ class KnownRun:
         """Sort key: complete runs first, then runs with files, then the oldest."""
         return self.status not in ENDS.values(), "files" not in self.tags, self.started
 
+    @property
+    def is_pictured(self) -> bool:
+        """Whether the run has its images."""
+        return self.tags.get(run_record.PICTURED) == "True"
+
     def has_result(self, digest: str) -> bool:
         """Whether the run holds this result completely: ending the run is the last step of an upload."""
         return self.status in ENDS.values() and self.tags.get("result") == digest
+
+    def is_complete(self, digest: str, review: Review) -> bool:
+        """Whether the run holds this result, and the image and the dataset that a version before may have left out.
+
+        A cell whose parameters name no content of its data has no dataset.
+        """
+        if not self.has_result(digest):
+            return False
+        wants_image = review.is_pictured(self.tags.get("cell_id", ""), int(self.tags.get("seed", -1)))
+        wants_data = any(name.startswith(run_record.CONTENT) for name in self.params)
+        return (self.is_pictured or not wants_image) and (bool(self.data) or not wants_data)
 
 
 class Files:
@@ -71,6 +89,12 @@ class Files:
         self.changed = {name: contents[name] for name, short in self.digests.items() if run.files.get(name) != short}
         tag = json.dumps(run.files | self.digests, separators=(",", ":"))
         self.tag = {"files": tag if len(tag) <= run_record.MAX_TAG else ""}
+
+    def write(self, folder: Path) -> None:
+        """Write the changed files into a folder."""
+        for name, content in self.changed.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
 
 
 def digest(content: bytes) -> str:

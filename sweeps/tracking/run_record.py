@@ -15,6 +15,12 @@ from trainables.trial_spec import Result, TrialSpec, leaves
 TABLE = "per_clip.json"
 """Name of the table of scores per clip."""
 
+PICTURED = "mlflow.loggedImages"
+"""Tag of a run with logged images."""
+
+CONTENT = "data.content."
+"""First part of the parameters that name the content of a cell's data."""
+
 NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 MAX_TAG = 5000  # characters
@@ -125,5 +131,5 @@ def images(cell_id: str, folder: Path) -> dict[str, bytes]:
 def shown(tables: Mapping[str, bytes], pictures: Mapping[str, bytes] = NO_FILES) -> dict[str, str]:
     """Return the tags by which the UI shows files of a run as tables, and its images in the image grid."""
     listed = json.dumps([{"path": name, "type": "table"} for name in tables])
-    tags = {"mlflow.loggedArtifacts": listed if tables else "", "mlflow.loggedImages": "True" if pictures else ""}
+    tags = {"mlflow.loggedArtifacts": listed if tables else "", PICTURED: "True" if pictures else ""}
     return {key: value for key, value in tags.items() if value}

@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,12 +34,13 @@ from sweeps.tracking.environment import environment_files  # noqa: E402
 from sweeps.tracking.inputs import dataset_digest, dataset_inputs  # noqa: E402
 from sweeps.tracking.known_run import ENDS, Files, KnownRun, digest  # noqa: E402
 from sweeps.tracking.location import create_database, database_file  # noqa: E402
-from sweeps.tracking.views import Review, first_view, view_tags  # noqa: E402
+from sweeps.tracking.views import Review, first_view, view_name, view_tags  # noqa: E402
 from trainables.cell_files import PLAYABLE, STRIP  # noqa: E402
 from trainables.spool import Spool, Uploads  # noqa: E402
 from trainables.trial_spec import RESULT, Result, TrialSpec  # noqa: E402
 
 PARENT = "study"  # identity of the parent run, as the cell id of a cell's run
+DATASETS = "datasets"
 PAGE = 250  # runs per response, to stay within the timeout
 MAX_METRICS = 1000  # per log_batch
 MAX_PARAM = 6000  # characters; MLflow truncates longer values silently
@@ -79,9 +81,9 @@ class Tracker(Uploads):
         super().__init__(self._study, f"MLflow at {uri}")
 
     @property
-    def failures(self) -> list[str]:
-        """Reasons for missing uploads, each once: cells, and what this server does not accept at all."""
-        return [*super().failures, *(f"{what}: {reason}" for what, reason in dict(self._study.refused).items())]
+    def refusals(self) -> list[str]:
+        """What this server does not accept at all, such as one of the views, each with the reason."""
+        return [f"{what}: {reason}" for what, reason in dict(self._study.refused).items()]
 
     @property
     def link(self) -> str:
@@ -135,10 +137,10 @@ class _StudyRuns:
         self._sure = False
 
     def hold(self, cell_id: str, folder: Path) -> bool:
-        """Whether MLflow holds a cell's result completely."""
+        """Whether MLflow holds a cell's result completely, with its image and its data."""
         run = self._runs.get(cell_id)
         try:
-            return run is not None and run.has_result(digest((folder / RESULT).read_bytes()))
+            return run is not None and run.is_complete(digest((folder / RESULT).read_bytes()), self._review)
         except OSError:
             return False
 
@@ -150,14 +152,19 @@ class _StudyRuns:
         table = run_record.table(result)
         tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result)}
         run = self._get_or_create(cell_id, run_record.name(result.spec), tags, start)
-        if run.has_result(found):
+        is_held = run.has_result(found)
+        is_pictured = self._review.is_pictured(cell_id, result.spec.seed) and not (is_held and run.is_pictured)
+        images = run_record.images(cell_id, folder) if is_pictured else {}
+        if is_held and not images and (dataset_digest(result.spec) in ("", *run.data) or DATASETS in self.refused):
             return False
         self._reopen(run)
         pictures = {path.name: path.read_bytes() for pattern in (STRIP, PLAYABLE) for path in folder.glob(pattern)}
-        images = run_record.images(cell_id, folder) if self._review.is_pictured(cell_id, result.spec.seed) else {}
         files = Files(run, {**pictures, **images, **table, RESULT: content})
-        tags |= run_record.shown(table, images)
-        self._send(run, folder, result.spec, {**tags, **files.tag, "result": found}, result)
+        tags |= run_record.shown(table, images) | files.tag
+        if is_held:  # by a version without images or data, or of another first seed: its points are there
+            self._log(run, tags=tags)
+        else:
+            self._send(run, folder, result.spec, {**tags, "result": found}, result)
         self._log_data(run, result.spec)
         self._upload(run, files)
         self._end(run, ENDS[result.status], run_record.end_of(result))
@@ -199,27 +206,29 @@ class _StudyRuns:
 
     def link(self) -> str:
         """Return the address of the first view; empty where it is not known."""
-        known = self._experiment and "saved views" not in self.refused
-        return first_view(self._uri, self._experiment, self._review) if known else ""
+        is_saved = bool(self._views) and view_name(next(iter(self._views))) not in self.refused
+        return first_view(self._uri, self._experiment, self._review) if self._experiment and is_saved else ""
 
     def _open_experiment(self) -> str:
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on the table of runs
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
             created = str(self._client.create_experiment(self._study, self._location, tags))
-            self._offer("saved views", lambda: self._set_tags(created, self._views))
+            self._save_views(created, self._views)
             return created
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         missing = {key: value for key, value in tags.items() if key not in experiment.tags}
         changed = {key: value for key, value in self._views.items() if experiment.tags.get(key) != value}
-        self._set_tags(experiment.experiment_id, missing)
-        self._offer("saved views", lambda: self._set_tags(experiment.experiment_id, changed))
+        for key, value in missing.items():
+            self._client.set_experiment_tag(experiment.experiment_id, key, value)
+        self._save_views(experiment.experiment_id, changed)
         return str(experiment.experiment_id)
 
-    def _set_tags(self, experiment: str, tags: Strings) -> None:
-        for key, value in tags.items():
-            self._client.set_experiment_tag(experiment, key, value)
+    def _save_views(self, experiment: str, views: Strings) -> None:
+        """Save views one by one: a view over the server's limit keeps no other from being saved."""
+        for key, value in views.items():
+            self._offer(view_name(key), partial(self._client.set_experiment_tag, experiment, key, value))
 
     def _offer(self, what: str, upload: Callable[[], None]) -> None:
         """Upload what an older or a restricted server may refuse: the refusal is reported, and costs nothing else."""
@@ -357,7 +366,7 @@ class _StudyRuns:
         """Log the cell's data as an input of its run, once."""
         found = dataset_digest(spec)
         if found and found not in run.data:
-            self._offer("datasets", lambda: self._client.log_inputs(run.id, dataset_inputs(spec)))
+            self._offer(DATASETS, lambda: self._client.log_inputs(run.id, dataset_inputs(spec)))
             run.data.add(found)
 
     def _log_differences(self, run: KnownRun, compared: differences.Differences) -> None:
@@ -380,13 +389,10 @@ class _StudyRuns:
             run.metrics |= dict(batch)
             self.progress = time.monotonic()
 
-    def _upload(self, run: KnownRun, files: "Files") -> None:
+    def _upload(self, run: KnownRun, files: Files) -> None:
         if files.changed:
             with tempfile.TemporaryDirectory() as staging:
-                for name, content in files.changed.items():
-                    path = Path(staging) / name
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(content)
+                files.write(Path(staging))
                 # As MlflowClient.log_artifacts, without the request for the run.
                 get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifacts(staging)
         run.files |= files.digests

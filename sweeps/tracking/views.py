@@ -7,6 +7,7 @@ MLflow 3.16 and later list them in the menu *Views*. A view is a tag of the expe
 import base64
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ LOCAL_UI = "http://127.0.0.1:5000"
 
 TAG = "mlflow.sharedViewState."
 """Prefix of the tag of a view."""
+
+LONGEST = 20_000
+"""Most characters of an experiment's tag in MLflow 3.16; a longer one is refused."""
 
 CLIPS = "clips"
 """Key of the logged images of clips."""
@@ -123,6 +127,11 @@ def view_tags(review: Review) -> dict[str, str]:
     return {f"{TAG}{view.id}": _envelope(view, review, len(listed) - place) for place, view in enumerate(listed)}
 
 
+def view_name(tag: str) -> str:
+    """Name a view in messages, by its tag."""
+    return f"saved view {tag.removeprefix(TAG)}"
+
+
 def first_view(uri: str, experiment: str, review: Review) -> str:
     """Return the address of the first view, on the server or where ``mlflow ui`` shows a database by default.
 
@@ -189,8 +198,15 @@ def delta(key: str) -> str:
 
 
 def _envelope(view: View, review: Review, time: int) -> str:
-    packed = base64.b64encode(zlib.compress(json.dumps(_state(view, review), separators=(",", ":")).encode(), 9))
-    return json.dumps({"name": view.name, "createdAt": time, "updatedAt": time, "state": f"deflate;{packed.decode()}"})
+    """Return the value of a view's tag; with very many arms its groups are as MLflow opens them."""
+    state = _state(view, review)
+    whole = _packed(view, state, time)
+    return whole if len(whole) <= LONGEST else _packed(view, {**state, "groupsExpanded": {}}, time)
+
+
+def _packed(view: View, state: Mapping[str, Any], time: int) -> str:
+    packed = base64.b64encode(zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)).decode()
+    return json.dumps({"name": view.name, "createdAt": time, "updatedAt": time, "state": f"deflate;{packed}"})
 
 
 def _state(view: View, review: Review) -> dict[str, Any]:

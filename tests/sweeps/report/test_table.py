@@ -10,7 +10,7 @@ from scipy import stats
 
 from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.report.page import _facts
+from sweeps.report.page import _facts, cells_done
 from sweeps.report.table import Report, _frames_of_base, build
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
@@ -254,7 +254,7 @@ def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
         "Unit seed (results have no values by clip): temporal_flickering/vbench_formula",
         "two-sided sign-flip test over the units (exact up to 16 pairs, 100,000 random sign patterns above)",
         "corrected by step-down max-T over the arms of each metric",
-        "Without any effect, at least one star in these 3 families has a probability of up to 0.14.",
+        "Without any effect, at least one star in these 3 families has a probability of at most 0.15.",
         "Smallest p that these seeds can reach: 0.0078.",
         f"{FID} median {middle:.2f} ({low:.2f} to {high:.2f})",
         *(f"{metric.key}: {metric.words}." for metric in plan.metrics),
@@ -289,6 +289,29 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
     assert f"{FID}: Smallest p that these seeds can reach: 0.12. Too few seeds" in caption
 
 
+def test_requested_cells_are_counted_where_arms_leave_before_others(planned: Planned) -> None:
+    """One arm is decided after 10 seeds; the other shows a sign of an effect there, and stays for all 16."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\n"
+    plan = planned(text + "seeds: {min: 4, max: 16, stop: decided}")
+    signs = {
+        "control": [0.0] * 16,
+        "noise=removed": [9 + seed / 10 for seed in range(16)],
+        "attention=removed": [-1.0, -1.0] + [1.0] * 14,  # p = 0.11 at 10 seeds
+    }
+    report = build(plan, done(plan, lambda cell: signs[cell.arm][cell.seed]))
+    assert [len(seeds) for seeds in report.reached.of_arm.values()] == [16, 10, 16]
+    assert cells_done(report) == "42 of 42"
+    assert dict(_facts(report))["arms × seeds"] == "3 × 10 to 16"
+
+
+def test_chance_of_a_star_counts_every_family_and_has_no_independence(planned: Planned) -> None:
+    """In each of 3 metrics the arms, the main effects and the interaction: 5 % each, however they depend."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\ndesign: factorial\nseeds: 8"
+    plan = planned(text)
+    caption = build(plan, done(plan, noisy({}))).caption
+    assert "at least one star in these 9 families has a probability of at most 0.45." in caption
+
+
 def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 12")
     records, key = done(plan, noisy({"noise=removed": 9})), FLICKERING
@@ -317,7 +340,7 @@ def test_all_comparisons_may_be_one_family(planned: Planned) -> None:
     d = [list(p.differences.values()) for metric in claims for p in other.pairs[metric.key].values()]
     assert [row.metrics[metric.key].p_corrected for metric in claims for row in other.rows[1:]] == max_t(d)
     assert "corrected by step-down max-T over all arms and metrics" in other.caption
-    assert "these 2 families has a probability of up to 0.10" in other.caption
+    assert "these 2 families has a probability of at most 0.1." in other.caption
 
 
 def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:

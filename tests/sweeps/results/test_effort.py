@@ -10,7 +10,7 @@ from sweeps.plan import Plan, load
 from sweeps.plan.search import SearchPlan
 from sweeps.report import spent, texts
 from sweeps.report.table import Report, build
-from sweeps.results.effort import Unequal, audit
+from sweeps.results.effort import Inequality, Unequal, audit
 from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
 from tests.factories import ACROSS_STUDY, make_result
@@ -130,6 +130,12 @@ def test_an_arm_that_is_behind_is_a_problem_and_one_that_was_not_begun_is_not(pl
     found = audit(planned, none, seeds(planned))
     assert found.problems == ()
     assert "control: 0 of 4 trials finished" in spent.in_words(found.remarks[0])
+
+
+def test_a_single_trial_of_a_search_is_one_trial() -> None:
+    unequal = Unequal("x", Inequality.FEWER_VALUES, is_problem=False, here=(1, 1), others=(3, 3))
+    words = "x: 1 trial per search, other arms have 3 (in proportion to its 1 of 3 searched values)"
+    assert spent.in_words(unequal) == words
 
 
 def test_a_stopped_trial_counts_the_updates_that_it_made(plan: Callable[..., Plan]) -> None:

@@ -1,8 +1,10 @@
 """What MLflow's pages need of a study's runs: its views, the mark of its cells, images of clips, and datasets."""
 
+import contextlib
 import json
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 from sweeps.tracking.inputs import dataset_digest, dataset_inputs
 from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.views import Review, view_tags
+from trainables.spool import Spool
 
 Find = Callable[..., list[Any]]
 
@@ -104,6 +107,30 @@ def test_the_data_of_a_cell_is_a_dataset(uri: str, upload: Any, cells: Any, find
     assert unknown.inputs.dataset_inputs == []
 
 
+def test_cells_of_an_earlier_version_get_their_image_and_their_dataset(
+    uri: str, upload: Any, cells: Any, find_runs: Find
+) -> None:
+    """Cells that were uploaded before the study had views, and a study whose first seed has changed since."""
+    specs = [cells.spec(seed, content={"prompts": "2 prompts, 0a1b"}) for seed in (0, 1)]
+    made = {spec.cell_id: cells.save(cells.result(spec=spec)) for spec in specs}
+    client, before = MlflowClient(uri), {}
+    for spec in specs:
+        Spool(made[spec.cell_id]).append(0, {"loss": 1.0})
+    upload(made, Review())
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database, database:
+        database.execute("DELETE FROM inputs")  # as a version before datasets left them
+    before = {run.info.run_id: client.get_metric_history(run.info.run_id, "loss") for run in find_runs(uri)}
+    for seed, uploaded in ((0, 2), (1, 1), (1, 0)):
+        assert upload(made, review_with(made, seed=seed)).uploaded == uploaded
+        (run,) = find_runs(uri, f"tags.seed = '{seed}'")
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.loggedImages"] == "True"
+        assert len(client.list_artifacts(run.info.run_id, "images")) == 2
+    for run in find_runs(uri, "tags.role = 'control'"):
+        assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["shapes"]
+        assert client.get_metric_history(run.info.run_id, "loss") == before[run.info.run_id], "no point is sent twice"
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [("/home/someone/clips", "ssv2/clips"), ("data/clips", "ssv2/data/clips"), (".", "ssv2")],
@@ -119,17 +146,22 @@ def test_a_dataset_names_no_folder_above_its_own(path: str, name: str, cells: An
 def test_what_a_server_refuses_is_said_once_and_costs_nothing_else(
     uri: str, upload: Any, cells: Any, find_runs: Find
 ) -> None:
-    """MLflow refuses a view of more than 20,000 characters, and a dataset's name of more than 500."""
+    """MLflow refuses a view of more than 20,000 characters, here of a search, and a dataset's name of more than 500."""
     spec = cells.spec(data={"layout": "ssv2", "path": "p" * 501}, content={"clips": "3 clips, 0a1b"})
     made = cells.make(2) | {spec.cell_id: cells.save(cells.result(spec=spec))}
     draw = random.Random(0)
-    arms = tuple(f"arm_{draw.getrandbits(400):x}" for _ in range(400))
-    tracker = upload(made, review_with(made, arms=arms))
-    views, datasets = sorted(tracker.failures, key=lambda line: line.startswith("datasets"))
-    assert views.startswith("saved views: ")
-    assert "20000" in views
+    paths = tuple(f"part.{draw.getrandbits(400):x}" for _ in range(400))
+    review = review_with(made, search="5ea4c4", objectives=("clip_score/shapes_clip",), searched=paths)
+    tracker = upload(made, review)
+    assert tracker.failures == [], "the next run will fare no better"
+    datasets, view = sorted(tracker.refusals)
+    assert view.startswith("saved view search: ")
+    assert "20000" in view
     assert datasets.startswith("datasets: ")
     assert "500" in datasets
-    assert tracker.link == ""
+    assert tracker.link.endswith("viewStateShareKey=arms")
+    tags = MlflowClient(uri).get_experiment_by_name("a-study").tags
+    saved = [name for name in ("arms", "seeds", "search", "clips") if f"mlflow.sharedViewState.{name}" in tags]
+    assert saved == ["arms", "seeds", "clips"]
     assert tracker.uploaded == 3
     assert len(find_runs(uri, "attributes.status = 'FINISHED' and tags.current = 'true'")) == 3

@@ -1,7 +1,8 @@
-"""Saved views as tags; ``tests/sweeps/test_browser.py`` opens them in MLflow's own pages."""
+"""Saved views as tags; ``tests/sweeps/test_mlflow_pages.py`` opens them in MLflow's own pages."""
 
 import base64
 import json
+import random
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from sweeps.plan import Plan
 from sweeps.run.review import review_of
-from sweeps.tracking.views import Review, first_view, view_tags, views
+from sweeps.tracking.views import LONGEST, Review, first_view, view_tags, views
 from trainables.metrics import NAMES
 
 SMALLEST_LIMIT = 5000  # characters of an experiment's tag before MLflow 3.16; a longer one is refused there
@@ -123,3 +124,11 @@ def test_views_of_a_large_study_fit_into_the_tags_of_older_servers() -> None:
     paths = tuple(f"part_{number}.setting" for number in range(12))
     large = replace(REVIEW, arms=arms, metrics=metrics, objectives=metrics[:3], searched=paths)
     assert max(map(len, view_tags(large).values())) < SMALLEST_LIMIT
+
+
+def test_groups_of_very_many_arms_are_left_to_mlflow() -> None:
+    draw = random.Random(0)
+    many = replace(REVIEW, arms=tuple(f"arm_{draw.getrandbits(400):x}" for _ in range(400)))
+    assert max(map(len, view_tags(many).values())) <= LONGEST
+    assert states(many)["arms"]["groupsExpanded"] == {}
+    assert states(many)["arms"]["groupBy"] == states(REVIEW)["arms"]["groupBy"]

@@ -306,8 +306,11 @@ def _plans(
     if storage is None:
         return plans
     from sweeps.results.content import with_known_content
+    from sweeps.results.ends import with_ends
+    from sweeps.results.ledger import study_folder
 
-    return {name: with_known_content(planned, storage) for name, planned in plans.items()}
+    known = {name: with_known_content(planned, storage) for name, planned in plans.items()}
+    return {name: with_ends(planned, study_folder(storage, planned.study.name)) for name, planned in known.items()}
 
 
 if __name__ == "__main__":

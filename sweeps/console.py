@@ -197,13 +197,13 @@ def reach_lines(reach: "Reach | None") -> list[str]:
     """Word the sensitivity of a plan's seeds: one sentence for the test, and one for each metric."""
     if reach is None:
         return []
-    few = f". Too few seeds for any arm to be significant at {ALPHA}" if reach.p_corrected > ALPHA else ""
+    few = f". Too few {reach.unit}s for any arm to be significant at {ALPHA}" if reach.p_corrected > ALPHA else ""
     corrected = f"corrected over {counted(reach.arms, 'arm')}: {reach.p_corrected:.2g}"
-    lines = [f"smallest p with {counted(reach.seeds, 'seed')}: {reach.smallest_p:.2g}; {corrected}{few}"]
+    lines = [f"smallest p with {counted(reach.units, reach.unit)}: {reach.smallest_p:.2g}; {corrected}{few}"]
     for reachable in reach.differences:
         source = f"largest spread so far: {reachable.arm}, {reachable.pairs} pairs"
         lines.append(
-            f"{reachable.metric}: detects differences of {reachable.difference:.2g} or more (80 % power; {source})"
+            f"{reachable.metric}: shows differences of {reachable.difference:.2g} or more (80 % power; {source})"
         )
     return lines
 

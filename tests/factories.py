@@ -112,6 +112,7 @@ def make_record(cell: Cell, scores: Mapping[str, float], /, **fields: Any) -> Re
         seed=cell.seed,
         stage=cell.spec.stage,
         trial=cell.spec.trial,
+        repeat=cell.spec.repeat,
         search=cell.spec.search,
         sampled=cell.spec.sampled,
         status="done",
@@ -123,6 +124,8 @@ def make_record(cell: Cell, scores: Mapping[str, float], /, **fields: Any) -> Re
         code_hash="c0de",
         base_hash="",
         references=0,
+        per_clip={},
+        prompts=[],
         content=cell.spec.content,
     )
     return replace(found, **fields)

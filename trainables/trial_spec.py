@@ -25,7 +25,7 @@ OBJECTIVE = "objective"
 UPDATE = "update"
 """Name of the number of completed updates in these reports."""
 
-Stage = Literal["plan", "search", "confirm"]
+Stage = Literal["plan", "search", "confirm", "path"]
 Status = Literal["done", "failed", "pruned"]
 Failure = Literal["infrastructure", "disk full", "out of memory", "diverged", "refused", "error"]
 """Class of a failure: see ``trainables.failures.classify``."""
@@ -38,17 +38,19 @@ class LostWorkerError(RuntimeError):
 class TrialSpec(BaseModel):
     """Complete specification of one cell: everything a worker needs.
 
-    ``study``, ``arm``, ``role``, ``part`` and ``action`` locate the cell in its study; ``stage``, ``trial`` and
-    ``search`` give its origin; ``metrics``, ``extractors``, ``scoring_base`` and ``by`` define the scores;
-    ``scaling`` the worker group. All other fields determine the samples, and therefore the cell's id.
+    ``study``, ``arm``, ``role``, ``part`` and ``action`` locate the cell in its study; ``stage``, ``trial``,
+    ``repeat`` and ``search`` give its origin; ``metrics``, ``extractors``, ``scoring_base`` and ``by`` define the
+    scores; ``scaling`` the worker group. All other fields determine the samples, and therefore the cell's id.
 
     Args:
         text_encoder: What the study names as text encoder; left out where it is the base's own.
         tree: The system with the arm's changes, then the sampled values, applied.
         sampled: Dotted path -> value proposed by a search; empty for an unsearched arm.
-        stage: A cell of the plan, a trial of a search, or the confirmation of a winner on a new seed.
-        trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank; None for an unsearched
-            arm.
+        stage: A cell of the plan, a trial of a search, the confirmation of a winner on a new seed, or a step of the
+            ablation path from a winner.
+        trial: Number of the trial within its arm, from 0; for a confirmation the winner's rank, for a path the step;
+            None for an unsearched arm.
+        repeat: Number of the independent search of its arm, from 0; left out where it is 0.
         search: Identity of the search; empty for cells of the plan.
         scoring_base: Base whose networks score the cell where ``extractors`` names none: that of the study, so that one
             network scores arms on several bases; empty for the cell's own.
@@ -75,6 +77,7 @@ class TrialSpec(BaseModel):
     sampled: dict[str, Any] = {}
     stage: Stage = "plan"
     trial: int | None = None
+    repeat: Annotated[int, Field(ge=0, exclude_if=lambda value: not value)] = 0
     search: str = ""
     metrics: tuple[str, ...]
     extractors: Extractors = Extractors()

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from sweeps.cost.calibration import Calibration
 from sweeps.plan import Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.stopping import reached_seeds
+from sweeps.results.winners import trials_of
+from trainables.trial_spec import Stage
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,19 @@ def makespan(costs: Iterable[float], slots: int, first: float = 0.0) -> float:
 
 def _left(plan: Plan, records: Mapping[str, Record]) -> list[str]:
     """Return the arms of the remaining cells, in the order of their execution."""
-    if reached_seeds(plan, records).decided:
-        return []
-    left = [cell.arm for cell in plan.cells if state(records.get(cell.id), plan) in WAITING]
+    reached = reached_seeds(plan, records)
+    waiting = (cell for cell in plan.cells if state(records.get(cell.id), plan) in WAITING)
+    left = [cell.arm for cell in waiting if not reached.spares(cell.arm, cell.seed)]
     if plan.search is None:
         return left
     for stage, arm, count in plan.search.proposed():
-        key = (plan.search.identity, arm, stage)
-        existing = sum((record.search, record.arm, record.stage) == key for record in records.values())
+        existing = len(_existing(plan.search, stage, arm, records))
         left += [arm] * max(0, count - existing)
     return left
+
+
+def _existing(search: SearchPlan, stage: Stage, arm: str, records: Mapping[str, Record]) -> list[Record]:
+    if stage == "search":
+        return trials_of(search, arm, records)
+    key = (search.identity, arm, stage)
+    return [record for record in records.values() if (record.search, record.arm, record.stage) == key]

@@ -172,7 +172,7 @@ def settings(plan: Plan) -> dict[str, Any]:
     keys["protocol"] = spec.protocol.model_dump(mode="json")
     keys["objective"] = plan.metrics[0].family
     if plan.search:
-        keys["search"]["seed"] = plan.search.seed
+        keys["search"]["seed"], keys["search"]["repeats"] = plan.search.seed, plan.search.repeats
         keys["search"]["objectives"] = {objective.key: objective.direction for objective in plan.search.objectives}
     return keys
 

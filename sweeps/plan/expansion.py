@@ -1,7 +1,7 @@
 """Expansion of a study to arms and cells, with all its problems."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models import SYSTEMS
 from sweeps.plan import checks
@@ -15,9 +15,12 @@ from sweeps.plan.search import SearchPlan
 from sweeps.plan.search_spec import expand_search
 from sweeps.plan.setting import setting_of
 from sweeps.plan.training import training_problems
+from sweeps.plan.trends import trends
+from sweeps.plan.units import notes_on_units, unit_problems
 from sweeps.study import words
 from sweeps.study.document import Key, Problem
 from sweeps.study.types import Study
+from trainables.data.prompts import PromptsData
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Expansion:
         cells = tuple(Cell.of(spec.model_copy(update={"seed": seed})) for seed in study.all_seeds for spec in specs)
         of_arms = ((arm, note) for arm in arms for note in arm.system.notes())
         of_parts = (note if note.startswith(f"{arm.id}: ") else f"{arm.id}: {note}" for arm, note in of_arms)
-        return Plan(
+        plan = Plan(
             study=study,
             arms=tuple(arms),
             cells=cells,
@@ -51,12 +54,13 @@ class Expansion:
                 *of_parts,
                 *_on_other_bases(study, arms, setting),
                 *(self.search.notes if self.search else ()),
-                *notes_on_looks(study.seeds, len(arms) - 1, setting.metrics[0].key),
             ),
             warnings=tuple(problem.message for problem in lacking(study, arms)),
             search=self.search,
-            contrasts=tuple(self.arms.contrasts),
+            contrasts=(*self.arms.contrasts, *trends(arms)),
+            prompts=tuple(setting.data.listed()) if isinstance(setting.data, PromptsData) else (),
         )
+        return replace(plan, notes=(*plan.notes, *notes_on_units(plan), *notes_on_looks(plan)))
 
 
 def _on_other_bases(study: Study, arms: Sequence[Arm], setting: Setting) -> Iterator[str]:
@@ -91,6 +95,7 @@ def expand(study: Study, *, complete: bool = True) -> Expansion:
         wrong += checks.too_many_frames(setting, arms)
         wrong += checks.unusable_predictors(arms)
         wrong += checks.unread_models(setting, arms)
+        wrong += unit_problems(study, setting, arms.arms)
     if study.search is not None and arms is not None:
         search, of_search = expand_search(study, arms.arms, setting, complete=complete and not arms.problems)
         wrong += of_search

@@ -2,29 +2,37 @@
 
 from collections.abc import Iterator
 
-from sweeps.statistics.sequential import Looks, looks
+from sweeps.plan.plan import Plan
+from sweeps.plan.units import units_per_seed
+from sweeps.statistics.sequential import Looks, looks, with_earlier
 from sweeps.study.fields import SeedRule
-from sweeps.study.types import Study
 
 
-def notes_on_looks(seeds: tuple[int, ...] | SeedRule, arms: int, metric: str) -> Iterator[str]:
+def notes_on_looks(plan: Plan) -> Iterator[str]:
     """Describe the interim looks, for the notes of a plan."""
-    if not isinstance(seeds, SeedRule):
+    if not isinstance(plan.study.seeds, SeedRule):
         return
-    *before, last = looks(seeds.min, seeds.max, arms).seeds
+    *before, last = planned_looks(plan).numbers
     if not before:
         yield f"seeds: {last} are too few for an interim look to decide anything, so all are used"
         return
     at = " and ".join(map(str, before))
-    yield f"seeds: interim looks after {at} seeds; stops when {metric} decides every arm, at most {last} seeds"
+    yield (
+        f"seeds: interim looks after {at} seeds; an arm leaves when {plan.metrics[0].key} decides it, or shows no sign "
+        f"of an effect; at most {last} seeds"
+    )
 
 
-def looks_of(study: Study, arms: int) -> Looks | None:
-    """Return the interim looks of a study; None if it uses all its seeds.
+def planned_looks(plan: Plan) -> Looks:
+    """Return the looks of the study as it is written; one with all seeds, unless it has a stopping rule."""
+    study, arms = plan.study, len(plan.arms) - 1
+    rule, seeds = study.seeds, tuple(study.all_seeds)
+    if not isinstance(rule, SeedRule):
+        return Looks((seeds,), (1.0,), leaving=False)
+    return looks(seeds, rule.min, units_per_seed(plan), arms if study.correction == "holm" else 1)
 
-    Args:
-        study: With a number, a list or a rule of seeds.
-        arms: Number of arms compared with the control.
-    """
-    rule = study.seeds
-    return looks(rule.min, rule.max, arms) if isinstance(rule, SeedRule) else None
+
+def looks_of(plan: Plan) -> Looks | None:
+    """Return the analyses of a study, with those at its earlier ends; None for a single one."""
+    found = with_earlier(planned_looks(plan), plan.ends)
+    return found if len(found.seeds) > 1 or isinstance(plan.study.seeds, SeedRule) else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import Cell
 from sweeps.plan.search import SearchPlan
+from sweeps.statistics.sequential import Looks
 from sweeps.study.designs import Contrast
 from sweeps.study.types import Study
 from trainables.data.content import Content
@@ -26,6 +27,8 @@ class Plan:
         warnings: Requirements that this machine lacks.
         search: The hyperparameter search, or None; its cells are not among ``cells``.
         contrasts: Effects that the design estimates besides each arm's difference from the control.
+        prompts: Prompts that the study lists; empty where they are drawn.
+        ends: Looks of each earlier end of the study, as its folder tells.
     """
 
     study: Study
@@ -36,6 +39,8 @@ class Plan:
     warnings: tuple[str, ...]
     search: SearchPlan | None = None
     contrasts: tuple[Contrast[str], ...] = ()
+    prompts: tuple[str, ...] = ()
+    ends: tuple[Looks, ...] = ()
 
     def with_content(self, content_of: Callable[[TrialSpec], Content]) -> "Plan":
         """Return the plan with the content of its data, which its cells' ids and its search take in.

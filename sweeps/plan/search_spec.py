@@ -10,15 +10,24 @@ from search_spaces import SPACES, Domain
 from sweeps.plan.arms import Arm
 from sweeps.plan.cells import Setting, specify
 from sweeps.plan.measured import measured
-from sweeps.plan.search import NUM_RANDOM, Objective, SearchPlan
+from sweeps.plan.search import NUM_RANDOM, Objective, SearchPlan, share_of_trials
 from sweeps.plan.spaces import ArmSpace, apply_space
 from sweeps.study.document import Key
 from sweeps.study.types import Search, Study
-from sweeps.study.words import not_among, written
+from sweeps.study.words import counted, not_among, written
 from trainables.metrics import METRICS, NAMES, with_companions
 
 FIRST_FRESH = 10_000
 """First seed of confirmations, larger than every seed of ``seeds: N``."""
+
+FIRST_REPEATED = 20_000
+"""First seed of the trials of further repeats, larger than every seed of confirmations."""
+
+CONFIRM = "confirm: {top: 1, fresh_seeds: 8}"
+"""A confirmation, as messages suggest it."""
+
+DEFAULT_REPEATS = 3
+"""Repeats of a search whose arms are compared at fresh seeds."""
 
 Wrong = tuple[Key, str]
 
@@ -110,6 +119,9 @@ def _wrong_numbers(study: Study, search: Search) -> Iterator[Wrong]:
     """Find numbers that contradict each other."""
     confirm = search.confirm
     if confirm is None:
+        if search.repeats is not None and search.repeats > 1:
+            reason = "repeats are compared at fresh seeds only"
+            yield ("search", "repeats"), f"{search.repeats} without confirm -> 1, or {CONFIRM}, since {reason}"
         return
     if confirm.top > search.trials_per_arm:
         yield ("search", "confirm", "top"), f"{confirm.top} -> at most trials_per_arm, {search.trials_per_arm}"
@@ -126,6 +138,15 @@ def _fresh_seeds(study: Study, search: Search) -> tuple[int, ...]:
     return tuple(itertools.islice((seed for seed in itertools.count(FIRST_FRESH) if seed not in used), number))
 
 
+def _trial_seeds(study: Study, search: Search, arms: int) -> tuple[int, ...]:
+    """Return the seed of each repeat's trials: the search's own, then seeds that nothing else uses."""
+    seed, fresh = _seed(study, search), _fresh_seeds(study, search)
+    repeats = search.repeats or (DEFAULT_REPEATS if search.confirm and arms > 1 else 1)
+    used = {*study.all_seeds, seed, *fresh}
+    others = (other for other in itertools.count(FIRST_REPEATED) if other not in used)
+    return (seed, *itertools.islice(others, repeats - 1))
+
+
 def _plan(
     study: Study, search: Search, space: Mapping[str, Domain], arm_spaces: Sequence[ArmSpace], setting: Setting
 ) -> SearchPlan | None:
@@ -136,8 +157,8 @@ def _plan(
         return None
     objectives = tuple(Objective(keys[family], direction) for family, direction in directions.items())
     searched = [arm_space for arm_space in arm_spaces if arm_space.space]
-    seed = _seed(study, search)
-    specs = {arm_space.arm.id: specify(study, arm_space.arm, seed, setting) for arm_space in arm_spaces}
+    seeds = _trial_seeds(study, search, len(arm_spaces))
+    specs = {arm_space.arm.id: specify(study, arm_space.arm, seeds[0], setting) for arm_space in arm_spaces}
     return SearchPlan(
         definition=(
             [(path, space[path].written()) for path in sorted(space)],
@@ -149,13 +170,13 @@ def _plan(
         objectives=objectives,
         search_sampler=search.search_sampler,
         trials_per_arm=search.trials_per_arm,
-        seed=seed,
+        seeds=seeds,
         points=search.points,
         trial_scheduler=search.trial_scheduler,
         confirm=search.confirm,
         confirm_seeds=_fresh_seeds(study, search),
         specs=specs,
-        notes=(*_notes_on_arms(search, arm_spaces), *_notes_on_search(study, search, arm_spaces, seed)),
+        notes=(*_notes_on_arms(search, arm_spaces), *_notes_on_search(study, search, arm_spaces, seeds)),
     )
 
 
@@ -167,17 +188,24 @@ def _directions(study: Study, search: Search) -> dict[str, Literal["max", "min"]
 
 def _notes_on_arms(search: Search, arm_spaces: Sequence[ArmSpace]) -> Iterator[str]:
     """List arms with a smaller space, and arms with fewer trials."""
+    most = max(len(space.space) for space in arm_spaces)
     for space in arm_spaces:
-        arm = space.arm.id
+        arm, values = space.arm.id, len(space.space)
         yield from (f"{arm}: {sentence}" for sentence in space.dropped)
         num_samples = space.num_samples()
         if not space.space:
             yield f"{arm}: not searched, since its space is empty"
-        elif num_samples is not None and num_samples < search.trials_per_arm:
+            continue
+        share = share_of_trials(search.trials_per_arm, values, most, len(search.points))
+        if num_samples is not None and num_samples < share:
             yield f"{arm}: at most {num_samples} trials, since its space has no more different samples"
+        elif values < most:
+            yield f"{arm}: {counted(share, 'trial')}, in proportion to its {values} of {most} searched values"
 
 
-def _notes_on_search(study: Study, search: Search, arm_spaces: Sequence[ArmSpace], seed: int) -> Iterator[str]:
+def _notes_on_search(
+    study: Study, search: Search, arm_spaces: Sequence[ArmSpace], seeds: Sequence[int]
+) -> Iterator[str]:
     """List notes on the search as a whole."""
     contexts = {family.companion for family in METRICS.values()}
     for family, direction in _directions(study, search).items():
@@ -198,5 +226,10 @@ def _notes_on_search(study: Study, search: Search, arm_spaces: Sequence[ArmSpace
         reports = f"a cell of {study.system} reports once, at its end"
         yield f"trial_scheduler {search.trial_scheduler.kind}: no trial can be stopped early, since {reports}"
     if search.confirm is None:
-        bias = f"the score of the best of {number} trials is biased by its selection at seed {seed}"
-        yield f"search without confirm: {bias} -> confirm: {{top: 1, fresh_seeds: 8}}"
+        bias = f"the score of the best of {number} trials is biased by its selection at seed {seeds[0]}"
+        yield f"search without confirm: {bias} -> {CONFIRM}"
+    elif len(seeds) == 1 and len(arm_spaces) > 1:
+        yield (
+            "one search of each arm: settings are compared, not arms, since another search may choose other settings "
+            f"-> repeats: {DEFAULT_REPEATS}"
+        )

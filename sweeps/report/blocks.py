@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeps.plan import Plan
 from sweeps.plan.diff import changes, settings
+from sweeps.report.answers import answers
 from sweeps.report.drift_plots import block_drift_plots
 from sweeps.report.figures import figure_files
 from sweeps.report.page import cells_done, inline, render
@@ -65,6 +66,7 @@ def save_overview(reports: Mapping[str, Report], links: Mapping[str, str], folde
         question=next(iter(reports.values())).question,
         facts=_facts(plans),
         lines=list(_lines(reports, links)),
+        answers={block: found for block, report in reports.items() if (found := answers(report))},
         figures=inline(figures),
         frames_of_base=next((found.frames_of_base for report in reports.values() for found in report.drift), None),
     )

@@ -5,28 +5,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from sweeps.plan import Plan
+from sweeps.plan.units import LARGEST_DESIGN_EFFECT, LARGEST_OF_ONE_ARM, Reason
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.content import of_other_data
+from sweeps.results.divergence import divergences
+from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
-from sweeps.results.search import winner
+from sweeps.results.search import SearchFindings, winner
+from sweeps.results.significance import family_of
 from sweeps.results.stopping import ReachedSeeds
+from sweeps.statistics.bootstrap import SAMPLES
 from sweeps.statistics.paired import ALPHA, CONFIDENCE, EXACT_PAIRS, FLIPS
 from sweeps.study.words import counted
 from trainables.data.content import changes
-from trainables.metrics import MetricKey
+from trainables.metrics import MetricKey, is_context
 from trainables.provenance import commit
 
 
 def caption(
-    plan: Plan, rows: Sequence[ArmRow], arms: Sequence[ArmValues], code: Mapping[str, str], reached: ReachedSeeds
+    plan: Plan,
+    rows: Sequence[ArmRow],
+    arms: Sequence[ArmValues],
+    code: Mapping[str, str],
+    reached: ReachedSeeds,
+    inference: Inference,
+    search: SearchFindings | None,
 ) -> list[str]:
-    """Describe the table of arms: seeds, clips, intervals, test, metrics and code, one sentence each."""
+    """Describe the table of arms: seeds, clips, units, intervals, test, metrics and code, one sentence each."""
     newest = " and ".join(dict.fromkeys(filter(None, code.values()))) or "unknown"
     return [
-        _intervals(plan, reached),
+        _intervals(plan, arms, reached, inference),
+        *_units(plan, inference),
         *_looks(reached),
-        *significance(rows, plan.metrics, sequential=reached.looks is not None),
+        *significance(rows, plan.metrics, inference),
+        *_by_chance(plan, rows, inference, search),
+        *_diverged(plan, arms, inference),
         *_equivalence(plan),
         *_drawn_orders(plan),
         *_groups(plan),
@@ -35,49 +49,166 @@ def caption(
     ]
 
 
-def _intervals(plan: Plan, reached: ReachedSeeds) -> str:
+def _intervals(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds, inference: Inference) -> str:
     protocol, level = plan.cells[0].spec.protocol, f"{CONFIDENCE:.0%}"
+    done = [sum(record.status == "done" for record in arm.records.values()) for arm in arms]
+    least, most = min(done), max(done)
+    kinds = dict.fromkeys(unit.kind for unit in inference.units.values())
+    seeds = counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
     return (
-        f"Means over {counted(len(reached.seeds), 'seed')} of {protocol.clips} clips x {protocol.frames} frames, "
-        f"with {level} t intervals; Δ is arm minus control, paired by seed, with its {level} paired t interval, "
-        f"{'widened for the repeated looks' if reached.looks else 'not corrected for the number of arms'}."
+        f"Means over {seeds} of {protocol.clips} clips x {protocol.frames} frames, with {level} t intervals; Δ is arm "
+        f"minus control, paired by {' or '.join(kinds)}, with its {level} paired t interval, "
+        f"{'widened for the repeated analyses' if reached.looks else 'not corrected for the number of arms'}."
     )
 
 
-def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], *, sequential: bool = False) -> Iterator[str]:
-    """Describe the test, its correction, the smallest p it can reach, and the gain from pairing."""
-    tested = {metric.key: _tested(rows, metric.key) for metric in metrics}
-    if not any(tested.values()):
-        yield "Nothing is compared: no arm has a value at a seed at which the control has one."
+_WHY: dict[Reason, str] = {
+    "trained": "an arm is trained",
+    "set": "a measure of a set of clips",
+    "drawn per clip": "prompts are drawn per clip",
+    "listed prompts": "prompts are listed",
+    "few prompts": "the listed prompts are too few to be units",
+    "alike": "clips of a seed are alike",
+    "alike at these prompts": "clips of a seed are alike; prompts recur, so differences are about these prompts",
+    "diverged": "cells diverge as a whole, and count as the worst",
+    "no values by clip": "results have no values by clip",
+}
+
+
+def _units(plan: Plan, inference: Inference) -> Iterator[str]:
+    """State the unit of each metric, with its reason, and how much alike the clips of a seed are."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, unit in inference.units.items():
+        why = plan.study.unit.reason if plan.study.unit and unit.reason == "study" else _WHY.get(unit.reason, "")
+        groups.setdefault((unit.kind, why), []).append(key)
+    for (kind, why), keys in groups.items():
+        yield f"Unit {kind} ({why}): {', '.join(keys)}."
+    alike = [
+        f"{key} {unit.correlation:.2f} (design effect {unit.design_effect:.1f}, largest {unit.largest_effect:.1f})"
+        for key, unit in inference.units.items()
+        if unit.correlation is not None
+    ]
+    if alike:
+        limits = f"{LARGEST_DESIGN_EFFECT}, or {LARGEST_OF_ONE_ARM:g} in one arm"
+        rule = "" if plan.study.unit else f"; above a design effect of {limits}, seeds are the units"
+        yield f"Intra-class correlation of the differences within seeds: {', '.join(alike)}{rule}."
+
+
+def significance(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference) -> Iterator[str]:
+    """Describe the test, its correction, the smallest p it can reach, and the gain from pairing.
+
+    Args:
+        rows: Rows of the table.
+        metrics: Metrics of the table.
+        inference: Units, analyses and correction.
+    """
+    of_metric = {metric.key: _tested(rows, metric.key) for metric in metrics}
+    if not any(of_metric.values()):
+        yield "Nothing is compared: no arm has a value of a unit of which the control has one."
         return
-    yield (
-        f"p: two-sided {'group-sequential ' * sequential}sign-flip test over the seeds (exact up to {EXACT_PAIRS} "
-        f"pairs, {'random' if sequential else f'{FLIPS:,} random'} sign patterns above), corrected after Holm over the "
-        "arms of each metric."
-    )
+    yield f"p: two-sided {_TESTS[inference.test]}, {_correction(inference)}."
     by_sentence: dict[str, list[str]] = {}
-    for key, summaries in tested.items():
-        if summaries:
-            by_sentence.setdefault(_smallest_p(summaries), []).append(key)
+    for metric in metrics:
+        if summaries := of_metric[metric.key]:
+            family, families = family_of(metric, metrics, inference)
+            comparisons = sum(len(of_metric[key]) for key in family) if inference.correction == "holm" else 1
+            by_sentence.setdefault(_smallest_p(summaries, comparisons * families), []).append(metric.key)
     for sentence, keys in by_sentence.items():
         prefix = f"{', '.join(keys)}: " if len(by_sentence) > 1 else ""
         yield f"{prefix}{sentence}"
-    correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in tested.items())))
+    correlations = ", ".join(filter(None, (_correlation(key, summaries) for key, summaries in of_metric.items())))
     if correlations:
-        yield f"Correlation with the control over the seeds: {correlations}."
+        yield f"Correlation with the control over the units: {correlations}."
+
+
+_TESTS = {
+    "sign_flip": (
+        f"sign-flip test over the units (exact up to {EXACT_PAIRS} pairs, {FLIPS:,} random sign patterns above), which "
+        "assumes that differences are symmetric without an effect"
+    ),
+    "bootstrap_t": f"studentised bootstrap over the units ({SAMPLES:,} samples)",
+}
+
+
+def _correction(inference: Inference) -> str:
+    """Word the correction over arms, metrics and analyses."""
+    how = "by step-down max-T" if inference.correction == "max_t" else "after Holm"
+    over = "over the arms of each metric" if inference.over == "arms" else "over all arms and metrics"
+    looks = f", and over {len(inference.looks.seeds)} analyses" if inference.looks else ""
+    return f"corrected {how} {over}{looks}"
+
+
+def _by_chance(
+    plan: Plan, rows: Sequence[ArmRow], inference: Inference, search: SearchFindings | None
+) -> Iterator[str]:
+    """State how likely one significant result anywhere is without any effect: at most the sum over the families.
+
+    Families are the arms, the winners of a search and the tuned arms, in each metric or in all of them together; and
+    the effects of each kind and the steps of each ablation path, in each metric.
+    """
+    number = _families(rows, plan.metrics, inference)
+    tested = sum(bool(_tested(rows, metric.key)) for metric in plan.metrics)
+    number += tested * len({contrast.kind for contrast in plan.contrasts})
+    for table in (search.confirmed, search.tuned) if search else ():
+        number += _families(table, plan.metrics, inference)
+    for path in search.paths if search else ():
+        number += len({key for step in path.steps for key in step.metrics})
+    if number:
+        families = "this family" if number == 1 else f"these {number} families"
+        chance = min(1.0, number * ALPHA)
+        yield f"Without any effect, at least one star in {families} has a probability of at most {chance:.2g}."
+
+
+def _families(rows: Sequence[ArmRow], metrics: Sequence[MetricKey], inference: Inference) -> int:
+    """Count the families of a table: one per metric, or one for all metrics that do not only give context."""
+    tested = [metric for metric in metrics if _tested(rows, metric.key)]
+    context = sum(is_context(metric) for metric in tested)
+    claims = len(tested) - context
+    return context + (min(1, claims) if inference.over == "arms_and_metrics" else claims)
+
+
+def _diverged(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> Iterator[str]:
+    """Compare how often arms diverged, and say what their differences are about."""
+    rates = divergences(arms)
+    for item in rates:
+        treated = (
+            "seeds that diverged are ranked last in its test"
+            if inference.diverged == "worst"
+            else "a significant difference must also hold with them ranked last"
+        )
+        yield (
+            f"{item.arm} diverged at {item.diverged} of {counted(item.seeds, 'seed')}, the control at "
+            f"{item.of_control} (exact McNemar test, corrected p {item.p_corrected:.2g}): differences are among the "
+            f"surviving seeds; {treated}."
+        )
+    if rates and plan.contrasts:
+        yield (
+            "Effects are among the seeds at which none of their arms diverged; a significant one also holds with the "
+            "others ranked last."
+        )
 
 
 def _looks(reached: ReachedSeeds) -> Iterator[str]:
-    """Describe at which numbers of seeds a study with a stopping rule was analysed, and why it ended."""
-    if reached.looks is None:
+    """Describe at which numbers of seeds a study was analysed, and which arms left there."""
+    looks = reached.looks
+    if looks is None:
         return
-    at = ", ".join(map(str, reached.looks.seeds))
-    num_seeds = len(reached.seeds)
-    if reached.complete:
-        state = f"Ended after {num_seeds} seeds: {'every arm was decided' if reached.decided else 'the maximum'}."
-    else:
-        state = f"{num_seeds} seeds are requested so far."
-    yield f"Interim analyses after {at} seeds, by the first metric. {state} p is valid at every analysis."
+    if looks.earlier:
+        before = " and ".join(counted(len(end), "seed") for end in sorted(looks.earlier, key=len))
+        yield f"The study has ended before, with {before}: each of its analyses has a share of the level."
+    if not looks.leaving:
+        return
+    at = ", ".join(map(str, looks.numbers))
+    state = "Ended" if reached.complete else "So far"
+    left = [
+        f"{', '.join(sorted(arms))} left {why}"
+        for arms, why in ((reached.decided, "when decided"), (reached.futile, "without a sign of an effect"))
+        if arms
+    ]
+    reached_at = f"{state} after {len(reached.seeds)} seeds"
+    yield f"Analyses after {at} seeds, by the first metric. {reached_at}. p is valid at every one."
+    if left:
+        yield f"Arms that left before the others: {'; '.join(left)}."
 
 
 def _drawn_orders(plan: Plan) -> Iterator[str]:
@@ -156,7 +287,9 @@ def failure(record: Record) -> str:
     """Name a failed cell and the reason."""
     place = ""
     if record.trial is not None:
-        place = f" trial {record.trial}" if record.stage == "search" else f" {winner(record.trial)}"
+        repeat = f" of repeat {record.repeat + 1}" if record.repeat else ""
+        names = {"search": f"trial {record.trial}", "path": f"path step {record.trial}"}
+        place = f" {names.get(record.stage, winner(record.trial))}{repeat}"
     return f"{record.arm}{place} seed {record.seed}{record.kind}: {record.error}"
 
 
@@ -177,15 +310,14 @@ def _tested(rows: Sequence[ArmRow], key: str) -> list[Summary]:
     return [row.metrics[key] for row in rows if row.metrics[key].p_value is not None]
 
 
-def _smallest_p(tested: Sequence[Summary]) -> str:
-    """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, and none is below that."""
+def _smallest_p(tested: Sequence[Summary], factor: int) -> str:
+    """State the smallest corrected p: Holm multiplies the smallest of m p-values by m, max-T does not."""
     smallest = min(summary.smallest_p for summary in tested if summary.smallest_p is not None)
-    corrected = min(1.0, len(tested) * smallest)
-    too_few = f" Too few seeds for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
-    return (
-        f"Smallest p that these seeds can reach: {smallest:.2g}; corrected over "
-        f"{counted(len(tested), 'arm')}: {corrected:.2g}.{too_few}"
-    )
+    corrected = min(1.0, factor * smallest)
+    units = f"{tested[0].unit}s"
+    too_few = f" Too few {units} for any arm to be significant at {ALPHA}." if corrected > ALPHA else ""
+    after = f"; corrected over {counted(factor, 'comparison')}: {corrected:.2g}" if factor > 1 else ""
+    return f"Smallest p that these {units} can reach: {smallest:.2g}{after}.{too_few}"
 
 
 def _correlation(key: str, tested: Sequence[Summary]) -> str:

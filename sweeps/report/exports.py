@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from sweeps.report import by_group, spent
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.by_group import GroupFinding
@@ -18,7 +19,8 @@ from sweeps.results.robustness import Robustness
 from sweeps.results.search import SearchFindings, TrialRow
 
 SIZES = tuple(field.name for field in fields(NetworkSize))
-NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in ("verdict", "pairs", "margin"))
+_NO_NUMBERS = ("verdict", "pairs", "margin", "unit", "p_latest")
+NUMBERS = tuple(field.name for field in fields(Summary) if field.name not in _NO_NUMBERS)
 _OF_GROUP = ("mean", "low_mean", "high_mean", "n", "difference", "low", "high", "pairs")
 LOST = ("failed", "lost", "diverged", "pruned", "missing", "other_code")
 
@@ -32,6 +34,7 @@ def to_json(report: Report) -> str:
     whole = {
         "study": report.study,
         "question": report.question,
+        "answers": answers(report),
         "arms": [_arm(row) for row in report.rows],
         "effort": _effort(report.effort),
         "claims": [asdict(claim) for claim in report.claims],
@@ -60,12 +63,13 @@ def _effort(audit: Audit) -> dict[str, Any]:
 
 def _summary(summary: Summary) -> dict[str, Any]:
     return {key: value for key, value in asdict(summary).items() if key in NUMBERS} | {
-        "verdict": verdict_words(summary)
+        "verdict": verdict_words(summary),
+        "unit": summary.unit,
     }
 
 
 def _robustness(examined: Robustness) -> dict[str, Any]:
-    numbers = {key: value for key, value in asdict(examined).items() if key not in ("assessment", "num_seeds")}
+    numbers = {key: value for key, value in asdict(examined).items() if key != "assessment"}
     return numbers | {"verdict": robustness_words(examined)}
 
 
@@ -96,29 +100,31 @@ def _search(search: SearchFindings, notes: Sequence[str]) -> dict[str, Any]:
         "objectives": [asdict(objective) for objective in search.objectives],
         "seed": search.seed,
         "trials_per_arm": search.trials_per_arm,
+        "repeats": search.repeats,
         "trials": [asdict(trial) for trial in search.trials],
         "pareto": [_name(trial) for trial in search.pareto],
         "importances": search.importances,
         "confirmed": [_arm(row) for row in search.confirmed],
         "tuned": [_arm(row) for row in search.tuned],
+        "paths": [{"arm": path.arm, "steps": [_contrast(row) for row in path.steps]} for path in search.paths],
         "notes": notes,
     }
 
 
 def _name(trial: TrialRow) -> dict[str, Any]:
-    return {"arm": trial.arm, "number": trial.number}
+    return {"arm": trial.arm, "repeat": trial.repeat, "number": trial.number}
 
 
 def to_csv(report: Report) -> str:
     """Write the table in long form: one line per arm and metric, with all numbers; missing ones are empty."""
     lines: list[Sequence[object]] = [
-        ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", *LOST, *SIZES)
+        ("arm", "role", "changes", "metric", "direction", *NUMBERS, "verdict", "unit", *LOST, *SIZES)
     ]
     for row in report.rows:
         counts = [getattr(row, count) for count in LOST]
         for metric in report.metrics:
             summary = row.metrics[metric.key]
-            numbers = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary)]
+            numbers = [*(getattr(summary, number) for number in NUMBERS), verdict_words(summary), summary.unit]
             sizes = [getattr(row.size, name, None) for name in SIZES]
             lines.append((row.id, row.role, row.changes, metric.key, metric.direction, *numbers, *counts, *sizes))
     return _csv(lines)

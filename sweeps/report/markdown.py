@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
+from sweeps.report.verdicts import robustness_lines
 from sweeps.results.comparison import ArmRow
 from sweeps.results.contrasts import ContrastRow
 from sweeps.results.search import SearchFindings
@@ -18,13 +20,15 @@ def to_markdown(report: Report) -> str:
     """Write the results, the search, the caption, the notes and the failures."""
     lines = [f"# {escape(report.study)}", ""]
     lines += [escape(report.question), ""] if report.question else []
+    lines += [*(f"- {escape(sentence)}" for sentence in answers(report)), ""]
     lines += ["## Results", "", *_arms(report.rows, report.metrics)]
     lines += _contrasts(report)
     lines += _groups(report)
     lines += _claims(report)
+    lines += _robustness(report)
     if report.search is not None:
         lines += _search(report.search, report.metrics)
-        lines += _tuned(report)
+        lines += _tuned(report, report.search)
     lines += _effort(report)
     lines += ["", "## Notes", "", *(f"- {escape(line)}" for line in texts.remarks(report))]
     if report.errors:
@@ -77,6 +81,17 @@ def _claims(report: Report) -> Iterator[str]:
         yield _line(claim.arm, claim.claim, claim.reading, claim.outcome, claim.because, claim.evidence)
 
 
+def _robustness(report: Report) -> Iterator[str]:
+    """Write what was found and what is not symmetric, with what it depends on."""
+    lines = robustness_lines(report.robustness)
+    if lines:
+        yield from ("", "## Robustness", "")
+        yield _line("arm", "metric", "conclusion")
+        yield "|---|---|---|"
+    for line in lines:
+        yield _line(line.arm, line.metric, line.conclusion)
+
+
 def _change(entry: texts.FormattedMetric) -> str:
     return entry.change or entry.mean
 
@@ -92,21 +107,21 @@ def _search(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterator[st
         yield "|---|---:|" + "---:|" * len(search.objectives) + "---|"
         for trial in search.pareto:
             values = texts.objective_values(search, trial)
-            yield _line(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
+            yield _line(trial.arm, texts.trial_name(search, trial), *values, sampled_text(trial.sampled))
     if search.confirmed:
         yield from ("", "## Search winners at fresh seeds", "", *_arms(search.confirmed, metrics))
 
 
-def _tuned(report: Report) -> Iterator[str]:
+def _tuned(report: Report, search: SearchFindings) -> Iterator[str]:
     """Write the differences at the control's settings and at each arm's best settings."""
     for metric in report.metrics:
         if lines := texts.tuned_lines(report, metric.key):
-            yield from ("", f"## All arms tuned: {escape(texts.head(metric))}", "")
+            yield from ("", f"## {texts.tuned_heading(search)}: {escape(texts.head(metric))}", "")
             yield _line("arm", f"{texts.DIFFERENCE} untuned", f"{texts.DIFFERENCE} tuned", "settings", "verdict")
             yield "|---|---:|---:|---|---|"
             for line in lines:
                 changes = (entry.change or entry.mean for entry in (line.at_control_settings, line.at_best_settings))
-                yield _line(line.arm, *changes, line.settings, line.at_best_settings.verdict)
+                yield _line(line.arm, *changes, line.settings, line.verdict)
 
 
 def _effort(report: Report) -> Iterator[str]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.clips import Film, scenes
 from sweeps.report.figures import COLOURS, SERIES, Plot, to_inline_svg
 from sweeps.report.table import Report
 from sweeps.report.verdicts import robustness_words, verdict_words
 from sweeps.results.comparison import ArmRow
 from sweeps.results.robustness import Robustness
+from sweeps.statistics.families import Method
 from sweeps.study.words import sampled_text
 from trainables.metrics import MetricKey
 
@@ -22,6 +24,21 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 MOST_TRIALS = 1000
+_TESTS: dict[Method, Mapping[str, str]] = {
+    "sign_flip": {
+        "p, sign-flip test": "p_value",
+        "p, t test": "p_t",
+        "p, Wilcoxon test": "p_wilcoxon",
+        "p, bootstrap": "p_bootstrap",
+    },
+    "bootstrap_t": {
+        "p, bootstrap": "p_value",
+        "p, t test": "p_t",
+        "p, Wilcoxon test": "p_wilcoxon",
+        "p, sign-flip test": "p_sign_flip",
+    },
+}
+"""Test of the study -> head of a column -> number of a difference: the study's test and those beside it."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +66,14 @@ def to_html(report: Report, plots: Sequence[Plot], films: Sequence[Film]) -> str
     return render(
         "page.html.j2",
         report=report,
+        answers=answers(report),
         facts=list(_facts(report)),
         heads=[(metric, texts.head(metric).removeprefix(metric.key), texts.aim(metric)) for metric in report.metrics],
         lines=_lines(report, report.rows),
         confirmed=_lines(report, search.confirmed) if search else [],
         trials=search.trials[:MOST_TRIALS] if search else [],
         examined=_examined(report),
+        tests=_TESTS[report.inference.test],
         groups=by_group.tables(report),
         texts=texts,
         spent=spent,
@@ -128,7 +147,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "base", _of_arms(study.base, {arm.id: arm.base for arm in arms})
     if encoders := _of_arms(study.text_encoder, {arm.id: arm.text_encoder for arm in arms if arm.text_encoder}):
         yield "text encoder", encoders
-    yield "arms × seeds", f"{len(report.rows)} × {len(report.reached.seeds)}"
+    yield "arms × seeds", f"{len(report.rows)} × {_seeds(report)}"
     yield "clips", f"{protocol.clips} × {protocol.frames} frames, {protocol.width} × {protocol.height} px"
     yield "cells done", cells_done(report)
 
@@ -139,18 +158,24 @@ def _of_arms(usual: str, values: Mapping[str, str]) -> str:
     return "; ".join(filter(None, (usual, *others)))
 
 
+def _seeds(report: Report) -> str:
+    """Word the number of seeds: a range where arms have left the study before others."""
+    numbers = sorted({len(seeds) for seeds in report.reached.of_arm.values()})
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
 def cells_done(report: Report) -> str:
-    """Word the number of finished cells."""
-    cells = len(report.rows) * len(report.reached.seeds)
+    """Word the number of finished cells, of those that are requested of each arm."""
+    cells = sum(map(len, report.reached.of_arm.values()))
     unfinished = sum(row.failed + row.lost + row.diverged + row.pruned + row.missing for row in report.rows)
     return f"{cells - unfinished} of {cells}"
 
 
 def _breakable(name: str) -> "Markup":
-    """Mark where a browser may break a name: after ``+ = , _``, so that no word is split."""
+    """Mark where a browser may break a name: after ``+ = , _`` and dots of paths, so that no word is split."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])", name))
+    return Markup("<wbr>").join(re.split(r"(?<=[+=,_])|(?<=\.)(?=[^\W\d])", name))
 
 
 def _conclusion(examined: Robustness) -> str:

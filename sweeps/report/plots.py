@@ -9,21 +9,22 @@ from sweeps.report.drift_plots import drift_plots
 from sweeps.report.figures import COLOURS, MOST_ROWS, ROW, Group, Plot, canvas, finished, number, short
 from sweeps.report.search_plots import search_plots
 from sweeps.report.table import Report
-from sweeps.results.comparison import ArmRow, Summary, is_context
-from trainables.metrics import MetricKey
+from sweeps.results.comparison import ArmRow, Summary
+from sweeps.results.pairing import Pairs
+from trainables.metrics import MetricKey, is_context
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_SEEDS = 1000  # more points per figure would overlap
+MOST_UNITS = 1000  # more points per figure would overlap
 MOST_NAMED = 8
-UNDER = 0.26  # rows by which single seeds are drawn below their interval
+UNDER = 0.26  # rows by which single units are drawn below their interval
 
 
 def plots(report: Report) -> Iterator[Plot]:
     """Draw all figures of a report; empty ones are left out."""
     for metric in report.metrics:
-        yield from intervals(report.rows, metric, report.values)
+        yield from intervals(report.rows, metric, report.pairs[metric.key])
     for path in moved_values(report):
         for metric in report.metrics:
             yield from curve(report, path, metric)
@@ -37,10 +38,10 @@ def plots(report: Report) -> Iterator[Plot]:
 def intervals(
     rows: Sequence[ArmRow],
     metric: MetricKey,
-    values: Mapping[str, Mapping[str, Mapping[int, float]]],
+    pairs: Mapping[str, Pairs],
     group: Group = "arms",
 ) -> Iterator[Plot]:
-    """Plot each arm's difference from the control in one metric, with 95 % intervals and single seeds.
+    """Plot each arm's difference from the control in one metric, with 95 % intervals and single units.
 
     A filled marker is significant after the correction over the arms, a hollow one is not. With too many arms only
     those with the largest differences are drawn.
@@ -48,7 +49,7 @@ def intervals(
     Args:
         rows: Rows of the table, the control first.
         metric: The metric.
-        values: Arm -> metric -> seed -> value, for the single seeds; empty to draw none.
+        pairs: Arm -> its pairs with the control, for the single units; empty to draw none.
         group: Section of the report that the figure belongs to.
     """
     arms = [row for row in rows if row.metrics[metric.key].difference is not None]
@@ -58,7 +59,7 @@ def intervals(
     labels = ["control", *(short(row.id) for row in drawn)]
     with canvas(0.75 + ROW * len(labels)) as (figure, axes):
         axes.axvline(0, color=COLOURS["quiet"], linewidth=0.8, zorder=1)
-        _draw_seeds(axes, drawn, rows[0].id, metric.key, values)
+        _draw_units(axes, drawn, pairs)
         _draw_intervals(axes, [row.metrics[metric.key] for row in drawn])
         axes.plot(0, 0, "D", color=COLOURS["ink"], markersize=4.5, zorder=4)
         axes.set_yticks(range(len(labels)), labels, color=COLOURS["ink"])
@@ -81,21 +82,14 @@ def _widest(arms: Sequence[ArmRow], key: str) -> list[ArmRow]:
     return [row for row in arms if row.id in kept]
 
 
-def _draw_seeds(
-    axes: "Axes",
-    drawn: Sequence[ArmRow],
-    control: str,
-    key: str,
-    values: Mapping[str, Mapping[str, Mapping[int, float]]],
-) -> None:
-    reference = values.get(control, {}).get(key, {})
+def _draw_units(axes: "Axes", drawn: Sequence[ArmRow], pairs: Mapping[str, Pairs]) -> None:
     points = [
-        (value - reference[seed], place + UNDER)
+        (difference, place + UNDER)
         for place, row in enumerate(drawn, start=1)
-        for seed, value in values.get(row.id, {}).get(key, {}).items()
-        if seed in reference
+        if row.id in pairs
+        for difference in pairs[row.id].differences.values()
     ]
-    if 0 < len(points) <= MOST_SEEDS:
+    if 0 < len(points) <= MOST_UNITS:
         differences, places = zip(*points, strict=True)
         axes.plot(differences, places, "o", color=COLOURS["quiet"], markersize=2.6, alpha=0.5, markeredgewidth=0)
 

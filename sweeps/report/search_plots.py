@@ -27,7 +27,7 @@ def search_plots(search: SearchFindings, metrics: Sequence[MetricKey]) -> Iterat
 
 
 def front(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
-    """Plot two objectives against each other: finished trials coloured by arm, the Pareto front as a line.
+    """Plot two objectives against each other: finished trials coloured by arm, a line for each Pareto front.
 
     Args:
         search: With two objectives.
@@ -43,22 +43,27 @@ def front(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
             of_arm = [trial for trial in trials if trial.arm == arm]
             xs, ys = ([trial.values[key] for trial in of_arm] for key in (first, second))
             axes.plot(xs, ys, "o", color=colour, markersize=4, alpha=0.55, markeredgewidth=0, label=short(arm))
-        best = sorted(search.pareto, key=lambda trial: trial.values[first])
-        xs, ys = ([trial.values[key] for trial in best] for key in (first, second))
-        axes.plot(xs, ys, color=COLOURS["ink"], linewidth=0.9, zorder=3)
+        best = sorted(search.pareto, key=lambda trial: (trial.repeat, trial.values[first]))
+        for repeat in range(search.repeats):  # each has a front of its own
+            of_repeat = [trial for trial in best if trial.repeat == repeat]
+            xs, ys = ([trial.values[key] for trial in of_repeat] for key in (first, second))
+            axes.plot(xs, ys, color=COLOURS["ink"], linewidth=0.9, zorder=3)
         for trial in best:
             point = (trial.values[first], trial.values[second])
             axes.plot(*point, "o", color=colours[trial.arm], markersize=6.5, markeredgecolor=COLOURS["ink"], zorder=4)
         axes.set_xlabel(heads.get(first, first))
         axes.set_ylabel(heads.get(second, second))
         _dress(axes, colours)
-    named = "; ".join(f"{trial.arm} trial {trial.number}: {_values(search, trial)}" for trial in best[:8])
-    alt = f"{second} over {first} of {len(trials)} trials. Pareto front, {len(best)} trials: {named}."
+    named = "; ".join(
+        f"{trial.arm} trial {texts.trial_name(search, trial)}: {_values(search, trial)}" for trial in best[:8]
+    )
+    fronts = "Pareto front" if search.repeats == 1 else f"Pareto fronts of {search.repeats} searches"
+    alt = f"{second} over {first} of {len(trials)} trials. {fronts}, {len(best)} trials: {named}."
     yield finished("search", "pareto_front", texts.search_heading(search), alt, figure)
 
 
 def best_so_far(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Plot]:
-    """Plot the best value so far over the trials of each arm, with the single trials.
+    """Plot the best value so far over the trials of each search of each arm, with the single trials.
 
     Args:
         search: With one objective.
@@ -73,12 +78,16 @@ def best_so_far(search: SearchFindings, heads: Mapping[str, str]) -> Iterator[Pl
     with canvas(2.8) as (figure, axes):
         for arm, colour in colours.items():
             of_arm = sorted((trial for trial in trials if trial.arm == arm), key=lambda trial: trial.number)
-            numbers = [trial.number + 1 for trial in of_arm]
-            values = [trial.values[objective.key] for trial in of_arm]
-            best = _running_best(values, objective)
-            axes.plot(numbers, values, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
-            axes.step(numbers, best, where="post", color=colour, label=short(arm))
-            ends.append(f"{arm} {best[-1]:.5g}")
+            last = []
+            for place, repeat in enumerate(dict.fromkeys(trial.repeat for trial in of_arm)):
+                of_repeat = [trial for trial in of_arm if trial.repeat == repeat]
+                numbers = [trial.number + 1 for trial in of_repeat]
+                values = [trial.values[objective.key] for trial in of_repeat]
+                best = _running_best(values, objective)
+                axes.plot(numbers, values, "o", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
+                axes.step(numbers, best, where="post", color=colour, label=short(arm) if place == 0 else None)
+                last.append(f"{best[-1]:.5g}")
+            ends.append(f"{arm} {', '.join(last)}")
         axes.set_xlabel("trial number within the arm")
         axes.locator_params(axis="x", integer=True)
         _dress(axes, colours)

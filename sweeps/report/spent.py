@@ -48,6 +48,10 @@ def in_words(unequal: Unequal) -> str:
         case Inequality.FEWER_SAMPLES:
             (here,), (most,) = unequal.here, unequal.others
             return f"{unequal.arm}: {counted(here, 'trial')}, other arms have {most} (its space has no further samples)"
+        case Inequality.FEWER_VALUES:
+            (here, values), (most, most_values) = unequal.here, unequal.others
+            share = f"in proportion to its {values} of {most_values} searched values"
+            return f"{unequal.arm}: {counted(here, 'trial')} per search, other arms have {most} ({share})"
         case Inequality.BEHIND:
             (here,), (requested,) = unequal.here, unequal.others
             line = f"{unequal.arm}: {here} of {counted(requested, 'trial')} finished, more in another arm"

@@ -17,13 +17,17 @@ from sweeps.results.arm_values import newest_code, values_of
 from sweeps.results.by_group import GroupFinding, by_group
 from sweeps.results.comparison import ArmRow, NetworkSize, compare
 from sweeps.results.contrasts import ContrastRow, estimate
+from sweeps.results.divergence import Divergence, divergences
 from sweeps.results.drift import Drift, drift
 from sweeps.results.effort import Audit, audit
 from sweeps.results.hypotheses import judge
+from sweeps.results.pairing import Inference, Pairs
 from sweeps.results.record import Record
 from sweeps.results.robustness import Robustness, examine
 from sweeps.results.search import SearchFindings, search_findings
-from sweeps.results.stopping import ReachedSeeds, reached_seeds
+from sweeps.results.significance import pairs_by_arm
+from sweeps.results.stopping import ReachedSeeds, inference_of, reached_seeds
+from sweeps.results.units import choose_units
 from trainables.metrics import MetricKey
 
 
@@ -36,7 +40,9 @@ class Report:
         notes: Remarks of the planner, and warnings about the results.
         caption: How the numbers were computed, one sentence per line: seeds, clips, intervals, test, metrics, code.
         errors: Failed cells, each with its reason.
-        values: Arm -> metric key -> seed -> value, from which the rows were computed.
+        values: Arm -> metric key -> seed -> value.
+        pairs: Metric key -> arm -> its pairs with the control, by the metric's unit.
+        inference: Units, analyses and correction.
         search: Results of the study's search; None without a search.
         reached: Seeds that the study has reached.
         effort: Cost of each arm, and whether all arms received the same effort.
@@ -44,6 +50,7 @@ class Report:
         search_notes: Remarks on the search.
         drift: Metrics of frames by frame index.
         groups: Metrics by group of clips; empty for a study without groups.
+        divergences: How often each arm diverged; empty where no cell did.
     """
 
     study: str
@@ -54,6 +61,8 @@ class Report:
     caption: str
     errors: tuple[str, ...]
     values: dict[str, dict[str, dict[int, float]]]
+    pairs: dict[str, dict[str, Pairs]]
+    inference: Inference
     search: SearchFindings | None
     plan: Plan
     reached: ReachedSeeds
@@ -62,16 +71,19 @@ class Report:
     search_notes: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
     groups: tuple[GroupFinding, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
 
     @functools.cached_property
     def claims(self) -> tuple[ClaimLine, ...]:
         """Outcomes of the study's hypotheses, in words."""
-        return tuple(map(claim_line, judge(self.plan.arms, self.rows, self.metrics, self.robustness)))
+        return tuple(
+            map(claim_line, judge(self.plan.arms, self.rows, self.metrics, self.robustness, self.plan.study.margins))
+        )
 
     @functools.cached_property
     def robustness(self) -> tuple[Robustness, ...]:
         """Robustness of each difference."""
-        return examine(self.rows, self.metrics, self.values)
+        return examine(self.rows, self.metrics, self.pairs, self.inference, self.reached.of_arm, self.plan.prompts)
 
 
 def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None) -> Report:
@@ -85,10 +97,11 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         proof: Parameters and operations of the arms, counted before they ran.
     """
     reached = reached_seeds(plan, records)
-    arms = values_of(plan, records, reached.seeds)
+    arms = values_of(plan, records, reached.of_arm)
+    inference = inference_of(plan, choose_units(plan, arms, plan.metrics), reached)
     of_plan = [record for arm in arms for record in arm.records.values()]
     code = newest_code(plan, of_plan)
-    rows = compare(arms, plan.metrics, plan.study.margins, code, reached.looks)
+    rows = compare(arms, plan.metrics, plan.study.margins, code, inference)
     rows = tuple(replace(row, size=_size(row.id, proof)) for row in rows)
     search = search_findings(plan, records)
     values = {arm.id: {metric.key: arm.values(metric.key) for metric in plan.metrics} for arm in arms}
@@ -100,17 +113,20 @@ def build(plan: Plan, records: Mapping[str, Record], proof: Proof | None = None)
         rows=rows,
         metrics=plan.metrics,
         notes=(*plan.notes, *warnings(of_plan, code, "cells"), *not_compared(arms), *other_data(plan, records)),
-        caption="\n".join(caption(plan, rows, arms, code, reached)),
+        caption="\n".join(caption(plan, rows, arms, code, reached, inference, search)),
         errors=tuple(map(failure, failed)),
         values=values,
+        pairs={metric.key: pairs_by_arm(arms, metric.key, inference) for metric in plan.metrics},
+        inference=inference,
         search=search,
         search_notes=tuple(search_notes(plan, search)) if search else (),
         plan=plan,
         reached=reached,
-        effort=audit(plan, records, reached.seeds),
+        effort=audit(plan, records, reached.of_arm),
         drift=drift(arms, plan.metrics, _frames_of_base(plan)),
-        groups=by_group(plan, arms, reached),
-        contrasts=estimate(plan.contrasts, values, [metric.key for metric in plan.metrics], reached),
+        groups=by_group(plan, arms, inference),
+        divergences=divergences(arms),
+        contrasts=estimate(plan.contrasts, arms, plan.metrics, inference),
     )
 
 

@@ -6,8 +6,9 @@ from rich.table import Table
 
 from sweeps.output import terminal
 from sweeps.report import by_group, spent, texts
+from sweeps.report.answers import answers
 from sweeps.report.table import Report
-from sweeps.report.verdicts import ClaimLine
+from sweeps.report.verdicts import ClaimLine, robustness_lines
 from sweeps.results.comparison import ArmRow
 from sweeps.results.search import SearchFindings
 from sweeps.statistics.verdicts import Verdict
@@ -15,16 +16,19 @@ from sweeps.study.words import sampled_text
 from trainables.metrics import MetricKey
 
 WIDTH_IN_FILES = 160  # a file or a pipe has no edge
-WORDS = ("arm", "group", "effect", "verdict", "settings", "hypothesis", "reason", "evidence")
+WORDS = ("arm", "group", "effect", "verdict", "settings", "hypothesis", "reason", "evidence", "metric", "conclusion")
 """Columns of text, which may wrap on a narrow terminal."""
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 OUTCOMES = {"supported": "green", "contradicted": "red"}
 
 
 def print_terminal(report: Report) -> None:
-    """Print the results, the search, the caption, the notes and the failures."""
+    """Print the answer, the results, the search, the caption, the notes and the failures."""
     console = terminal(WIDTH_IN_FILES)
     print(f"\n{report.study}: {report.question}\n" if report.question else f"\n{report.study}\n")
+    for sentence in answers(report):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=False)
+    print()
     for table in _tables(report):
         console.print(table)
     print(*(f"- {line}" for line in texts.remarks(report)), *(f"failed: {e}" for e in report.errors), sep="\n")
@@ -41,6 +45,7 @@ def _tables(report: Report) -> Iterator[Table]:
     yield from _groups(report)
     if report.claims:
         yield _claims(report.claims)
+    yield from _robustness(report)
     if report.search is not None:
         if report.search.pareto:
             yield _best_trials(report.search)
@@ -94,15 +99,25 @@ def _claims(claims: Sequence[ClaimLine]) -> Table:
     return table
 
 
+def _robustness(report: Report) -> Iterator[Table]:
+    """Make a table of what was found and of what is not symmetric, with what it depends on; none without any."""
+    table = _table("Robustness", "arm", "metric", "conclusion")
+    for line in robustness_lines(report.robustness):
+        table.add_row(line.arm, line.metric, line.conclusion)
+    if table.rows:
+        yield table
+
+
 def _tuned(report: Report) -> Iterator[Table]:
     """Make one table per metric: differences at the control's settings and at each arm's best settings."""
+    assert report.search is not None, "a report of a search"
     for metric in report.metrics:
         lines = texts.tuned_lines(report, metric.key)
         columns = ("arm", f"{texts.DIFFERENCE} untuned", f"{texts.DIFFERENCE} tuned", "verdict", "settings")
-        table = _table(f"All arms tuned: {texts.head(metric)}", *columns)
+        table = _table(f"{texts.tuned_heading(report.search)}: {texts.head(metric)}", *columns)
         for line in lines:
             changes = (entry.change or entry.mean for entry in (line.at_control_settings, line.at_best_settings))
-            table.add_row(line.arm, *changes, line.at_best_settings.verdict, line.settings)
+            table.add_row(line.arm, *changes, line.verdict, line.settings)
         if lines:
             yield table
 
@@ -112,7 +127,7 @@ def _best_trials(search: SearchFindings) -> Table:
     table = _table(texts.search_heading(search), "arm", "trial", *keys, "settings")
     for trial in search.pareto:
         values = texts.objective_values(search, trial)
-        table.add_row(trial.arm, str(trial.number), *values, sampled_text(trial.sampled))
+        table.add_row(trial.arm, texts.trial_name(search, trial), *values, sampled_text(trial.sampled))
     return table
 
 

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from sweeps.plan.arms import CONTROL
 from sweeps.report import spent
 from sweeps.report.table import Report
 from sweeps.report.verdicts import verdict_words
-from sweeps.results.comparison import ArmRow, Summary, finite, is_context
+from sweeps.results.ablation_path import AblationPath
+from sweeps.results.comparison import ArmRow, Summary, finite
 from sweeps.results.contrasts import ContrastRow, Estimate
 from sweeps.results.search import SearchFindings, TrialRow
 from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
-from trainables.metrics import MetricKey
+from sweeps.study.words import THESE_SETTINGS, counted
+from trainables.metrics import MetricKey, is_context
 
 MARK = "*"
 LEGEND = f"{MARK} corrected p at most {ALPHA}"
@@ -31,6 +34,10 @@ HEADINGS = {
     "added to nothing": (
         "Effect of adding one part",
         "Effect of adding one part while all other ablated parts are removed",
+    ),
+    "trend": (
+        "Trends",
+        "Trends: linear change from the smallest to the largest value, over all arms with a value and the control",
     ),
     "shapley": (
         "Shapley values",
@@ -86,18 +93,17 @@ def formatted(summaries: Sequence[Summary]) -> list[FormattedMetric]:
 
 
 def _entry(summary: Summary, of_means: int, of_differences: int) -> FormattedMetric:
-    if summary.mean is None:
-        return FormattedMetric(NOTHING)
-    mean, half = f"{summary.mean:.{of_means}f}", _half(summary.low_mean, summary.high_mean)
+    mean = NOTHING if summary.mean is None else f"{summary.mean:.{of_means}f}"
+    half = _half(summary.low_mean, summary.high_mean)
     if half is not None:
         mean += f" ± {half:.{of_means}f}"
-    if summary.difference is None:
-        return FormattedMetric(mean)
+    mark, is_finding = MARK if is_marked(summary) else "", summary.verdict is not Verdict.INCONCLUSIVE
+    if summary.difference is None:  # with a verdict where all units diverged
+        return FormattedMetric(mean, mark=mark, verdict=verdict_words(summary), is_finding=is_finding)
     interval = ""
     if summary.low is not None and summary.high is not None:
         interval = f"[{summary.low:+z.{of_differences}f}, {summary.high:+z.{of_differences}f}]"
-    mark = MARK if is_marked(summary) else ""
-    difference, is_finding = f"{summary.difference:+z.{of_differences}f}", summary.verdict is not Verdict.INCONCLUSIVE
+    difference = f"{summary.difference:+z.{of_differences}f}"
     return FormattedMetric(mean, difference, interval, mark, verdict_words(summary), is_finding)
 
 
@@ -118,7 +124,16 @@ def contrast_tables(report: Report) -> list[ContrastTable]:
         rows = tuple(row for row in report.contrasts if row.kind == kind)
         entries = {metric.key: _contrast_entries(rows, metric.key) for metric in report.metrics}
         tables += [ContrastTable(short, heading, rows, entries)] if rows else []
-    return tables
+    return tables + [_path_table(report, path) for path in (report.search.paths if report.search else ())]
+
+
+def _path_table(report: Report, path: AblationPath) -> ContrastTable:
+    """Format the steps of an ablation path."""
+    short = f"Ablation path of {path.arm}"
+    end = "its untuned settings" if path.arm == CONTROL else "the control's best settings"
+    heading = f"{short}: change by each step from its best settings to {end}, at fresh seeds"
+    entries = {metric.key: _contrast_entries(path.steps, metric.key) for metric in report.metrics}
+    return ContrastTable(short, heading, path.steps, entries)
 
 
 def _contrast_entries(rows: Sequence[ContrastRow], key: str) -> list[FormattedMetric]:
@@ -146,7 +161,8 @@ def legend(report: Report) -> list[str]:
     """Explain the mark, where the report has one."""
     confirmed = report.search.confirmed if report.search else ()
     summaries = (summary for row in (*report.rows, *confirmed) for summary in row.metrics.values())
-    effects = (estimate for row in report.contrasts for estimate in row.metrics.values())
+    steps = [row for path in (report.search.paths if report.search else ()) for row in path.steps]
+    effects = (estimate for row in (*report.contrasts, *steps) for estimate in row.metrics.values())
     marks = [*map(is_marked, summaries), *(estimate.p_corrected <= ALPHA for estimate in effects)]
     return [LEGEND] if any(marks) else []
 
@@ -161,6 +177,11 @@ def _decimals(halves: Sequence[float | None], values: Sequence[float | None]) ->
         return min(6, max(0, 1 - math.floor(math.log10(median(spreads)))))
     sizes = [abs(value) for value in values if value]
     return min(6, max(0, 3 - math.floor(math.log10(median(sizes))))) if sizes else 4
+
+
+def decimals_of(low: float | None, high: float | None, value: float) -> int:
+    """Return the decimals of one number: two significant digits of half its interval."""
+    return _decimals([_half(low, high)], [value])
 
 
 def head(metric: MetricKey) -> str:
@@ -240,8 +261,20 @@ def search_heading(search: SearchFindings) -> str:
     """Name the list of best trials: the Pareto front, or the best trial of each arm."""
     if len(search.objectives) > 1:
         done = sum(trial.status == "done" for trial in search.trials)
-        return f"Pareto front: {len(search.pareto)} of {done} finished trials"
-    return f"Best trial of each arm ({search.trials_per_arm} trials per arm)"
+        name = "Pareto front" if search.repeats == 1 else f"Pareto fronts of {search.repeats} searches"
+        return f"{name}: {len(search.pareto)} of {done} finished trials"
+    return f"Best trial of each arm ({effort(search)})"
+
+
+def effort(search: SearchFindings) -> str:
+    """Word the trials of each arm, and its searches where there are several."""
+    trials = f"{counted(search.trials_per_arm, 'trial')} per arm"
+    return trials if search.repeats == 1 else f"{search.repeats} searches per arm, up to {trials} in each"
+
+
+def trial_name(search: SearchFindings, trial: TrialRow) -> str:
+    """Name a trial by its number within the arm, and by its repeat where there are several: ``2.7``."""
+    return str(trial.number) if search.repeats == 1 else f"{trial.repeat + 1}.{trial.number}"
 
 
 def objective_values(search: SearchFindings, trial: TrialRow) -> list[str]:
@@ -264,12 +297,13 @@ def typeset(number: str) -> str:
 
 @dataclass(frozen=True)
 class TunedLine:
-    """One arm in one metric, at the control's settings and at its best settings."""
+    """One arm in one metric, at the control's settings and at its best settings; ``verdict`` is on the latter."""
 
     arm: str
     settings: str
     at_control_settings: FormattedMetric
     at_best_settings: FormattedMetric
+    verdict: str
 
 
 def tuned_lines(report: Report, key: str) -> list[TunedLine]:
@@ -280,5 +314,16 @@ def tuned_lines(report: Report, key: str) -> list[TunedLine]:
     untuned = {row.id: entry for row, entry in zip(report.rows, entries(report.rows, key), strict=True)}
     tuned = zip(search.tuned, entries(search.tuned, key), strict=True)
     return [
-        TunedLine(row.id, row.changes, untuned.get(row.id, FormattedMetric(NOTHING)), entry) for row, entry in tuned
+        TunedLine(row.id, row.changes, untuned.get(row.id, FormattedMetric(NOTHING)), entry, _verdict(search, entry))
+        for row, entry in tuned
     ]
+
+
+def _verdict(search: SearchFindings, entry: FormattedMetric) -> str:
+    """Word the verdict on a tuned arm; a single search gives none."""
+    return THESE_SETTINGS if search.repeats == 1 and entry.difference else entry.verdict
+
+
+def tuned_heading(search: SearchFindings) -> str:
+    """Name the table of tuned arms, by the number of searches where there are several."""
+    return "All arms tuned" if search.repeats == 1 else f"All arms tuned, {search.repeats} searches each"

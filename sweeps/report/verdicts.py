@@ -1,14 +1,18 @@
 """Wording of verdicts, robustness and hypotheses for readers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.results.comparison import Summary
 from sweeps.results.hypotheses import Claim, Outcome
 from sweeps.results.robustness import Assessment, Robustness
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, smallest_p
-from sweeps.statistics.power import MOST_SEEDS
+from sweeps.statistics.families import Method
+from sweeps.statistics.paired import ALPHA, CONFIDENCE
 from sweeps.statistics.verdicts import Verdict
 from sweeps.study.words import counted
+
+TESTS: dict[Method, str] = {"sign_flip": "sign-flip test", "bootstrap_t": "bootstrap test"}
+"""Test of a study -> its name."""
 
 
 def verdict_words(summary: Summary) -> str:
@@ -19,52 +23,84 @@ def verdict_words(summary: Summary) -> str:
         case Verdict.EQUIVALENT:
             return f"equivalent within {summary.margin:g}"
         case Verdict.INCONCLUSIVE:
-            return f"inconclusive ({counted(summary.pairs, 'seed')})"
+            return f"inconclusive ({counted(summary.pairs, summary.unit)})"
         case verdict:
             return verdict.value
 
 
 def robustness_words(examined: Robustness) -> str:
     """Word how robust a difference is, or what it depends on."""
+    return ". ".join(filter(None, (_conclusion(examined), _shape(examined))))
+
+
+def _conclusion(examined: Robustness) -> str:
     match examined.assessment:
-        case Assessment.TOO_FEW_SEEDS:
-            return f"The interval excludes zero, but {_too_few(examined)}. {_needed(examined)}"
+        case Assessment.TOO_FEW_UNITS:
+            return f"The interval excludes zero, but {_too_few(examined)}"
         case Assessment.INCONCLUSIVE:
-            return f"Inconclusive. {_sensitivity(examined)}"
-        case Assessment.SINGLE_SEED if not examined.excludes_zero:
-            return f"the {CONFIDENCE:.0%} interval includes zero (sign-flip test significant)"
-        case Assessment.SINGLE_SEED:
-            return f"depends on a single seed ({examined.seed})"
+            return ". ".join(filter(None, ("Inconclusive", _sensitivity(examined))))
+        case Assessment.SINGLE_UNIT if not examined.excludes_zero:
+            return f"the {CONFIDENCE:.0%} interval includes zero ({TESTS[examined.test]} significant)"
+        case Assessment.SINGLE_UNIT:
+            return f"depends on a single {examined.kind} ({examined.unit})"
         case Assessment.SINGLE_TEST:
-            p, name = max((examined.p_t, "t test"), (examined.p_wilcoxon, "Wilcoxon test"))
+            is_bootstrap = examined.test == "bootstrap_t"
+            further = (examined.p_sign_flip, "sign-flip test") if is_bootstrap else (examined.p_bootstrap, "bootstrap")
+            p, name = max((examined.p_t, "t test"), (examined.p_wilcoxon, "Wilcoxon test"), further)
             return f"depends on the choice of test (p = {p:.2g} by the {name})"
         case Assessment.ROBUST:
-            return "robust: no single seed decides, and all three tests agree"
+            return f"robust: no single {examined.kind} decides, and the other tests agree"
+
+
+def _shape(examined: Robustness) -> str:
+    """Say where the differences are not symmetric, which the test and the interval assume."""
+    found = []
+    if examined.is_skewed:
+        found.append(f"skewed (skewness {examined.skewness:+.1f})")
+    if examined.outlying is not None:
+        found.append(f"with an outlying {examined.kind} ({examined.outlying})")
+    if not found:
+        return ""
+    how = " and ".join(found)
+    return f"Differences are {how}: the test's error may exceed {ALPHA}; bootstrap p {examined.p_bootstrap:.2g}"
 
 
 def _too_few(examined: Robustness) -> str:
-    """Say that the number of seeds limits the test."""
-    smallest = smallest_p(examined.num_seeds)
-    if smallest > ALPHA:
-        return f"{examined.num_seeds} seeds are too few for the test (smallest p {smallest:.2g})"
-    # Holm's correction of this arm is weaker where other arms are significant, so the test is not excluded.
-    return f"{examined.num_seeds} seeds may be too few for the test (smallest p {smallest:.2g} before correction)"
-
-
-def _needed(examined: Robustness) -> str:
-    """Say how many seeds would detect a difference of this size."""
-    needed = f"About {examined.seeds_needed}" if examined.seeds_needed else f"More than {MOST_SEEDS:,}"
-    return f"{needed} seeds would detect a difference of this size (80 % power)"
+    """Say that the number of units limits the test."""
+    smallest = examined.smallest_p
+    before = "" if smallest > ALPHA else " before correction"
+    verb = "are" if smallest > ALPHA else "may be"
+    return (
+        f"{counted(examined.num_units, examined.kind)} {verb} too few for the test (smallest p {smallest:.2g}{before})"
+    )
 
 
 def _sensitivity(examined: Robustness) -> str:
-    """Say which differences these seeds could have detected."""
-    smallest = examined.smallest_difference
+    """Say which differences these units could have shown; unknown for the bootstrap."""
+    smallest, units = examined.smallest_difference, f"{examined.num_units} {examined.kind}s"
     if smallest is None:
-        return _too_few(examined)
+        return _too_few(examined) if examined.test == "sign_flip" else ""
     if smallest == 0:
-        return f"Arm and control are equal at each of the {examined.num_seeds} seeds"
-    return f"These {examined.num_seeds} seeds could show differences of {smallest:.2g} or more (80 % power)"
+        return f"Arm and control are equal at each of the {units}"
+    return f"These {units} could show differences of {smallest:.2g} or more (80 % power)"
+
+
+@dataclass(frozen=True)
+class RobustnessLine:
+    """What a difference depends on, in words: arm, metric and conclusion."""
+
+    arm: str
+    metric: str
+    conclusion: str
+
+
+def robustness_lines(examined: Sequence[Robustness]) -> list[RobustnessLine]:
+    """Word the robustness of what was found, and of all differences that are not symmetric."""
+    return [
+        RobustnessLine(item.arm, item.metric, robustness_words(item))
+        for item in examined
+        if item.p_corrected <= ALPHA or item.is_asymmetric
+    ]
 
 
 @dataclass(frozen=True)
@@ -77,7 +113,7 @@ class ClaimLine:
         reading: The testable statement, such as ``worse by clip_score/shapes``.
         outcome: ``supported``, ``contradicted`` or ``open``.
         because: Reason for the outcome, with what qualifies it.
-        evidence: Difference, interval, corrected p and number of seeds.
+        evidence: Difference, interval, corrected p and number of pairs.
     """
 
     arm: str
@@ -97,13 +133,15 @@ def claim_line(claim: Claim) -> ClaimLine:
 def _reason(claim: Claim) -> str:
     summary, examined = claim.summary, claim.robustness
     if summary.verdict is None:
-        return "No seed has a value both in this arm and in the control"
+        return "Arm and control have no value of the same unit"
     if claim.outcome == "open":
         return robustness_words(examined) if examined else verdict_words(summary)
     verdict = verdict_words(summary)
     is_about_equivalence = Verdict.EQUIVALENT in (summary.verdict, claim.effect)
     if examined is not None and examined.is_fragile and not is_about_equivalence:
         return f"{verdict}, but {robustness_words(examined)}"
+    if examined is not None and not is_about_equivalence:
+        return ". ".join(filter(None, (verdict, _shape(examined))))
     return verdict
 
 
@@ -113,4 +151,4 @@ def evidence(summary: Summary) -> str:
         return ""
     interval = "" if summary.low is None else f" [{summary.low:+.3g}, {summary.high:+.3g}]"
     p = "" if summary.p_corrected is None else f", corrected p {summary.p_corrected:.2g}"
-    return f"{summary.difference:+.3g}{interval}{p}, {counted(summary.n, 'seed')}"
+    return f"{summary.difference:+.3g}{interval}{p}, {counted(summary.pairs, summary.unit)}"

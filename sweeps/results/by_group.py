@@ -7,9 +7,8 @@ from enum import StrEnum
 from sweeps.plan import Plan
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.comparison import Summary, finite
-from sweeps.results.stopping import ReachedSeeds
-from sweeps.statistics.paired import mean_interval
-from sweeps.statistics.sequential import sequential_difference
+from sweeps.results.pairing import Inference
+from sweeps.statistics.paired import ALPHA, mean_interval, paired_difference
 from trainables.grouping import SUBSET
 from trainables.metrics import METRICS, MetricKey
 
@@ -56,13 +55,13 @@ class GroupFinding:
     arms: tuple[GroupOfArm, ...]
 
 
-def by_group(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds) -> tuple[GroupFinding, ...]:
+def by_group(plan: Plan, arms: Sequence[ArmValues], inference: Inference) -> tuple[GroupFinding, ...]:
     """Summarise the metrics of a study by its groups of clips; empty for a study without any.
 
     Args:
         plan: The plan.
         arms: Values of its arms, the control first.
-        reached: Seeds that the study has reached, and its interim analyses.
+        inference: Analyses of the study.
     """
     by = plan.study.by
     if by is None:
@@ -76,7 +75,7 @@ def by_group(plan: Plan, arms: Sequence[ArmValues], reached: ReachedSeeds) -> tu
             values = {arm.id: arm.in_group(metric.key, grouping, name, by.identity) for arm in arms}
             control = _shown(values[arms[0].id], by.least)
             rows = tuple(
-                _of_arm(arm.id, values[arm.id], control if arm is not arms[0] else {}, by.least, metric, reached)
+                _of_arm(arm, values[arm.id], control if arm is not arms[0] else {}, by.least, metric, inference)
                 for arm in arms
                 if values[arm.id]
             )
@@ -96,18 +95,18 @@ def _shown(cells: Cells, least: int) -> dict[int, float]:
 
 
 def _of_arm(
-    arm: str, cells: Cells, control: dict[int, float], least: int, metric: MetricKey, reached: ReachedSeeds
+    arm: ArmValues, cells: Cells, control: dict[int, float], least: int, metric: MetricKey, inference: Inference
 ) -> GroupOfArm:
     clips, values = sum(clips for _, clips in cells.values()), _shown(cells, least)
     if not values:
         is_set = METRICS[metric.family].per == "set" and clips >= least
-        return GroupOfArm(arm, clips, refusal=Refusal.FEW_CLIPS_OF_A_SET if is_set else Refusal.FEW_CLIPS)
+        return GroupOfArm(arm.id, clips, refusal=Refusal.FEW_CLIPS_OF_A_SET if is_set else Refusal.FEW_CLIPS)
     mean, low_mean, high_mean = mean_interval(list(values.values()))
     summary = Summary(mean=mean, n=len(values), low_mean=finite(low_mean), high_mean=finite(high_mean))
     seeds = sorted(values.keys() & control.keys())
     if seeds:
         pair = [values[seed] for seed in seeds], [control[seed] for seed in seeds]
-        found = sequential_difference(*pair, seeds, reached.looks, len(reached.seeds))
+        found = paired_difference(*pair, 1 - ALPHA * inference.share(arm.seeds))
         low, high = finite(found.low), finite(found.high)
         summary = replace(summary, difference=found.difference, low=low, high=high, pairs=found.n)
-    return GroupOfArm(arm, clips, summary=summary)
+    return GroupOfArm(arm.id, clips, summary=summary)

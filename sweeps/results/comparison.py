@@ -1,4 +1,4 @@
-"""Rows of the table: arms compared with the control over the same seeds, metric by metric."""
+"""Rows of the table: arms compared with the control over the same units, metric by metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,40 +6,40 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sweeps.results.arm_values import ArmValues
+from sweeps.results.divergence import direction_of, one_sided
+from sweeps.results.pairing import Inference, WeightedSum
 from sweeps.results.record import Record
-from sweeps.statistics.paired import (
-    ALPHA,
-    holm,
-    mean_interval,
-    pairing_correlation,
-    standard_deviation,
-)
-from sweeps.statistics.sequential import Looks, sequential_difference
+from sweeps.results.significance import Tested, difference_of, is_tested, p_values_of
+from sweeps.statistics.paired import ALPHA, mean_interval, pairing_correlation, standard_deviation
 from sweeps.statistics.verdicts import Verdict, equivalent, verdict
+from sweeps.study.fields import Unit
 from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one arm; missing numbers (the control's difference, bounds from one seed) are None.
+    """One metric of one arm; missing numbers (the control's difference, bounds from one unit) are None.
 
     Args:
-        mean: Mean over the seeds that have a value.
-        sd: Standard deviation over the seeds.
-        n: Seeds that have a value.
+        mean: Mean over the units that have a value.
+        sd: Standard deviation over the units.
+        n: Units that have a value.
         low_mean: Lower bound of the mean's 95 % t interval.
         high_mean: Upper bound of it.
-        difference: Mean of arm minus control over the seeds that have a value in both.
+        difference: Mean of arm minus control over the units that have a value in both; None where there is none.
         low: Lower bound of its 95 % paired t interval, not corrected for the number of arms; wider in a study with
-            interim analyses, so that it is valid at each of them.
+            several analyses, so that it is valid at each of them.
         high: Upper bound of it.
-        p_value: Two-sided sign-flip test of the difference, valid at every interim analysis.
-        p_corrected: The same after Holm's correction over the arms of this metric.
+        p_value: Two-sided sign-flip test of the difference, valid at every analysis.
+        p_corrected: The same after the study's correction.
+        p_latest: Corrected p-value of the latest analysis alone, which a rule for futility may use and no claim.
         smallest_p: Smallest ``p_value`` that so many pairs can reach.
-        correlation: Pearson, arm against control over the seeds.
-        verdict: Verdict on the difference; None without a difference.
-        pairs: Seeds that have a value in both.
+        correlation: Pearson, arm against control over the units.
+        verdict: Verdict on the difference; None without a difference. Where cells that diverged count as the worst, it
+            may be on the other side than the difference, which is among the others.
+        pairs: Units that have a value in both.
         margin: Margin within which the arm is equivalent; None where equivalence is not shown.
+        unit: The unit; ``repeat`` for arms that are compared over independent searches.
     """
 
     mean: float | None = None
@@ -52,11 +52,13 @@ class Summary:
     high: float | None = None
     p_value: float | None = None
     p_corrected: float | None = None
+    p_latest: float | None = None
     smallest_p: float | None = None
     correlation: float | None = None
     verdict: Verdict | None = None
     pairs: int = 0
     margin: float | None = None
+    unit: Unit | Literal["repeat"] = "seed"
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def compare(
     metrics: Sequence[MetricKey],
     margins: Mapping[str, float],
     code: Mapping[str, str],
-    looks: Looks | None = None,
+    inference: Inference,
 ) -> tuple[ArmRow, ...]:
     """Compare arms with a control.
 
@@ -121,9 +123,24 @@ def compare(
         metrics: Metrics of the table.
         margins: Family -> largest difference that does not matter, in the metric's units.
         code: Arm -> code hash of the newest result of its system.
-        looks: Interim analyses, where the study has any; seeds are then numbered from 0.
+        inference: Units, analyses and correction.
     """
-    columns = {metric.key: _column(arms, metric, margins.get(metric.family), looks) for metric in metrics}
+    differences = {
+        at: difference
+        for metric in metrics
+        for place in range(1, len(arms))
+        if is_tested(difference := difference_of(arms, at := (metric.key, place), inference), metric, inference)
+    }
+    tests = p_values_of(differences, metrics, arms[0].seeds, inference)
+    columns: dict[str, list[Summary]] = {}
+    for metric in metrics:
+        column = [_summary(arm, metric, inference) for arm in arms]
+        of_metric = [place for key, place in differences if key == metric.key]
+        for place in of_metric:
+            at, alpha = (metric.key, place), ALPHA * inference.share(arms[place].seeds)
+            margin = margins.get(metric.family)
+            column[place] = _compared(column[place], differences[at], tests[at], metric, margin, alpha, len(of_metric))
+        columns[metric.key] = column
     return tuple(
         ArmRow(
             id=arm.id,
@@ -134,7 +151,7 @@ def compare(
             lost=sum(record.lost for record in arm.records.values()),
             diverged=sum(record.diverged for record in arm.records.values()),
             pruned=sum(record.status == "pruned" for record in arm.records.values()),
-            missing=arm.num_seeds - len(arm.records),
+            missing=len(arm.seeds) - len(arm.records),
             other_code=sum(record.code_hash != code.get(record.arm) for record in arm.records.values()),
         )
         for place, arm in enumerate(arms)
@@ -146,49 +163,38 @@ def _is_charged(record: Record) -> bool:
     return record.status == "failed" and not record.diverged and not record.lost
 
 
-def is_context(metric: MetricKey) -> bool:
-    """Whether a metric only gives context to another one and is no objective itself."""
-    from trainables.metrics import METRICS
-
-    return metric.family in {family.companion for family in METRICS.values()}
-
-
-def _column(arms: Sequence[ArmValues], metric: MetricKey, margin: float | None, looks: Looks | None) -> list[Summary]:
-    """Compute one metric of all arms, corrected over the arms that have a pair with the control."""
-    values = [arm.values(metric.key) for arm in arms]
-    control = values[0]
-    column = [_mean(list(arm.values())) for arm in values]
-    common = {place: sorted(arm.keys() & control.keys()) for place, arm in enumerate(values) if place}
-    common = {place: seeds for place, seeds in common.items() if seeds}
-    pairs = {place: ([values[place][s] for s in seeds], [control[s] for s in seeds]) for place, seeds in common.items()}
-    level = ALPHA * (looks.share_at(arms[0].num_seeds) if looks else 1)
-    requested = arms[0].num_seeds
-    differences = [sequential_difference(*pairs[place], seeds, looks, requested) for place, seeds in common.items()]
-    corrected = holm([difference.p_value for difference in differences])
-    direction = None if is_context(metric) else metric.direction
-    for (place, pair), difference, p_corrected in zip(pairs.items(), differences, corrected, strict=True):
-        within = margin if margin and equivalent(*pair, margin, level / len(pairs)) else None
-        column[place] = replace(
-            column[place],
-            difference=difference.difference,
-            low=finite(difference.low),
-            high=finite(difference.high),
-            p_value=difference.p_value,
-            p_corrected=p_corrected,
-            smallest_p=difference.smallest_p,
-            correlation=finite(pairing_correlation(*pair)),
-            verdict=verdict(difference, p_corrected, direction, is_equivalent=within is not None),
-            pairs=difference.n,
-            margin=within,
-        )
-    return column
-
-
-def _mean(values: Sequence[float]) -> Summary:
+def _summary(arm: ArmValues, metric: MetricKey, inference: Inference) -> Summary:
+    """Summarise one metric of one arm by itself."""
+    unit = inference.unit(metric.key)
+    values = list(arm.by_unit(metric.key, unit).values())
     if not values:
-        return Summary()
+        return Summary(unit=unit)
     mean, low, high = mean_interval(values)
-    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high))
+    return Summary(mean, finite(standard_deviation(values)), len(values), finite(low), finite(high), unit=unit)
+
+
+def _compared(
+    summary: Summary, of: WeightedSum, test: Tested, metric: MetricKey, margin: float | None, alpha: float, arms: int
+) -> Summary:
+    """Add the difference from the control to a summary; ``alpha`` is the level of this analysis."""
+    pairs, within = of.pairs(), None
+    if pairs:
+        mean, low, high = mean_interval(list(pairs.differences.values()), 1 - alpha)
+        # A cell that diverged on one side alone differs by more than any margin.
+        if margin and not one_sided(of) and equivalent(pairs.arm, pairs.control, margin, alpha / arms):
+            within = margin
+        correlation = finite(pairing_correlation(pairs.arm, pairs.control))
+        summary = replace(summary, difference=mean, low=finite(low), high=finite(high), correlation=correlation)
+    return replace(
+        summary,
+        p_value=test.p_value,
+        p_corrected=test.p_corrected,
+        p_latest=test.p_latest,
+        smallest_p=test.smallest_p,
+        verdict=verdict(test.side, test.p_corrected, direction_of(metric), is_equivalent=within is not None),
+        pairs=len(pairs),
+        margin=within,
+    )
 
 
 def finite(value: float) -> float | None:

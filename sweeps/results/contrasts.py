@@ -1,20 +1,22 @@
 """Contrasts of a design: effects, interactions and Shapley values, each with interval and corrected test."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeps.results.stopping import ReachedSeeds
-from sweeps.statistics.paired import Difference, holm, over_draws
-from sweeps.statistics.sequential import confidence, sequential_difference
+from sweeps.results.arm_values import ArmValues, values_in_common
+from sweeps.results.divergence import Direction, direction_of
+from sweeps.results.pairing import Inference, WeightedSum
+from sweeps.results.significance import tests_of
+from sweeps.statistics.combined import over_draws
+from sweeps.statistics.paired import ALPHA, Difference, holm, paired_difference
 from sweeps.study.designs import Contrast
-
-Values = Mapping[str, Mapping[str, Mapping[int, float]]]
-"""Arm -> metric key -> seed -> value."""
+from trainables.metrics import MetricKey
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimate of a weighted sum of arms' values, over the seeds at which all of them have a value."""
+    """Estimate of a weighted sum of arms' values, over the units at which all of them have a value."""
 
     effect: Difference
     p_corrected: float
@@ -27,7 +29,7 @@ class ContrastRow:
     Args:
         name: The part or parts that it belongs to.
         kind: Kind of effect.
-        metrics: Metric key -> estimate; metrics without a seed at which all arms have a value are absent.
+        metrics: Metric key -> estimate; metrics without a unit at which all arms have a value are absent.
     """
 
     name: str
@@ -36,53 +38,72 @@ class ContrastRow:
 
 
 def estimate(
-    contrasts: Sequence[Contrast[str]], values: Values, keys: Sequence[str], reached: ReachedSeeds
+    contrasts: Sequence[Contrast[str]], arms: Sequence[ArmValues], metrics: Sequence[MetricKey], inference: Inference
 ) -> tuple[ContrastRow, ...]:
     """Estimate effects.
 
-        e_s = sum_a w_a y_{a, s},   then its mean over seeds, t interval and sign-flip test as for a difference
+        e_u = sum_a w_a y_{a, u},   then its mean over units, t interval and sign-flip test as for a difference
 
-    Where the sum is a mean over random draws, interval and test include the sampling error of the draws.
-    The test is corrected after Holm over the effects of one kind and metric.
+    Where the sum is a mean over random draws, interval and test include the sampling error of the draws. The test is
+    corrected over the effects of one kind and metric: as the study's arms are, and after Holm where effects are means
+    over draws, since their error over draws has no sign to flip. Where cells diverged, an effect must be significant
+    both among the units at which none did, and with these ranked last: it has no verdict that could be about ranks
+    alone.
 
     Args:
         contrasts: The weighted sums.
-        values: Scores of the arms.
-        keys: Keys of the metrics.
-        reached: Seeds that the study has reached, and its interim analyses.
+        arms: Values of the arms.
+        metrics: The metrics.
+        inference: Units, analyses and correction.
     """
     rows = [ContrastRow(item.name, item.kind, {}) for item in contrasts]
-    for key in keys:
-        each = ((place, _difference(contrast, values, key, reached)) for place, contrast in enumerate(contrasts))
-        differences = {place: item for place, item in each if item}
-        for kind in {contrast.kind for contrast in contrasts}:
-            places = [place for place in differences if contrasts[place].kind == kind]
-            corrected = holm([differences[place].p_value for place in places])
-            for place, p in zip(places, corrected, strict=True):
-                rows[place] = replace(
-                    rows[place], metrics={**rows[place].metrics, key: Estimate(differences[place], p)}
-                )
+    inference = replace(inference, diverged="compared")
+    of_arm = {arm.id: arm for arm in arms}
+    for metric in metrics:
+        for kind in dict.fromkeys(contrast.kind for contrast in contrasts):
+            places = [place for place, contrast in enumerate(contrasts) if contrast.kind == kind]
+            estimates = _of_kind([contrasts[place] for place in places], of_arm, metric, inference)
+            for place, found in zip(places, estimates, strict=True):
+                if found is not None:
+                    rows[place] = replace(rows[place], metrics={**rows[place].metrics, metric.key: found})
     return tuple(rows)
 
 
-def _difference(contrast: Contrast[str], values: Values, key: str, reached: ReachedSeeds) -> Difference | None:
-    """Compute the sum at each seed as positive minus negative terms, and compare the two paired sides."""
-    of_arms = {arm: values[arm][key] for weights in (contrast.weights, *contrast.draws) for arm in weights}
-    seeds = [
-        seed
-        for seed in next(iter(of_arms.values()), {})
-        if all(seed in values_of_arm for values_of_arm in of_arms.values())
+def _of_kind(
+    contrasts: Sequence[Contrast[str]], arms: Mapping[str, ArmValues], metric: MetricKey, inference: Inference
+) -> list[Estimate | None]:
+    """Estimate the effects of one kind, which are one family; None where no unit has values of all arms."""
+    requested, direction = next(iter(arms.values())).seeds, direction_of(metric)
+    sums = [_sum(contrast, arms, metric.key, inference) for contrast in contrasts]
+    kept = [place for place, of_contrast in enumerate(sums) if of_contrast.pairs()]
+    terms: list[tuple[WeightedSum, Direction]] = [(sums[place], direction) for place in kept]
+    tests = tests_of(terms, requested, inference)
+    level = 1 - ALPHA * inference.share(requested)
+    effects = [
+        _effect(contrasts[place], sums[place], test.p_value, level) for place, test in zip(kept, tests, strict=True)
     ]
-    if not seeds:
-        return None
+    are_drawn = any(contrasts[place].draws for place in kept)
+    corrected = holm([e.p_value for e in effects]) if are_drawn else [test.p_corrected for test in tests]
+    estimates: list[Estimate | None] = [None] * len(contrasts)
+    for place, effect, p in zip(kept, effects, corrected, strict=True):
+        estimates[place] = Estimate(effect, p)
+    return estimates
 
-    def side(sign: int) -> list[float]:
-        weights = {arm: weight for arm, weight in contrast.weights.items() if weight * sign > 0}
-        return [sum(abs(weight) * of_arms[arm][seed] for arm, weight in weights.items()) for seed in seeds]
 
-    difference = sequential_difference(side(1), side(-1), seeds, reached.looks, len(reached.seeds))
+def _sum(contrast: Contrast[str], arms: Mapping[str, ArmValues], key: str, inference: Inference) -> WeightedSum:
+    """Return the sum of a contrast; arms of its draws that cancel out must have a value as well."""
+    names = dict.fromkeys(arm for weights in (contrast.weights, *contrast.draws) for arm in weights)
+    terms = tuple((arms[arm], contrast.weights.get(arm, 0.0)) for arm in names)
+    return WeightedSum(terms, key, inference.unit(key))
+
+
+def _effect(contrast: Contrast[str], of: WeightedSum, p_value: float, level: float) -> Difference:
+    pairs = of.pairs()
+    difference = paired_difference(pairs.arm, pairs.control, level)._replace(p_value=p_value)
     if not contrast.draws:
         return difference
-    means = {arm: sum(values_of_arm[seed] for seed in seeds) / len(seeds) for arm, values_of_arm in of_arms.items()}
+    values = values_in_common([arm for arm, _ in of.terms], of.key, of.unit)
+    of_arms = zip(of.terms, values, strict=True)
+    means = {arm.id: math.fsum(by_unit.values()) / len(by_unit) for (arm, _), by_unit in of_arms}
     draws = [sum(weight * means[arm] for arm, weight in draw.items()) for draw in contrast.draws]
-    return over_draws(difference, draws, confidence(reached.looks, len(reached.seeds)))
+    return over_draws(difference, draws, level)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sweeps.plan import Plan
+from sweeps.plan.search import SearchPlan
 from sweeps.results.record import Record
 from sweeps.results.winners import trials_of
 
@@ -16,7 +17,7 @@ class Effort:
     Args:
         arm: Id of the arm.
         cells: Ended cells of the plan, at all seeds.
-        trials: Ended trials of its search, including pruned ones.
+        trials: Ended trials of its searches, including pruned ones.
         updates: Requested optimizer updates in all of these; for pruned trials, completed ones.
         clips: Sampled clips in all of these.
         gpu_hours: Hours times GPUs; 0 without GPUs.
@@ -39,6 +40,7 @@ class Inequality(StrEnum):
     CLIPS = "clips"
     NOT_TUNED = "not tuned"
     FEWER_SAMPLES = "fewer samples"
+    FEWER_VALUES = "fewer values"
     BEHIND = "behind"
 
 
@@ -50,8 +52,8 @@ class Unequal:
         arm: Id of the arm.
         kind: Quantity that differs.
         is_problem: Whether the study gives no reason for it.
-        here: Numbers of this arm: updates or clips per cell, or trials.
-        others: Numbers they are compared with: the control's, or the requested trials.
+        here: Numbers of this arm: updates or clips per cell, trials, or trials and searched values.
+        others: Numbers they are compared with: the control's, the requested trials, or the largest of any arm.
         failed: Failed trials.
     """
 
@@ -78,18 +80,18 @@ class Audit:
     remarks: tuple[Unequal, ...]
 
 
-def audit(plan: Plan, records: Mapping[str, Record], seeds: Sequence[int]) -> Audit:
+def audit(plan: Plan, records: Mapping[str, Record], seeds: Mapping[str, Sequence[int]]) -> Audit:
     """Add up the effort of each arm, and compare the arms.
 
     Args:
         plan: The plan.
         records: Results by cell id.
-        seeds: Seeds of the plan that are requested so far.
+        seeds: Arm -> its seeds that are requested so far.
     """
     of_plan: dict[str, list[Record]] = {arm.id: [] for arm in plan.arms}
-    requested = set(seeds)
+    requested = {arm: set(of_arm) for arm, of_arm in seeds.items()}
     for cell in plan.cells:
-        if cell.seed in requested and cell.id in records:
+        if cell.seed in requested[cell.arm] and cell.id in records:
             of_plan[cell.arm].append(records[cell.id])
     search = plan.search
     of_trials = {space.arm.id: trials_of(search, space.arm.id, records) for space in search.arms} if search else {}
@@ -132,24 +134,44 @@ def _numbers(records: Sequence[Record], kind: Inequality) -> tuple[int, ...]:
 
 
 def _of_search(plan: Plan, of_trials: Mapping[str, Sequence[Record]]) -> Iterator[Unequal]:
-    """Compare the numbers of trials of the searched arms."""
+    """Compare the trials of the searched arms: as many as their number of searched values requires."""
     search = plan.search
     if search is None:
         return
     spaces = {space.arm.id: space for space in search.arms}
-    most = max((search.num_trials(space) for space in search.arms), default=0)
-    ended = {arm: sum(trial.status in ("done", "pruned") for trial in trials) for arm, trials in of_trials.items()}
+    requested = {space.arm.id: search.num_trials(space) for space in search.arms}
+    most = max(requested.values(), default=0)
+    most_values = max((len(space.space) for space in search.arms), default=0)
     for arm in plan.arms:
         if arm.id not in spaces:
             yield Unequal(arm.id, Inequality.NOT_TUNED, is_problem=False)
             continue
-        requested, here = search.num_trials(spaces[arm.id]), ended[arm.id]
-        if requested < most:
-            yield Unequal(arm.id, Inequality.FEWER_SAMPLES, False, (requested,), (most,))
-        others = [number for other, number in ended.items() if other != arm.id]
-        failed = len(of_trials[arm.id]) - here
-        if min(requested, max(others, default=0)) > here:
-            # An arm that was not begun is compared with none; and while a search runs, arms differ by one trial.
-            behind = min(requested, max(others)) - here
-            is_problem = bool(failed) or (here > 0 and behind > 1)
-            yield Unequal(arm.id, Inequality.BEHIND, is_problem, (here,), (requested,), failed)
+        space = spaces[arm.id]
+        share, values = search.share(space), len(space.space)
+        if requested[arm.id] < min(share, most):
+            yield Unequal(arm.id, Inequality.FEWER_SAMPLES, False, (requested[arm.id],), (most,))
+        elif values < most_values:
+            numbers = (share, values), (search.trials_per_arm, most_values)
+            yield Unequal(arm.id, Inequality.FEWER_VALUES, False, *numbers)
+        yield from _behind(search, arm.id, requested, of_trials)
+
+
+def _behind(
+    search: SearchPlan, arm: str, requested: Mapping[str, int], of_trials: Mapping[str, Sequence[Record]]
+) -> Iterator[Unequal]:
+    """Find an arm that has a smaller share of its trials in a repeat than another arm has."""
+    behind, failed, is_problem = 0, 0, False
+    for repeat in range(search.repeats):
+        of_repeat = {other: [r for r in trials if r.repeat == repeat] for other, trials in of_trials.items()}
+        ended = {other: sum(r.status in ("done", "pruned") for r in trials) for other, trials in of_repeat.items()}
+        here = ended.pop(arm)
+        lost = len(of_repeat[arm]) - here
+        # While a search runs, another arm may be ahead by one trial.
+        ahead = int(len(of_repeat[arm]) < requested[arm])
+        shares = (requested[arm] * max(0, number - ahead) // requested[other] for other, number in ended.items())
+        if (lacking := max(shares, default=0) - here) > 0:
+            behind, failed = behind + lacking, failed + lost
+            is_problem |= bool(lost or here)  # an arm that was not begun is compared with none
+    if behind:
+        here = sum(record.status in ("done", "pruned") for record in of_trials[arm])
+        yield Unequal(arm, Inequality.BEHIND, is_problem, (here,), (requested[arm] * search.repeats,), failed)

@@ -1,7 +1,8 @@
 """Importance of each searched value, by Optuna's evaluator."""
 
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import Domain, Value
@@ -28,6 +29,8 @@ def importances(
 ) -> dict[str, float]:
     """Compute how much each searched value determines the best trials of an arm (PED-ANOVA, by Optuna).
 
+    Trials of several repeats are pooled, each less the mean of its repeat, which has a seed of its own.
+
     Args:
         space: Search space of the arm.
         search: The current search.
@@ -47,12 +50,15 @@ def importances(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     target = search.objectives[objective]
+    level = {
+        repeat: _level(done, target.key, repeat) if search.repeats > 1 else 0.0 for repeat in range(search.repeats)
+    }
     study = optuna.create_study(direction=DIRECTIONS[target.direction], sampler=RandomSampler(0))
     for record in done:
         study.enqueue_trial(record.sampled)
         trial = study.ask()
         space.draw(asking(trial))
-        study.tell(trial, record.scores[target.key])
+        study.tell(trial, record.scores[target.key] - level[record.repeat])
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, NUM_BEST / len(done)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -60,6 +66,12 @@ def importances(
     # Optuna then gives equal shares, with this warning.
     tied = any("same set of trials" in str(warning.message) for warning in caught)
     return {} if tied else {path: float(share) for path, share in shares.items()}
+
+
+def _level(done: Sequence[Record], key: str, repeat: int) -> float:
+    """Return the mean of a repeat's trials; 0 without any."""
+    values = [record.scores[key] for record in done if record.repeat == repeat]
+    return math.fsum(values) / len(values) if values else 0.0
 
 
 def asking(trial: "optuna.Trial") -> Callable[[str, Domain], Value]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from trainables.data.content import Content
+from trainables.data.prompts import PromptsData
 from trainables.files import json_hash
 from trainables.trial_spec import UPDATE, Failure, Result, Stage, Status
 
@@ -17,7 +18,9 @@ class Record:
     ``subset`` and its name, to the value, None where there are too few clips, and the number of clips; ``by`` is the
     identity of the study's groups. ``references`` is the number of reference clips that the study asked for when the
     cell was scored: 0 without a measure against them, None in results that do not tell all that a caption needs.
-    ``sets`` maps each such measure to the numbers that belong to its value, with its floor.
+    ``sets`` maps each such measure to the numbers that belong to its value, with its floor. ``per_clip`` maps each
+    metric of single clips to their values, and ``prompts`` has a hash of each clip's prompt where the study lists
+    prompts; both are empty for trained cells, whose unit is the seed.
     """
 
     cell_id: str
@@ -36,6 +39,8 @@ class Record:
     code_hash: str
     base_hash: str
     references: int | None
+    per_clip: dict[str, list[float]]
+    prompts: list[str]
     failure: Failure | Literal[""] = ""
     retries: int = 0
     updates: int = 0
@@ -48,6 +53,7 @@ class Record:
     by: str = ""
     groups: dict[str, dict[str, dict[str, tuple[float | None, int]]]] = field(default_factory=dict)
     sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    repeat: int = 0
 
     @property
     def diverged(self) -> bool:
@@ -73,6 +79,7 @@ class Record:
             seed=result.spec.seed,
             stage=result.spec.stage,
             trial=result.spec.trial,
+            repeat=result.spec.repeat,
             search=result.spec.search,
             sampled=result.spec.sampled,
             status=result.status,
@@ -87,6 +94,8 @@ class Record:
             content=result.spec.content,
             attempt=result.attempt,
             scores={key: score.value for key, score in result.scores.items()},
+            per_clip=_per_clip(result),
+            prompts=_prompts(result),
             per_frame=_per_frame(result),
             by=result.spec.by.identity if result.spec.by and result.status == "done" else "",
             groups=_groups(result),
@@ -104,6 +113,25 @@ def _per_frame(result: Result) -> dict[str, list[float | None]]:
     if result.spec.stage != "plan":
         return {}
     return {key: score.per_frame for key, score in result.scores.items() if score.per_frame is not None}
+
+
+def _per_clip(result: Result) -> dict[str, list[float]]:
+    """Return the values by clip of a cell without training."""
+    if result.spec.training is not None:
+        return {}
+    return {key: score.per_clip for key, score in result.scores.items() if score.per_clip is not None}
+
+
+def _prompts(result: Result) -> list[str]:
+    """Return a hash of each clip's prompt, where the study lists them and nothing is trained."""
+    if result.spec.training is not None or not isinstance(result.spec.data, PromptsData):
+        return []
+    return [prompt_hash(prompt) for prompt in result.prompts]
+
+
+def prompt_hash(prompt: str) -> str:
+    """Return a short hash of a prompt: the index of ten thousand cells would be large with the texts."""
+    return json_hash(prompt)[:8]
 
 
 def _groups(result: Result) -> dict[str, dict[str, dict[str, tuple[float | None, int]]]]:
@@ -133,8 +161,8 @@ def _updates(result: Result) -> int:
     return result.spec.training.steps if result.status == "done" else int(result.statistics.get(UPDATE, 0))
 
 
-_BESIDE = ("libraries", "warning", "self_test")
-"""Recorded with a score without affecting comparability: versions are part of the code hash."""
+_BESIDE = ("libraries", "warning", "self_test", "chance")
+"""Recorded with a score without affecting comparability: versions are in the code hash, chance is in the clips."""
 
 
 def _settings(parameters: dict[str, Any]) -> str:

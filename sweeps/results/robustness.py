@@ -1,25 +1,35 @@
 """Robustness of each difference: to single seeds, to the choice of test, and the power of the seeds."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sweeps.results.comparison import ArmRow, is_context
-from sweeps.statistics.paired import ALPHA, mean_interval, smallest_p, standard_deviation
-from sweeps.statistics.power import seeds_for, smallest_difference
-from trainables.metrics import MetricKey
+from sweeps.results.arm_values import Key
+from sweeps.results.comparison import ArmRow, finite
+from sweeps.results.pairing import Inference, Pairs, family
+from sweeps.results.significance import family_of, smallest_shown
+from sweeps.results.units import unit_words
+from sweeps.statistics.bootstrap import bootstrap_p
+from sweeps.statistics.families import Method
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, sign_flip, standard_deviation
+from sweeps.statistics.shape import is_skewed, outlying, skewness
+from sweeps.statistics.signed_rank import wilcoxon_p
+from sweeps.study.fields import Unit
+from trainables.metrics import MetricKey, is_context
+
+_NEGLIGIBLE = 1e-6
+"""Spread of differences, relative to their mean, below which they are equal."""
 
 
 class Assessment(StrEnum):
     """How robust a difference is, or what it depends on."""
 
     ROBUST = "robust"
-    SINGLE_SEED = "single seed"
+    SINGLE_UNIT = "single unit"
     SINGLE_TEST = "single test"
     INCONCLUSIVE = "inconclusive"
-    TOO_FEW_SEEDS = "too few seeds"
+    TOO_FEW_UNITS = "too few units"
 
 
 @dataclass(frozen=True)
@@ -29,97 +39,155 @@ class Robustness:
     Args:
         arm: Id of the arm.
         metric: Key of the metric.
-        p_value: Sign-flip test, as in the table.
-        p_corrected: The same after Holm's correction.
+        kind: Unit of the comparison.
+        p_value: The study's test, as in the table.
+        p_corrected: The same after the study's correction.
         p_t: Paired t test.
         p_wilcoxon: Wilcoxon's signed-rank test.
+        p_bootstrap: Studentised bootstrap, which needs no symmetry.
+        p_sign_flip: Sign-flip test.
         excludes_zero: Whether the 95 % interval excludes zero.
-        without_any: Whether it does, on the same side, with any one seed left out.
-        seed: The most influential seed: without it the interval is nearest to zero, or farthest beyond it; None for
-            fewer than 3 seeds.
-        seeds_needed: Seeds that detect a difference of this size with 80 % power; None above 1,000.
+        without_any: Whether it does, on the same side, with any one unit left out.
+        unit: The most influential unit: without it the interval is nearest to zero, or farthest beyond it; None for
+            fewer than 3 units.
         assessment: Conclusion from all of these.
-        num_seeds: Number of pairs.
-        smallest_difference: Smallest difference that these seeds detect with 80 % power, given the spread of the paired
-            differences; None where no difference can be significant with so few seeds.
+        num_units: Number of pairs.
+        smallest_difference: Smallest difference that these units show with 80 % power by the study's own test, given
+            the spread of the paired differences; None where it can reach the level with no difference, and for the
+            bootstrap.
+        skewness: Of the differences; None for fewer than 3, or without spread.
+        outlying: The unit whose difference lies farthest from the others', where it lies far; else None.
+        test: The test of ``p_value``.
+        smallest_p: Smallest ``p_value`` that these units can reach.
     """
 
     arm: str
     metric: str
+    kind: Unit
     p_value: float
     p_corrected: float
     p_t: float
     p_wilcoxon: float
+    p_bootstrap: float
+    p_sign_flip: float
     excludes_zero: bool
     without_any: bool
-    seed: int | None
-    seeds_needed: int | None
+    unit: str | None
     assessment: Assessment
-    num_seeds: int
+    num_units: int
     smallest_difference: float | None
+    skewness: float | None
+    outlying: str | None
+    test: Method
+    smallest_p: float
 
     @property
     def is_fragile(self) -> bool:
-        """Whether a significant difference depends on a single seed or on the choice of test."""
-        return self.assessment in (Assessment.SINGLE_SEED, Assessment.SINGLE_TEST)
+        """Whether a significant difference depends on a single unit or on the choice of test."""
+        return self.assessment in (Assessment.SINGLE_UNIT, Assessment.SINGLE_TEST)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether the differences are so asymmetric that the sign-flip test's error may exceed its level."""
+        return self.skewness is not None and is_skewed(self.skewness, self.num_units)
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether the differences are skewed, or one of them is outlying."""
+        return self.is_skewed or self.outlying is not None
 
 
 def examine(
-    rows: Sequence[ArmRow], metrics: Sequence[MetricKey], values: Mapping[str, Mapping[str, Mapping[int, float]]]
+    rows: Sequence[ArmRow],
+    metrics: Sequence[MetricKey],
+    pairs: Mapping[str, Mapping[str, Pairs]],
+    inference: Inference,
+    seeds: Mapping[str, Sequence[int]],
+    prompts: Sequence[str],
 ) -> tuple[Robustness, ...]:
     """Examine every difference of a table that has at least two pairs, except in metrics that only give context.
 
     Args:
         rows: The control, then the arms.
         metrics: Metrics of the table.
-        values: Arm -> metric key -> seed -> value.
+        pairs: Metric key -> arm -> its pairs with the control.
+        inference: Units, analyses and correction.
+        seeds: Arm -> seeds that it has reached.
+        prompts: Prompts that the study lists, to name units.
     """
     examined = []
     for metric in metrics:
-        control = values.get(rows[0].id, {}).get(metric.key, {}) if rows and not is_context(metric) else {}
-        compared = [row for row in rows[1:] if row.metrics[metric.key].difference is not None]
-        for row in compared if control else ():
-            arm = values.get(row.id, {}).get(metric.key, {})
-            seeds = [seed for seed in arm if seed in control]
-            summary = row.metrics[metric.key]
-            if len(seeds) >= 2 and summary.p_value is not None and summary.p_corrected is not None:
-                by_seed = {seed: arm[seed] - control[seed] for seed in seeds}
-                ps = summary.p_value, summary.p_corrected
-                examined.append(_examined(row.id, metric.key, by_seed, *ps, len(compared)))
+        of_arms = {} if is_context(metric) else pairs.get(metric.key, {})
+        together = family(of_arms.values())
+        flips = [
+            sign_flip(list(of_arm.differences.values()), tied)
+            for of_arm, tied in zip(of_arms.values(), together.rounding, strict=True)
+        ]
+        others = zip(wilcoxon_p(together.differences), bootstrap_p(together.differences), flips, strict=True)
+        by_arm = dict(zip(of_arms, others, strict=True))
+        keys, number = family_of(metric, metrics, inference)
+        size = sum(len(pairs.get(key, {})) for key in keys), number
+        for row in rows[1:]:
+            summary, of_arm = row.metrics[metric.key], of_arms.get(row.id, Pairs())
+            smallest = summary.smallest_p
+            if len(of_arm) < 2 or summary.p_value is None or summary.p_corrected is None or smallest is None:
+                continue
+            ps = summary.p_value, summary.p_corrected, *by_arm[row.id]
+            sd = standard_deviation(list(of_arm.differences.values()))
+            least = smallest_shown(sd, len(of_arm), size, inference, inference.share(seeds[row.id]))
+            examined.append(_examined(row.id, metric.key, of_arm.differences, *ps, least, inference, prompts, smallest))
     return tuple(examined)
 
 
 def _examined(
-    arm: str, metric: str, by_seed: Mapping[int, float], p_value: float, p_corrected: float, num_arms: int
+    arm: str,
+    metric: str,
+    by_unit: Mapping[Key, float],
+    p_value: float,
+    p_corrected: float,
+    p_wilcoxon: float,
+    p_bootstrap: float,
+    p_sign_flip: float,
+    least: float | None,
+    inference: Inference,
+    prompts: Sequence[str],
+    smallest: float,
 ) -> Robustness:
-    from scipy import stats
-
-    differences = list(by_seed.values())
-    mean = math.fsum(differences) / len(differences)
-    p_wilcoxon = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
+    differences = list(by_unit.values())
+    mean, sd, n = math.fsum(differences) / len(differences), standard_deviation(differences), len(differences)
     side = math.copysign(1, mean)
-    # How far the interval is from zero, on the side of the difference, without each seed.
-    distances = {seed: _distance([side * d for other, d in by_seed.items() if other != seed]) for seed in by_seed}
-    seed = min(distances, key=lambda left: distances[left]) if len(by_seed) > 2 else None
+    # How far the interval is from zero, on the side of the difference, without each unit.
+    distances = dict(zip(by_unit, _distances([side * d for d in differences]), strict=True)) if n > 2 else {}
+    unit = min(distances, key=lambda left: distances[left]) if distances else None
     excludes = _distance([side * d for d in differences]) > 0
-    stays = excludes and seed is not None and distances[seed] > 0
-    sd, smallest = standard_deviation(differences), _smallest_standardised(len(differences), num_arms)
-    p_t = _t_test(mean, sd, len(differences))
-    needed = seeds_for(abs(mean), sd, num_arms)
+    stays = excludes and unit is not None and distances[unit] > 0
+    p_t = _t_test(mean, sd, n)
+    others = [p_t, p_wilcoxon]
+    if inference.test == "bootstrap_t":
+        others.append(p_sign_flip)
+    elif sd > _NEGLIGIBLE * abs(mean):  # else every sample is alike, and the bootstrap tells nothing
+        others.append(p_bootstrap)
+    far = outlying(differences)
     return Robustness(
         arm=arm,
         metric=metric,
+        kind=inference.unit(metric),
         p_value=p_value,
         p_corrected=p_corrected,
         p_t=p_t,
         p_wilcoxon=p_wilcoxon,
+        p_bootstrap=p_bootstrap,
+        p_sign_flip=p_sign_flip,
         excludes_zero=excludes,
         without_any=stays,
-        seed=seed,
-        seeds_needed=needed,
-        assessment=_assess(p_corrected, excludes, stays, max(p_t, p_wilcoxon), len(by_seed)),
-        num_seeds=len(by_seed),
-        smallest_difference=None if smallest is None else sd * smallest,
+        unit=None if unit is None else unit_words(unit, prompts),
+        assessment=_assess(p_corrected, excludes, stays, max(others), smallest),
+        num_units=n,
+        smallest_difference=least,
+        skewness=finite(skewness(differences)),
+        outlying=None if far is None else unit_words(list(by_unit)[far], prompts),
+        test=inference.test,
+        smallest_p=smallest,
     )
 
 
@@ -132,10 +200,16 @@ def _t_test(mean: float, sd: float, n: int) -> float:
     return 2 * float(special.stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd))
 
 
-@functools.lru_cache(maxsize=64)
-def _smallest_standardised(num_seeds: int, num_arms: int) -> float | None:
-    """Return the smallest detectable difference in units of the standard deviation, to which it is proportional."""
-    return smallest_difference(1.0, num_seeds, num_arms)
+def _distances(differences: Sequence[float]) -> list[float]:
+    """Return the lower bounds of the mean's interval with each of the values left out."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    values, n = np.asarray(differences), len(differences) - 1
+    means = (values.sum() - values) / n
+    squares = ((values - values.mean()) ** 2).sum() - (values - values.mean()) ** 2 * (n + 1) / n
+    halves = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * np.sqrt(squares.clip(min=0) / (n - 1) / n)
+    return [float(bound) for bound in means - halves]
 
 
 def _distance(differences: Sequence[float]) -> float:
@@ -144,10 +218,10 @@ def _distance(differences: Sequence[float]) -> float:
     return low if math.isfinite(low) else -math.inf
 
 
-def _assess(p_corrected: float, excludes: bool, stays: bool, p_others: float, num_seeds: int) -> Assessment:
+def _assess(p_corrected: float, excludes: bool, stays: bool, p_others: float, smallest: float) -> Assessment:
     if p_corrected > ALPHA:
-        too_few = excludes and smallest_p(num_seeds) > ALPHA
-        return Assessment.TOO_FEW_SEEDS if too_few else Assessment.INCONCLUSIVE
+        too_few = excludes and smallest > ALPHA
+        return Assessment.TOO_FEW_UNITS if too_few else Assessment.INCONCLUSIVE
     if not stays:
-        return Assessment.SINGLE_SEED
+        return Assessment.SINGLE_UNIT
     return Assessment.SINGLE_TEST if p_others > ALPHA else Assessment.ROBUST

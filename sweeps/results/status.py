@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeps.plan import Plan
 from sweeps.plan.search import SearchPlan
+from sweeps.results.ablation_path import path_cells
 from sweeps.results.driver import Driver, read_driver
 from sweeps.results.ledger import Ledger, state, study_folder
 from sweeps.results.record import Record
@@ -18,27 +19,31 @@ from sweeps.results.winners import confirmation, trials_of
 def listed(plan: Plan, records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """List every cell of a plan with its state: planned cells, then trials of the search, then trials not yet proposed.
 
-    Cells of seeds that became unnecessary, since every arm was decided before, are ``spared``. A trial that the search
+    Cells that became unnecessary, since their arm has left the study, are ``spared``. A trial that the search
     has not proposed yet has no id and no seed: ``{"id": None, "arm", "state": "proposed"}``.
     """
     reached = reached_seeds(plan, records)
-    spared = set(plan.study.all_seeds) - set(reached.seeds) if reached.complete else set()
     cells: list[dict[str, Any]] = [
         {
             "id": cell.id,
             "arm": cell.arm,
             "seed": cell.seed,
-            "state": "spared" if cell.seed in spared else state(records.get(cell.id), plan),
+            "state": "spared" if reached.spares(cell.arm, cell.seed) else state(records.get(cell.id), plan),
         }
         for cell in plan.cells
     ]
     search = plan.search
     if search is None:
         return cells
-    confirmed = _confirmations(search, records)
+    confirmed, paths = _confirmations(search, records), path_cells(search, records)
     for stage, arm, count in search.proposed():
-        ended = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
-        cells += [{"id": r.cell_id, "arm": arm, "seed": r.seed, "state": state(r, plan)} for r in ended]
+        if stage == "path" and paths is not None:
+            of_arm = [records.get(cell.id) for cell in paths if cell.arm == arm]
+            count, ended = len(of_arm), [record for record in of_arm if record is not None]
+        else:
+            ended = trials_of(search, arm, records) if stage == "search" else confirmed.get(arm, [])
+        distinct = {record.cell_id: record for record in ended}  # equal winners of two repeats are the same cells
+        cells += [{"id": key, "arm": arm, "seed": r.seed, "state": state(r, plan)} for key, r in distinct.items()]
         cells += [{"id": None, "arm": arm, "state": "proposed"}] * (count - len(ended))
     return cells
 

@@ -1,4 +1,4 @@
-"""Trials of a search, their winners, and the cells that repeat the winners at fresh seeds."""
+"""Trials of a search, their winners, and the cells that rerun the winners at fresh seeds."""
 
 import math
 from bisect import bisect_left
@@ -12,14 +12,20 @@ from sweeps.plan.spaces import ArmSpace
 from sweeps.results.record import Record
 
 
-def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record]) -> list[Record]:
-    """Return the results of an arm's trials, by number, at most ``trials_per_arm``.
+def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record], repeat: int | None = None) -> list[Record]:
+    """Return the results of an arm's trials, by repeat and number, at most as many as each search has.
 
     Args:
         search: The current search.
         arm: Id of the arm.
         records: Results by cell id; those of other searches, or of an earlier form of this arm, are ignored.
+        repeat: The only repeat that counts; all by default.
     """
+    repeats = range(search.repeats) if repeat is None else (repeat,)
+    return [record for number in repeats for record in _trials_of_repeat(search, arm, records, number)]
+
+
+def _trials_of_repeat(search: SearchPlan, arm: str, records: Mapping[str, Record], repeat: int) -> list[Record]:
     space = search.space_of(arm)
     of_arm = [record for record in records.values() if (record.search, record.arm) == (search.identity, arm)]
     # Of a trial that was repeated, the result counts, not the failure.
@@ -27,11 +33,12 @@ def trials_of(search: SearchPlan, arm: str, records: Mapping[str, Record]) -> li
         record.trial: record
         for record in sorted(of_arm, key=lambda record: record.status != "failed")
         if record.stage == "search"
+        and record.repeat == repeat
         and record.trial is not None
         and space.holds(record.sampled)
-        and search.trial(arm, record.trial, record.sampled).id == record.cell_id
+        and search.trial(arm, record.trial, record.sampled, repeat).id == record.cell_id
     }
-    return [by_number[number] for number in sorted(by_number)][: search.trials_per_arm]
+    return [by_number[number] for number in sorted(by_number)][: search.num_trials(space)]
 
 
 def objective_values(record: Record, search: SearchPlan) -> list[float]:
@@ -40,8 +47,10 @@ def objective_values(record: Record, search: SearchPlan) -> list[float]:
     return values if record.status == "done" and all(map(math.isfinite, values)) else []
 
 
-def winners(search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], top: int) -> list[dict[str, Value]]:
-    """Select the best samples of an arm, the best first.
+def winners(
+    search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], top: int, repeat: int = 0
+) -> list[dict[str, Value]]:
+    """Select the best samples of one search of an arm, the best first.
 
     With several objectives they come from successive Pareto fronts, each in the order of the first objective; of a
     front that is too long, both ends and samples evenly spaced between them, so that every objective is represented.
@@ -51,9 +60,10 @@ def winners(search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], 
         space: Search space of the arm.
         records: Results by cell id.
         top: Largest number of samples.
+        repeat: Number of the search.
     """
     distinct: dict[tuple[tuple[str, Value], ...], list[float]] = {}
-    for record in trials_of(search, space.arm.id, records):
+    for record in trials_of(search, space.arm.id, records, repeat):
         if values := objective_values(record, search):
             sample = tuple((path, record.sampled[path]) for path in space.space if path in record.sampled)
             distinct.setdefault(sample, values)
@@ -65,11 +75,18 @@ def winners(search: SearchPlan, space: ArmSpace, records: Mapping[str, Record], 
 
 
 def confirmation(search: SearchPlan, records: Mapping[str, Record]) -> list[Cell]:
-    """Return the cells that repeat the current winners at fresh seeds; empty where the study asks for none."""
+    """Return the cells that rerun the current winners at fresh seeds; empty where the study asks for none."""
     if search.confirm is None:
         return []
-    top = search.confirm.top
-    return search.confirmation({space.arm.id: winners(search, space, records, top) for space in search.arms})
+    return search.confirmation(*(winners_of_arms(search, records, repeat) for repeat in range(search.repeats)))
+
+
+def winners_of_arms(
+    search: SearchPlan, records: Mapping[str, Record], repeat: int
+) -> dict[str, list[dict[str, Value]]]:
+    """Return the winners of one repeat that are confirmed, by arm; empty where the study confirms none."""
+    top = search.confirm.top if search.confirm else 0
+    return {space.arm.id: winners(search, space, records, top, repeat) for space in search.arms}
 
 
 def fronts(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[list[int]]:

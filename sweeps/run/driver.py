@@ -15,6 +15,7 @@ from sweeps.plan.arms import CONTROL
 from sweeps.plan.diff import differences
 from sweeps.proof import PROOF, proved, read_proof
 from sweeps.results.content import CONTENT, content_file, older_results, with_kept_content, with_read_content
+from sweeps.results.ends import note_end, with_ends
 from sweeps.results.ledger import Ledger, study_folder
 from sweeps.results.record import Record
 from sweeps.results.status import listed
@@ -24,6 +25,7 @@ from sweeps.run.lock import Locked, StudyLock
 from sweeps.run.progress import Progress, Reading, cannot_continue, notify
 from sweeps.run.queue import Queue
 from sweeps.run.recorder import Recorder
+from sweeps.run.review import review_of
 from sweeps.study.document import SpecError
 from sweeps.study.words import counted, not_among
 from sweeps.tracking.location import artifacts_folder, database_file, follow_move, tracking_uri
@@ -70,7 +72,7 @@ def run(plan: Plan, storage: Path, options: Options = Options()) -> int:  # noqa
         return REFUSED
 
     def work(lock: StudyLock) -> int:
-        planned = with_read_content(plan, storage, Reading(plan.study.name))
+        planned = with_ends(with_read_content(plan, storage, Reading(plan.study.name)), lock.folder)
         return _Run(planned, storage, options, lock).run()
 
     return _locked(plan, storage, work)
@@ -233,7 +235,8 @@ class _Run:
         uri = tracking_uri(self.storage, study.tracking.uri)
         if message := follow_move(uri, self.storage, study.name):
             notify(message)
-        return Tracker(uri, study.name, study.question, artifacts_folder(self.storage, study.name), tags)
+        artifacts = artifacts_folder(self.storage, study.name)
+        return Tracker(uri, study.name, study.question, artifacts, tags, review_of(plan))
 
     def _print_counts(self, queue: Queue, records: Mapping[str, Record]) -> None:
         cells = self.plan.cells
@@ -282,8 +285,9 @@ class _Run:
         from sweeps.report import REPORT, build, print_terminal, save
 
         records = self.ledger.records()
-        report = build(self.plan, records, read_proof(self.lock.folder))
         incomplete = self._incomplete(records)
+        note_end(self.plan, records, self.lock.folder)
+        report = build(self.plan, records, read_proof(self.lock.folder))
         folder = self.ledger.folder / REPORT
         stale = self._keep_resolved() or has_run or self._is_outdated(folder)
         files = save(report, self.ledger, folder) if stale else sorted(folder.iterdir())
@@ -291,8 +295,10 @@ class _Run:
         tracker.finish([self.resolved, *[proof] * proof.exists(), *files], incomplete, _show_uploads)
         for failure in tracker.failures:
             notify(f"not uploaded, the next run tries again: {failure}")
+        for refusal in tracker.refusals:
+            notify(f"not uploaded, since this MLflow server does not accept it: {refusal}")
         print_terminal(report)
-        self._print_paths(folder)
+        self._print_paths(folder, tracker.link)
         if stopped:
             notify(f"{self.plan.study.name}: {stopped} -> a larger budget to resume")
             return 1 if report.errors or report.effort.problems else 0
@@ -315,13 +321,15 @@ class _Run:
         )
         return unfinished or bool(Queue(self.plan, records, only=self.options.only))
 
-    def _print_paths(self, report: Path) -> None:
-        """Print the paths of report and results, and how to open MLflow."""
+    def _print_paths(self, report: Path, link: str) -> None:
+        """Print the paths of report and results, how to open MLflow, and the link of the study's first view."""
         uri = tracking_uri(self.storage, self.plan.study.tracking.uri)
         opened = shlex.join([os.path.relpath(sys.executable), "-m", "mlflow", "ui", "--backend-store-uri", uri])
         print(f"\ntables, figures, report.html  {report}")
         print(f"clips and results             {self.ledger.cells}")
         print(f"MLflow runs                   {opened if database_file(uri) else uri}")
+        if link:
+            print(f"arms in MLflow                {link}")
 
 
 def _failed_proof(plan: Plan, folder: Path) -> str:

@@ -15,7 +15,7 @@ _NO_END = 10**9  # no limit: a trial that is not stopped runs as long as every o
 
 
 class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no types
-    """Applies a trial_scheduler to the search trials of each arm separately; all other trials run to their end.
+    """Applies a trial_scheduler to the trials of each search of each arm separately; all other trials run to their end.
 
     The arms must have equal effort. A scheduler shared by all arms would stop every trial of a poor arm.
 
@@ -28,7 +28,7 @@ class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no typ
     def __init__(self, settings: Settings, mode: Literal["max", "min"], report_every: int) -> None:
         super().__init__()
         self._make: Callable[[], TrialScheduler] = lambda: _trial_scheduler(settings, mode, report_every)
-        self._of_arm: dict[str, TrialScheduler] = {}
+        self._of_search: dict[tuple[str, int], TrialScheduler] = {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Pass a new trial to the arm's trial_scheduler."""
@@ -58,13 +58,14 @@ class SearchTrialsOnly(FIFOScheduler):  # type: ignore[misc]  # ray ships no typ
 
     def debug_string(self) -> str:
         """Name the arms with search trials."""
-        return f"trial_scheduler for the searches of {', '.join(self._of_arm) or 'no arm yet'}"
+        arms = dict.fromkeys(arm for arm, _ in self._of_search)
+        return f"trial_scheduler for the searches of {', '.join(arms) or 'no arm yet'}"
 
     def _inner(self, trial: Trial) -> TrialScheduler | None:
         spec = trial.config["spec"]
         if spec["stage"] != "search":
             return None
-        return self._of_arm.setdefault(spec["arm"], self._make())
+        return self._of_search.setdefault((spec["arm"], spec.get("repeat", 0)), self._make())
 
 
 def _trial_scheduler(settings: Settings, mode: Literal["max", "min"], report_every: int) -> TrialScheduler:

@@ -1,4 +1,4 @@
-"""Proposer of search trials: one Optuna study per arm, rebuilt from the ledger.
+"""Proposer of search trials: one Optuna study per arm and repeat, rebuilt from the ledger.
 
 Optuna's ask-and-tell interface replaces its optimisation loop: cells run elsewhere, in parallel, and may fail.
 """
@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from collections import deque
 from collections.abc import Collection, Mapping
+from fractions import Fraction
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -21,15 +22,15 @@ from sweeps.results.importances import DIRECTIONS, asking
 from sweeps.results.record import Record
 from sweeps.results.winners import objective_values, trials_of
 
-MAX_REPEATS = 50
-"""Number of consecutive repeated proposals after which a search space counts as exhausted."""
+MAX_DUPLICATES = 50
+"""Number of consecutive duplicate proposals after which a search space counts as exhausted."""
 
 
 class ArmSearch:
-    """Search within one arm.
+    """One search within one arm.
 
-    A proposal depends on the arm's history alone: before each proposal, Optuna's sampler is created anew from the
-    search's seed, the arm and the trial's number. A repeated sample gets the earlier value and does not count as a
+    A proposal depends on the history of this search alone: before each proposal, Optuna's sampler is created anew from
+    the search's seed, arm and repeat and the trial's number. A duplicate gets the earlier value and does not count as a
     trial, but uses a number; the next proposal is then drawn at random, since the sampler would repeat itself.
 
     Args:
@@ -37,24 +38,32 @@ class ArmSearch:
         space: The arm's search space.
         records: Results by cell id. The arm's trials are replayed by number; numbers without a result, such as those
             of interrupted trials, are proposed again.
+        repeat: Number of the search.
         retry_failed: Run failed trials again.
     """
 
     def __init__(
-        self, plan: SearchPlan, space: ArmSpace, records: Mapping[str, Record], *, retry_failed: bool = False
+        self,
+        plan: SearchPlan,
+        space: ArmSpace,
+        records: Mapping[str, Record],
+        *,
+        repeat: int = 0,
+        retry_failed: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.proposed = 0
         self.finished = 0
         self.exhausted = False
         self._plan = plan
-        self._num_trials = plan.num_trials(space)
+        self.num_trials = plan.num_trials(space)
         self._space = space
+        self._repeat = repeat
         self._study = optuna.create_study(directions=[DIRECTIONS[goal.direction] for goal in plan.objectives])
         self._num_proposed = 0
-        self._num_repeats = 0
+        self._num_duplicates = 0
         self._known: dict[str, Record] = {}
-        # Cell id -> Optuna trials waiting for its result: the first proposal, then its repeats.
+        # Cell id -> Optuna trials waiting for its result: the first proposal, then its duplicates.
         self._open: dict[str, list[optuna.Trial]] = {}
         self._waiting: deque[Cell] = deque()
         self._replay(records, retry_failed)
@@ -62,13 +71,23 @@ class ArmSearch:
     @property
     def done(self) -> bool:
         """Whether all trials were handed out and have ended."""
-        return (self.exhausted or self.proposed >= self._num_trials) and self.proposed == self.finished
+        return self.all_proposed and self.proposed == self.finished
+
+    @property
+    def all_proposed(self) -> bool:
+        """Whether all trials were handed out, or the search space is exhausted."""
+        return self.exhausted or self.proposed >= self.num_trials
+
+    @property
+    def share(self) -> Fraction:
+        """Share of its trials that were handed out, in [0, 1]."""
+        return Fraction(self.proposed, self.num_trials)
 
     def ask(self) -> Cell | None:
         """Return the next trial to run; None if all were handed out, or the search space is exhausted."""
-        if self.exhausted or self.proposed >= self._num_trials:
+        if self.all_proposed:
             return None
-        while not self._waiting and self._num_repeats < MAX_REPEATS:
+        while not self._waiting and self._num_duplicates < MAX_DUPLICATES:
             self._propose_next()
         if not self._waiting:
             self.exhausted = True
@@ -88,7 +107,7 @@ class ArmSearch:
 
     def _replay(self, records: Mapping[str, Record], retry_failed: bool) -> None:
         """Replay the trials of the ledger in the Optuna study, in the order of their proposal."""
-        own = {record.trial: record for record in trials_of(self._plan, self._space.arm.id, records)}
+        own = {record.trial: record for record in trials_of(self._plan, self._space.arm.id, records, self._repeat)}
         ahead = {record.cell_id for record in own.values()}
         for number in range(max((number for number in own if number is not None), default=-1) + 1):
             record = own.get(number)
@@ -97,7 +116,7 @@ class ArmSearch:
                 continue
             trial, cell = self._propose(record.sampled)
             self._open.setdefault(cell.id, []).append(trial)
-            self._num_repeats = 0
+            self._num_duplicates = 0
             if (record.status == "failed" and retry_failed) or (record.status == "done" and not self._values(record)):
                 self._waiting.append(cell)
             else:
@@ -106,7 +125,7 @@ class ArmSearch:
                 self.finished += 1
 
     def _propose_next(self, ahead: Collection[str] = ()) -> None:
-        """Let Optuna propose a trial, and add it to the waiting cells unless it is a repeat.
+        """Let Optuna propose a trial, and add it to the waiting cells unless it is a duplicate.
 
         Args:
             ahead: Cells that are replayed later, and therefore not handed out.
@@ -120,9 +139,9 @@ class ArmSearch:
             self._open[cell.id] = [trial]
             if cell.id not in ahead:
                 self._waiting.append(cell)
-                self._num_repeats = 0
+                self._num_duplicates = 0
                 return
-        self._num_repeats += 1
+        self._num_duplicates += 1
 
     def _propose(self, fixed: Mapping[str, Value] | None = None) -> tuple[optuna.Trial, Cell]:
         """Create a trial of the Optuna study, with some or all values fixed."""
@@ -138,19 +157,21 @@ class ArmSearch:
             # Sets the trial's generation, which Optuna omits if all values are fixed.
             _ = trial.relative_params
         sample = self._space.draw(asking(trial))
-        return trial, self._plan.trial(self._space.arm.id, number, sample)
+        return trial, self._plan.trial(self._space.arm.id, number, sample, self._repeat)
 
     def _fixed(self, number: int) -> Mapping[str, Value]:
-        """Return the fixed values of a new trial: those of a given point; all, at random, after a repeat; else none."""
+        """Return the fixed values of a trial: those of a given point; all, at random, after a duplicate; else none."""
         if number < len(self._plan.points):
             return self._space.within(self._plan.points[number])
-        if not self._num_repeats:
+        if not self._num_duplicates:
             return {}
         drawn = optuna.create_study(sampler=RandomSampler(self._seed(number))).ask()
         return self._space.draw(asking(drawn))
 
     def _seed(self, number: int) -> int:
         key = f"{self._plan.seed}/{self._space.arm.id}/{number}"
+        if self._repeat:  # the first search has the key of a study without repeats, whose trials it takes over
+            key += f"/{self._repeat}"
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
 
     def _sampler(self, number: int) -> BaseSampler:

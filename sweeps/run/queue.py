@@ -1,18 +1,20 @@
-"""Queue of cells: the plan's cells, then the arms' searches in turn, then confirmations of the winners."""
+"""Queue of cells: the plan's cells, then for each repeat the arms' searches in turn and the confirmations."""
 
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sweeps.cost.budget import BudgetMeter
 from sweeps.plan import Cell, Plan
 from sweeps.plan.search import SearchPlan
+from sweeps.results.ablation_path import path_cells
 from sweeps.results.ledger import WAITING, state
 from sweeps.results.record import Record
 from sweeps.results.status import listed
 from sweeps.results.stopping import reached_seeds
-from sweeps.results.winners import trials_of, winners
+from sweeps.results.winners import trials_of, winners_of_arms
 
 if TYPE_CHECKING:
     from sweeps.run.proposer import ArmSearch
@@ -55,7 +57,6 @@ class Queue:
         self._only = set(only) or {arm.id for arm in plan.arms}
         self.records = dict(records)
         self._states = WAITING | ({"failed"} if retry_failed else frozenset())
-        self._searches: dict[str, ArmSearch] = {}
         self._open: dict[str, ArmSearch] = {}
         self._handed: Counter[str] = Counter()
         self._under_way: dict[str, str] = {}
@@ -115,12 +116,12 @@ class Queue:
     def _plan_cells(self) -> Iterator[Cell | None]:
         """Yield the plan's cells; with sequential seeds, one interim look after the other."""
         while True:
-            seeds = set(reached_seeds(self.plan, self.records).seeds)
-            due = [cell for cell in self._due(self.plan.cells) if cell.seed in seeds and self._may(cell)]
+            reached = reached_seeds(self.plan, self.records)
+            due = [cell for cell in self._due(self.plan.cells) if reached.has(cell.arm, cell.seed) and self._may(cell)]
             if not due:  # all seeds are done, or the look lacks cells that this run does not repeat
                 return
             yield from self._in_blocks(due)
-            if self.stopped or len(seeds) == len(self.plan.study.all_seeds):
+            if self.stopped or len(reached.seeds) == len(self.plan.study.all_seeds):
                 return
             yield from self._wait_for_all()
 
@@ -164,26 +165,42 @@ class Queue:
 
         spaces = [space for space in search.arms if space.arm.id in self._only]
         yield from self._repeated_trials(search)
-        self._searches = {space.arm.id: ArmSearch(search, space, self.records) for space in spaces}
-        while not all(arm.done for arm in self._searches.values()):
-            has_proposed = False
-            if not self._affords({arm_id: 1 for arm_id, arm in self._searches.items() if not arm.done}):
+        for repeat in range(search.repeats):  # one by one, so that an interrupted study has whole repeats
+            yield from self._trials({s.arm.id: ArmSearch(search, s, self.records, repeat=repeat) for s in spaces})
+            if not self.stopped:
+                yield from self._in_blocks(self._confirmations(search, repeat))
+            if self.stopped:
                 return
-            for arm in self._searches.values():  # in turn: equal effort for every arm, also in an interrupted search
+        have_ended = len(spaces) == len(search.arms)
+        yield from self._in_blocks(self._due(path_cells(search, self.records, have_ended=have_ended) or ()))
+
+    def _confirmations(self, search: SearchPlan, repeat: int) -> Iterator[Cell]:
+        """List the confirmations of the repeats so far; those that an earlier repeat asked for are left out."""
+        best = [winners_of_arms(search, self.records, number) for number in range(repeat + 1)]
+        cells = {cell.id: cell for cell in search.confirmation(*best)}
+        return self._due(cell for cell in cells.values() if not self._handed[cell.id])
+
+    def _trials(self, searches: Mapping[str, "ArmSearch"]) -> Iterator[Cell | None]:
+        """Yield the trials of one search of each arm, until all have ended or the budget allows no more."""
+        most = max((arm.num_trials for arm in searches.values()), default=1)
+        while not all(arm.done for arm in searches.values()):
+            has_proposed = False
+            # In turn, by the share of their trials: equal effort for every arm, also in an interrupted search.
+            behind = min((arm.share for arm in searches.values() if not arm.all_proposed), default=Fraction(1))
+            if not self._affords({arm_id: 1 for arm_id, arm in searches.items() if not arm.done}):
+                return
+            for arm in [arm for arm in searches.values() if arm.share < behind + Fraction(1, most)]:
                 if len(self._open) < self.slots and (cell := arm.ask()) is not None:
                     self._open[cell.id] = arm
                     has_proposed = True
                     yield cell
-            if not has_proposed:
+            if not has_proposed and not all(arm.done for arm in searches.values()):  # some may be exhausted by now
                 yield None
-        if search.confirm is not None:
-            best = {space.arm.id: winners(search, space, self.records, search.confirm.top) for space in spaces}
-            yield from self._in_blocks(self._due(search.confirmation(best)))
 
     def _repeated_trials(self, search: SearchPlan) -> Iterator[Cell | None]:
         """Yield trials that lack a metric or are retried, and wait for them: the search learns from their results."""
         trials = [
-            search.trial(record.arm, record.trial, record.sampled)
+            search.trial(record.arm, record.trial, record.sampled, record.repeat)
             for space in search.arms
             for record in trials_of(search, space.arm.id, self.records)
             if record.trial is not None

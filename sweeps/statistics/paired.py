@@ -1,13 +1,13 @@
 """Paired comparisons of an arm with the control: intervals, tests, corrections.
 
-The unit is the seed: every arm sees the same seeds, and one seed gives one pair.
+The unit is a seed, a clip or a prompt: every arm sees the same ones, and each gives one pair.
 """
 
 import functools
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXACT_PAIRS = 16
 """Largest number of pairs for which the sign-flip test enumerates all 2^n sign patterns; above, it samples them."""
 FLIPS = 100_000
 _FLIP_SEED = 0
-_SMALL = 1e-12
+_BLOCK = 4096
 
 
 class Interval(NamedTuple):
@@ -71,42 +71,7 @@ def paired_difference(arm: Sequence[float], control: Sequence[float], confidence
     differences = paired(arm, control)
     mean, low, high = mean_interval(differences, confidence)
     n = len(differences)
-    return Difference(mean, low, high, n, _sign_flip(differences, rounding(arm, control)), smallest_p(n))
-
-
-def over_draws(over_seeds: Difference, draws: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
-    """Widen the interval of a mean over seeds by the sampling error of random draws, such as orders of parts.
-
-        half^2 = half_seeds^2 + (t_{(1 + confidence) / 2, m - 1} sd(x_1 ... x_m) / sqrt(m))^2
-
-    The squares of the half-widths are added (MOVER: Zou and Donner, 2008), as for independent errors. The interaction
-    of draw and seed enters both terms, so the interval is conservative. p is the larger of the sign-flip test's, which
-    is conditional on the draws, and the level at which this interval ends at 0.
-
-    Args:
-        over_seeds: The mean with its interval over the seeds.
-        draws: Mean over the seeds for each draw; at least 2.
-        confidence: Coverage of the intervals, in (0, 1).
-    """
-    assert len(draws) > 1, "one draw has no spread"
-    if math.isnan(over_seeds.high):
-        return over_seeds
-    from scipy.optimize import brentq
-    from scipy.special import stdtrit
-
-    of_seeds = (over_seeds.high - over_seeds.difference) / float(stdtrit(over_seeds.n - 1, (1 + confidence) / 2))
-    of_draws = standard_deviation(draws) / math.sqrt(len(draws))
-
-    def half(p: float) -> float:
-        quantiles = stdtrit([over_seeds.n - 1, len(draws) - 1], 1 - p / 2)
-        return math.hypot(quantiles[0] * of_seeds, quantiles[1] * of_draws)
-
-    size = abs(over_seeds.difference)
-    ends_at_zero = brentq(lambda p: half(p) - size, _SMALL, 1.0) if 0 < size < half(_SMALL) else float(size == 0)
-    # At an interim analysis the interval has only a share of the level.
-    of_interval = min(1.0, ends_at_zero * ALPHA / (1 - confidence))
-    low, high = over_seeds.difference - half(1 - confidence), over_seeds.difference + half(1 - confidence)
-    return over_seeds._replace(low=low, high=high, p_value=max(over_seeds.p_value, of_interval))
+    return Difference(mean, low, high, n, sign_flip(differences, rounding(arm, control)), smallest_p(n))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -123,7 +88,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
-    if not values:
+    if not len(values):
         raise ValueError("a mean needs at least one value")
     if not all(map(math.isfinite, values)):
         raise ValueError("values must be finite")
@@ -202,6 +167,34 @@ def pairing_correlation(arm: Sequence[float], control: Sequence[float]) -> float
         return math.nan
 
 
+def intraclass_correlation(groups: Sequence[Sequence[float]]) -> float:
+    """Compute the intra-class correlation of values in groups, by one-way analysis of variance.
+
+        ICC = (MSB - MSW) / (MSB + (m - 1) MSW)
+
+    with the mean squares between and within the groups, and m values per group (for unequal groups
+    m = (N - sum m_i^2 / N) / (k - 1)). NaN for fewer than 2 groups, without a group of 2, and where all values are
+    equal.
+
+    Args:
+        groups: Values of each group.
+
+    Source: Donner (1986).
+    """
+    filled = [group for group in groups if len(group)]
+    k, n = len(filled), sum(map(len, filled))
+    if k < 2 or n == k:
+        return math.nan
+    m = (n - math.fsum(len(group) ** 2 for group in filled) / n) / (k - 1)
+    mean = math.fsum(math.fsum(group) for group in filled) / n
+    means = [math.fsum(group) / len(group) for group in filled]
+    between = math.fsum(len(group) * (own - mean) ** 2 for group, own in zip(filled, means, strict=True)) / (k - 1)
+    squares = ((value - own) ** 2 for group, own in zip(filled, means, strict=True) for value in group)
+    within = math.fsum(squares) / (n - k)
+    total = between + (m - 1) * within
+    return (between - within) / total if total > 0 else math.nan
+
+
 def rounding(arm: Sequence[float], control: Sequence[float]) -> float:
     """Bound the rounding error between two sums of signed differences that are equal in exact arithmetic."""
     # Half a unit in the last place of every value, and as much in each step of either sum.
@@ -216,7 +209,7 @@ def paired(arm: Sequence[float], control: Sequence[float]) -> list[float]:
     """
     if len(arm) != len(control):
         raise ValueError(f"paired values need equal lengths, got {len(arm)} and {len(control)}")
-    if not arm:
+    if not len(arm):
         raise ValueError("paired values need at least one pair")
     if not all(map(math.isfinite, (*arm, *control))):
         raise ValueError("paired values must be finite")
@@ -228,7 +221,7 @@ def _constant(values: Sequence[float]) -> bool:
     return max(values) - min(values) <= len(values) * sys.float_info.epsilon * max(map(abs, values))
 
 
-def _sign_flip(differences: Sequence[float], rounding: float) -> float:
+def sign_flip(differences: Sequence[float], rounding: float) -> float:
     """Compute the two-sided p-value; sums within ``rounding`` of the observed one are tied with it."""
     import numpy as np
 
@@ -243,7 +236,31 @@ def _sign_flip(differences: Sequence[float], rounding: float) -> float:
     for block, patterns in enumerate(_drawn_patterns(n)):
         start = block * EXACT_PAIRS
         sums += _signed_sums(differences[start : start + EXACT_PAIRS])[patterns]
-    return float((np.count_nonzero(np.abs(sums) >= extreme) + 1) / (FLIPS + 1))
+    return share_of_patterns(int(np.count_nonzero(np.abs(sums) >= extreme)), n)
+
+
+def sign_patterns(n: int) -> "Iterator[Array]":
+    """Yield sign patterns in blocks (n, patterns): one of each pair of opposite ones for n <= 16, else 100,000 random.
+
+    They are the patterns of the sign-flip test, and the same for every list of n differences.
+    """
+    import numpy as np
+
+    places = np.arange(min(n, EXACT_PAIRS))[:, None]
+    if n <= EXACT_PAIRS:
+        for start in range(0, 2 ** (n - 1), _BLOCK):
+            numbers = np.arange(start, min(start + _BLOCK, 2 ** (n - 1)))
+            yield np.where(numbers >> places & 1, 1.0, -1.0)
+        return
+    drawn = _drawn_patterns(n)
+    for start in range(0, FLIPS, _BLOCK):
+        signs = [np.where(numbers[start : start + _BLOCK] >> places & 1, 1.0, -1.0) for numbers in drawn]
+        yield np.concatenate(signs)[:n]
+
+
+def share_of_patterns(extreme: int, n: int) -> float:
+    """Return the p-value of a test over the ``sign_patterns`` of n differences, from the number of extreme ones."""
+    return extreme / 2 ** (n - 1) if n <= EXACT_PAIRS else (extreme + 1) / (FLIPS + 1)
 
 
 @functools.lru_cache(maxsize=4)

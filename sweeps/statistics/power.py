@@ -1,59 +1,107 @@
-"""Power of the paired test: seeds for a given difference, and the smallest difference for given seeds."""
+"""Power of the study's test: the smallest difference that so many units could have shown."""
 
-import bisect
+import functools
 import math
+from typing import TYPE_CHECKING
 
+from sweeps.statistics.families import Correction
 from sweeps.statistics.paired import ALPHA, smallest_p
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
 POWER = 0.8
-MOST_SEEDS = 1000
+MOST_UNITS = 32
+"""Above, the smallest difference is that of 32 units times sqrt(32 / n)."""
+STUDIES = 400
+_PATTERNS = 1024
+_SHARED = 0.5
+_LARGEST = 8.0
 
 
-def seeds_for(difference: float, sd: float, num_arms: int) -> int | None:
-    """Compute the number of seeds at which a paired t test detects a difference with 80 % power.
+def smallest_difference(sd: float, units: int, arms: int, correction: Correction, level: float = ALPHA) -> float | None:
+    """Compute the smallest difference that so many units show with 80 % power, by simulation of the sign-flip test.
 
-        power(n) = P(T' > t_{1 - a / 2, n - 1}),   a = 0.05 / arms,   T' noncentral t, shift d sqrt(n) / sd
-
-    and the sign-flip test of so many pairs can reach that level. Difference and spread are taken as exact, although
-    they are estimates. None above 1,000 seeds, and for a difference of 0.
-
-    Args:
-        difference: Absolute value of the difference.
-        sd: Standard deviation of the paired differences.
-        num_arms: Number of arms that the test is corrected over.
-    """
-    if difference == 0 or not math.isfinite(sd):
-        return None
-    # Power increases with the number of seeds.
-    seeds = range(2, MOST_SEEDS + 1)
-    n = bisect.bisect_left(seeds, True, key=lambda n: _power(difference, sd, n, num_arms) >= POWER) + 2
-    return n if n <= MOST_SEEDS else None
-
-
-def smallest_difference(sd: float, seeds: int, num_arms: int) -> float | None:
-    """Compute the smallest difference that so many seeds detect with 80 % power, at the corrected level of one arm.
-
-    None where the sign-flip test of so many pairs cannot reach the level, whatever the difference.
+    400 studies with normal differences, of which one arm has an effect; arms share a control, so that their differences
+    correlate with 0.5. The test is the sign-flip test corrected over the arms, with up to 1,024 patterns. None where it
+    cannot reach the level, whatever the difference.
 
     Args:
         sd: Standard deviation of the paired differences.
-        seeds: At least 2.
-        num_arms: Number of arms that the test is corrected over.
+        units: Number of pairs, at least 2.
+        arms: Number of arms that the test is corrected over.
+        correction: Correction over the arms.
+        level: Level of the test; a share of 0.05 at an interim analysis.
     """
-    from scipy.optimize import brentq
-
-    most = 1000 * sd
-    if not math.isfinite(sd) or _power(most, sd, seeds, num_arms) < POWER:
+    if not math.isfinite(sd):
         return None
-    return float(brentq(lambda d: _power(d, sd, seeds, num_arms) - POWER, 0, most, xtol=1e-6 * sd)) if sd else 0.0
+    standardised = _standardised(min(units, MOST_UNITS), max(1, arms), correction, level)
+    if standardised is None:
+        return None
+    return sd * standardised * math.sqrt(min(units, MOST_UNITS) / units)
 
 
-def _power(difference: float, sd: float, n: int, num_arms: int) -> float:
-    """Compute the power of a paired t test at the corrected level of one arm."""
-    from scipy import special  # the distributions of scipy.stats check arguments for ten times as long as they compute
+@functools.lru_cache(maxsize=64)
+def _standardised(units: int, arms: int, correction: Correction, level: float) -> float | None:
+    """Return the smallest effect in units of the standard deviation; bisection on the same random studies."""
+    import numpy as np
 
-    level = ALPHA / max(1, num_arms)
-    if smallest_p(n) > level:
-        return 0.0
-    bound, shift = float(special.stdtrit(n - 1, 1 - level / 2)), difference * math.sqrt(n) / sd if sd else math.inf
-    return 1.0 if shift > bound + 10 else 1 - float(special.nctdtr(n - 1, shift, bound))
+    if smallest_p(units) > (level / arms if correction == "holm" else level):
+        return None
+    rng = np.random.default_rng(0)
+    studies = min(STUDIES, max(100, 4_000 // arms))
+    noise = rng.normal(size=(studies, arms, units)) * math.sqrt(1 - _SHARED)
+    noise += rng.normal(size=(studies, 1, units)) * math.sqrt(_SHARED)
+    flips = _flips(units)
+    largest = _largest_of_others(noise[:, 1:], flips) if correction == "max_t" else None
+    low, high = 0.0, _LARGEST
+    for _ in range(12):
+        effect = (low + high) / 2
+        p = _p_values(noise[:, 0] + effect, flips, largest) * (arms if correction == "holm" else 1)
+        low, high = (low, effect) if np.mean(p <= level) >= POWER else (effect, high)
+    return high if high < _LARGEST else None
+
+
+def _flips(units: int) -> "Array":
+    """Return sign patterns (units, patterns), the observed one first: all where there are few, else random ones."""
+    import numpy as np
+
+    if 2 ** (units - 1) <= _PATTERNS:
+        numbers = np.arange(2 ** (units - 1))
+        return np.where(numbers >> np.arange(units)[:, None] & 1, -1.0, 1.0)
+    flips = np.random.default_rng(1).choice([-1.0, 1.0], size=(units, _PATTERNS))
+    flips[:, 0] = 1
+    return flips
+
+
+def _largest_of_others(differences: "Array", flips: "Array") -> "Array":
+    """Return the largest statistic of the arms without an effect, by study and pattern."""
+    import numpy as np
+
+    largest = np.zeros((len(differences), flips.shape[1]))
+    for arm in range(differences.shape[1]):
+        np.maximum(largest, _statistics(differences[:, arm], flips), out=largest)
+    return largest
+
+
+def _p_values(differences: "Array", flips: "Array", largest: "Array | None") -> "Array":
+    """Return the p-value of one arm in each study."""
+    import numpy as np
+
+    own = _statistics(differences, flips)
+    bound = own[:, :1] * (1 - 1e-9)
+    everything = own if largest is None else np.maximum(own, largest)
+    share: Array = (everything >= bound).mean(axis=1)
+    return share
+
+
+def _statistics(differences: "Array", flips: "Array") -> "Array":
+    """Return |sum| / length for each study and pattern, which orders patterns as |t| does."""
+    import numpy as np
+
+    lengths = np.sqrt((differences**2).sum(axis=1, keepdims=True))
+    statistics: Array = np.abs(differences @ flips) / lengths
+    return statistics

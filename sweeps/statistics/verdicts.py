@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
-from sweeps.statistics.paired import ALPHA, Difference, paired, standard_deviation
+from sweeps.statistics.paired import ALPHA, paired, standard_deviation
 
 
 class Verdict(StrEnum):
@@ -23,15 +23,15 @@ class Verdict(StrEnum):
 
 
 def verdict(
-    difference: Difference, p_corrected: float, direction: Literal["max", "min"] | None, *, is_equivalent: bool = False
+    difference: float, p_corrected: float, direction: Literal["max", "min"] | None, *, is_equivalent: bool = False
 ) -> Verdict:
     """Return the verdict of a comparison.
 
     Equivalence takes precedence: a difference within the margin is irrelevant, even if it is significant.
 
     Args:
-        difference: The paired difference.
-        p_corrected: Its p-value after correction over the arms; significant at 0.05 or below.
+        difference: Mean of the paired differences, or any number of its sign.
+        p_corrected: Its p-value after correction over the family; significant at 0.05 or below.
         direction: Whether larger or smaller is better; None for a metric that only gives context.
         is_equivalent: Whether the difference is shown to be within a margin.
     """
@@ -39,10 +39,20 @@ def verdict(
         return Verdict.EQUIVALENT
     if p_corrected > ALPHA:
         return Verdict.INCONCLUSIVE
-    above = difference.difference > 0
+    above = difference > 0
     if direction is None:
         return Verdict.HIGHER if above else Verdict.LOWER
     return Verdict.BETTER if above == (direction == "max") else Verdict.WORSE
+
+
+def is_above(found: Verdict, direction: Literal["max", "min"]) -> bool:
+    """Whether a significant verdict puts the arm above the control.
+
+    Args:
+        found: Better, worse, higher or lower.
+        direction: Whether larger or smaller is better.
+    """
+    return found is Verdict.HIGHER or found is (Verdict.BETTER if direction == "max" else Verdict.WORSE)
 
 
 def equivalent(arm: Sequence[float], control: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:

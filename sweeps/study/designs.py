@@ -96,7 +96,7 @@ class Contrast(Generic[Term]):
 
     Args:
         name: Part or arms that the effect belongs to.
-        kind: ``effect``, ``interaction``, ``added to nothing`` or ``shapley``.
+        kind: ``effect``, ``interaction``, ``added to nothing``, ``shapley`` or ``trend``.
         weights: By combination, or by the arm that is run for it; they sum to 0.
         draws: The weights of each draw alone, where the sum is a mean over random draws such as orders.
     """
@@ -157,6 +157,30 @@ def effects(design: Design, factors: Sequence[Sequence[Level]], parts: Sequence[
         case Shapley():
             return _shapley(design, factors, parts)
     return []
+
+
+TREND = "trend"
+LEAST_VALUES = 3
+"""Smallest number of values that have a trend of their own; two have a difference."""
+
+
+def trend(path: str, values: Mapping[str, float]) -> Contrast[str] | None:
+    """Return the linear change of a metric from the smallest to the largest value; None for fewer than 3 values.
+
+        w_a = (v_a - mean(v)) / sum_b (v_b - mean(v))^2 * (max(v) - min(v))
+
+    One test of all arms of an ordered set of values has more power than a test of each.
+
+    Args:
+        path: Dotted path of the value.
+        values: Arm -> its value.
+    """
+    if len(set(values.values())) < LEAST_VALUES:
+        return None
+    mean = math.fsum(values.values()) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values.values())
+    width = max(values.values()) - min(values.values())
+    return Contrast(path, TREND, {arm: (value - mean) / squares * width for arm, value in values.items()})
 
 
 # ------------------------------------------------------------------------------------------------------- combinations

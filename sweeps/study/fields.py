@@ -23,6 +23,13 @@ from trainables.metrics import METRICS
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
+MAX_REPEATS = 100
+
+Diverged = Literal["compared", "worst"]
+"""What becomes of seeds that diverged."""
+
+Unit = Literal["seed", "clip", "prompt"]
+"""Unit of a comparison: one gives one pair of arm and control."""
 
 REMOVED = "removed"
 """Kind of a removed part."""
@@ -192,13 +199,13 @@ class Block(BaseModel):
 
 
 class SeedRule(Block):
-    """Adaptive number of seeds: the study stops at the first interim look at which every arm is decided."""
+    """Adaptive number of seeds: an arm leaves at the interim look that decides it, or shows no sign of an effect."""
 
     min: Annotated[int, Field(ge=2, le=MAX_SEEDS)] = Field(4, description="minimum number of seeds")
     max: Annotated[int, Field(ge=2, le=MAX_SEEDS, description="maximum number of seeds")]
     stop: Annotated[
         Literal["decided"],
-        Field(description="decided: stop when each arm differs, or is equivalent within its margin"),
+        Field(description="decided: an arm leaves once it differs, is equivalent, or shows no sign of an effect"),
     ]
 
 

@@ -12,14 +12,17 @@ from pydantic import (
 )
 
 from models.bases import Precision
+from sweeps.statistics.families import Correction, CorrectOver, Method
 from sweeps.study.designs import Design, OneAtATime
 from sweeps.study.document import Document, Mark
 from sweeps.study.fields import (
+    MAX_REPEATS,
     MAX_SEEDS,
     MAX_TRIALS,
     ArmName,
     Block,
     Change,
+    Diverged,
     MetricName,
     Name,
     Objectives,
@@ -29,6 +32,7 @@ from sweeps.study.fields import (
     Seeds,
     Space,
     Text,
+    Unit,
     With,
     as_data,
     as_design,
@@ -74,6 +78,13 @@ class Ablation(Block):
     ] = ""
 
 
+class UnitRule(Block):
+    """Unit of the comparisons, in place of the one that follows from what the study draws."""
+
+    kind: Annotated[Unit, Field(description="seed, clip or prompt")]
+    reason: Annotated[Text, Field(description="why; the report states it")]
+
+
 class Todo(Block):
     """An open decision of an imported plan; a study with such entries does not run."""
 
@@ -105,6 +116,10 @@ class Confirm(Block):
 
     top: Annotated[int, Field(ge=1)] = Field(1, description="winners of each arm")
     fresh_seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = Field(8, description="new seeds for each winner")
+    # Left out if not set: plans of studies without it are those of versions without it.
+    path: Annotated[bool, Field(exclude_if=lambda value: not value)] = Field(
+        False, description="also each step from an arm's best settings to the control's, one value at a time"
+    )
 
 
 class Search(Block):
@@ -114,7 +129,14 @@ class Search(Block):
     search_sampler: Literal["tpe", "nsga2", "random"] = Field(
         "tpe", description="Optuna sampler: tpe (also for several objectives), nsga2 or random"
     )
-    trials_per_arm: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = Field(16, description="trials inside every arm")
+    trials_per_arm: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = Field(
+        16, description="trials of one search of the arm with the most searched values; of others in proportion"
+    )
+    repeats: Annotated[int, Field(ge=1, le=MAX_REPEATS)] | None = Field(
+        None,
+        description="independent searches of every arm, the units of the comparison of tuned arms; by default 3 where "
+        "confirm compares arms, else 1",
+    )
     objectives: Objectives | None = Field(
         None, description="metrics with their directions, or a list of them; the study's first metric by default"
     )
@@ -202,6 +224,25 @@ class Study(Block):
         dict[MetricName, Annotated[float, Field(gt=0)]],
         Field(description="metric -> smallest relevant difference, in the metric's units"),
     ] = {}
+    unit: UnitRule | None = Field(
+        None, description="unit of the comparisons, with the reason; by default it follows from what is drawn"
+    )
+    test: Annotated[
+        Method,
+        Field(description="sign_flip assumes that differences are symmetric without an effect; bootstrap_t less so"),
+    ] = "sign_flip"
+    correction: Annotated[
+        Correction, Field(description="max_t: step-down max-T with joint sign flips; holm: Holm's correction")
+    ] = "max_t"
+    correct_over: Annotated[
+        CorrectOver, Field(description="arms: each metric by itself; arms_and_metrics: all comparisons of the study")
+    ] = "arms"
+    diverged: Annotated[
+        Diverged,
+        Field(
+            description="compared: rates of divergence are compared, values among surviving seeds; worst: ranked last"
+        ),
+    ] = "compared"
     design: Annotated[Annotated[Design, Field(discriminator="kind")], BeforeValidator(as_design)] = OneAtATime()
     resources: Resources = Resources()
     budget: Budget | None = None

@@ -165,6 +165,10 @@ def _tags(model: type[BaseModel]) -> tuple[object, ...]:
     return next((typing.get_args(info.annotation) for info in fields), ())
 
 
+THESE_SETTINGS = "these two settings"
+"""In place of a verdict on two arms that were searched once each."""
+
+
 def counted(number: int, noun: str) -> str:
     """Format a number with its noun, such as ``1 seed`` or ``3 seeds``."""
     return f"{number} {noun}{'s' * (number != 1)}"

@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +39,23 @@ def database_file(uri: str) -> Path | None:
         return None
     is_uri = url.database.startswith("file:")
     return Path(unquote(urlsplit(url.database).path) if is_uri else url.database)
+
+
+def create_database(uri: str) -> None:
+    """Create a missing SQLite database atomically.
+
+    MlflowClient creates tables one by one; a file with only some of them, left by a killed driver, cannot be opened.
+    """
+    from mlflow import MlflowClient
+
+    path = database_file(uri)
+    if path is None or path.exists():
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        fresh = Path(folder) / path.name
+        MlflowClient(database_uri(fresh)).search_experiments(max_results=1)
+        with suppress(FileExistsError):  # created by the driver of another study in the meantime
+            os.link(fresh, path)
 
 
 def artifacts_folder(storage: Path, study: str) -> Path:

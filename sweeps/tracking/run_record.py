@@ -1,21 +1,44 @@
 """MLflow record of a cell: name, tags, metrics, parameters and table, computed from its result alone."""
 
+import io
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
 
+from sweeps.tracking.views import CLIPS
+from trainables.cell_files import read_clips
+from trainables.pictures import frame_strip
 from trainables.trial_spec import Result, TrialSpec, leaves
 
 TABLE = "per_clip.json"
 """Name of the table of scores per clip."""
 
+PICTURED = "mlflow.loggedImages"
+"""Tag of a run with logged images."""
+
+CONTENT = "data.content."
+"""First part of the parameters that name the content of a cell's data."""
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
+
 MAX_TAG = 5000  # characters
+MAX_CLIPS = MAX_FRAMES = 4  # of an image; the image grid reserves a square for each
+IMAGE_PX, THUMBNAIL_PX = 1024, 300  # longer side; three thumbnails beside each other fill a page
 
 
 def name(spec: TrialSpec) -> str:
-    """Return a run's name: ``arm/s0``, for a search trial ``arm/t007``, for a confirmation ``arm #1/s100``."""
+    """Return a run's name: ``arm/s0``, for a search trial ``arm/t007``, for a confirmation ``arm #1/s100``.
+
+    Of further repeats of the search, ``arm/r2/t007`` and ``arm r2 #1/s100``; of a path's step ``arm path 1/s100``.
+    """
+    repeat = f"r{spec.repeat + 1}" if spec.repeat else ""
     if spec.stage == "search":
-        return f"{spec.arm}/t{spec.trial or 0:03d}"
-    rank = "" if spec.trial is None else f" #{spec.trial + 1}"
+        return "/".join(filter(None, (spec.arm, repeat, f"t{spec.trial or 0:03d}")))
+    if spec.stage == "path":
+        return f"{spec.arm} path {spec.trial}/s{spec.seed}"
+    rank = "" if spec.trial is None else f"{' ' * bool(repeat)}{repeat} #{spec.trial + 1}"
     return f"{spec.arm}{rank}/s{spec.seed}"
 
 
@@ -81,3 +104,32 @@ def table(result: Result) -> dict[str, bytes]:
     scores = zip(*columns.values(), strict=True)
     rows = [[clip, prompt, *row] for clip, (prompt, row) in enumerate(zip(result.prompts, scores, strict=True))]
     return {TABLE: json.dumps({"columns": ["clip", "prompt", *columns], "data": rows}).encode()}
+
+
+def images(cell_id: str, folder: Path) -> dict[str, bytes]:
+    """Return a cell's first clips as a logged image, which the image grid shows beside those of other runs.
+
+    The names are MLflow's: key, step, time and a unique part, here the same at every upload; and a smaller copy that
+    the grid loads. Together they have some 100 kB at most. Empty for a cell without clips.
+    """
+    drawn = read_clips(folder)
+    if drawn is None:
+        return {}
+    frames = drawn.clips.shape[1]
+    chosen = sorted({round(place * (frames - 1) / (MAX_FRAMES - 1)) for place in range(MAX_FRAMES)})
+    picture = frame_strip(drawn.clips[:MAX_CLIPS, chosen])
+    name = f"images/{CLIPS}+step+0+timestamp+0+{cell_id}"
+    files = {}
+    for suffix, size in (("", IMAGE_PX), ("+compressed", THUMBNAIL_PX)):
+        picture.thumbnail((size, size))
+        content = io.BytesIO()
+        picture.save(content, "WEBP", quality=85)
+        files[f"{name}{suffix}.webp"] = content.getvalue()
+    return files
+
+
+def shown(tables: Mapping[str, bytes], pictures: Mapping[str, bytes] = NO_FILES) -> dict[str, str]:
+    """Return the tags by which the UI shows files of a run as tables, and its images in the image grid."""
+    listed = json.dumps([{"path": name, "type": "table"} for name in tables])
+    tags = {"mlflow.loggedArtifacts": listed if tables else "", PICTURED: "True" if pictures else ""}
+    return {key: value for key, value in tags.items() if value}

@@ -5,15 +5,13 @@ in the spool. A background thread copies them to MLflow. If MLflow is slow, down
 missing data is uploaded when it answers again, or by the next ``run``.
 """
 
-import contextlib
-import hashlib
-import json
 import logging
+import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,43 +25,31 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 
-from sweeps.tracking import run_record  # noqa: E402
+from sweeps.tracking import differences, run_record  # noqa: E402
 from sweeps.tracking.environment import environment_files  # noqa: E402
-from sweeps.tracking.location import database_file, database_uri  # noqa: E402
+from sweeps.tracking.inputs import dataset_digest, dataset_inputs  # noqa: E402
+from sweeps.tracking.known_run import ENDS, Files, KnownRun, digest  # noqa: E402
+from sweeps.tracking.location import create_database, database_file  # noqa: E402
+from sweeps.tracking.views import Review, first_view, view_name, view_tags  # noqa: E402
 from trainables.cell_files import PLAYABLE, STRIP  # noqa: E402
 from trainables.spool import Spool, Uploads  # noqa: E402
 from trainables.trial_spec import RESULT, Result, TrialSpec  # noqa: E402
 
 PARENT = "study"  # identity of the parent run, as the cell id of a cell's run
-ENDS = {"done": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}
-LOGGED, TABLES = (
-    "mlflow.loggedArtifacts",
-    json.dumps([{"path": run_record.TABLE, "type": "table"}]),
-)  # artifacts that the UI shows as tables
+DATASETS = "datasets"
 PAGE = 250  # runs per response, to stay within the timeout
 MAX_METRICS = 1000  # per log_batch
 MAX_PARAM = 6000  # characters; MLflow truncates longer values silently
 
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "PERMISSION_DENIED")
+"""Errors of a server that lacks or forbids a feature."""
+
 Strings = Mapping[str, str]
 NOTHING: Strings = MappingProxyType({})
-
-
-def _create_database(uri: str) -> None:
-    """Create a missing SQLite database atomically.
-
-    MlflowClient creates tables one by one; a file with only some of them, left by a killed driver, cannot be opened.
-    """
-    path = database_file(uri)
-    if path is None or path.exists():
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        fresh = Path(folder) / path.name
-        MlflowClient(database_uri(fresh)).search_experiments(max_results=1)
-        with contextlib.suppress(FileExistsError):  # created by the driver of another study in the meantime
-            os.link(fresh, path)
 
 
 class Tracker(Uploads):
@@ -75,59 +61,51 @@ class Tracker(Uploads):
         question: Description of the parent run.
         artifacts: Folder of artifacts if a database is written directly; a server uses its own.
         tags: Tags of the parent run.
+        review: What the saved views show; none are made without metrics.
     """
 
-    def __init__(self, uri: str, study: str, question: str, artifacts: Path, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        study: str,
+        question: str,
+        artifacts: Path,
+        tags: Mapping[str, str],
+        review: Review = Review(),  # noqa: B008  # frozen
+    ) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database logs every migration
         # Errors are reported by ``failures``; MLflow would print the traceback of each attempt.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         parent_tags = {**tags, "role": PARENT, "study": study, "mlflow.note.content": question}
-        super().__init__(_StudyRuns(uri, study, artifacts, parent_tags), f"MLflow at {uri}")
-
-
-@dataclass
-class _Run:
-    """Known state of a run in MLflow: ``files`` are uploaded for certain, points up to ``line`` and ``step``."""
-
-    id: str
-    artifacts: str
-    status: str
-    started: int
-    tags: dict[str, str]
-    params: set[str]
-    files: dict[str, str]
-    line: int = 0
-    step: int = 0
-
-    @classmethod
-    def of(cls, run: Run) -> "_Run":
-        info, tags = run.info, dict(run.data.tags)
-        # The tag is set before the upload and the run ends after it, so the tag is reliable for ended runs only.
-        files = json.loads(tags.get("files") or "{}") if info.status in ENDS.values() else {}
-        return cls(info.run_id, info.artifact_uri, info.status, info.start_time, tags, set(run.data.params), files)
+        self._study = _StudyRuns(uri, study, artifacts, parent_tags, review)
+        super().__init__(self._study, f"MLflow at {uri}")
 
     @property
-    def emptiness(self) -> tuple[bool, bool, int]:
-        """Sort key: complete runs first, then runs with files, then the oldest."""
-        return self.status not in ENDS.values(), "files" not in self.tags, self.started
+    def refusals(self) -> list[str]:
+        """What this server does not accept at all, such as one of the views, each with the reason."""
+        return [f"{what}: {reason}" for what, reason in dict(self._study.refused).items()]
 
-    def has_result(self, digest: str) -> bool:
-        """Whether the run holds this result completely: ending the run is the last step of an upload."""
-        return self.status in ENDS.values() and self.tags.get("result") == digest
+    @property
+    def link(self) -> str:
+        """Address of the study's first view; empty where it is not known, such as for another database."""
+        return self._study.link()
 
 
 class _StudyRuns:
     """The study's experiment and runs in MLflow; used by the upload thread alone."""
 
-    def __init__(self, uri: str, study: str, artifacts: Path, parent_tags: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, study: str, artifacts: Path, parent_tags: Mapping[str, str], review: Review) -> None:
+        self.refused: dict[str, str] = {}
         self.progress = time.monotonic()
         self._uri = uri
         self._study = study
         self._location = artifacts.resolve().as_uri() if database_file(uri) else None
         self._parent_tags = parent_tags
+        self._review = review
+        self._views = view_tags(review)
         self._client: Any = None
         self._experiment = ""
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, KnownRun] = {}
         self._sure = False
         self._doubtful: set[str] = set()
         self._create_failed = False
@@ -138,12 +116,17 @@ class _StudyRuns:
         if self._sure:
             return
         if self._client is None:
-            _create_database(self._uri)
+            create_database(self._uri)
             self._client = MlflowClient(self._uri)
         experiment = self._open_experiment()
         if experiment != self._experiment:
             self._experiment, self._runs = experiment, {}
-            self._find()
+            try:
+                self._find()
+                self._mark_current()
+            except Exception:
+                self._experiment = ""  # the next attempt begins again: an unknown run would be created twice
+                raise
         self._sure = True
         self.progress = time.monotonic()
 
@@ -154,27 +137,35 @@ class _StudyRuns:
         self._sure = False
 
     def hold(self, cell_id: str, folder: Path) -> bool:
-        """Whether MLflow holds a cell's result completely."""
+        """Whether MLflow holds a cell's result completely, with its image and its data."""
         run = self._runs.get(cell_id)
         try:
-            return run is not None and run.has_result(_digest((folder / RESULT).read_bytes()))
+            return run is not None and run.is_complete(digest((folder / RESULT).read_bytes()), self._review)
         except OSError:
             return False
 
     def record(self, cell_id: str, folder: Path) -> bool:
         """Upload a cell's result; return False if it was uploaded already."""
         content = (folder / RESULT).read_bytes()
-        result, digest = Result.model_validate_json(content), _digest(content)
+        result, found = Result.model_validate_json(content), digest(content)
         start = run_record.end_of(result) - int(1000 * sum(result.seconds.values()))
         table = run_record.table(result)
-        tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result), **({LOGGED: TABLES} if table else {})}
+        tags = {**self._tags(cell_id, result.spec), **run_record.outcome(result)}
         run = self._get_or_create(cell_id, run_record.name(result.spec), tags, start)
-        if run.has_result(digest):
+        is_held = run.has_result(found)
+        is_pictured = self._review.is_pictured(cell_id, result.spec.seed) and not (is_held and run.is_pictured)
+        images = run_record.images(cell_id, folder) if is_pictured else {}
+        if is_held and not images and (dataset_digest(result.spec) in ("", *run.data) or DATASETS in self.refused):
             return False
         self._reopen(run)
         pictures = {path.name: path.read_bytes() for pattern in (STRIP, PLAYABLE) for path in folder.glob(pattern)}
-        files = _Files(run, {**pictures, **table, RESULT: content})
-        self._send(run, folder, result.spec, {**tags, **files.tag, "result": digest}, result)
+        files = Files(run, {**pictures, **images, **table, RESULT: content})
+        tags |= run_record.shown(table, images) | files.tag
+        if is_held:  # by a version without images or data, or of another first seed: its points are there
+            self._log(run, tags=tags)
+        else:
+            self._send(run, folder, result.spec, {**tags, "result": found}, result)
+        self._log_data(run, result.spec)
         self._upload(run, files)
         self._end(run, ENDS[result.status], run_record.end_of(result))
         self.progress = time.monotonic()
@@ -201,24 +192,54 @@ class _StudyRuns:
             return
         run = self._runs.get(PARENT) or self._open_parent()
         named = {path.name if path.suffix == ".yaml" else f"report/{path.name}": path.read_bytes() for path in files}
-        contents = _Files(run, {**self._environment, **named})
+        compared = differences.read_differences(files)
+        table = {differences.TABLE: compared.table} if compared else {}
+        contents = Files(run, {**self._environment, **named, **table})
         status = "FAILED" if failed else "FINISHED"
         if contents.changed or run.status != status:
             self._reopen(run)
-            self._log(run, tags=contents.tag)
+            self._log(run, tags={**contents.tag, **run_record.shown(table)})
             self._upload(run, contents)
             self._end(run, status)
+        if compared:
+            self._offer("differences", lambda: self._log_differences(run, compared))
+
+    def link(self) -> str:
+        """Return the address of the first view; empty where it is not known."""
+        is_saved = bool(self._views) and view_name(next(iter(self._views))) not in self.refused
+        return first_view(self._uri, self._experiment, self._review) if self._experiment and is_saved else ""
 
     def _open_experiment(self) -> str:
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on the table of runs
         experiment = self._client.get_experiment_by_name(self._study)
         if experiment is None:
-            return str(self._client.create_experiment(self._study, self._location, tags))
+            created = str(self._client.create_experiment(self._study, self._location, tags))
+            self._save_views(created, self._views)
+            return created
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
-        for key in tags.keys() - experiment.tags.keys():
-            self._client.set_experiment_tag(experiment.experiment_id, key, tags[key])
+        missing = {key: value for key, value in tags.items() if key not in experiment.tags}
+        changed = {key: value for key, value in self._views.items() if experiment.tags.get(key) != value}
+        for key, value in missing.items():
+            self._client.set_experiment_tag(experiment.experiment_id, key, value)
+        self._save_views(experiment.experiment_id, changed)
         return str(experiment.experiment_id)
+
+    def _save_views(self, experiment: str, views: Strings) -> None:
+        """Save views one by one: a view over the server's limit keeps no other from being saved."""
+        for key, value in views.items():
+            self._offer(view_name(key), partial(self._client.set_experiment_tag, experiment, key, value))
+
+    def _offer(self, what: str, upload: Callable[[], None]) -> None:
+        """Upload what an older or a restricted server may refuse: the refusal is reported, and costs nothing else."""
+        if what in self.refused:
+            return
+        try:
+            upload()
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            self.refused[what] = str(error).partition("\n")[0][:300]
 
     def _find(self, filter_string: str = "") -> None:
         """Find the runs in MLflow, one for each cell, and delete duplicates.
@@ -226,11 +247,11 @@ class _StudyRuns:
         A server that answers late may create duplicates. Of these, the run in use is kept, else the most complete, else
         the oldest.
         """
-        of_cells: dict[str, list[_Run]] = {}
+        of_cells: dict[str, list[KnownRun]] = {}
         token: str | None = None
         while token != "":
             page = self._client.search_runs([self._experiment], filter_string, max_results=PAGE, page_token=token)
-            for run in map(_Run.of, page):
+            for run in map(KnownRun.of, page):
                 of_cells.setdefault(self._identity(run), []).append(run)
             token = page.token or ""
         of_cells.pop("", None)
@@ -241,13 +262,21 @@ class _StudyRuns:
             for other in others:
                 self._client.delete_run(other.id)
 
-    def _identity(self, run: _Run) -> str:
+    def _mark_current(self) -> None:
+        """Correct the mark of runs whose cells have become part of the study, or no longer are, since it was set."""
+        for identity, run in self._runs.items():
+            current = self._review.mark(identity, run.tags.get("search", ""))
+            if self._review.cells and identity != PARENT and run.tags.get("current") != current:
+                self._log(run, tags={"current": current})
+                self.progress = time.monotonic()
+
+    def _identity(self, run: KnownRun) -> str:
         """Return the run's cell id, ``PARENT`` for the parent run, or an empty string for a run of another study."""
         if run.tags.get("study") != self._study:
             return ""
         return PARENT if run.tags.get("role") == PARENT else run.tags.get("cell_id", "")
 
-    def _get_or_create(self, identity: str, name: str, tags: Strings, started: int | None) -> _Run:
+    def _get_or_create(self, identity: str, name: str, tags: Strings, started: int | None) -> KnownRun:
         """Return the run of a cell, created if it is missing."""
         if identity in self._doubtful:
             self._find(f"tags.role = '{PARENT}'" if identity == PARENT else f"tags.cell_id = '{identity}'")
@@ -261,26 +290,26 @@ class _StudyRuns:
                 self._doubtful.add(identity)
                 self._create_failed = True
                 raise
-            self._runs[identity] = _Run.of(created)
+            self._runs[identity] = KnownRun.of(created)
         return self._runs[identity]
 
-    def _open_parent(self) -> _Run:
+    def _open_parent(self) -> KnownRun:
         """Return the parent run, created or reopened, with the environment files."""
         run = self._get_or_create(PARENT, self._study, self._parent_tags, None)
         self._reopen(run)
         if not self._environment:
             self._environment = environment_files()
-            files = _Files(run, self._environment)
+            files = Files(run, self._environment)
             self._log(run, tags={**self._parent_tags, **files.tag})
             self._upload(run, files)
         return run
 
-    def _reopen(self, run: _Run) -> None:
+    def _reopen(self, run: KnownRun) -> None:
         if run.status != "RUNNING":
             self._client.update_run(run.id, status="RUNNING")
             run.status = "RUNNING"
 
-    def _end(self, run: _Run, status: str, end: int | None = None) -> None:
+    def _end(self, run: KnownRun, status: str, end: int | None = None) -> None:
         self._client.set_terminated(run.id, status, end)
         run.status = status
 
@@ -294,12 +323,14 @@ class _StudyRuns:
             "seed": str(spec.seed),
             "stage": spec.stage,
             "trial": "" if spec.trial is None else str(spec.trial),
+            "repeat": str(spec.repeat) if spec.search else "",
             "search": spec.search,
             "cell_id": cell_id,
+            "current": self._review.mark(cell_id, spec.search),
             "mlflow.parentRunId": self._open_parent().id,
         }
 
-    def _send(self, run: _Run, folder: Path, spec: TrialSpec, tags: Strings, result: Result | None = None) -> None:
+    def _send(self, run: KnownRun, folder: Path, spec: TrialSpec, tags: Strings, result: Result | None = None) -> None:
         """Upload a run's missing points, then its result, in as few requests as MLflow allows."""
         batch: list[Any] = []
         for point in Spool(folder).points(run.line):
@@ -317,7 +348,7 @@ class _StudyRuns:
         self._log(run, batch, run_record.parameters(spec), tags)
 
     def _log(
-        self, run: _Run, metrics: Sequence[Any] = (), parameters: Strings = NOTHING, tags: Strings = NOTHING
+        self, run: KnownRun, metrics: Sequence[Any] = (), parameters: Strings = NOTHING, tags: Strings = NOTHING
     ) -> None:
         """Log one batch; only new parameters (MLflow refuses to change one) and changed tags are sent."""
         params = {key: value for key, value in parameters.items() if key not in run.params}
@@ -331,27 +362,37 @@ class _StudyRuns:
         run.params |= params.keys()
         run.tags |= changed
 
-    def _upload(self, run: _Run, files: "_Files") -> None:
+    def _log_data(self, run: KnownRun, spec: TrialSpec) -> None:
+        """Log the cell's data as an input of its run, once."""
+        found = dataset_digest(spec)
+        if found and found not in run.data:
+            self._offer(DATASETS, lambda: self._client.log_inputs(run.id, dataset_inputs(spec)))
+            run.data.add(found)
+
+    def _log_differences(self, run: KnownRun, compared: differences.Differences) -> None:
+        """Log the differences of the study and of its cells, as far as they have changed."""
+        self._replace(run, compared.of_study)
+        for identity, cell in self._runs.items():
+            if identity in self._review.cells:
+                place = cell.tags.get("arm", ""), cell.tags.get("seed", "")
+                self._replace(cell, compared.of_cells.get(place, {}))
+
+    def _replace(self, run: KnownRun, metrics: Mapping[str, float]) -> None:
+        """Log the changed differences of a run; those that exist no more become NaN, since MLflow deletes no metric."""
+        gone = (key for key, value in run.metrics.items() if differences.is_difference(key) and not math.isnan(value))
+        now = {**dict.fromkeys(gone, math.nan), **metrics}
+        changed = [(key, value) for key, value in now.items() if run.metrics.get(key) != value]
+        at = time.time_ns() // 1_000_000
+        for start in range(0, len(changed), MAX_METRICS):
+            batch = changed[start : start + MAX_METRICS]
+            self._log(run, [Metric(key, value, at, 0) for key, value in batch])
+            run.metrics |= dict(batch)
+            self.progress = time.monotonic()
+
+    def _upload(self, run: KnownRun, files: Files) -> None:
         if files.changed:
             with tempfile.TemporaryDirectory() as staging:
-                for name, content in files.changed.items():
-                    path = Path(staging) / name
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(content)
+                files.write(Path(staging))
                 # As MlflowClient.log_artifacts, without the request for the run.
                 get_artifact_repository(run.artifacts, tracking_uri=self._uri).log_artifacts(staging)
         run.files |= files.digests
-
-
-class _Files:
-    """Files of a run: ``changed`` since the last upload, and ``tag`` with the digests of all uploaded files."""
-
-    def __init__(self, run: _Run, contents: Mapping[str, bytes]) -> None:
-        self.digests = {name: _digest(content)[:8] for name, content in contents.items()}
-        self.changed = {name: contents[name] for name, digest in self.digests.items() if run.files.get(name) != digest}
-        tag = json.dumps(run.files | self.digests, separators=(",", ":"))
-        self.tag = {"files": tag if len(tag) <= run_record.MAX_TAG else ""}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -3,9 +3,13 @@
 Reports are made once and shared by all tests: none may change them, or the files under them.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,10 +22,13 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report, build
 from sweeps.results.ledger import Ledger
 from sweeps.results.record import Record
-from sweeps.results.winners import winners
+from sweeps.results.winners import confirmation
 from sweeps.study.document import SpecError
 from tests.factories import make_record, make_result, make_scores, save_result
 from trainables.cell_files import Drawn, save_clips
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SOUND = """\
 name: sound
@@ -71,6 +78,21 @@ search:
 """
 BOTH = "  objectives: {clip_score: max, fid: min}\n"
 CONFIRM = "  confirm: {top: 1, fresh_seeds: 3}\n"
+ONCE = "  repeats: 1\n"
+
+BROWSED = """\
+name: browsed
+question: Does it play?
+system: zs2
+base: shapes
+metrics: [clip_score, temporal_consistency]
+seeds: 8
+protocol: {clips: 2, frames: 8}
+ablations:
+  - {part: noise, action: REMOVE}
+  - {part: attention.mu, action: VALUES, values: [0.2, 0.4, 0.6, 0.8]}
+arms: {an arm of a name that is longer than most names of arms are: {attention: removed, noise: removed}}
+"""
 
 Planned = Callable[[str], Plan]
 Simulated = Callable[..., dict[str, Record]]
@@ -171,20 +193,18 @@ def _searched(plan: Plan, keys: list[str], records: Mapping[str, Record]) -> dic
     if search is None:
         return {}
     found = {}
-    for space in search.arms:
+    for space, repeat in itertools.product(search.arms, range(search.repeats)):
         for number in range(search.num_trials(space)):
-            draw = np.random.default_rng([number, *space.arm.id.encode()]).random(2).tolist()
+            draw = np.random.default_rng([number, *space.arm.id.encode(), *[repeat] * bool(repeat)]).random(2).tolist()
             sampled = {path: 0.001 + 0.999 * value for path, value in zip(space.space, draw, strict=False)}
-            cell = search.trial(space.arm.id, number, sampled)
+            cell = search.trial(space.arm.id, number, sampled, repeat)
             found[cell.id] = _record(cell, keys)
             if number == 3:
                 found[cell.id] = replace(
                     found[cell.id], status="failed", error="OutOfMemory: no room", failure="out of memory", scores={}
                 )
     if search.confirm is not None:
-        everything = {**records, **found}
-        best = {space.arm.id: winners(search, space, everything, search.confirm.top) for space in search.arms}
-        found |= {cell.id: _record(cell, keys) for cell in search.confirmation(best)}
+        found |= {cell.id: _record(cell, keys) for cell in confirmation(search, {**records, **found})}
     return found
 
 
@@ -199,7 +219,7 @@ LOST = {
 @pytest.fixture(scope="session")
 def report(planned: Planned, simulated: Simulated) -> Report:
     """Six arms at nine seeds, of which a failed, a pruned, a missing cell and one of other code; a search's front."""
-    plan = planned(ARMS + "seeds: 9\n" + SEARCH + BOTH + CONFIRM)
+    plan = planned(ARMS + "seeds: 9\n" + SEARCH + BOTH + CONFIRM + ONCE)
     return build(plan, simulated(plan, LOST))
 
 
@@ -268,3 +288,44 @@ def stored(report: Report, ledger: Ledger, simulated: Simulated) -> Path:
         )
         save_result(result, ledger.cell_folder(cell.id))
     return ledger.folder.parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium (``make browser`` installs it), without a window."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        assert "CI" not in os.environ, "no Chromium -> make browser"
+        pytest.skip("no Chromium here -> make browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def browsed(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    path = tmp_path_factory.mktemp("study") / "study.yaml"
+    path.write_text(BROWSED)
+    return load(path)
+
+
+@pytest.fixture(scope="session")
+def browsed_storage(browsed: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage folder in which every cell of the study is done: a bar that moves, and made-up scores."""
+    storage = tmp_path_factory.mktemp("runs")
+    ledger = Ledger(storage / browsed.study.name)
+    clips = np.zeros((2, 8, 32, 32, 3), np.uint8)
+    for frame in range(8):
+        clips[:, frame, 8:24, 3 * frame : 3 * frame + 8] = (200, 80, 40)
+    effects = {arm.id: (0, 1, -1)[place % 3] for place, arm in enumerate(browsed.arms)}
+    for cell in browsed.cells:
+        folder = ledger.cell_folder(cell.id)
+        folder.mkdir(parents=True)
+        save_clips(Drawn(clips, {}, "c0de", ("a red circle moves right",) * len(clips)), folder)
+        value = 30 + cell.seed + effects[cell.arm]
+        scores = make_scores(browsed.metrics, value)
+        save_result(make_result(cell.spec, scores=scores, finished="2026-11-21T00:00:00+00:00"), folder)
+    return storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints
 
@@ -32,23 +32,34 @@ class PromptsData(Layout):
     ]
 
     def prompts(self, streams: Streams, clips: int) -> list[str]:
-        """Return the prompts in their order, repeated if there are more clips than prompts.
+        """Deal out the prompts: seed s takes those from s * clips on, and begins again at the end of the list.
+
+        So seeds are replications, and consecutive ones use every prompt equally often, up to one.
 
         Args:
-            streams: Not used.
+            streams: Streams of the cell's seed.
             clips: Number of clips.
 
         Raises:
             ValueError: The text file is missing, empty or not text.
         """
-        given = self._given()
-        return [given[k % len(given)] for k in range(clips)]
+        given = self.listed()
+        return [given[(streams.seed * clips + k) % len(given)] for k in range(clips)]
 
     def content(self, manifest: Manifest | None, training: int | None) -> Content:
         """Return number and hash of the prompts."""
-        return {"prompts": summary("prompts", self._given())}
+        return {"prompts": summary("prompts", self.listed())}
 
-    def _given(self) -> list[str]:
+    def identity(self) -> dict[str, Any]:
+        """Return the prompts or their file, and how they are dealt: earlier versions gave every seed the first."""
+        return {**super().identity(), "dealt": "over seeds"}
+
+    def listed(self) -> list[str]:
+        """Return the prompts in their order.
+
+        Raises:
+            ValueError: The text file is missing, empty or not text.
+        """
         return self.source if isinstance(self.source, list) else _lines(Path(os.path.expanduser(self.source)))
 
 

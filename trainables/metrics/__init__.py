@@ -50,6 +50,7 @@ __all__ = [
     "members",
     "resolve",
     "width_of",
+    "is_context",
     "with_companions",
 ]
 
@@ -186,6 +187,11 @@ def resolve(family: str, card: Card, extractors: Extractors, base: str) -> Metri
     kind: Literal["clip", "classifier"] = "clip" if entry == "clip" else "classifier"
     ref = ExtractorRef(kind, f"{card.name}_{tail}", base, card.extractors[entry])
     return _with_stand_in(known, ref, surrogate=card.surrogate)
+
+
+def is_context(metric: MetricKey) -> bool:
+    """Whether a metric only gives context to another one and is no objective itself."""
+    return metric.family in {family.companion for family in METRICS.values()}
 
 
 def with_companions(families: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from models.system import EditError
 from models.zs2 import ZS2, Analytic, MomentumAttention, TwoStage
 from search_spaces import SPACES, Domain, Value
 from sweeps.plan import Plan, load
-from sweeps.plan.search import Objective, SearchPlan
+from sweeps.plan.search import Objective, SearchPlan, share_of_trials
 from sweeps.study.document import SpecError
 from tests.factories import fresh
 
@@ -54,7 +54,7 @@ def test_a_search_has_defaults(planned: Planned) -> None:
     search = searched(plan)
     assert (search.search_sampler, search.trials_per_arm, search.seed, search.points) == ("tpe", 16, 3, ())
     assert search.objectives == (Objective("temporal_consistency/shapes_clip", "max"),)
-    assert (search.trial_scheduler, search.confirm, search.confirm_seeds) == (None, None, ())
+    assert (search.trial_scheduler, search.confirm, search.confirm_seeds, search.seeds) == (None, None, (), (3,))
     assert plan.study.margins == {}
 
 
@@ -70,6 +70,7 @@ def test_every_key_of_a_search_is_read(planned: Planned) -> None:
             "  seed: 11\n"
             "  trial_scheduler: {kind: asha, grace: 2, factor: 4}\n"
             "  confirm: {top: 2, fresh_seeds: 3}\n"
+            "  repeats: 2\n"
         )
     )
     assert (search.search_sampler, search.trials_per_arm, search.seed) == ("nsga2", 64, 11)
@@ -81,6 +82,63 @@ def test_every_key_of_a_search_is_read(planned: Planned) -> None:
     assert search.trial_scheduler is not None
     assert search.trial_scheduler.model_dump() == {"kind": "asha", "grace": 2, "factor": 4}
     assert search.confirm_seeds == (10_000, 10_001, 10_002)
+    assert (search.repeats, search.seeds) == (2, (11, 20_000))
+
+
+@pytest.mark.parametrize(
+    ("arms", "keys", "repeats"),
+    [
+        ("ablations: [{part: attention, action: REMOVE}]", "confirm: {}", 3),
+        ("ablations: [{part: attention, action: REMOVE}]", "trials_per_arm: 9", 1),
+        ("", "confirm: {}", 1),
+        ("", "confirm: {}, repeats: 4", 4),
+    ],
+)
+def test_arms_that_are_compared_at_fresh_seeds_are_searched_three_times(
+    arms: str, keys: str, repeats: int, planned: Planned
+) -> None:
+    search = searched(planned(f"{arms}\nsearch: {{space: zs2_motion, {keys}}}"))
+    assert search.repeats == repeats == len(set(search.seeds))
+    assert not {*search.seeds[1:]} & {3, 5, *search.confirm_seeds}
+
+
+def test_seeds_of_repeats_are_used_by_nothing_else(planned: Planned) -> None:
+    keys = "seed: 20001, repeats: 3, confirm: {fresh_seeds: 2}"
+    search = searched(planned(f"search: {{space: zs2_motion, {keys}}}"))
+    assert search.seeds == (20_001, 20_000, 20_002)
+
+
+@pytest.mark.parametrize(
+    ("trials", "values", "most", "points", "expected"),
+    [(16, 4, 4, 0, 16), (16, 1, 4, 0, 4), (16, 3, 4, 0, 12), (5, 1, 3, 0, 2), (1, 1, 9, 0, 1), (16, 1, 4, 6, 6)],
+)
+def test_trials_are_in_proportion_to_the_searched_values(
+    trials: int, values: int, most: int, points: int, expected: int
+) -> None:
+    assert share_of_trials(trials, values, most, points) == expected
+
+
+def test_repeats_need_a_confirmation(write: Write, problems: Callable[[str], list[tuple[int, str, str]]]) -> None:
+    head = HEAD + "search:\n  space: zs2_motion\n"
+    refusal = (
+        "3 without confirm -> 1, or confirm: {top: 1, fresh_seeds: 8}, since repeats are compared at fresh seeds only"
+    )
+    assert problems(f"{head}  repeats: 3\n") == [(8, "search.repeats", refusal)]
+    assert problems(f"{head}  repeats: 1\n") == []
+    ((line, path, message),) = problems(f"{head}  repeats: 0\n  confirm: {{}}\n")
+    assert (line, path) == (8, "search.repeats")
+    assert "1" in message.partition("->")[2]
+
+
+def test_equal_winners_of_repeats_are_the_same_cells_and_trials_are_not(planned: Planned) -> None:
+    search = searched(planned("search: {space: zs2_motion, repeats: 2, confirm: {fresh_seeds: 1}}"))
+    sample: dict[str, Value] = {"attention.mu": 0.5, "noise.threshold": 0.1}
+    first, second = (search.trial("control", 0, sample, repeat) for repeat in (0, 1))
+    assert (first.seed, second.seed, second.spec.repeat) == (3, 20_000, 1)
+    assert first.id != second.id
+    untuned, one, other = search.confirmation({"control": [sample]}, {"control": [sample]})
+    assert (untuned.spec.repeat, one.spec.repeat, other.spec.repeat) == (0, 0, 1)
+    assert one.id == other.id != untuned.id
 
 
 def test_objectives_in_a_list_have_their_own_directions(write: Write) -> None:
@@ -177,7 +235,11 @@ def test_what_an_arm_changes_is_not_searched_in_it(case: str, planned: Planned) 
     arm = plan.arms[1].id
     assert list(search.space_of(arm).space) == space
     assert list(search.space_of(arm).dropped) == dropped
-    assert [note for note in search.notes if note.startswith(f"{arm}: ")] == [f"{arm}: {why}" for why in dropped]
+    expected = [*dropped]
+    if len(space) < 3:
+        share = -(-16 * len(space) // 3)
+        expected.append(f"{share} trials, in proportion to its {len(space)} of 3 searched values")
+    assert [note for note in search.notes if note.startswith(f"{arm}: ")] == [f"{arm}: {why}" for why in expected]
     assert list(search.space_of("control").space) == ["attention", "attention.mu", "noise.threshold"]
 
 
@@ -312,7 +374,7 @@ def test_what_is_to_be_proposed_is_counted(planned: Planned) -> None:
     text = "ablations: [{part: attention, action: REMOVE}]\nsearch:\n"
     text += f"  space: {{{MOMENTUM}, noise: {{kinds: [two_stage, shared, removed]}}}}\n"
     text += "  trials_per_arm: 5\n  confirm: {top: 4, fresh_seeds: 2}\n"
-    search = searched(planned(text))
+    search = searched(planned(text + "  repeats: 1\n"))
     assert search.proposed() == [
         ("search", "control", 5),
         ("search", "attention=removed", 3),
@@ -320,6 +382,12 @@ def test_what_is_to_be_proposed_is_counted(planned: Planned) -> None:
         ("confirm", "attention=removed", 6),
     ]
     assert search.num_proposed == 24
+    assert searched(planned(text)).proposed() == [
+        ("search", "control", 15),
+        ("search", "attention=removed", 9),
+        ("confirm", "control", 2 * (3 * 4 + 1)),
+        ("confirm", "attention=removed", 2 * 3 * 3),
+    ]
     alone = searched(planned(text.replace("  confirm: {top: 4, fresh_seeds: 2}\n", "")))
     assert alone.num_proposed == 8
 

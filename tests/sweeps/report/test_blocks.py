@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.plan import Plan, load_blocks
 from sweeps.report import main, save_blocks
+from sweeps.report.answers import answers
 from sweeps.report.blocks import save_overview, study_name
 from sweeps.report.drift_plots import block_drift_plots
 from sweeps.report.figures import SERIES
@@ -86,6 +87,11 @@ def test_the_overview_says_what_differs_and_where_the_reports_are(reports: dict[
     assert "protocol.frames: 8" in html
     assert "protocol.clips" not in html, "equal in both"
     assert re.findall('href="([^#"]*report.html)"', html) == ["a/report.html", "b/report.html"]
+    for block, report in reports.items():
+        section = html.partition(f"<h2>{block}</h2>")[2].partition("<h2")[0]
+        found = answers(report)
+        assert len(found) > 0
+        assert all(f"<p>{sentence}</p>" in section for sentence in found)
     assert "6 of 6" in html
     assert "8 of 8" in html
     assert {path.name for path in page.parent.iterdir()} == {

@@ -9,7 +9,7 @@ from sweeps.report.table import Report
 from sweeps.report.verdicts import verdict_words
 
 DOCUMENTED = {"mean", "sd", "n", "difference", "low", "high"}
-ADDED = {"low_mean", "high_mean", "p_value", "p_corrected", "smallest_p", "correlation", "verdict"}
+ADDED = {"low_mean", "high_mean", "p_value", "p_corrected", "smallest_p", "correlation", "verdict", "unit"}
 
 
 def test_json_has_the_documented_form(report: Report) -> None:
@@ -48,9 +48,9 @@ def test_csv_reads_back_as_the_numbers(report: Report) -> None:
         for metric in report.metrics:
             line = by_place[row.id, metric.key]
             summary = row.metrics[metric.key]
-            for name in (DOCUMENTED | ADDED) - {"verdict"}:
+            for name in (DOCUMENTED | ADDED) - {"verdict", "unit"}:
                 assert (float(line[name]) if line[name] else None) == getattr(summary, name)
-            assert line["verdict"] == verdict_words(summary)
+            assert (line["verdict"], line["unit"]) == (verdict_words(summary), summary.unit)
             assert line["direction"] == metric.direction
             assert int(line["failed"]) == row.failed
             assert line["changes"] == row.changes

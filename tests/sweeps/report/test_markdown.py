@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 from sweeps.report import texts
 from sweeps.report.markdown import escape, to_markdown
 from sweeps.report.table import Report
+from sweeps.statistics.paired import ALPHA
 
 PARSER = MarkdownIt("commonmark").enable("table")
 
@@ -27,7 +28,7 @@ def tables(markdown: str) -> list[list[list[str]]]:
 
 
 def test_a_reader_sees_the_numbers(report: Report) -> None:
-    arms, claims, front, winners, *tuned, spent = tables(to_markdown(report))
+    arms, trends, claims, robust, front, winners, *tuned, spent = tables(to_markdown(report))
     assert arms[0] == [
         "arm", *(text for metric in report.metrics for text in (texts.head(metric), texts.DIFFERENCE)), "n"
     ]  # fmt: skip
@@ -35,6 +36,9 @@ def test_a_reader_sees_the_numbers(report: Report) -> None:
     for place, row in enumerate(report.rows):
         expected = [text for column in columns for text in (column[place].mean, column[place].change)]
         assert arms[place + 1] == [texts.marked(row), *expected, texts.pairs(row)]
+    assert [cells[0] for cells in trends[1:]] == [row.name for row in report.contrasts]
+    shown = [one for one in report.robustness if one.p_corrected <= ALPHA or one.is_asymmetric]
+    assert [cells[:2] for cells in robust[1:]] == [[one.arm, one.metric] for one in shown]
     assert report.search is not None
     assert len(front) == 1 + len(report.search.pareto)
     assert [cells[0] for cells in winners[1:]] == [row.id for row in report.search.confirmed]

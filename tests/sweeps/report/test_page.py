@@ -13,6 +13,7 @@ from sweeps.report.plots import plots
 from sweeps.report.table import Report
 from sweeps.results.comparison import ArmRow
 from sweeps.results.ledger import Ledger
+from sweeps.statistics.paired import ALPHA
 from sweeps.study.words import sampled_text
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
@@ -105,6 +106,7 @@ def test_the_table_has_everything(report: Report, html: str) -> None:
     marks += sum(bool(entry.mark) for line in lines for entry in (line.at_control_settings, line.at_best_settings))
     assert report.search is not None
     marks += sum(texts.is_marked(summary) for row in report.search.confirmed for summary in row.metrics.values())
+    marks += sum(one.p_corrected <= ALPHA for row in report.contrasts for one in row.metrics.values())
     assert 0 < marks == html.count('<span class="mark">*</span>')
 
 

@@ -24,7 +24,7 @@ def only(found: Iterable[Plot]) -> Plot:
 
 def test_arms_are_rows_with_their_interval(report: Report) -> None:
     metric = report.metrics[0]
-    plot = only(intervals(report.rows, metric, report.values))
+    plot = only(intervals(report.rows, metric, report.pairs[metric.key]))
     (axes,) = plot.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [row.id for row in report.rows]
     (bars,) = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
@@ -59,7 +59,7 @@ def test_marks_are_filled_after_the_correction_and_coloured_by_verdict(report: R
 
 def test_single_seeds_lie_under_their_arm(report: Report) -> None:
     key = report.metrics[0].key
-    (axes,) = only(intervals(report.rows, report.metrics[0], report.values)).figure.axes
+    (axes,) = only(intervals(report.rows, report.metrics[0], report.pairs[key])).figure.axes
     (seeds,) = [line for line in axes.lines if len(line.get_xdata()) > 2]
     of_control = report.values["control"][key]
     shared = [
@@ -101,12 +101,14 @@ def test_height_grows_with_the_arms_and_is_bounded(report: Report) -> None:
 
 
 def test_one_seed_has_a_point_and_no_interval(one_objective: Report) -> None:
-    plot = only(intervals(one_objective.rows, one_objective.metrics[0], one_objective.values))
+    plot = only(
+        intervals(one_objective.rows, one_objective.metrics[0], one_objective.pairs[one_objective.metrics[0].key])
+    )
     assert "noise=removed" in texts_of(plot)
 
 
 def test_what_has_no_difference_has_no_figure(nothing_scored: Report) -> None:
-    assert list(intervals(nothing_scored.rows, nothing_scored.metrics[0], nothing_scored.values)) == []
+    assert list(intervals(nothing_scored.rows, nothing_scored.metrics[0], {})) == []
     assert {plot.group for plot in plots(nothing_scored)} == {"drift"}, "the control has values by frame"
 
 

@@ -10,12 +10,14 @@ from scipy import stats
 
 from sweeps.plan import Plan, load
 from sweeps.plan.cells import Cell
-from sweeps.report.page import _facts
+from sweeps.report.page import _facts, cells_done
 from sweeps.report.table import Report, _frames_of_base, build
 from sweeps.report.verdicts import verdict_words
 from sweeps.results.comparison import ArmRow, Summary
 from sweeps.results.record import Record
+from sweeps.statistics.max_t import max_t
 from sweeps.statistics.paired import holm
+from sweeps.statistics.sequential import Looks
 from tests.factories import ACROSS_STUDY, make_record
 from trainables.provenance import commit
 
@@ -121,10 +123,14 @@ def test_p_is_corrected_over_the_arms_of_a_metric(planned: Planned) -> None:
         if cell.arm == late.arm:
             records[cell.id].scores.pop(FID)
     report = build(plan, records)
+    after_holm = build(replace(plan, study=plan.study.model_copy(update={"correction": "holm"})), records)
     for key, num_tested in ((FLICKERING, 3), (FID, 2)):
         tested = [row.metrics[key] for row in report.rows if row.metrics[key].p_value is not None]
         assert len(tested) == num_tested
-        assert [s.p_corrected for s in tested] == holm([s.p_value for s in tested if s.p_value is not None])
+        pairs = report.pairs[key].values()
+        assert [s.p_corrected for s in tested] == max_t([list(of_arm.differences.values()) for of_arm in pairs])
+        others = [row.metrics[key] for row in after_holm.rows if row.metrics[key].p_value is not None]
+        assert [s.p_corrected for s in others] == holm([s.p_value for s in tested if s.p_value is not None])
     assert row_of(report, late.arm).metrics[FID] == Summary()
     assert row_of(report, late.arm).missing == 0
 
@@ -177,7 +183,7 @@ def test_only_the_plans_cells_count(planned: Planned) -> None:
 def test_nothing_done_is_a_table_without_numbers(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 3")
     report = build(plan, {})
-    assert all(row.missing == 3 and set(row.metrics.values()) == {Summary()} for row in report.rows)
+    assert all(row.missing == 3 and {summary.mean for summary in row.metrics.values()} == {None} for row in report.rows)
     assert "Nothing is compared" in report.caption
     assert report.search is None
 
@@ -245,9 +251,11 @@ def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
     for words in (
         "Means over 8 seeds of 2 clips x 3 frames, with 95% t intervals",
         "paired by seed, with its 95% paired t interval, not corrected for the number of arms.",
-        "two-sided sign-flip test over the seeds (exact up to 16 pairs, 100,000 random sign patterns above)",
-        "corrected after Holm over the arms of each metric",
-        "Smallest p that these seeds can reach: 0.0078; corrected over 3 arms: 0.023.",
+        "Unit seed (results have no values by clip): temporal_flickering/vbench_formula",
+        "two-sided sign-flip test over the units (exact up to 16 pairs, 100,000 random sign patterns above)",
+        "corrected by step-down max-T over the arms of each metric",
+        "Without any effect, at least one star in these 3 families has a probability of at most 0.15.",
+        "Smallest p that these seeds can reach: 0.0078.",
         f"{FID} median {middle:.2f} ({low:.2f} to {high:.2f})",
         *(f"{metric.key}: {metric.words}." for metric in plan.metrics),
         f"Results computed with code c0de; table written at commit {commit()}.",
@@ -259,15 +267,15 @@ def test_the_caption_says_how_the_numbers_came_about(planned: Planned) -> None:
 def test_too_few_seeds_are_said(planned: Planned) -> None:
     plan = planned(ARMS + "seeds: 3")
     caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
-    assert (
-        "can reach: 0.25; corrected over 3 arms: 0.75. Too few seeds for any arm to be significant at 0.05." in caption
-    )
+    assert "can reach: 0.25. Too few seeds for any arm to be significant at 0.05." in caption
 
 
 def test_seeds_that_are_too_few_for_so_many_arms_are_said(planned: Planned) -> None:
-    plan = planned(ARMS + "seeds: 6")
+    plan = planned(ARMS + "seeds: 6\ncorrection: holm")
     caption = build(plan, done(plan, noisy({"noise=removed": 9}))).caption
-    assert "can reach: 0.031; corrected over 3 arms: 0.094. Too few seeds for any arm to be significant" in caption
+    assert (
+        "can reach: 0.031; corrected over 3 comparisons: 0.094. Too few seeds for any arm to be significant" in caption
+    )
 
 
 def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None:
@@ -278,7 +286,61 @@ def test_metrics_that_reach_differently_are_told_apart(planned: Planned) -> None
             records[cell.id].scores.pop(FID)
     caption = build(plan, records).caption
     assert f"{FLICKERING}, {MOTION}: Smallest p that these seeds can reach: 0.0078" in caption
-    assert f"{FID}: Smallest p that these seeds can reach: 0.12; corrected over 3 arms: 0.38. Too few seeds" in caption
+    assert f"{FID}: Smallest p that these seeds can reach: 0.12. Too few seeds" in caption
+
+
+def test_requested_cells_are_counted_where_arms_leave_before_others(planned: Planned) -> None:
+    """One arm is decided after 10 seeds; the other shows a sign of an effect there, and stays for all 16."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\n"
+    plan = planned(text + "seeds: {min: 4, max: 16, stop: decided}")
+    signs = {
+        "control": [0.0] * 16,
+        "noise=removed": [9 + seed / 10 for seed in range(16)],
+        "attention=removed": [-1.0, -1.0] + [1.0] * 14,  # p = 0.11 at 10 seeds
+    }
+    report = build(plan, done(plan, lambda cell: signs[cell.arm][cell.seed]))
+    assert [len(seeds) for seeds in report.reached.of_arm.values()] == [16, 10, 16]
+    assert cells_done(report) == "42 of 42"
+    assert dict(_facts(report))["arms × seeds"] == "3 × 10 to 16"
+
+
+def test_chance_of_a_star_counts_every_family_and_has_no_independence(planned: Planned) -> None:
+    """In each of 3 metrics the arms, the main effects and the interaction: 5 % each, however they depend."""
+    text = "ablations: [{part: noise, action: REMOVE}, {part: attention, action: REMOVE}]\ndesign: factorial\nseeds: 8"
+    plan = planned(text)
+    caption = build(plan, done(plan, noisy({}))).caption
+    assert "at least one star in these 9 families has a probability of at most 0.45." in caption
+
+
+def test_an_extension_is_said_and_corrected_for(planned: Planned) -> None:
+    plan = planned(ARMS + "seeds: 12")
+    records, key = done(plan, noisy({"noise=removed": 9})), FLICKERING
+    alone = build(plan, records)
+    eight, twelve = (Looks((tuple(range(n)),), (1.0,)) for n in (8, 12))
+    extended = build(replace(plan, ends=(eight, twelve)), records)
+    row, other = row_of(extended, "noise=removed").metrics[key], row_of(alone, "noise=removed").metrics[key]
+    assert row.p_corrected == pytest.approx(2 * other.p_corrected)
+    assert row.low < other.low < other.high < row.high
+    assert "The study has ended before, with 8 seeds: each of its analyses" in extended.caption
+    assert "and over 2 analyses" in extended.caption
+    assert build(replace(plan, ends=(twelve,)), records).caption == alone.caption, "one end is no extension"
+    other_seeds = Looks(((98, 99),), (1.0,))
+    assert build(replace(plan, ends=(other_seeds,)), records).caption == alone.caption, "another sample"
+
+
+def test_all_comparisons_may_be_one_family(planned: Planned) -> None:
+    arms, together = (planned(f"{ARMS}seeds: 8\ncorrect_over: {over}") for over in ("arms", "arms_and_metrics"))
+    records = done(arms, noisy({"noise=removed": 0.6}))
+    one, other = (build(plan, records) for plan in (arms, together))
+    for row, of_all in zip(one.rows[1:], other.rows[1:], strict=True):
+        assert of_all.metrics[FLICKERING].p_corrected >= row.metrics[FLICKERING].p_corrected
+        assert of_all.metrics[MOTION].p_corrected == row.metrics[MOTION].p_corrected, "it gives context, and no claim"
+        assert of_all.metrics[FLICKERING].p_value == row.metrics[FLICKERING].p_value
+    claims = [metric for metric in other.metrics if metric.key != MOTION]
+    d = [list(p.differences.values()) for metric in claims for p in other.pairs[metric.key].values()]
+    assert [row.metrics[metric.key].p_corrected for metric in claims for row in other.rows[1:]] == max_t(d)
+    assert "corrected by step-down max-T over all arms and metrics" in other.caption
+    assert "these 2 families has a probability of at most 0.1." in other.caption
 
 
 def test_results_of_other_code_are_counted_against_the_newest(planned: Planned) -> None:

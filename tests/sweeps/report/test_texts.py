@@ -103,9 +103,12 @@ def test_remarks_say_what_winners_are(report: Report) -> None:
 def test_a_search_lists_its_front_or_the_best_of_each_arm(report: Report, one_objective: Report) -> None:
     assert report.search is not None
     assert one_objective.search is not None
-    done = 11 * len({trial.arm for trial in report.search.trials})  # of twelve in each arm one failed
+    search = report.plan.search
+    assert search is not None
+    done = sum(search.num_trials(space) - 1 for space in search.arms)  # in each arm one failed
     assert texts.search_heading(report.search) == f"Pareto front: {len(report.search.pareto)} of {done} finished trials"
     assert texts.search_heading(one_objective.search) == "Best trial of each arm (12 trials per arm)"
+    assert texts.effort(replace(one_objective.search, trials_per_arm=1)) == "1 trial per arm"
     trial = report.search.trials[3]
     assert trial.status == "failed"
     assert texts.objective_values(report.search, trial) == [texts.NOTHING] * 2

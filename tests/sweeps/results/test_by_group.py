@@ -23,8 +23,8 @@ from sweeps.report.terminal import print_terminal
 from sweeps.results.arm_values import ArmValues
 from sweeps.results.by_group import Refusal, by_group
 from sweeps.results.ledger import Ledger, state
+from sweeps.results.pairing import Inference
 from sweeps.results.record import Record
-from sweeps.results.stopping import ReachedSeeds
 from sweeps.statistics.paired import mean_interval, paired_difference
 from tests.factories import make_record, make_result
 from trainables.trial_spec import GroupScore, Score
@@ -147,7 +147,7 @@ def test_values_of_earlier_groups_are_left_out(plan: Plan) -> None:
 
 def test_an_arm_without_cells_has_no_line(plan: Plan) -> None:
     control = ArmValues("control", "control", "", {}, 6, {})
-    assert by_group(plan, [control], ReachedSeeds((0,), None, decided=False, complete=True)) == ()
+    assert by_group(plan, [control], Inference({})) == ()
 
 
 # ------------------------------------------------------------------------------------------------------- state of cells

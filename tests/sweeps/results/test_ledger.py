@@ -143,5 +143,6 @@ def test_scores_compare_where_extractor_and_numbers_agree_whatever_the_libraries
 
     first = record(n_fake=8, frames=8, libraries={"torch": "2.13"})
     assert first.settings == record(n_fake=8, frames=8, libraries={"torch": "2.14"}).settings
+    assert first.settings == record(n_fake=8, frames=8, libraries={"torch": "2.13"}, chance=0.2).settings
     assert first.settings != record(n_fake=9, frames=8, libraries={"torch": "2.13"}).settings
     assert first.settings != record(n_fake=8, frames=9, libraries={"torch": "2.13"}).settings

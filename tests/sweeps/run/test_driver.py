@@ -116,7 +116,7 @@ def test_a_study_from_file_to_table(tiny_base_folder: Path, tmp_path: Path) -> N
     assert flicker[0]["difference"] is None
     assert flicker[2]["difference"] == pytest.approx(flicker[2]["mean"] - flicker[0]["mean"])
     assert flicker[2]["low"] < flicker[2]["difference"] < flicker[2]["high"]
-    assert flicker[2]["n"] == 2
+    assert flicker[2]["n"] == 4, "prompts are drawn per clip, so clips are the units"
 
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     experiment = client.get_experiment_by_name("tiny")
@@ -333,13 +333,14 @@ def test_a_study_ends_by_itself_where_its_arms_are_decided(
     study, storage = tmp_path / "study.yaml", tmp_path / "runs"
     rule = "{min: 4, max: 12, stop: decided}"
     text = STUDY.format(base=tiny_base_folder, metrics="temporal_flickering", seeds=rule)
-    study.write_text(text.replace("  - {part: attention, action: REMOVE}\n", ""))
+    text = text.replace("  - {part: attention, action: REMOVE}\n", "")
+    study.write_text(text + "unit: {kind: seed, reason: both clips of a seed may look alike}\n")
     done = sweeps_here("run", study, "--storage", storage)
     assert done.exit_code == 0, done.stderr
-    assert "Ended after 7 seeds: every arm was decided" in done.stdout, "independent noise flickers in every clip"
-    assert states(study, storage) == ["done"] * 14 + ["spared"] * 10
+    assert "Ended after 8 seeds" in done.stdout, "independent noise flickers in every clip, and 8 seeds can show it"
+    assert states(study, storage) == ["done"] * 16 + ["spared"] * 8
     status = json.loads(sweeps_here("status", study, "--storage", storage, "--json").stdout)
-    assert status["counts"] == {"done": 14, "spared": 10}
+    assert status["counts"] == {"done": 16, "spared": 8}
     report = json.loads((storage / "tiny" / "report" / "report.json").read_text())
     (arm,) = report["arms"][1:]
     assert arm["missing"] == 0

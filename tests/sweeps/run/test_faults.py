@@ -38,6 +38,7 @@ search:
   space: {{attention.mu: {{uniform: [0, 1]}}}}
   trials_per_arm: 2
   confirm: {{top: 1, fresh_seeds: 2}}
+  repeats: 1
 """
 )
 TRAINED = """

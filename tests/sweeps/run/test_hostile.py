@@ -95,6 +95,10 @@ def test_a_hostile_environment_costs_nothing(tiny_base_folder: Path, tmp_path: P
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     assert len(runs) == 17
+    (view,) = [line.split()[-1] for line in printed.splitlines() if line.startswith("arms in MLflow")]
+    experiment = client.get_experiment_by_name("tiny")
+    assert view == f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=arms"
+    assert "mlflow.sharedViewState.arms" in experiment.tags
     for run in runs:
         assert client.list_artifacts(run.info.run_id)
     assert len(json.loads((after / "tiny" / "report" / "report.json").read_bytes())["arms"]) == 2

@@ -1,5 +1,6 @@
 """Optuna asked and told: conditional kinds, replay from the ledger, failures, repeats, points, winners, importances."""
 
+import hashlib
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -216,6 +217,32 @@ def test_arms_and_seeds_draw_apart(searched: Searched) -> None:
     assert (first.seed, second.seed, other.seed) == (0, 0, 1)
 
 
+def test_repeats_are_independent_searches(searched: Searched) -> None:
+    plan = searched(NUMBERS, arms="arms: {x: {noise.candidates: 3}}\n", repeats=3, confirm="{}", trials_per_arm=10)
+    records: dict[str, Record] = {}
+    repeats = [run(ArmSearch(plan, plan.arms[0], records, repeat=k), plan, hill, records) for k in range(3)]
+    assert [{cell.seed for cell in cells} for cells in repeats] == [{0}, {20_000}, {20_001}]
+    assert len({cell.spec.sampled["attention.mu"] for cells in repeats for cell in cells}) == 30
+    for k, cells in enumerate(repeats):
+        assert [r.cell_id for r in trials_of(plan, "control", records, k)] == [cell.id for cell in cells]
+        assert ArmSearch(plan, plan.arms[0], records, repeat=k).done
+    assert len(trials_of(plan, "control", records)) == 30
+    alone = searched(NUMBERS, arms="arms: {x: {noise.candidates: 3}}\n", repeats=1, confirm="{}", trials_per_arm=10)
+    assert alone.identity == plan.identity
+    assert samples(run(begun(alone), alone, hill, {})) == samples(repeats[0])
+
+
+def test_the_first_repeat_draws_what_a_search_without_repeats_drew(searched: Searched) -> None:
+    plan = searched(NUMBERS)
+    cells = run(begun(plan), plan, hill, {}, most=2)
+    for number, cell in enumerate(cells):
+        seed = int.from_bytes(hashlib.sha256(f"0/control/{number}".encode()).digest()[:4])
+        trial = optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed)).ask()
+        drawn = plan.arms[0].draw(lambda path, domain, trial=trial: domain.suggest(trial, path))
+        assert cell.spec.sampled == drawn
+        assert "repeat" not in cell.spec.model_dump(), "as results of earlier versions are written"
+
+
 def test_results_of_other_searches_and_arms_are_passed_over(searched: Searched) -> None:
     plan = searched(NUMBERS, arms="arms: {x: {noise.candidates: 3}}\n")
     records: dict[str, Record] = {}
@@ -329,7 +356,7 @@ def test_a_small_space_is_tried_whole_and_nothing_twice(sampler: str, searched: 
 def test_a_space_that_proposes_nothing_new_is_exhausted(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = searched(KINDS, search_sampler="random", trials_per_arm=50)
     search = begun(plan)
-    monkeypatch.setattr(search, "_num_trials", 50)  # as if the space's size were not known
+    monkeypatch.setattr(search, "num_trials", 50)  # as if the space's size were not known
     cells = run(search, plan, hill, {})
     assert len(cells) == 6
     assert search.exhausted

@@ -29,6 +29,7 @@ search:
   space: {noise.threshold: {log_uniform: [0.001, 1.5]}}
   trials_per_arm: 3
   confirm: {top: 1, fresh_seeds: 2}
+  repeats: 1
 """
 
 
@@ -102,6 +103,46 @@ def test_a_search_is_shared_out_evenly_and_then_confirmed(searched: Plan) -> Non
     }
     assert winners == {best}
     assert not Queue(searched, queue.records)
+
+
+def test_repeats_run_one_after_the_other_each_with_its_confirmation(
+    write: Callable[[str], Path], searched: Plan
+) -> None:
+    once = drain(Queue(searched, {}), searched)
+    plan = load(write((STUDY + SEARCH).replace("repeats: 1", "repeats: 3")))
+    queue = Queue(plan, {})
+    total, cells = queue.total, drain(queue, plan)
+    assert len(cells) == total == 4 + 3 * (2 * 3 + 2 * 2) + 2
+    assert [cell.id for cell in cells[: len(once)]] == [cell.id for cell in once], "results of a single search stay"
+    stages = ["plan"] * 4 + ["search"] * 6 + ["confirm"] * 6 + 2 * (["search"] * 6 + ["confirm"] * 4)
+    assert [cell.spec.stage for cell in cells] == stages
+    assert [cell.spec.repeat for cell in cells] == [0] * 16 + [1] * 10 + [2] * 10
+    assert {cell.seed for cell in cells if cell.spec.stage == "search"} == {0, 20_000, 20_001}
+    assert not Queue(plan, queue.records)
+    for after in (4, 13, 18, 27):
+        records = {cell.id: record(plan, cell) for cell in cells[:after]}
+        assert [cell.id for cell in drain(Queue(plan, records), plan)] == [cell.id for cell in cells[after:]]
+
+
+def test_a_winner_of_two_repeats_is_confirmed_once(write: Callable[[str], Path]) -> None:
+    space = "{noise: {kinds: [two_stage, removed]}}"
+    text = SEARCH.replace("{noise.threshold: {log_uniform: [0.001, 1.5]}}", space).replace("repeats: 1", "repeats: 2")
+    plan = load(write(STUDY + text))
+    cells = drain(queue := Queue(plan, {}), plan)
+    assert len({cell.id for cell in cells}) == len(cells)
+    assert [cell.spec.repeat for cell in cells if cell.spec.stage == "confirm"] == [0] * 6, "threshold decides in both"
+    assert queue.total == 0
+
+
+def test_arms_with_fewer_searched_values_are_in_step_by_the_share_of_their_trials(
+    write: Callable[[str], Path],
+) -> None:
+    space = "{noise.threshold: {log_uniform: [0.001, 1.5]}, attention.mu: {uniform: [0, 1]}}"
+    text = SEARCH.replace("{noise.threshold: {log_uniform: [0.001, 1.5]}}", space).replace("per_arm: 3", "per_arm: 6")
+    plan = load(write(STUDY + text))
+    trials = [cell.arm for cell in drain(Queue(plan, {}), plan) if cell.spec.stage == "search"]
+    both = ["control", "attention=removed", "control"]
+    assert trials == both * 3
 
 
 def test_a_search_waits_for_its_trials(searched: Plan) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from sweeps.statistics.paired import Difference, paired_difference
+from sweeps.statistics.paired import paired_difference
 from sweeps.statistics.verdicts import Verdict, verdict
 
 
@@ -25,9 +25,8 @@ from sweeps.statistics.verdicts import Verdict, verdict
 def test_verdicts(
     difference: float, p: float, direction: Literal["max", "min"] | None, is_equivalent: bool, expected: Verdict
 ) -> None:
-    found = Difference(difference, -1.0, 1.0, 6, 0.01, 0.03125)
-    assert verdict(found, p, direction, is_equivalent=is_equivalent) is expected
+    assert verdict(difference, p, direction, is_equivalent=is_equivalent) is expected
 
 
 def test_one_seed_is_no_evidence() -> None:
-    assert verdict(paired_difference([2.0], [1.0]), 1.0, "max") is Verdict.INCONCLUSIVE
+    assert verdict(1.0, paired_difference([2.0], [1.0]).p_value, "max") is Verdict.INCONCLUSIVE

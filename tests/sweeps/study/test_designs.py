@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.plan import Plan, load
+from sweeps.plan import Cell, Plan, load
+from sweeps.plan.units import Units
 from sweeps.report.table import build
-from sweeps.results.contrasts import estimate
-from sweeps.results.stopping import ReachedSeeds
+from sweeps.results.arm_values import ArmValues
+from sweeps.results.contrasts import ContrastRow, estimate
+from sweeps.results.pairing import Inference
+from sweeps.results.record import Record
 from sweeps.statistics.paired import paired_difference
 from sweeps.study.designs import (
     MAX_EXACT_PARTS,
@@ -30,6 +33,8 @@ from sweeps.study.designs import (
     effects,
 )
 from sweeps.study.document import SpecError
+from tests.factories import make_record, make_spec
+from trainables.metrics import MetricKey
 
 HEAD = "name: s\nsystem: seer\nbase: shapes\nmetrics: [fvd]\nseeds: 4\ntraining: {steps: 9}\n"
 TWO = """\
@@ -166,17 +171,39 @@ def test_drawn_orders_share_out_the_whole_too_and_give_nothing_to_what_does_noth
     assert found[3:] == pytest.approx([0.0] * 5)
 
 
-WHOLE = ReachedSeeds((0, 1, 2, 3), None, decided=False, complete=True)
+Values = Mapping[str, Mapping[int, float]]
+METRIC = MetricKey("m", "m", "max", surrogate=False, words="", extractor=None, least_frames=1)
+
+
+def estimated(contrasts: Sequence[Contrast[str]], values: Values) -> tuple[ContrastRow, ...]:
+    """The effects of arms with these values by seed, in one metric."""
+    spec = make_spec()
+
+    def record(arm: str, seed: int, value: float) -> Record:
+        return make_record(Cell(f"{arm}-{seed}", arm, seed, spec), {"m": value})
+
+    arms = [
+        ArmValues(
+            arm,
+            "arm",
+            "",
+            {seed: record(arm, seed, value) for seed, value in by_seed.items()},
+            tuple(range(9)),
+            {"m": "a"},
+        )
+        for arm, by_seed in values.items()
+    ]
+    return estimate(contrasts, arms, [METRIC], Inference({"m": Units("seed", "trained")}))
 
 
 def test_an_effect_of_two_arms_is_their_paired_difference() -> None:
-    values = {"control": {"m": {0: 1.0, 1: 2.0, 2: 4.0, 3: 4.5}}, "arm": {"m": {0: 1.5, 1: 2.1, 2: 4.4, 5: 9.0}}}
-    (row,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], values, ["m"], WHOLE)
+    values = {"control": {0: 1.0, 1: 2.0, 2: 4.0, 3: 4.5}, "arm": {0: 1.5, 1: 2.1, 2: 4.4, 5: 9.0}}
+    (row,) = estimated([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], values)
     expected = paired_difference([1.5, 2.1, 4.4], [1.0, 2.0, 4.0])
     assert row.metrics["m"].effect == expected
     assert row.metrics["m"].p_corrected == expected.p_value
-    nowhere: dict[str, dict[str, dict[int, float]]] = {"arm": {"m": {}}, "control": {"m": {}}}
-    (nothing,) = estimate([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], nowhere, ["m"], WHOLE)
+    nowhere: Values = {"arm": {}, "control": {}}
+    (nothing,) = estimated([Contrast("x", "effect", {"arm": 1.0, "control": -1.0})], nowhere)
     assert nothing.metrics == {}
 
 
@@ -201,15 +228,13 @@ def test_intervals_of_drawn_orders_cover_what_all_orders_would_give(noise: float
                 share = math.factorial(size) * math.factorial(6 - size) / math.factorial(7)
                 truth[name] += share * own * (-1 if level in one else 1)
         contrasts = [one.renamed(named) for one in effects(Shapley(orders=16, seed=game), levels, names)]
-        values = {
-            named(one): {"m": {s: own + noise * float(rng.normal()) for s in range(4)}} for one, own in worth.items()
-        }
-        for row in estimate(contrasts, values, ["m"], WHOLE):
+        values = {named(one): {s: own + noise * float(rng.normal()) for s in range(4)} for one, own in worth.items()}
+        for row in estimated(contrasts, values):
             found = row.metrics["m"].effect
             inside += found.low <= truth[row.name] <= found.high
             number += 1
             assert (found.p_value <= 0.05) <= (found.low > 0 or found.high < 0), "p and interval agree"
-        for row in estimate([replace(one, draws=()) for one in contrasts], values, ["m"], WHOLE):
+        for row in estimated([replace(one, draws=()) for one in contrasts], values):
             found = row.metrics["m"].effect
             narrow += found.low <= truth[row.name] <= found.high
     assert inside / number > 0.92

@@ -1,6 +1,8 @@
-"""What MLflow has of measures between sets: floors, corrected intervals, and the numbers that belong to them."""
+"""What MLflow has of a cell: its name; of measures between sets floors, corrected intervals and their numbers."""
 
 import json
+
+import pytest
 
 from sweeps.tracking import run_record
 from tests.factories import make_result, make_spec
@@ -31,3 +33,18 @@ def test_numbers_are_tags_of_the_metric() -> None:
     tags = run_record.outcome(make_result(make_spec(), scores={"fd/a": scored(4.0), "clip_score/b": plain}))
     found = {key: json.loads(value) for key, value in tags.items() if key.startswith("eval.")}
     assert found == {"eval.fd/a": {**NUMBERS, "floor": 420.0, "floor_sd": 70.0}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "control/s0"),
+        ({"stage": "search", "trial": 7}, "control/t007"),
+        ({"stage": "search", "trial": 7, "repeat": 1}, "control/r2/t007"),
+        ({"stage": "confirm", "trial": 0, "seed": 100}, "control #1/s100"),
+        ({"stage": "confirm", "trial": 0, "seed": 100, "repeat": 2}, "control r3 #1/s100"),
+        ({"stage": "path", "trial": 1, "seed": 100}, "control path 1/s100"),
+    ],
+)
+def test_names_tell_stage_repeat_and_seed(fields: dict[str, object], name: str) -> None:
+    assert run_record.name(make_spec(**fields)) == name

@@ -37,19 +37,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server with one worker, which ends with this module or after a quarter of an hour."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        f"{folder}/artifacts",
-    ]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", f"{folder}/artifacts"]
     with (folder / "log").open("w") as log:
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         process = subprocess.Popen(
-            ["timeout", "900", *command],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            ["timeout", "900", *command], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         end = time.monotonic() + 300
@@ -297,6 +290,22 @@ def test_an_answer_that_is_lost_makes_no_second_run(
     again.catch_up({cell_id: cells.root / cell_id for cell_id in made})
     again.finish([], failed=False)
     assert again.failures == []
+    assert_all_there(server, study, made, cells, find_runs)
+
+
+def test_runs_that_were_not_found_at_first_are_not_made_twice(
+    proxy: Proxy, server: str, study: str, made: dict[str, Any], cells: Any, find_runs: Find, tmp_path: Path
+) -> None:
+    first = open_tracker(server, study, tmp_path)
+    run_all(first, made, cells)
+    first.finish([], failed=False)
+    requests = itertools.count(1)
+    proxy.rule = lambda method, path: "error" if next(requests) == 2 else "pass"  # the one that lists the runs
+    tracker = open_tracker(proxy.uri, study, tmp_path)
+    tracker.catch_up({cell_id: cells.root / cell_id for cell_id in made})
+    while tracker.pending():
+        time.sleep(0.01)
+    tracker.finish([], failed=False)
     assert_all_there(server, study, made, cells, find_runs)
 
 

@@ -11,8 +11,8 @@ from sweeps.results.pairing import Inference, Pairs, family
 from sweeps.results.significance import family_of, smallest_shown
 from sweeps.results.units import unit_words
 from sweeps.statistics.bootstrap import bootstrap_p
-from sweeps.statistics.families import Method
-from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, sign_flip, standard_deviation
+from sweeps.statistics.families import Method, p_values
+from sweeps.statistics.paired import ALPHA, CONFIDENCE, mean_interval, standard_deviation
 from sweeps.statistics.shape import is_skewed, outlying, skewness
 from sweeps.statistics.signed_rank import wilcoxon_p
 from sweeps.study.fields import Unit
@@ -119,10 +119,7 @@ def examine(
     for metric in metrics:
         of_arms = {} if is_context(metric) else pairs.get(metric.key, {})
         together = family(of_arms.values())
-        flips = [
-            sign_flip(list(of_arm.differences.values()), tied)
-            for of_arm, tied in zip(of_arms.values(), together.rounding, strict=True)
-        ]
+        flips = [test.p_value for test in p_values([together], (1.0,), len(of_arms), correction="holm")]
         others = zip(wilcoxon_p(together.differences), bootstrap_p(together.differences), flips, strict=True)
         by_arm = dict(zip(of_arms, others, strict=True))
         keys, number = family_of(metric, metrics, inference)

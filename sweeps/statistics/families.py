@@ -74,33 +74,31 @@ def p_values(
     single, corrected, smallest = [1.0] * arms, [1.0] * arms, [1.0] * arms
     latest, before = [1.0] * arms, [0] * arms
     for family, share in zip(looks, shares, strict=True):
-        of_look = [_single(row, tied, test) for row, tied in zip(family.differences, family.rounding, strict=True)]
-        ps = [p for p, _ in of_look]
+        alone = [_alone(row, tied, test) for row, tied in zip(family.differences, family.rounding, strict=True)]
+        ps, pairs = [p for p, _ in alone], [number for _, number in alone]
         if correction == "holm":
             together = holm(ps)
         elif test == "bootstrap_t":
             together = bootstrap_t(family.differences)
         else:
             together = max_t(family.differences, family.rounding)
-        pairs = [_pairs(row) for row in family.differences]
         for place in (place for place in range(arms) if pairs[place] > before[place]):
             before[place], latest[place] = pairs[place], together[place]
             single[place] = min(single[place], ps[place] / share)
             corrected[place] = min(corrected[place], latest[place] / share)
-            smallest[place] = min(smallest[place], of_look[place][1] / share)
+            smallest[place] = min(smallest[place], smallest_of(pairs[place], test) / share)
     return [PValues(*numbers) for numbers in zip(single, corrected, smallest, latest, strict=True)]
 
 
-def _single(row: "Array", tied: float, test: Method) -> tuple[float, float]:
-    """Return an arm's p-value and the smallest that its pairs can reach."""
+def _alone(row: "Array", tied: float, test: Method) -> tuple[float, int]:
+    """Return an arm's own p-value and its number of pairs."""
     import numpy as np
 
     differences = row[~np.isnan(row)].tolist()
     if not differences:
-        return 1.0, 1.0
-    if test == "bootstrap_t":
-        return bootstrap_p([differences])[0], smallest_of(len(differences), test)
-    return sign_flip(differences, tied), smallest_of(len(differences), test)
+        return 1.0, 0
+    p = bootstrap_p([differences])[0] if test == "bootstrap_t" else sign_flip(differences, tied)
+    return p, len(differences)
 
 
 def smallest_of(units: int, test: Method) -> float:
@@ -108,10 +106,3 @@ def smallest_of(units: int, test: Method) -> float:
     if test == "bootstrap_t":
         return 1 / (SAMPLES + 1) if units >= 2 else 1.0
     return smallest_p(units)
-
-
-def _pairs(row: "Array") -> int:
-    """Count the pairs of an arm."""
-    import numpy as np
-
-    return int(np.count_nonzero(~np.isnan(row)))

@@ -61,12 +61,6 @@ def test_arms_that_mlflow_does_not_allow_in_a_key_stay_different(tmp_path: Path)
     ), "one of more than 250 characters is in the table alone"
 
 
-@pytest.fixture
-def uri(empty_database: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path}/mlflow.db"
-
-
 @pytest.mark.timeout(300)
 def test_in_mlflow_they_are_metrics_that_change_with_the_report(
     report: Report, stored: Path, saved: list[Path], uri: str, tmp_path: Path, find_runs: Callable[..., list[Any]]

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import random
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,6 @@ from sweeps.tracking.views import Review, view_tags
 from trainables.spool import Spool
 
 Find = Callable[..., list[Any]]
-
-
-@pytest.fixture
-def uri(empty_database: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,12 +19,6 @@ from trainables.provenance import ROOT
 from trainables.spool import Spool
 
 Find = Callable[..., list[Any]]
-
-
-@pytest.fixture
-def uri(empty_database: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture
